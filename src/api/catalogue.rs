@@ -1,0 +1,134 @@
+//! Every operation with its computed shape, found by name in one look-up.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::operation::{Endpoint, Service, Spec};
+use super::schema::Shape;
+use super::{SERVICES, check, problem::FieldError};
+
+/// One operation of the catalogue.
+#[derive(Debug)]
+pub struct Entry {
+    /// The service it belongs to.
+    pub service: &'static Service,
+    /// Route, effect, permission and policy.
+    pub spec: Spec,
+    /// The erased operation.
+    pub endpoint: Endpoint,
+    /// Description and schemas.
+    pub shape: Shape,
+}
+
+impl Entry {
+    /// Checks arguments and puts them into their proper form.
+    ///
+    /// # Errors
+    /// Every fault of every field.
+    pub fn check(&self, arguments: &mut serde_json::Value, reading: check::Reading) -> Result<(), Vec<FieldError>> {
+        check::check(&self.shape.input, arguments, reading)?;
+        self.endpoint.decode(arguments.clone()).map_err(|error| vec![FieldError::new("", "type", error.to_string())])
+    }
+}
+
+/// All operations.
+#[derive(Debug)]
+pub struct Catalogue {
+    entries: Vec<Entry>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+/// The catalogue, computed at its first use.
+#[must_use]
+pub fn catalogue() -> &'static Catalogue {
+    static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(Catalogue::new);
+    &CATALOGUE
+}
+
+impl Catalogue {
+    fn new() -> Self {
+        let entries: Vec<Entry> = SERVICES
+            .iter()
+            .flat_map(|service| service.operations.iter().map(move |endpoint| (service, endpoint)))
+            .map(|(service, endpoint)| Entry { service, spec: endpoint.spec, endpoint: *endpoint, shape: endpoint.shape() })
+            .collect();
+        let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.spec.name, index)).collect();
+        Self { entries, by_name }
+    }
+
+    /// The operation of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.by_name.get(name).map(|index| &self.entries[*index])
+    }
+
+    /// All operations in the contract's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// All operations that hosts see as tools.
+    pub fn tools(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.spec.tool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_is_complete_and_unique() {
+        let mut names = HashSet::new();
+        let mut routes = HashSet::new();
+        for entry in catalogue().iter() {
+            let spec = entry.spec;
+            assert!(names.insert(spec.name), "{} is there twice", spec.name);
+            assert!(routes.insert((spec.method.name(), spec.path)), "{} has another's route", spec.name);
+            assert!(spec.name.len() <= 40 && spec.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", spec.name);
+            assert!(!spec.title.is_empty(), "{} has no title", spec.name);
+            let first = entry.shape.description.lines().next().unwrap_or_default();
+            assert!(!first.is_empty() && first.chars().count() <= 110, "{}: `{first}` is {} long", spec.name, first.chars().count());
+        }
+    }
+
+    #[test]
+    fn input_schemas_are_what_every_host_accepts() {
+        for entry in catalogue().iter() {
+            walk(entry.spec.name, &Value::Object(entry.shape.input.clone()), true);
+            for name in super::super::wire::path_fields(&entry.spec) {
+                assert!(entry.shape.input["properties"].get(name).is_some(), "{}: no field fills {{{name}}}", entry.spec.name);
+            }
+        }
+    }
+
+    fn walk(name: &str, schema: &Value, root: bool) {
+        let Value::Object(schema) = schema else { panic!("{name}: a schema is not an object") };
+        for key in ["$ref", "$defs", "oneOf", "anyOf", "allOf", "const", "not"] {
+            assert!(!schema.contains_key(key), "{name}: {key} in {schema:?}");
+        }
+        assert!(schema.get("type").is_some_and(Value::is_string), "{name}: no plain type in {schema:?}");
+        assert!(!schema.get("format").is_some_and(|format| format.as_str().is_some_and(|format| format.contains("int"))), "{name}");
+        assert!(root || schema.contains_key("description"), "{name}: no description in {schema:?}");
+        for property in schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|properties| properties.values()) {
+            walk(name, property, false);
+        }
+        if let Some(items) = schema.get("items") {
+            walk(name, items, true);
+        }
+    }
+
+    #[test]
+    fn the_tools_are_short_enough_to_list() {
+        let (count, bytes) = catalogue().tools().fold((0, 0), |(count, bytes), entry| {
+            let tool =
+                serde_json::json!({ "name": entry.spec.name, "description": entry.shape.description, "inputSchema": entry.shape.input });
+            (count + 1, bytes + tool.to_string().len())
+        });
+        assert!(bytes / 4 / count <= 180, "{} tokens a tool on average", bytes / 4 / count);
+    }
+}

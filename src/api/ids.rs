@@ -1,0 +1,98 @@
+//! Typed ids: `<prefix>-<uuidv7>` where the platform mints them, opaque everywhere else.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::time::Timestamp;
+
+/// Mints an id with a prefix; ids sort by the time they were made.
+#[must_use]
+pub fn mint(prefix: &str, at: Timestamp) -> String {
+    let millis = u64::try_from(at.millis()).unwrap_or_default();
+    let time = uuid::Timestamp::from_unix_time(millis / 1000, u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000, 0, 0);
+    format!("{prefix}-{}", uuid::Uuid::new_v7(time))
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl $name {
+            /// Mints a new id.
+            #[must_use]
+            pub fn mint(at: Timestamp) -> Self {
+                Self(mint($prefix, at))
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(id: String) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self(id.to_owned())
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "minLength": 1, "maxLength": 256 })
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A process definition.
+    ProcessId = "proc";
+    /// A run of a process.
+    ExecutionId = "exec";
+    /// A human task.
+    TaskId = "task";
+    /// A record of the data hub.
+    EntityId = "entity";
+    /// A user.
+    UserId = "user";
+    /// A tenant.
+    TenantId = "tenant";
+    /// A role.
+    RoleId = "role";
+    /// A published event.
+    EventId = "evt";
+    /// A subscription to events.
+    SubscriptionId = "sub";
+    /// A row of the audit trail.
+    AuditId = "audit";
+    /// A compliance report.
+    ReportId = "report";
+    /// A request to delete personal data.
+    DeletionId = "erase";
+}

@@ -1,0 +1,318 @@
+//! An operation of the platform as a Rust type: everything said of it elsewhere derives from here.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::permission::Permission;
+use super::schema::{self, Shape};
+
+/// One operation of the platform.
+///
+/// The type's doc comment is the tool's description, its fields are the arguments, and [`Operation::SPEC`] says
+/// how it travels and what it does.
+pub trait Operation: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// What the platform answers.
+    type Output: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
+
+    /// Route, effect, permission and policy of the operation.
+    const SPEC: Spec;
+}
+
+/// What an operation does to the world. Annotations, policy and confirmation follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Changes nothing.
+    Read,
+    /// Changes the platform's state, within what its user can undo or redo.
+    Write,
+    /// Leaves the platform: messages, notifications, deliveries, calls of other systems.
+    Send,
+    /// Speaks for a person.
+    Decide,
+    /// Gives someone power: roles, permissions, approvals.
+    Grant,
+    /// Deletes, cancels or ends something for good.
+    Destroy,
+}
+
+impl Effect {
+    /// The effect's name as configuration, golden files and audit rows write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Send => "send",
+            Self::Decide => "decide",
+            Self::Grant => "grant",
+            Self::Destroy => "destroy",
+        }
+    }
+
+    /// Whether a person is asked before it happens, unless the operator's policy says otherwise.
+    #[must_use]
+    pub const fn asks(self) -> bool {
+        matches!(self, Self::Decide | Self::Grant | Self::Destroy)
+    }
+}
+
+/// The HTTP methods that the contract uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Reads; its arguments are the query.
+    Get,
+    /// Creates or runs; its arguments are the JSON body.
+    Post,
+    /// Replaces or moves on; its arguments are the JSON body.
+    Put,
+    /// Removes; without a body unless the operation says so.
+    Delete,
+}
+
+impl Method {
+    /// The method's name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// The constants of an operation, built up from its method.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// The tool's name: `<nouns>_<verb>`, unique.
+    pub name: &'static str,
+    /// The tool's title for people.
+    pub title: &'static str,
+    /// The HTTP method.
+    pub method: Method,
+    /// The contract's path; `{id}` names the field that fills the segment.
+    pub path: &'static str,
+    /// What the operation does to the world.
+    pub effect: Effect,
+    /// The permission it needs, if any.
+    pub permission: Option<Permission>,
+    /// Whether a second call leaves the world as the first did.
+    pub idempotent: bool,
+    /// Whether it is offered as a tool; login and refresh are the server's own business.
+    pub tool: bool,
+    /// Whether it needs no token: login and refresh alone.
+    pub public: bool,
+    /// Whether a DELETE carries a body.
+    pub body: bool,
+    /// The status of success.
+    pub success: u16,
+    /// Body fields of the contract that repeat a path field: `(body field, path field)`.
+    pub repeats: &'static [(&'static str, &'static str)],
+    /// The name that the id of the answer goes by elsewhere, where that is not `id`.
+    pub id_alias: Option<&'static str>,
+    /// Prefixes of operations whose cached answers a call makes stale.
+    pub evicts: &'static [&'static str],
+    /// How long an answer may be reused.
+    pub cache: Option<Duration>,
+    /// Whether an answer is the same for everybody in a tenant.
+    pub shared_in_tenant: bool,
+}
+
+impl Spec {
+    const fn new(method: Method, name: &'static str, path: &'static str, effect: Effect) -> Self {
+        Self {
+            name,
+            title: "",
+            method,
+            path,
+            effect,
+            permission: None,
+            idempotent: !matches!(method, Method::Post),
+            tool: true,
+            public: false,
+            body: matches!(method, Method::Post | Method::Put),
+            success: if matches!(method, Method::Delete) { 204 } else { 200 },
+            repeats: &[],
+            id_alias: None,
+            evicts: &[],
+            cache: None,
+            shared_in_tenant: false,
+        }
+    }
+
+    /// An operation that reads by GET.
+    #[must_use]
+    pub const fn get(name: &'static str, path: &'static str, effect: Effect) -> Self {
+        Self::new(Method::Get, name, path, effect)
+    }
+
+    /// An operation by POST.
+    #[must_use]
+    pub const fn post(name: &'static str, path: &'static str, effect: Effect) -> Self {
+        Self::new(Method::Post, name, path, effect)
+    }
+
+    /// An operation by PUT.
+    #[must_use]
+    pub const fn put(name: &'static str, path: &'static str, effect: Effect) -> Self {
+        Self::new(Method::Put, name, path, effect)
+    }
+
+    /// An operation by DELETE.
+    #[must_use]
+    pub const fn delete(name: &'static str, path: &'static str, effect: Effect) -> Self {
+        Self::new(Method::Delete, name, path, effect)
+    }
+
+    /// The title shown to people.
+    #[must_use]
+    pub const fn titled(mut self, title: &'static str) -> Self {
+        self.title = title;
+        self
+    }
+
+    /// The permission that a caller needs.
+    #[must_use]
+    pub const fn requires(mut self, permission: Permission) -> Self {
+        self.permission = Some(permission);
+        self
+    }
+
+    /// A second call does something again, whatever the method says.
+    #[must_use]
+    pub const fn not_idempotent(mut self) -> Self {
+        self.idempotent = false;
+        self
+    }
+
+    /// A POST that only reads or that can be repeated without harm.
+    #[must_use]
+    pub const fn repeatable(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// Kept from hosts: it takes or gives a secret.
+    #[must_use]
+    pub const fn internal(mut self) -> Self {
+        self.tool = false;
+        self
+    }
+
+    /// Called without a token.
+    #[must_use]
+    pub const fn public(mut self) -> Self {
+        self.public = true;
+        self
+    }
+
+    /// A DELETE that carries a body.
+    #[must_use]
+    pub const fn with_body(mut self) -> Self {
+        self.body = true;
+        self
+    }
+
+    /// The status of success, where it is not the method's own.
+    #[must_use]
+    pub const fn answers(mut self, status: u16) -> Self {
+        self.success = status;
+        self
+    }
+
+    /// Body fields that repeat a path field, filled by the wire mapping.
+    #[must_use]
+    pub const fn repeats(mut self, fields: &'static [(&'static str, &'static str)]) -> Self {
+        self.repeats = fields;
+        self
+    }
+
+    /// Another name of the answer's `id`, read when `id` is absent.
+    #[must_use]
+    pub const fn id_alias(mut self, name: &'static str) -> Self {
+        self.id_alias = Some(name);
+        self
+    }
+
+    /// Prefixes of operations whose cached answers this makes stale.
+    #[must_use]
+    pub const fn evicts(mut self, prefixes: &'static [&'static str]) -> Self {
+        self.evicts = prefixes;
+        self
+    }
+
+    /// An answer may be reused for so many seconds.
+    #[must_use]
+    pub const fn cached(mut self, seconds: u64) -> Self {
+        self.cache = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    /// The answer cannot depend on who in the tenant asks.
+    #[must_use]
+    pub const fn shared_in_tenant(mut self) -> Self {
+        self.shared_in_tenant = true;
+        self
+    }
+}
+
+/// The erased, `const` view of an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint {
+    /// Route, effect, permission and policy.
+    pub spec: Spec,
+    request: fn() -> schemars::Schema,
+    answer: fn() -> schemars::Schema,
+    decode: fn(serde_json::Value) -> Result<(), serde_json::Error>,
+}
+
+impl Endpoint {
+    /// The view of one operation.
+    #[must_use]
+    pub const fn of<O: Operation>() -> Self {
+        Self {
+            spec: O::SPEC,
+            request: schema::generate::<O>,
+            answer: schema::generate::<O::Output>,
+            decode: |value| serde_json::from_value::<O>(value).map(drop),
+        }
+    }
+
+    /// Computes description and cleaned schemas; the catalogue does so once.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape::new((self.request)(), (self.answer)())
+    }
+
+    /// Whether arguments decode as the operation's type.
+    ///
+    /// # Errors
+    /// What serde has against them.
+    pub fn decode(&self, arguments: serde_json::Value) -> Result<(), serde_json::Error> {
+        (self.decode)(arguments)
+    }
+}
+
+/// One service of the platform and its operations.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// The service's name on the platform, such as `human-task`.
+    pub name: &'static str,
+    /// The name of its module and of its golden files, such as `tasks`.
+    pub module: &'static str,
+    /// The abbreviation in its error codes, such as `HTS`.
+    pub code: &'static str,
+    /// One sentence on what it does.
+    pub about: &'static str,
+    /// Its operations in the contract's order.
+    pub operations: &'static [Endpoint],
+}
+
+/// Lists operations as endpoints.
+macro_rules! operations {
+    ($($operation:ty),* $(,)?) => { &[$($crate::api::Endpoint::of::<$operation>()),*] };
+}
+pub(crate) use operations;

@@ -1,0 +1,142 @@
+//! Permissions: what the contract's `resource:action` strings mean, and the one list of those in use.
+
+use serde::{Deserialize, Serialize};
+
+/// A permission that an operation needs, `resource:action`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Permission(&'static str);
+
+macro_rules! permissions {
+    ($($constant:ident = $name:literal),* $(,)?) => {
+        impl Permission {
+            $(#[doc = concat!("`", $name, "`")] pub const $constant: Self = Self($name);)*
+
+            /// Every permission that an operation needs.
+            pub const ALL: &'static [Self] = &[$(Self::$constant),*];
+        }
+    };
+}
+
+permissions! {
+    PROCESS_VIEW = "process:view",
+    PROCESS_CREATE = "process:create",
+    PROCESS_UPDATE = "process:update",
+    PROCESS_PUBLISH = "process:publish",
+    EXECUTION_VIEW = "execution:view",
+    EXECUTION_START = "execution:start",
+    EXECUTION_PAUSE = "execution:pause",
+    EXECUTION_RESUME = "execution:resume",
+    EXECUTION_CANCEL = "execution:cancel",
+    EXECUTION_COMPENSATE = "execution:compensate",
+    TASK_VIEW = "task:view",
+    TASK_CREATE = "task:create",
+    TASK_ASSIGN = "task:assign",
+    TASK_APPROVE = "task:approve",
+    TASK_ESCALATE = "task:escalate",
+    ENTITY_VIEW = "entity:view",
+    ENTITY_DEFINE = "entity:define",
+    ENTITY_INSERT = "entity:insert",
+    ENTITY_UPDATE = "entity:update",
+    ENTITY_DELETE = "entity:delete",
+    ROLE_CREATE = "role:create",
+    ROLE_GRANT = "role:grant",
+    USER_CREATE = "user:create",
+    EVENT_VIEW = "event:view",
+    EVENT_PUBLISH = "event:publish",
+    SUBSCRIPTION_VIEW = "subscription:view",
+    SUBSCRIPTION_CREATE = "subscription:create",
+    SUBSCRIPTION_DELETE = "subscription:delete",
+    AUDIT_VIEW = "audit:view",
+    AUDIT_LOG = "audit:log",
+    RECORD_DELETE = "record:delete",
+}
+
+impl Permission {
+    /// The permission as tokens write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+
+    /// The part before the colon.
+    #[must_use]
+    pub fn resource(self) -> &'static str {
+        self.0.split_once(':').map_or(self.0, |(resource, _)| resource)
+    }
+}
+
+impl std::fmt::Display for Permission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// What a caller holds, as its token lists it; `*` and `process:*` are understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
+pub struct Permissions(Vec<String>);
+
+impl Permissions {
+    /// Every permission: the owner of an embedded platform.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(vec!["*".to_owned()])
+    }
+
+    /// Whether what is held covers what is needed.
+    #[must_use]
+    pub fn allow(&self, needed: Permission) -> bool {
+        self.covers(needed.name())
+    }
+
+    /// Whether what is held covers a permission by its name, such as one of a process node.
+    #[must_use]
+    pub fn covers(&self, needed: &str) -> bool {
+        self.0.iter().any(|held| {
+            held == "*"
+                || held == needed
+                || held.strip_suffix(":*").is_some_and(|resource| needed.strip_prefix(resource).is_some_and(|rest| rest.starts_with(':')))
+        })
+    }
+
+    /// The permissions by name, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl From<Vec<String>> for Permissions {
+    fn from(mut names: Vec<String>) -> Self {
+        names.sort_unstable();
+        names.dedup();
+        Self(names)
+    }
+}
+
+impl From<Permissions> for Vec<String> {
+    fn from(permissions: Permissions) -> Self {
+        permissions.0
+    }
+}
+
+impl FromIterator<String> for Permissions {
+    fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
+        names.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_cover_what_they_say_and_no_more() {
+        let held = Permissions::from(vec!["task:*".to_owned(), "process:view".to_owned()]);
+        assert!(held.allow(Permission::TASK_APPROVE));
+        assert!(held.allow(Permission::PROCESS_VIEW));
+        assert!(!held.allow(Permission::PROCESS_PUBLISH));
+        assert!(!Permissions::from(vec!["tas:*".to_owned()]).allow(Permission::TASK_VIEW));
+        assert!(!Permissions::from(vec!["task".to_owned()]).allow(Permission::TASK_VIEW));
+        assert!(Permissions::all().allow(Permission::AUDIT_VIEW));
+    }
+}

@@ -1,0 +1,247 @@
+//! Schemas as every host accepts them: generated from the types, then cleaned once.
+//!
+//! Input schemas are a flat object, every node typed and described, without `$ref`, combinators, type arrays or
+//! Rust's number formats. Output schemas are open: only ids required, no closed enums, since hosts validate
+//! answers against them and platforms grow fields.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+/// Description and schemas of an operation, computed once.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// The operation's doc comment.
+    pub description: String,
+    /// The cleaned schema of the arguments.
+    pub input: Map<String, Value>,
+    /// The cleaned, open schema of the answer.
+    pub output: Map<String, Value>,
+    /// The answer's schema with everything the contract says, for `schemas/` and documentation.
+    pub answer: Map<String, Value>,
+}
+
+impl Shape {
+    pub(super) fn new(request: schemars::Schema, answer: schemars::Schema) -> Self {
+        let mut input = clean(request.to_value());
+        let description = match input.remove("description") {
+            Some(Value::String(text)) => text,
+            _ => String::new(),
+        };
+        input.entry("properties").or_insert_with(|| json!({}));
+        input.insert("additionalProperties".to_owned(), Value::Bool(false));
+        close(&mut input);
+        let answer = clean(answer.to_value());
+        let mut output = answer.clone();
+        open(&mut output, true);
+        Self { description, input, output, answer }
+    }
+}
+
+/// The raw schema of a type, with nested types inlined.
+#[must_use]
+pub(super) fn generate<T: JsonSchema>() -> schemars::Schema {
+    SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .into_generator()
+        .into_root_schema_for::<T>()
+}
+
+/// The cleaned schema of any type, for `schemas/`.
+#[must_use]
+pub fn of<T: JsonSchema>() -> Map<String, Value> {
+    clean(generate::<T>().to_value())
+}
+
+fn clean(mut schema: Value) -> Map<String, Value> {
+    clean_node(&mut schema);
+    match schema {
+        Value::Object(mut root) => {
+            root.remove("title");
+            root
+        }
+        _ => Map::new(),
+    }
+}
+
+/// Cleans one node and what is below it.
+fn clean_node(node: &mut Value) {
+    // `Value` and `true` say nothing: a free-form object is what the contract means by it.
+    if node.is_boolean() {
+        *node = json!({ "type": "object" });
+    }
+    let Value::Object(schema) = node else { return };
+    schema.remove("$schema");
+    schema.remove("title");
+    fold_nullable(schema);
+    fold_constants(schema);
+    fold_tagged(schema);
+    if schema.get("format").and_then(Value::as_str).is_some_and(|format| !matches!(format, "date-time" | "uri")) {
+        schema.remove("format");
+    }
+    if let Some(description) = schema.get_mut("description")
+        && let Some(text) = description.as_str()
+    {
+        *description = Value::String(unwrap_lines(text));
+    }
+    schema.remove("default");
+    match schema.get_mut("minimum") {
+        Some(minimum) if minimum == 0 || minimum.as_f64() == Some(0.0) => {
+            schema.remove("minimum");
+        }
+        _ => {}
+    }
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.values_mut().for_each(clean_node);
+    }
+    if let Some(items) = schema.get_mut("items") {
+        clean_node(items);
+    }
+    match schema.get_mut("additionalProperties") {
+        Some(Value::Bool(true)) => {
+            schema.remove("additionalProperties");
+        }
+        Some(inner @ Value::Object(_)) => clean_node(inner),
+        _ => {}
+    }
+    if schema.get("required").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        schema.remove("required");
+    }
+    if !schema.contains_key("type") {
+        schema.insert("type".to_owned(), "object".into());
+    }
+}
+
+/// `["string", "null"]` and `anyOf: [X, null]` are X: an optional argument is left out, not null.
+fn fold_nullable(schema: &mut Map<String, Value>) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if let Some(Value::Array(mut branches)) = schema.remove("anyOf") {
+        branches.retain(|branch| branch.get("type").is_none_or(|kind| kind != "null"));
+        if branches.len() == 1
+            && let Some(Value::Object(branch)) = branches.pop()
+        {
+            for (key, value) in branch {
+                schema.entry(key).or_insert(value);
+            }
+        } else {
+            schema.insert("anyOf".to_owned(), Value::Array(branches));
+        }
+    }
+}
+
+/// `oneOf` of described constants is an enum; what each means moves into the description.
+fn fold_constants(schema: &mut Map<String, Value>) {
+    let Some(Value::Array(branches)) = schema.get("oneOf") else { return };
+    if !branches.iter().all(|branch| branch.get("const").is_some() || branch.get("enum").is_some()) {
+        return;
+    }
+    let mut values = Vec::new();
+    let mut meanings = Vec::new();
+    for branch in branches {
+        if let Some(value) = branch.get("const") {
+            values.push(value.clone());
+            if let (Some(name), Some(text)) = (value.as_str(), branch.get("description").and_then(Value::as_str)) {
+                meanings.push(format!("{name}: {}", unwrap_lines(text)));
+            }
+        }
+        values.extend(branch.get("enum").and_then(Value::as_array).into_iter().flatten().cloned());
+    }
+    schema.remove("oneOf");
+    schema.insert("type".to_owned(), "string".into());
+    schema.insert("enum".to_owned(), Value::Array(values));
+    if !meanings.is_empty() {
+        let meanings = meanings.join(" ");
+        let text = match schema.get("description").and_then(Value::as_str) {
+            Some(text) => format!("{text} {meanings}"),
+            None => meanings,
+        };
+        schema.insert("description".to_owned(), text.into());
+    }
+}
+
+/// A tagged enum (`oneOf` of objects) becomes one object: the tag an enum, the fields of all branches optional.
+fn fold_tagged(schema: &mut Map<String, Value>) {
+    let Some(Value::Array(branches)) = schema.remove("oneOf") else { return };
+    let mut properties = Map::new();
+    let mut required: Option<Vec<Value>> = None;
+    for branch in &branches {
+        for (name, property) in branch.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            if let Some(tag) = property.get("const") {
+                let tags = properties
+                    .entry(name.clone())
+                    .or_insert_with(|| json!({ "type": "string", "description": "Which kind it is.", "enum": [] }));
+                if let Some(Value::Array(values)) = tags.get_mut("enum") {
+                    values.push(tag.clone());
+                }
+            } else {
+                properties.entry(name.clone()).or_insert_with(|| property.clone());
+            }
+        }
+        let needs: Vec<Value> = branch.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+        required = Some(match required {
+            None => needs,
+            Some(before) => before.into_iter().filter(|name| needs.contains(name)).collect(),
+        });
+    }
+    schema.insert("type".to_owned(), "object".into());
+    schema.insert("properties".to_owned(), Value::Object(properties));
+    schema.insert("required".to_owned(), Value::Array(required.unwrap_or_default()));
+}
+
+/// An object with named properties takes no others; one without takes anything.
+fn close(schema: &mut Map<String, Value>) {
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for property in properties.values_mut().filter_map(Value::as_object_mut) {
+            close(property);
+            if property.contains_key("properties") {
+                property.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+        }
+    }
+    if let Some(Value::Object(items)) = schema.get_mut("items") {
+        close(items);
+        if items.contains_key("properties") {
+            items.entry("additionalProperties").or_insert(Value::Bool(false));
+        }
+    }
+}
+
+/// Opens an answer's schema: required ids alone, no enums, no bounds, no descriptions of what is deep inside.
+fn open(schema: &mut Map<String, Value>, root: bool) {
+    for bound in ["enum", "minLength", "maxLength", "minimum", "maximum", "pattern", "format", "additionalProperties"] {
+        schema.remove(bound);
+    }
+    if root {
+        if let Some(Value::Array(required)) = schema.get_mut("required") {
+            required.retain(|name| name.as_str().is_some_and(|name| name == "id" || name.ends_with("Id") || name == "items"));
+            required.truncate(1);
+        }
+    } else {
+        schema.remove("required");
+    }
+    if schema.get("required").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        schema.remove("required");
+    }
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.values_mut().filter_map(Value::as_object_mut).for_each(|property| open(property, false));
+    }
+    if let Some(Value::Object(items)) = schema.get_mut("items") {
+        open(items, false);
+    }
+}
+
+/// Doc comments wrap; descriptions keep paragraphs only.
+fn unwrap_lines(text: &str) -> String {
+    text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n\n")
+}
