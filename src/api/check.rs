@@ -129,7 +129,7 @@ fn check_object(
             }
             _ if depth_of(value) + depth > MAX_DEPTH => {
                 step(path, name, |path| {
-                    faults.push(FieldError::new(path.clone(), "depth", format!("is nested more than {MAX_DEPTH} levels deep")))
+                    faults.push(FieldError::new(path.clone(), "depth", format!("is nested more than {MAX_DEPTH} levels deep")));
                 });
             }
             _ => {}

@@ -191,7 +191,9 @@ fn rename(schema: &Map<String, Value>, value: &mut Value) {
         }
         Value::Array(items) => {
             if let Some(item) = schema.get("items").and_then(Value::as_object) {
-                items.iter_mut().for_each(|value| rename(item, value));
+                for value in items {
+                    rename(item, value);
+                }
             }
         }
         _ => {}

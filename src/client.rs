@@ -1,0 +1,138 @@
+//! One typed client for every service, over one readable stack of layers.
+//!
+//! ```no_run
+//! # async fn example() -> flowmaster_mcp::error::Result<()> {
+//! use std::sync::Arc;
+//! use flowmaster_mcp::{api::tasks, auth::Caller, client::{Client, Fixed}};
+//!
+//! let client = Client::builder(Arc::new(Fixed::new("http://127.0.0.1:8322")?)).build();
+//! let caller = Arc::new(Caller::of_unverified_token("…".into(), None)?);
+//! let inbox = client.send(&caller, &tasks::List { assignee: Some("me".into()), ..Default::default() }).await?;
+//! # Ok(()) }
+//! ```
+
+mod http;
+mod layer;
+mod layers;
+mod origin;
+mod refusal;
+mod stack;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::api::{Entry, Operation, catalogue, wire};
+use crate::auth::Caller;
+use crate::error::{Error, Kind, Result};
+
+pub use layer::{Call, CallOptions, Layer, Next, Reply};
+pub use layers::access::Filter;
+pub use origin::{Fixed, Located, Origin};
+use stack::Stack;
+
+/// The client. A clone shares everything.
+#[derive(Clone)]
+pub struct Client {
+    stack: Arc<Stack>,
+}
+
+/// How a client behaves; every field has a default.
+pub struct Builder {
+    origin: Arc<dyn Origin>,
+    settings: Settings,
+    own: Vec<Arc<dyn Layer>>,
+}
+
+/// The figures of the stack.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a call may take in all, its retries included.
+    pub deadline: Duration,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// Whether a caller's permissions are looked at before the platform does.
+    pub filter: Filter,
+    /// The largest answer that is read, in bytes.
+    pub answer_limit: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { deadline: Duration::from_mins(1), timeout: Duration::from_secs(30), filter: Filter::Strict, answer_limit: 32 * 1024 * 1024 }
+    }
+}
+
+impl Builder {
+    /// Replaces the figures of the stack.
+    #[must_use]
+    pub const fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Adds a layer of one's own: once per call, after the caller was let through.
+    #[must_use]
+    pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
+        self.own.push(Arc::new(layer));
+        self
+    }
+
+    /// The client. Nothing is connected before the first call.
+    #[must_use]
+    pub fn build(self) -> Client {
+        Client { stack: Arc::new(stack::build(self.origin, self.settings, self.own)) }
+    }
+}
+
+impl Client {
+    /// A client of the platform at an origin.
+    #[must_use]
+    pub fn builder(origin: Arc<dyn Origin>) -> Builder {
+        Builder { origin, settings: Settings::default(), own: Vec::new() }
+    }
+
+    /// Calls an operation by its type.
+    ///
+    /// # Errors
+    /// What the platform or a layer has against it, or an answer that is not of the operation's type.
+    pub async fn send<O: Operation>(&self, caller: &Arc<Caller>, request: &O) -> Result<O::Output> {
+        let name = O::SPEC.name;
+        let entry =
+            catalogue().get(name).ok_or_else(|| Error::new(Kind::Unsupported, "FM-MCP-OPERATION", format!("{name} is in no service")))?;
+        let Value::Object(arguments) = serde_json::to_value(request).map_err(Error::internal)? else {
+            return Err(Error::new(Kind::Internal, "FM-INTERNAL", format!("a request of {name} is no object")));
+        };
+        let reply = self.call(caller, entry, arguments, CallOptions::default()).await?;
+        serde_json::from_value(reply.body).map_err(|error| {
+            Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", format!("the platform's answer to {name} is not as the contract says: {error}"))
+                .during(name)
+        })
+    }
+
+    /// Calls an operation by its entry in the catalogue; the arguments were checked with [`Entry::check`].
+    ///
+    /// # Errors
+    /// What the platform or a layer has against it.
+    pub async fn call(
+        &self,
+        caller: &Arc<Caller>,
+        entry: &'static Entry,
+        arguments: Map<String, Value>,
+        options: CallOptions,
+    ) -> Result<Reply> {
+        let name = entry.spec.name;
+        let request = wire::encode(&entry.spec, arguments).map_err(|fault| {
+            Error::new(Kind::Invalid, "FM-MCP-ARGUMENT", "an argument cannot go into the path").with_fields(vec![fault]).during(name)
+        })?;
+        let call = Call::new(entry, Arc::clone(caller), request, options)?;
+        self.stack.run(call).await.map_err(|error| error.during(name))
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

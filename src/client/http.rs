@@ -1,0 +1,123 @@
+//! The end of the stack: one pooled HTTP client, bounded answers, and answers in the contract's names.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue};
+use serde_json::{Map, Value};
+
+use super::layer::{Call, Reply};
+use super::refusal;
+use crate::api::{Method, wire};
+use crate::error::{Error, Kind, Result};
+
+/// Sends requests. The client inside is made at the first call: reading certificates takes time.
+pub(super) struct Http {
+    direct: OnceLock<reqwest::Client>,
+    proxied: OnceLock<reqwest::Client>,
+    answer_limit: usize,
+}
+
+impl Http {
+    pub(super) const fn new(answer_limit: usize) -> Self {
+        Self { direct: OnceLock::new(), proxied: OnceLock::new(), answer_limit }
+    }
+
+    fn client(&self, loopback: bool) -> Result<&reqwest::Client> {
+        let slot = if loopback { &self.direct } else { &self.proxied };
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("flowmaster-mcp/", env!("CARGO_PKG_VERSION")))
+            // A redirect would carry the token to a place that nobody named.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5))
+            .pool_idle_timeout(Duration::from_mins(1))
+            .tcp_nodelay(true);
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(Error::internal)?;
+        Ok(slot.get_or_init(|| client))
+    }
+
+    pub(super) async fn send(&self, call: Call) -> Result<Reply> {
+        let located = call.located.ok_or_else(|| Error::internal("a call reached HTTP without an address"))?;
+        let method = match call.request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut request = self
+            .client(located.loopback)?
+            .request(method, format!("{}{}", located.base, call.request.path))
+            .headers(call.headers)
+            .header(ACCEPT, "application/json, application/problem+json");
+        if !call.request.query.is_empty() {
+            request = request.query(&call.request.query);
+        }
+        if let Some(body) = &call.request.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        let response = request.send().await.map_err(|error| unreachable(error, &located.base))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let body = self.read(response, &located.base).await?;
+        if !(200..300).contains(&status) {
+            return Err(refusal::decode(status, &headers, &body));
+        }
+        let mut body = if body.is_empty() {
+            Value::Object(Map::new())
+        } else {
+            serde_json::from_slice(&body).map_err(|error| {
+                Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", format!("the platform answered {status} with something that is no JSON"))
+                    .caused_by(error)
+            })?
+        };
+        wire::normalise(&call.entry.spec, &call.entry.shape.answer, &mut body);
+        let etag = headers.get(ETAG).and_then(|etag: &HeaderValue| etag.to_str().ok()).map(str::to_owned);
+        Ok(Reply { status, etag, body })
+    }
+
+    async fn read(&self, response: reqwest::Response, base: &str) -> Result<Bytes> {
+        let too_large = || {
+            Error::new(
+                Kind::BadAnswer,
+                "FM-MCP-ANSWER-TOO-LARGE",
+                format!("the platform's answer is larger than {} MiB", self.answer_limit >> 20),
+            )
+            .hint("Ask for less: a smaller limit, or a narrower filter.")
+        };
+        let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        if announced > self.answer_limit {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::with_capacity(announced);
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| unreachable(error, base))?;
+            if body.len() + chunk.len() > self.answer_limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
+
+fn unreachable(error: reqwest::Error, base: &str) -> Error {
+    // The URL of the error would repeat ids and queries of the call.
+    let error = error.without_url();
+    let message = if error.is_connect() {
+        format!("FlowMaster at {base} cannot be reached")
+    } else {
+        format!("the connection to FlowMaster at {base} broke")
+    };
+    Error::new(Kind::Unavailable, "FM-MCP-UNREACHABLE", message)
+        .hint("Check FLOWMASTER_URL and that the platform runs: `flowmaster-mcp doctor`.")
+        .caused_by(error)
+}

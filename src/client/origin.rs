@@ -1,0 +1,59 @@
+//! Where the platform is: asked before every attempt, since an embedded platform may move.
+
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
+
+use crate::error::{Error, Kind, Result};
+
+/// Knows where the platform is.
+pub trait Origin: Send + Sync {
+    /// The platform's address now, and what belongs to it.
+    fn locate(&self) -> BoxFuture<'_, Result<Located>>;
+}
+
+/// The platform's address.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// The URL before the operation's path, without a slash at its end.
+    pub base: std::sync::Arc<str>,
+    /// The owner's token, where the platform is embedded.
+    pub owner_token: Option<SecretString>,
+    /// Whether the platform is on this machine: no proxy stands between.
+    pub loopback: bool,
+}
+
+/// A platform that stays where it is.
+#[derive(Debug, Clone)]
+pub struct Fixed(Located);
+
+impl Fixed {
+    /// The platform at a URL, such as `https://flowmaster.example/api`.
+    ///
+    /// # Errors
+    /// A URL that is none, is not http or https, or carries a password, a query or a fragment.
+    pub fn new(url: &str) -> Result<Self> {
+        let refuse = |why: &str| {
+            Error::new(Kind::Invalid, "FM-MCP-URL", format!("the platform's URL {why}"))
+                .hint("FLOWMASTER_URL is http:// or https:// with a host, and a path where the platform has one.")
+        };
+        let parsed = reqwest::Url::parse(url).map_err(|_| refuse("cannot be read"))?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(refuse("is neither http nor https"));
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(refuse("carries a user name or a password, which belong into FLOWMASTER_TOKEN"));
+        }
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(refuse("has a query or a fragment"));
+        }
+        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        Ok(Self(Located { base: parsed.as_str().trim_end_matches('/').into(), owner_token: None, loopback }))
+    }
+}
+
+impl Origin for Fixed {
+    fn locate(&self) -> BoxFuture<'_, Result<Located>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+}

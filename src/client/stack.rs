@@ -1,0 +1,52 @@
+//! The order of the layers, in one place.
+
+use std::sync::Arc;
+
+use super::Settings;
+use super::http::Http;
+use super::layer::{Call, Layer, Next, Reply};
+use super::layers::{access::Access, deadline::Deadline, sign::Sign, timeout::Timeout, trace::Trace};
+use super::origin::Origin;
+use crate::error::Result;
+
+/// Layers from the outside in, and HTTP at the end.
+pub(super) struct Stack {
+    layers: Vec<Arc<dyn Layer>>,
+    http: Http,
+}
+
+/// The stack of a client.
+pub(super) fn build(origin: Arc<dyn Origin>, settings: Settings, own: Vec<Arc<dyn Layer>>) -> Stack {
+    // Two places are kept for what the next services need: `cache` (a hit costs no quota) and `retry` follow the
+    // deadline; `pick`, `breaker`, `bulkhead` and `rate_limit` come once per attempt, before the timeout.
+    Stack::new(Http::new(settings.answer_limit))
+        // once per call
+        .then(Trace)
+        .then(Access::new(settings.filter))
+        .then_all(own)
+        .then(Deadline(settings.deadline))
+        // once per attempt
+        .then(Timeout(settings.timeout))
+        .then(Sign(origin))
+}
+
+impl Stack {
+    const fn new(http: Http) -> Self {
+        Self { layers: Vec::new(), http }
+    }
+
+    fn then(mut self, layer: impl Layer + 'static) -> Self {
+        self.layers.push(Arc::new(layer));
+        self
+    }
+
+    fn then_all(mut self, layers: Vec<Arc<dyn Layer>>) -> Self {
+        self.layers.extend(layers);
+        self
+    }
+
+    /// Runs a call through all layers.
+    pub(super) async fn run(&self, call: Call) -> Result<Reply> {
+        Next::new(&self.layers, &self.http).run(call).await
+    }
+}
