@@ -183,6 +183,8 @@ fn rename(schema: &Map<String, Value>, value: &mut Value) {
                     })
                     .collect();
             }
+            // Hosts validate answers against the schema, which has no null: a field without a value is absent.
+            fields.retain(|name, value| !value.is_null() || !properties.contains_key(name));
             for (name, value) in fields.iter_mut() {
                 if let Some(property) = properties.get(name).and_then(Value::as_object) {
                     rename(property, value);
@@ -282,7 +284,7 @@ mod tests {
     #[test]
     fn answers_are_read_tolerantly() {
         let list = catalogue().get("tasks_list").unwrap();
-        let mut answer = json!([{ "id": "task-1", "assigned_to": "x", "response": { "data": { "snake_case": 1 } } }]);
+        let mut answer = json!([{ "id": "task-1", "assigned_to": "x", "description": null, "response": { "data": { "snake_case": 1 } } }]);
         normalise(&list.spec, &list.shape.answer, &mut answer);
         assert_eq!(answer, json!({ "items": [{ "assignedTo": "x", "response": { "data": { "snake_case": 1 } }, "taskId": "task-1" }] }));
         let create = catalogue().get("processes_create").unwrap();
