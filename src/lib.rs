@@ -3,4 +3,6 @@
 pub mod api;
 pub mod auth;
 pub mod client;
+pub mod config;
 pub mod error;
+pub mod telemetry;

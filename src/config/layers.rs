@@ -1,0 +1,183 @@
+//! The layers of settings, each checked by the one schema and then laid over the one below.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::{Settings, Source, places};
+use crate::api::check::{Reading, check, nearest};
+use crate::api::{FieldError, schema};
+use crate::error::{Error, Kind, Result};
+
+/// Each setting with its variable.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("url", "FLOWMASTER_URL"),
+    ("token", "FLOWMASTER_TOKEN"),
+    ("tenant", "FLOWMASTER_TENANT"),
+    ("data_dir", "FLOWMASTER_DATA_DIR"),
+    ("log", "FLOWMASTER_LOG"),
+    ("log_format", "FLOWMASTER_LOG_FORMAT"),
+    ("confirm.fallback", "FLOWMASTER_CONFIRM"),
+    ("confirm.timeout", "FLOWMASTER_CONFIRM_TIMEOUT"),
+    ("call.timeout", "FLOWMASTER_CALL_TIMEOUT"),
+    ("call.answer_limit", "FLOWMASTER_ANSWER_LIMIT"),
+    ("http.listen", "FLOWMASTER_HTTP_LISTEN"),
+];
+
+/// The variable of a setting.
+#[must_use]
+pub fn environment_of(setting: &str) -> Option<&'static str> {
+    ENVIRONMENT.iter().find(|(known, _)| *known == setting).map(|(_, variable)| *variable)
+}
+
+/// Variables that look like a slip of the pen, each with the one that was likely meant. They are no error: a company
+/// may have `FLOWMASTER_` variables of its own.
+pub fn slips_in(names: impl Iterator<Item = String>) -> Vec<(String, &'static str)> {
+    let known: Vec<&str> = ENVIRONMENT.iter().map(|(_, variable)| *variable).chain(["FLOWMASTER_CONFIG"]).collect();
+    names
+        .filter(|name| name.starts_with("FLOWMASTER_") && !known.contains(&name.as_str()))
+        .filter_map(|name| nearest(&name, &known).map(|meant| (name, meant)))
+        .collect()
+}
+
+/// What all layers together say.
+pub(super) struct Layers {
+    pub(super) settings: Settings,
+    pub(super) file: Option<PathBuf>,
+    pub(super) file_found: bool,
+    pub(super) sources: BTreeMap<String, Source>,
+}
+
+pub(super) fn read(flags: &Settings, named: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Layers> {
+    let schema = schema::of::<Settings>();
+    let mut merged = Map::new();
+    let mut sources = BTreeMap::new();
+    let set = |name: &str| environment(name).filter(|value| !value.is_empty());
+
+    let named = named.map(Path::to_path_buf).or_else(|| set("FLOWMASTER_CONFIG").map(PathBuf::from));
+    let file = named.clone().or_else(|| places::config_file(environment));
+    let mut file_found = false;
+    if let Some(path) = &file
+        && let Some(mut layer) = read_file(path, named.is_some())?
+    {
+        file_found = true;
+        check(&schema, &mut layer, Reading::Strict).map_err(|faults| fault_of_file(path, faults))?;
+        lay(&mut merged, layer, "", Source::File, &mut sources);
+    }
+
+    let mut layer = Value::Object(Map::new());
+    for (setting, variable) in ENVIRONMENT {
+        if let Some(value) = set(variable) {
+            put(&mut layer, setting, Value::String(value));
+        }
+    }
+    check(&schema, &mut layer, Reading::Lenient).map_err(fault_of_environment)?;
+    lay(&mut merged, layer, "", Source::Environment, &mut sources);
+
+    let mut layer = serde_json::to_value(flags).map_err(Error::internal)?;
+    check(&schema, &mut layer, Reading::Lenient).map_err(|faults| fault("a flag", faults))?;
+    lay(&mut merged, layer, "", Source::Flag, &mut sources);
+
+    let settings = serde_json::from_value(Value::Object(merged)).map_err(Error::internal)?;
+    Ok(Layers { settings, file, file_found, sources })
+}
+
+/// Reads the file. One that nobody named may be absent.
+fn read_file(path: &Path, named: bool) -> Result<Option<Value>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
+        Err(error) => {
+            return Err(Error::new(
+                Kind::Invalid,
+                "FM-CONFIG-FILE",
+                format!("the configuration {} cannot be read: {error}", path.display()),
+            )
+            .hint("Name a file that is there with --config or FLOWMASTER_CONFIG."));
+        }
+    };
+    let table: toml::Table = toml::from_str(&text).map_err(|error: toml::de::Error| {
+        // The error's own text quotes the line, which may hold a token.
+        let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
+        Error::new(Kind::Invalid, "FM-CONFIG-FILE", format!("{} line {line} is no TOML: {}", path.display(), error.message()))
+    })?;
+    serde_json::to_value(table).map(Some).map_err(Error::internal)
+}
+
+fn put(layer: &mut Value, setting: &str, value: Value) {
+    let mut place = layer;
+    for part in setting.split('.') {
+        let Value::Object(fields) = place else { return };
+        place = fields.entry(part).or_insert_with(|| Value::Object(Map::new()));
+    }
+    *place = value;
+}
+
+/// Lays one layer over what is there, and remembers who said what.
+fn lay(below: &mut Map<String, Value>, layer: Value, prefix: &str, source: Source, sources: &mut BTreeMap<String, Source>) {
+    let Value::Object(fields) = layer else { return };
+    for (name, value) in fields {
+        let setting = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        if value.is_object() {
+            if let Value::Object(inner) = below.entry(name).or_insert_with(|| Value::Object(Map::new())) {
+                lay(inner, value, &setting, source, sources);
+            }
+        } else {
+            below.insert(name, value);
+            sources.insert(setting, source);
+        }
+    }
+}
+
+fn fault_of_file(path: &Path, faults: Vec<FieldError>) -> Error {
+    fault(&format!("the configuration {}", path.display()), faults)
+}
+
+fn fault_of_environment(faults: Vec<FieldError>) -> Error {
+    fault("the environment", faults)
+}
+
+fn fault(where_: &str, faults: Vec<FieldError>) -> Error {
+    let unknown = faults.iter().any(|fault| fault.code == "unknown");
+    let (code, what) = if unknown { ("FM-CONFIG-KEY", "has a key that is unknown") } else { ("FM-CONFIG-INVALID", "has a wrong value") };
+    let faults = faults
+        .into_iter()
+        .map(|fault| {
+            let setting = fault.pointer.trim_start_matches('/').replace('/', ".");
+            let variable = environment_of(&setting).filter(|_| where_ == "the environment");
+            // What a token looks like stays untold.
+            let detail = if setting.starts_with("token") { "must be text".to_owned() } else { fault.detail };
+            FieldError::new(variable.map_or(setting, str::to_owned), fault.code, detail)
+        })
+        .collect();
+    Error::new(Kind::Invalid, code, format!("{where_} {what}")).with_fields(faults).hint("`flowmaster-mcp doctor` lists the settings.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_variable() {
+        fn leaves(prefix: &str, schema: &Map<String, Value>, into: &mut Vec<String>) {
+            for (name, property) in schema["properties"].as_object().unwrap() {
+                let setting = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                match property.as_object().filter(|property| property.contains_key("properties")) {
+                    Some(section) => leaves(&setting, section, into),
+                    None => into.push(setting),
+                }
+            }
+        }
+        let mut settings = Vec::new();
+        leaves("", &schema::of::<Settings>(), &mut settings);
+        assert_eq!(settings, ENVIRONMENT.iter().map(|(setting, _)| (*setting).to_owned()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_seen() {
+        let names = ["FLOWMASTER_TOKN", "FLOWMASTER_BILLING_ACCOUNT_OF_THE_COMPANY", "FLOWMASTER_URL", "HOME"];
+        let slips = slips_in(names.into_iter().map(str::to_owned));
+        assert_eq!(slips, [("FLOWMASTER_TOKN".to_owned(), "FLOWMASTER_TOKEN")]);
+    }
+}
