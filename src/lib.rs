@@ -5,4 +5,6 @@ pub mod auth;
 pub mod client;
 pub mod config;
 pub mod error;
+#[cfg(feature = "platform")]
+pub mod platform;
 pub mod telemetry;

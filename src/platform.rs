@@ -1,0 +1,303 @@
+//! The embedded FlowMaster: one app on loopback over one SQLite file, a reference implementation of the contract.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::Timestamp;
+use crate::error::{Error, Kind, Result};
+
+mod body;
+pub mod clock;
+mod context;
+mod database;
+pub mod folder;
+mod idempotency;
+mod keys;
+mod listener;
+mod openapi;
+mod problem;
+mod routes;
+mod services;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+
+use database::Database;
+use folder::{Address, Lock};
+use keys::Keys;
+
+/// How long a shutdown waits for requests and workers under way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How a platform is started.
+#[derive(Clone)]
+pub struct Options {
+    /// Where its data is; made if missing.
+    pub data_dir: PathBuf,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Names beside loopback and its own address that a Host header may hold.
+    pub allowed_hosts: Vec<String>,
+    /// Its time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// A platform on a free port of loopback, with the system's time.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            allowed_hosts: Vec::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("data_dir", &self.data_dir).field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+/// What handlers and workers share; clones are cheap.
+#[derive(Clone)]
+pub struct Platform {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    keys: Keys,
+    owner_token: SecretString,
+    address: SocketAddr,
+    allowed_hosts: Vec<String>,
+    instance: String,
+    stopping: CancellationToken,
+    tracker: TaskTracker,
+    engine: Notify,
+    deadlines: Notify,
+    running_keys: idempotency::Running,
+    http: OnceLock<reqwest::Client>,
+    auth: services::auth::Guard,
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Platform").field("address", &self.inner.address).field("instance", &self.inner.instance).finish_non_exhaustive()
+    }
+}
+
+impl Platform {
+    /// Opens the data folder, binds the listener and starts the workers.
+    ///
+    /// # Errors
+    /// The folder is refused, in use or of another version, or the address cannot be bound.
+    pub async fn start(options: Options) -> Result<Running> {
+        folder::owner_token(&options.data_dir)?;
+        let lock = Lock::take(&options.data_dir)?.ok_or_else(|| {
+            Error::new(
+                Kind::Conflict,
+                "FM-PLATFORM-FOLDER-BUSY",
+                format!("another process runs the platform of {}", options.data_dir.display()),
+            )
+            .hint("End that process, connect to it, or choose another data folder.")
+        })?;
+        Self::start_locked(options, lock).await
+    }
+
+    /// Starts the platform of a folder whose lock is held.
+    pub(crate) async fn start_locked(options: Options, lock: Lock) -> Result<Running> {
+        let Options { data_dir, listen, allowed_hosts, clock } = options;
+        let owner_token = folder::owner_token(&data_dir)?;
+        let keys = folder::folder_keys(&data_dir)?;
+        // The lock goes with the writer: it is free only once the database is closed.
+        let (database, closed) = Database::open(folder::database_file(&data_dir), Arc::clone(&clock), lock).await?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            Error::new(Kind::Unavailable, "FM-PLATFORM-ADDRESS", format!("{listen} cannot be bound: {error}"))
+                .hint("Choose another address, or port 0 for a free one.")
+                .caused_by(error)
+        })?;
+        let address = listener.local_addr().map_err(Error::internal)?;
+        let instance = uuid::Uuid::now_v7().to_string();
+        let platform = Self {
+            inner: Arc::new(Inner {
+                database,
+                clock,
+                keys,
+                owner_token,
+                address,
+                allowed_hosts,
+                instance: instance.clone(),
+                stopping: CancellationToken::new(),
+                tracker: TaskTracker::new(),
+                engine: Notify::new(),
+                deadlines: Notify::new(),
+                running_keys: idempotency::Running::default(),
+                http: OnceLock::new(),
+                auth: services::auth::Guard::default(),
+            }),
+        };
+        services::spawn(&platform);
+        listener::serve(&platform, listener);
+        folder::write_address(&data_dir, &Address { url: format!("http://{address}"), instance })?;
+        Ok(Running { platform, data_dir, closed: Some(closed) })
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> &Database {
+        &self.inner.database
+    }
+
+    /// The keys of the data folder.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// The clock.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// The present moment.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// Which run of the platform this is.
+    pub(crate) fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+
+    /// Where the platform listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// Cancelled when the platform stops.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.inner.stopping
+    }
+
+    /// The position of the last committed event; it changes with every commit that emits.
+    pub(crate) fn events_notify(&self) -> watch::Receiver<i64> {
+        self.inner.database.events()
+    }
+
+    /// Wakes the engine when there is work for it.
+    pub(crate) fn engine_notify(&self) -> &Notify {
+        &self.inner.engine
+    }
+
+    /// Wakes whoever watches deadlines when there is a new one.
+    pub(crate) fn deadlines_notify(&self) -> &Notify {
+        &self.inner.deadlines
+    }
+
+    /// Runs background work that a shutdown waits for; it must end when [`Platform::stopping`] is cancelled.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tracker.spawn(work);
+    }
+
+    /// The HTTP client for what leaves the platform; made at the first use.
+    pub(crate) fn http(&self) -> Result<&reqwest::Client> {
+        if let Some(client) = self.inner.http.get() {
+            return Ok(client);
+        }
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(30))
+            .build()
+            .map_err(Error::internal)?;
+        Ok(self.inner.http.get_or_init(|| client))
+    }
+
+    fn running_keys(&self) -> idempotency::Running {
+        Arc::clone(&self.inner.running_keys)
+    }
+
+    fn guard(&self) -> &services::auth::Guard {
+        &self.inner.auth
+    }
+
+    fn answers_to(&self, host: &str) -> bool {
+        listener::is_ours(host, self.inner.address, &self.inner.allowed_hosts)
+    }
+
+    fn is_owner_token(&self, token: &str) -> bool {
+        keys::same(token.as_bytes(), self.inner.owner_token.expose_secret().as_bytes())
+    }
+}
+
+/// A platform that runs in this process; dropping it ends it.
+#[derive(Debug)]
+pub struct Running {
+    platform: Platform,
+    data_dir: PathBuf,
+    closed: Option<oneshot::Receiver<()>>,
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.platform.inner.address
+    }
+
+    /// Its base URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The token of the data folder's owner.
+    #[must_use]
+    pub fn owner_token(&self) -> SecretString {
+        self.platform.inner.owner_token.clone()
+    }
+
+    /// Which run of the platform it is.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        self.platform.instance()
+    }
+
+    /// The platform.
+    #[must_use]
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// Ends it: no new requests, those under way are answered, the database is closed and the folder free.
+    pub async fn shutdown(mut self) {
+        let closed = self.closed.take();
+        let tracker = self.platform.inner.tracker.clone();
+        drop(self);
+        let drained = async {
+            tracker.wait().await;
+            if let Some(closed) = closed {
+                let _ = closed.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("the platform ended with requests under way");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        folder::clear_address(&self.data_dir, self.platform.instance());
+        self.platform.inner.stopping.cancel();
+        self.platform.inner.tracker.close();
+    }
+}

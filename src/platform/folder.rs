@@ -1,0 +1,334 @@
+//! The data folder: one owner, one lock, one key; whoever comes second proves the first and attaches to it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::keys::{self, KEY_LENGTH, Keys};
+use super::{Options, Platform, Running};
+use crate::error::{Error, Kind, Result};
+
+const TOKEN_FILE: &str = "owner.token";
+const KEY_FILE: &str = "key";
+const LOCK_FILE: &str = "lock";
+const ADDRESS_FILE: &str = "address";
+const DATABASE_FILE: &str = "platform.db";
+
+/// How long a platform is waited for that holds the lock and does not answer yet, or does no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What opening a data folder leads to.
+#[derive(Debug)]
+pub enum Opened {
+    /// This process runs the platform.
+    Host(Running),
+    /// Another process runs it, and proved so.
+    Guest(Guest),
+}
+
+/// A platform that another process runs on the same data folder.
+#[derive(Debug)]
+pub struct Guest {
+    address: Address,
+    data_dir: PathBuf,
+    lock: File,
+}
+
+impl Guest {
+    /// Where the platform listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.address.url
+    }
+
+    /// The run of the platform that proved itself.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.address.instance
+    }
+
+    /// Whether the same run of the platform still holds the folder's lock.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        // Shared, so that two guests who look at once do not take each other for the host.
+        match self.lock.try_lock_shared() {
+            Ok(()) => {
+                let _ = self.lock.unlock();
+                false
+            }
+            Err(_) => read_address(&self.data_dir).is_some_and(|address| address.instance == self.address.instance),
+        }
+    }
+}
+
+/// Where a platform listens and which run of it that is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Address {
+    /// The base URL.
+    pub(crate) url: String,
+    /// The run.
+    pub(crate) instance: String,
+}
+
+/// The owner's token of a data folder; folder and token are made if they are missing.
+///
+/// # Errors
+/// The folder or the token belongs to somebody else, is open to others, or cannot be written.
+pub fn owner_token(data_dir: &Path) -> Result<SecretString> {
+    check_folder(data_dir)?;
+    let made = || Ok(format!("fmo_{}", keys::random_token()?));
+    let text = read_or_make(&data_dir.join(TOKEN_FILE), made)?;
+    let token = text.trim();
+    if token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(damaged(&data_dir.join(TOKEN_FILE)));
+    }
+    Ok(SecretString::from(token))
+}
+
+/// Runs the platform of a data folder, or attaches to the one that another process runs on it.
+///
+/// # Errors
+/// The folder is refused (see [`owner_token`]), its database is of another version, or whoever holds the lock does
+/// not prove in time to be a platform of this folder.
+pub async fn open(options: Options) -> Result<Opened> {
+    check_folder(&options.data_dir)?;
+    let begun = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(5);
+    loop {
+        if let Some(lock) = Lock::take(&options.data_dir)? {
+            return Platform::start_locked(options, lock).await.map(Opened::Host);
+        }
+        // The address is believed only when the listener there has proved that it knows the folder's key; it is
+        // told no token before that. Whoever just started has none yet, and whoever was killed has an old one.
+        if let Some(address) = read_address(&options.data_dir)
+            && prove(&options.data_dir, &address).await
+        {
+            let guest = Guest { address, lock: lock_file(&options.data_dir)?, data_dir: options.data_dir.clone() };
+            if guest.is_alive() {
+                return Ok(Opened::Guest(guest));
+            }
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::new(
+                Kind::Unavailable,
+                "FM-PLATFORM-FOLDER-BUSY",
+                format!("another process holds {} and does not prove to be its platform", options.data_dir.display()),
+            )
+            .hint("End that process, or choose another data folder."));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+/// The folder's lock; held as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock if nobody holds it.
+    pub(crate) fn take(data_dir: &Path) -> Result<Option<Self>> {
+        let file = lock_file(data_dir)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(unusable(data_dir, "cannot be locked", error)),
+        }
+    }
+}
+
+/// Where the database is.
+pub(crate) fn database_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(DATABASE_FILE)
+}
+
+/// The keys of the folder; the first to ask makes the key.
+pub(crate) fn folder_keys(data_dir: &Path) -> Result<Keys> {
+    let path = data_dir.join(KEY_FILE);
+    let text = read_or_make(&path, || Ok(URL_SAFE_NO_PAD.encode(keys::random::<KEY_LENGTH>()?)))?;
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok().and_then(|bytes| <[u8; KEY_LENGTH]>::try_from(bytes).ok());
+    Keys::derive(&bytes.ok_or_else(|| damaged(&path))?)
+}
+
+/// Tells others where the platform listens.
+pub(crate) fn write_address(data_dir: &Path, address: &Address) -> Result<()> {
+    let text = serde_json::to_string(address).map_err(Error::internal)?;
+    let path = data_dir.join(ADDRESS_FILE);
+    let new = data_dir.join(format!(".{ADDRESS_FILE}-{}", address.instance));
+    write_private(&new, &text, false).and_then(|()| fs::rename(&new, &path)).map_err(|error| unusable(&path, "cannot be written", error))
+}
+
+/// Takes the address back, if it is still the one of this run.
+pub(crate) fn clear_address(data_dir: &Path, instance: &str) {
+    if read_address(data_dir).is_some_and(|address| address.instance == instance) {
+        let _ = fs::remove_file(data_dir.join(ADDRESS_FILE));
+    }
+}
+
+fn read_address(data_dir: &Path) -> Option<Address> {
+    serde_json::from_slice(&fs::read(data_dir.join(ADDRESS_FILE)).ok()?).ok()
+}
+
+/// Whether the listener at an address knows the folder's key.
+async fn prove(data_dir: &Path, address: &Address) -> bool {
+    let attempt = async {
+        let keys = folder_keys(data_dir)?;
+        let nonce = keys::random_token()?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PROOF_TIMEOUT)
+            .build()
+            .map_err(Error::internal)?;
+        let url = format!("{}/-/prove", address.url);
+        let answer = client.post(url).json(&serde_json::json!({ "nonce": nonce })).send().await.map_err(Error::internal)?;
+        let answer: Value = answer.json().await.map_err(Error::internal)?;
+        let proof = answer.get("proof").and_then(Value::as_str).unwrap_or_default();
+        Ok::<_, Error>(keys.proves(&nonce, &address.instance, proof))
+    };
+    attempt.await.unwrap_or(false)
+}
+
+fn lock_file(data_dir: &Path) -> Result<File> {
+    let path = data_dir.join(LOCK_FILE);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    private(&mut options).open(&path).map_err(|error| unusable(&path, "cannot be opened", error))
+}
+
+/// Makes the folder if it is missing, and refuses one that is another's or open to others.
+fn check_folder(data_dir: &Path) -> Result<()> {
+    make_folder(data_dir).map_err(|error| unusable(data_dir, "cannot be created", error))?;
+    let found = fs::metadata(data_dir).map_err(|error| unusable(data_dir, "cannot be read", error))?;
+    if !found.is_dir() {
+        return Err(Error::new(Kind::Conflict, "FM-PLATFORM-FOLDER", format!("{} is no folder", data_dir.display()))
+            .hint("Choose another data folder."));
+    }
+    check_access(data_dir, &found)
+}
+
+#[cfg(unix)]
+fn check_access(path: &Path, found: &fs::Metadata) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    if let Some(own) = own_user(path)
+        && found.uid() != own
+    {
+        return Err(Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-OWNER", format!("{} belongs to another user", path.display()))
+            .hint("Choose a data folder of your own."));
+    }
+    if found.mode() & 0o077 != 0 {
+        let (mode, wanted) = (found.mode() & 0o777, if found.is_dir() { "700" } else { "600" });
+        return Err(Error::new(
+            Kind::Forbidden,
+            "FM-PLATFORM-FOLDER-MODE",
+            format!("{} is open to other users (mode {mode:03o})", path.display()),
+        )
+        .hint(format!("Run: chmod {wanted} {}", path.display())));
+    }
+    Ok(())
+}
+
+/// The user that this process writes as: the owner of a file that it makes.
+#[cfg(unix)]
+fn own_user(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::sync::OnceLock;
+
+    static OWN: OnceLock<u32> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Some(*own);
+    }
+    let own = fs::metadata("/proc/self").ok().map(|found| found.uid()).or_else(|| {
+        let folder = if path.is_dir() { path } else { path.parent()? };
+        tempfile::tempfile_in(folder).and_then(|file| file.metadata()).ok().map(|found| found.uid())
+    })?;
+    Some(*OWN.get_or_init(|| own))
+}
+
+#[cfg(not(unix))]
+fn check_access(_: &Path, _: &fs::Metadata) -> Result<()> {
+    // Elsewhere a folder of the user's profile is private by its inherited rights.
+    Ok(())
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+fn write_private(path: &Path, text: &str, durable: bool) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let mut file = private(&mut options).open(path)?;
+    file.write_all(text.as_bytes())?;
+    if durable { file.sync_all() } else { Ok(()) }
+}
+
+/// Reads a file of the folder, or makes it so that of two processes both read what one of them wrote.
+fn read_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<String> {
+    if let Some(text) = read_private(path)? {
+        return Ok(text);
+    }
+    let new = path.with_extension(format!("new-{}", keys::hex(&keys::random::<8>()?)));
+    let text = make()?;
+    let linked = write_private(&new, &text, true).and_then(|()| match fs::hard_link(&new, path) {
+        // A link never replaces: whoever comes second finds the first one's file.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(&new, path),
+        _ => Ok(()),
+    });
+    let _ = fs::remove_file(&new);
+    linked.map_err(|error| unusable(path, "cannot be written", error))?;
+    sync_folder(path);
+    read_private(path)?.ok_or_else(|| damaged(path))
+}
+
+fn sync_folder(path: &Path) {
+    // A file's name is durable once its folder is; where folders cannot be synced, the system does it in time.
+    if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
+        let _ = folder.sync_all();
+    }
+}
+
+fn read_private(path: &Path) -> Result<Option<String>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(path, "cannot be read", error)),
+        Ok(found) if !found.is_file() => return Err(damaged(path)),
+        Ok(found) => check_access(path, &found)?,
+    }
+    fs::read_to_string(path).map(Some).map_err(|error| unusable(path, "cannot be read", error))
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::new(Kind::Conflict, "FM-PLATFORM-FOLDER-DAMAGED", format!("{} is not what flowmaster-mcp writes there", path.display()))
+        .hint("Restore the file from a backup, or choose another data folder.")
+}
+
+fn unusable(path: &Path, what: &str, error: io::Error) -> Error {
+    Error::new(Kind::Unavailable, "FM-PLATFORM-FOLDER", format!("{} {what}: {error}", path.display()))
+        .hint("Check who owns the data folder and whether there is space, or choose another.")
+        .caused_by(error)
+}

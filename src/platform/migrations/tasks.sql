@@ -1,0 +1,1 @@
+-- Tables of src/platform/services/tasks.rs.

@@ -1,0 +1,17 @@
+//! The services of the embedded platform, one module each.
+
+use super::Platform;
+use super::routes::Routes;
+
+pub(crate) mod audit;
+pub(crate) mod auth;
+
+/// The routes of all services.
+pub(crate) fn routes() -> Routes {
+    Routes::new().merge(auth::routes()).merge(audit::routes())
+}
+
+/// Starts the background work of all services.
+pub(crate) fn spawn(platform: &Platform) {
+    audit::spawn(platform);
+}
