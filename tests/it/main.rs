@@ -1,2 +1,5 @@
-#[test]
-fn x() {}
+//! The one integration-test binary: it speaks MCP and HTTP to the real thing, and walks what the outside sees.
+
+mod architecture;
+mod catalogue;
+mod wire;

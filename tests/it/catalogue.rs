@@ -1,0 +1,207 @@
+//! Walks the catalogue: each minimal request survives the way over the wire and back, and every permission is in the table.
+
+use std::collections::BTreeSet;
+
+use flowmaster_mcp::api::{Operation, Permission, audit, auth, catalogue, check, entities, events, executions, processes, tasks, wire};
+use serde_json::{Map, Value, json};
+
+/// The smallest value that a schema takes.
+fn minimal(schema: &Value) -> Value {
+    match schema["type"].as_str() {
+        Some("string") => match schema["enum"].get(0) {
+            Some(first) => first.clone(),
+            None if schema["format"] == "date-time" => json!("2025-02-07T10:00:00.000Z"),
+            None => json!("x".repeat(usize::try_from(schema["minLength"].as_u64().unwrap_or(1).max(1)).unwrap())),
+        },
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+        Some("boolean") => json!(true),
+        Some("array") => json!([]),
+        _ => Value::Object(
+            schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(|name| (name.to_owned(), minimal(&schema["properties"][name])))
+                .collect(),
+        ),
+    }
+}
+
+/// The smallest request of an operation that its schema takes.
+fn request_of(name: &str) -> Map<String, Value> {
+    let entry = catalogue().get(name).unwrap();
+    let Value::Object(request) = minimal(&Value::Object(entry.shape.input.clone())) else { panic!("a request is an object") };
+    request
+}
+
+#[test]
+fn a_minimal_request_arrives_as_it_was_sent() {
+    for entry in catalogue().iter() {
+        let spec = &entry.spec;
+        let sent = request_of(spec.name);
+        let mut checked = Value::Object(sent.clone());
+        entry.check(&mut checked, check::Reading::Strict).unwrap_or_else(|faults| panic!("{}: {faults:?}", spec.name));
+        assert_eq!(checked, Value::Object(sent.clone()), "{}: checking changes nothing", spec.name);
+        let request = wire::encode(spec, sent.clone()).unwrap();
+        let path = spec
+            .path
+            .split('/')
+            .zip(request.path.split('/'))
+            .filter_map(|(pattern, found)| Some((pattern.strip_prefix('{')?.strip_suffix('}')?.to_owned(), found.to_owned())))
+            .collect();
+        let body = match request.body {
+            Some(Value::Object(body)) => body,
+            _ => Map::new(),
+        };
+        assert!(!body.values().any(Value::is_null), "{}: absent stays absent", spec.name);
+        let mut arrived = wire::decode(spec, path, request.query, body).unwrap();
+        entry.check(&mut arrived, check::Reading::Lenient).unwrap_or_else(|faults| panic!("{}: {faults:?}", spec.name));
+        let Value::Object(arrived) = arrived else { panic!("arguments are an object") };
+        let names = |fields: &Map<String, Value>| fields.keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(names(&arrived), names(&sent), "{}", spec.name);
+        assert!(arrived.iter().all(|(name, value)| sent[name] == *value), "{}: {arrived:?} is not {sent:?}", spec.name);
+    }
+}
+
+/// Decodes the minimal request as its type and writes it again: what was absent stays so.
+fn round_trip<O: Operation>(seen: &mut Vec<&'static str>) {
+    let name = O::SPEC.name;
+    let sent = Value::Object(request_of(name));
+    let typed: O = serde_json::from_value(sent.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(serde_json::to_value(&typed).unwrap(), sent, "{name}: a type adds nothing");
+    seen.push(name);
+}
+
+macro_rules! round_trips {
+    ($($operation:ty),* $(,)?) => {{
+        let mut seen = Vec::new();
+        $(round_trip::<$operation>(&mut seen);)*
+        seen
+    }};
+}
+
+#[test]
+fn absent_stays_absent_in_every_type() {
+    let seen = round_trips![
+        processes::Create,
+        processes::Versions,
+        processes::Update,
+        processes::Publish,
+        processes::Validate,
+        processes::Sandbox,
+        executions::Start,
+        executions::Get,
+        executions::Pause,
+        executions::Resume,
+        executions::Cancel,
+        executions::History,
+        executions::Compensate,
+        tasks::Create,
+        tasks::Get,
+        tasks::Assign,
+        tasks::Respond,
+        tasks::List,
+        tasks::Escalate,
+        tasks::History,
+        entities::Define,
+        entities::Insert,
+        entities::Get,
+        entities::Update,
+        entities::Delete,
+        entities::Query,
+        entities::Search,
+        auth::Login,
+        auth::Logout,
+        auth::Refresh,
+        auth::Validate,
+        auth::ListPermissions,
+        auth::CreateRole,
+        auth::AssignPermissions,
+        events::Publish,
+        events::ListSubscriptions,
+        events::Subscribe,
+        events::Unsubscribe,
+        events::Replay,
+        audit::Log,
+        audit::Query,
+        audit::ComplianceReport,
+        audit::DeleteRecords,
+    ];
+    assert_eq!(seen, catalogue().iter().map(|entry| entry.spec.name).collect::<Vec<_>>(), "this list walks the whole catalogue");
+}
+
+#[test]
+fn a_null_for_an_optional_argument_is_dropped_and_a_number_as_text_is_taken() {
+    for entry in catalogue().tools() {
+        let mut sent = request_of(entry.spec.name);
+        let properties = entry.shape.input["properties"].as_object().unwrap();
+        for name in properties.keys() {
+            sent.entry(name.clone()).or_insert(Value::Null);
+        }
+        let mut arguments = Value::Object(sent);
+        entry.check(&mut arguments, check::Reading::Lenient).unwrap_or_else(|faults| panic!("{}: {faults:?}", entry.spec.name));
+        assert_eq!(arguments, Value::Object(request_of(entry.spec.name)), "{}", entry.spec.name);
+        if properties.contains_key("limit") {
+            let mut sent = request_of(entry.spec.name);
+            sent.insert("limit".to_owned(), json!("5"));
+            let mut arguments = Value::Object(sent);
+            entry.check(&mut arguments, check::Reading::Lenient).unwrap();
+            assert_eq!(arguments["limit"], json!(5), "{}", entry.spec.name);
+        }
+    }
+}
+
+#[test]
+fn every_permission_in_use_is_in_the_table_and_the_table_holds_no_other() {
+    let table: BTreeSet<&str> = Permission::ALL.iter().map(|permission| permission.name()).collect();
+    assert_eq!(table.len(), Permission::ALL.len(), "a permission is there twice");
+    let used: BTreeSet<&str> = catalogue().iter().filter_map(|entry| entry.spec.permission).map(Permission::name).collect();
+    let beyond: Vec<&str> = table.difference(&used).copied().collect();
+    assert!(used.is_subset(&table), "{used:?}");
+    assert_eq!(beyond, ["user:create"], "only the extension that creates users needs one more");
+    for permission in table {
+        assert!(permission.split_once(':').is_some_and(|(resource, verb)| !resource.is_empty() && !verb.is_empty()), "{permission}");
+    }
+}
+
+#[test]
+fn what_reads_takes_a_view_permission_and_what_needs_none_is_known() {
+    let mut open = Vec::new();
+    for entry in catalogue().iter() {
+        match entry.spec.permission {
+            Some(permission) => {
+                let reads = entry.spec.effect.name() == "read";
+                assert_eq!(reads, permission.name().ends_with(":view"), "{}: {permission}", entry.spec.name);
+            }
+            None => open.push(entry.spec.name),
+        }
+    }
+    assert_eq!(open, ["auth_login", "auth_logout", "auth_refresh", "auth_validate", "permissions_list"]);
+}
+
+#[test]
+fn no_tool_takes_or_gives_a_secret_or_a_tenant() {
+    for entry in catalogue().tools() {
+        let text = serde_json::to_string(&entry.shape.input).unwrap().to_lowercase();
+        for word in ["password", "token\"", "tenantid", "secret"] {
+            assert!(!text.contains(word), "{} takes `{word}`", entry.spec.name);
+        }
+        let mut names = Vec::new();
+        property_names(&Value::Object(entry.shape.output.clone()), &mut names);
+        for name in names {
+            let name = name.to_lowercase();
+            assert!(!name.contains("password") && !name.ends_with("token"), "{} shows `{name}`", entry.spec.name);
+        }
+    }
+}
+
+fn property_names<'a>(schema: &'a Value, names: &mut Vec<&'a str>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        names.push(name);
+        property_names(property, names);
+    }
+    if schema["items"].is_object() {
+        property_names(&schema["items"], names);
+    }
+}
