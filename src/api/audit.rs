@@ -204,6 +204,7 @@ impl Operation for ComplianceReport {
         .titled("Make a compliance report")
         .requires(Permission::AUDIT_VIEW)
         .answers(201)
+        .repeatable()
         .id_alias("id");
 }
 
