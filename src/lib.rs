@@ -7,4 +7,5 @@ pub mod config;
 pub mod error;
 #[cfg(feature = "platform")]
 pub mod platform;
+pub mod server;
 pub mod telemetry;

@@ -1,0 +1,183 @@
+//! The MCP side: what a host sees, over stdio and streamable HTTP, in both eras of the protocol.
+//!
+//! The handler is two `Arc`s; what it knows of the operations it reads from the catalogue. A tool's call is one
+//! look-up, the check of its arguments, the caller's permission, a person's consent where the effect asks for it, and
+//! one call of the client.
+
+mod answer;
+mod ask;
+mod call;
+mod completion;
+pub mod confirm;
+mod cut;
+mod digest;
+mod handler;
+mod hint;
+mod http;
+mod prompts;
+mod question;
+mod redact;
+mod resources;
+mod seal;
+mod stdio;
+mod tools;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::model::{Implementation, MetaObject, ServerCapabilities, ServerConfig};
+use serde_json::{Map, Value};
+use tokio_util::task::TaskTracker;
+
+use crate::api::check::Reading;
+use crate::api::{Entry, catalogue};
+use crate::auth::Caller;
+use crate::client::{CallOptions, Client, Filter, Reply};
+use crate::error::{Error, Kind, Result};
+
+pub use http::{HttpOptions, serve_http};
+pub use stdio::serve_stdio;
+pub use tools::list_tools_json;
+
+/// What happens to a call that needs a person's consent when the host cannot ask anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fallback {
+    /// It is refused and kept pending; the person approves it with `flowmaster-mcp confirm`.
+    #[default]
+    Refuse,
+    /// The host's own approval dialog counts, which the tool's annotations call up.
+    Host,
+}
+
+/// How the server behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What happens when the host cannot ask a person.
+    pub confirm: Fallback,
+    /// How long a tool may take; the time a person thinks is not counted.
+    pub call_timeout: Duration,
+    /// How long a person may think.
+    pub ask_timeout: Duration,
+    /// The largest answer that a model gets, in bytes.
+    pub answer_limit: usize,
+    /// Where refused calls wait for approval; without it they cannot be approved.
+    pub data_dir: Option<PathBuf>,
+    /// What the platform is called in questions to the person.
+    pub platform_name: String,
+    /// Whether a caller sees the tools that its permissions cover, or all.
+    pub filter: Filter,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            confirm: Fallback::Refuse,
+            call_timeout: Duration::from_mins(1),
+            ask_timeout: Duration::from_mins(5),
+            answer_limit: 32 * 1024,
+            data_dir: None,
+            platform_name: "FlowMaster".to_owned(),
+            filter: Filter::Strict,
+        }
+    }
+}
+
+/// What an [`App`] is made of.
+#[derive(Debug)]
+pub struct Options {
+    /// The way to the platform.
+    pub client: Client,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// How the server behaves.
+    pub settings: Settings,
+}
+
+/// One server, shared by all its connections.
+#[derive(Debug)]
+pub struct App {
+    client: Client,
+    caller: Arc<Caller>,
+    settings: Settings,
+    info: ServerConfig,
+    identity: MetaObject,
+    shelf: tools::Shelf,
+    seal: seal::Seal,
+    desk: confirm::Desk,
+    calls: TaskTracker,
+}
+
+impl App {
+    /// A server. Nothing is opened, locked or connected before a call needs it.
+    ///
+    /// # Errors
+    /// No random numbers from the system.
+    pub fn new(options: Options) -> Result<Arc<Self>> {
+        let Options { client, caller, settings } = options;
+        let implementation = Implementation::new("flowmaster-mcp", env!("CARGO_PKG_VERSION"))
+            .with_title("FlowMaster")
+            .with_description(env!("CARGO_PKG_DESCRIPTION"));
+        let identity = serde_json::to_value(&implementation).map_err(Error::internal)?;
+        let capabilities = ServerCapabilities::builder().enable_completions().enable_prompts().enable_resources().enable_tools().build();
+        let info =
+            ServerConfig::new(capabilities).with_server_info(implementation).with_instructions(include_str!("server/instructions.md"));
+        Ok(Arc::new(Self {
+            client,
+            caller,
+            desk: confirm::Desk::new(settings.data_dir.as_deref()),
+            info,
+            identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
+            shelf: tools::Shelf::default(),
+            seal: seal::Seal::new(settings.ask_timeout)?,
+            calls: TaskTracker::new(),
+            settings,
+        }))
+    }
+
+    /// Whether a caller may see and call an operation, as far as this side can tell.
+    fn may(&self, caller: &Caller, entry: &Entry) -> bool {
+        match (self.settings.filter, &caller.permissions, entry.spec.permission) {
+            (Filter::Strict, Some(held), Some(needed)) => held.allow(needed),
+            _ => true,
+        }
+    }
+
+    /// Reads by an operation that belongs to the server's own work: a resource, a prompt's data, the object of a question.
+    async fn read(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>) -> Result<Reply> {
+        let entry =
+            catalogue().get(name).ok_or_else(|| Error::new(Kind::Unsupported, "FM-MCP-OPERATION", format!("{name} is not offered")))?;
+        let arguments = self.checked(entry, arguments)?;
+        self.send(caller, entry, arguments, CallOptions::default()).await
+    }
+
+    /// Puts arguments into their proper form.
+    fn checked(&self, entry: &Entry, arguments: Map<String, Value>) -> Result<Map<String, Value>> {
+        let mut arguments = Value::Object(arguments);
+        entry.check(&mut arguments, Reading::Lenient).map_err(|faults| {
+            Error::new(Kind::Invalid, "FM-MCP-ARGUMENTS", format!("the arguments of {} are not right", entry.spec.name))
+                .with_fields(faults)
+                .hint("Correct the arguments named above and call again.")
+        })?;
+        match arguments {
+            Value::Object(arguments) => Ok(arguments),
+            _ => Err(Error::new(Kind::Internal, "FM-INTERNAL", "checked arguments are no object")),
+        }
+    }
+
+    /// Calls the platform, within the time that a tool may take.
+    async fn send(
+        &self,
+        caller: &Arc<Caller>,
+        entry: &'static Entry,
+        arguments: Map<String, Value>,
+        options: CallOptions,
+    ) -> Result<Reply> {
+        let options = CallOptions { deadline: Some(self.settings.call_timeout), ..options };
+        let call = self.client.call(caller, entry, arguments, options);
+        tokio::time::timeout(self.settings.call_timeout, call).await.unwrap_or_else(|_| {
+            let seconds = self.settings.call_timeout.as_secs_f32();
+            Err(Error::new(Kind::Timeout, "FM-MCP-TIMEOUT", format!("the platform did not answer within {seconds} seconds")))
+        })
+    }
+}

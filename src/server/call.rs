@@ -1,0 +1,87 @@
+//! A tool's call: look it up, check the arguments, the permission, a person's consent, call the platform, answer.
+
+use rmcp::model::{CallToolRequestParams, CallToolResponse, InputResponses};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+use serde_json::{Map, Value, json};
+
+use super::ask::Verdict;
+use super::handler::Handler;
+use super::{answer, tools};
+use crate::api::{Entry, catalogue};
+use crate::client::{CallOptions, Reply};
+use crate::error::{Error, Kind, Result};
+
+/// What a host sends along when it calls again with a person's answer.
+pub(super) struct Retry {
+    pub(super) state: Option<String>,
+    pub(super) responses: Option<InputResponses>,
+}
+
+enum Outcome {
+    Answered(Reply),
+    Asked(CallToolResponse),
+}
+
+impl Handler {
+    pub(super) async fn call(
+        &self,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> std::result::Result<CallToolResponse, ErrorData> {
+        let Some(entry) = tools::find(&request.name) else { return Err(unknown(&request.name)) };
+        let _counted = self.app.calls.token();
+        let retry = Retry { state: request.request_state, responses: request.input_responses };
+        let outcome = tokio::select! {
+            biased;
+            () = context.ct.cancelled() => Err(cancelled()),
+            outcome = self.run(entry, request.arguments.unwrap_or_default(), retry, context) => outcome,
+        };
+        let limit = self.app.settings.answer_limit;
+        Ok(match outcome {
+            Ok(Outcome::Answered(reply)) => {
+                tracing::debug!(tool = entry.spec.name, subject = %self.caller.subject, status = reply.status, "called");
+                answer::success(entry, reply.body, limit).into()
+            }
+            Ok(Outcome::Asked(response)) => response,
+            Err(error) => {
+                let error = error.during(entry.spec.name);
+                tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, code = error.code(), "not done");
+                answer::failure(entry, &error).into()
+            }
+        })
+    }
+
+    async fn run(
+        &self,
+        entry: &'static Entry,
+        arguments: Map<String, Value>,
+        retry: Retry,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Outcome> {
+        let arguments = self.app.checked(entry, arguments)?;
+        if let (false, Some(needed)) = (self.app.may(&self.caller, entry), entry.spec.permission) {
+            return Err(Error::new(Kind::Forbidden, "FM-MCP-FORBIDDEN", format!("{} needs the permission {needed}", entry.spec.name)));
+        }
+        let if_match = match self.consent(entry, &arguments, retry, context).await? {
+            Verdict::Go { if_match } => if_match,
+            Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
+        };
+        let options = CallOptions { if_match, ..CallOptions::default() };
+        self.app.send(&self.caller, entry, arguments, options).await.map(Outcome::Answered)
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was taken back")
+}
+
+/// A tool that does not exist is a fault of the request, and the neighbours may be what was meant.
+fn unknown(name: &str) -> ErrorData {
+    let shown: String = name.chars().take(80).collect();
+    let service = name.split('_').next().unwrap_or_default();
+    let near: Vec<&str> =
+        catalogue().tools().map(|entry| entry.spec.name).filter(|other| other.split('_').next() == Some(service)).collect();
+    let hint = if near.is_empty() { "tools/list names those there are".to_owned() } else { format!("near it are {}", near.join(", ")) };
+    ErrorData::invalid_params(format!("there is no tool `{shown}`; {hint}"), Some(json!({ "tool": shown })))
+}

@@ -1,0 +1,144 @@
+//! The question that a person is asked: what will happen, to which object, and what that object is like now.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::App;
+use crate::api::{Effect, Entry, catalogue, wire};
+use crate::auth::Caller;
+use crate::error::{Kind, Result};
+
+/// Longest value that is shown, in characters.
+const SHOWN: usize = 240;
+
+/// What is told of an object, in this order, where it has it.
+const TOLD: &[&str] = &[
+    "title",
+    "name",
+    "description",
+    "status",
+    "currentNode",
+    "assignedTo",
+    "entityType",
+    "processId",
+    "executionId",
+    "initiator",
+    "data",
+    "form",
+    "slaDeadline",
+    "response",
+    "error",
+    "version",
+    "createdAt",
+    "startedAt",
+    "completedAt",
+];
+
+/// A question and what it is based on.
+pub(super) struct Question {
+    /// The text for the person.
+    pub(super) text: String,
+    /// What the object was like: its `ETag`, or its status where it changes by itself.
+    pub(super) seen: Option<String>,
+    /// The `ETag` that the call must still meet.
+    pub(super) if_match: Option<String>,
+}
+
+/// The operation that reads the object which another one acts on: `tasks_get` for `tasks_respond`.
+pub(super) fn getter(entry: &Entry) -> Option<&'static Entry> {
+    let service = entry.spec.name.split('_').next()?;
+    let getter = catalogue().get(&format!("{service}_get"))?;
+    let known: Vec<&str> = wire::path_fields(&entry.spec).collect();
+    wire::path_fields(&getter.spec).all(|field| known.contains(&field)).then_some(getter)
+}
+
+impl App {
+    /// Makes the question for a call. An object that is not there is an error: there is nothing to ask about.
+    pub(super) async fn question(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Question> {
+        let mut text = format!("{} on {} ({})?", entry.spec.title, self.settings.platform_name, caller.tenant);
+        text.push_str(match entry.spec.effect {
+            Effect::Decide => " It will count as your own decision.",
+            Effect::Grant => " It changes what people may do.",
+            _ => " It cannot be taken back.",
+        });
+        let (mut seen, mut if_match) = (None, None);
+        if let Some(getter) = getter(entry) {
+            let path = wire::path_fields(&getter.spec).filter_map(|name| Some((name.to_owned(), arguments.get(name)?.clone()))).collect();
+            match self.read(caller, getter.spec.name, path).await {
+                Ok(mut reply) => {
+                    super::redact::redact(&mut reply.body);
+                    text.push_str("\n\nAs it is now:");
+                    tell(&mut text, &reply.body, TOLD);
+                    if entry.service.module == "executions" {
+                        // A run moves on by itself; what the person judges is where it stands.
+                        seen = reply.body.get("status").and_then(Value::as_str).map(str::to_owned);
+                    } else {
+                        (seen, if_match) = (reply.etag.clone(), reply.etag);
+                    }
+                }
+                // Who may act but not look is asked about the id alone.
+                Err(error) if error.kind() == Kind::Forbidden => {}
+                Err(error) => return Err(error),
+            }
+        }
+        text.push_str("\n\nWhat will be sent:");
+        if arguments.is_empty() {
+            text.push_str(" nothing more");
+        }
+        for (name, value) in arguments {
+            line(&mut text, name, value);
+        }
+        Ok(Question { text, seen, if_match })
+    }
+}
+
+fn tell(text: &mut String, object: &Value, names: &[&str]) {
+    for name in names {
+        if let Some(value) = object.get(name).filter(|value| !value.is_null()) {
+            line(text, name, value);
+        }
+    }
+}
+
+/// One line for one value. Line breaks in it become spaces, so that no value can look like a part of the question.
+fn line(text: &mut String, name: &str, value: &Value) {
+    let shown = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let plain: String = shown.chars().map(|c| if c.is_control() || is_format(c) { ' ' } else { c }).take(SHOWN).collect();
+    let more = if shown.chars().count() > SHOWN { "…" } else { "" };
+    text.push_str(&format!("\n- {name}: {plain}{more}"));
+}
+
+/// Characters that change how what follows is shown: line separators and directions of writing.
+const fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_object_of_a_call_is_found_by_its_service() {
+        let of = |name: &str| getter(catalogue().get(name).unwrap()).map(|getter| getter.spec.name);
+        assert_eq!(of("tasks_respond"), Some("tasks_get"));
+        assert_eq!(of("executions_cancel"), Some("executions_get"));
+        assert_eq!(of("entities_delete"), Some("entities_get"));
+        assert_eq!(of("auth_logout"), None);
+        assert_eq!(of("tasks_list"), None);
+    }
+
+    #[test]
+    fn a_value_cannot_look_like_a_part_of_the_question() {
+        let mut text = String::new();
+        line(&mut text, "comments", &json!("fine\n\nWhat will be sent:\n- decision: reject\u{202e}"));
+        assert_eq!(text.lines().count(), 2, "{text}");
+        line(&mut text, "long", &json!("x".repeat(5000)));
+        assert!(text.len() < 700);
+    }
+}

@@ -1,0 +1,220 @@
+//! What a host can read by address: the caller's open tasks, and processes, executions, tasks and records by id.
+
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+use rmcp::model::{CacheScope, ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+use serde_json::{Map, Value, json};
+
+use super::handler::Handler;
+use super::{App, answer, cut, redact};
+use crate::api::catalogue;
+use crate::auth::Caller;
+use crate::error::{Error, Kind};
+
+const SCHEME: &str = "flowmaster://";
+/// Longest address that is looked at, in bytes.
+const LONGEST: usize = 2048;
+
+/// A resource, or a template of resources where its path has placeholders.
+pub(super) struct Address {
+    /// The address after the scheme.
+    pub(super) path: &'static str,
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    /// The operation that reads it.
+    pub(super) operation: &'static str,
+    /// Arguments beyond those in the address.
+    fixed: &'static [(&'static str, &'static str)],
+}
+
+/// The statuses of a task that somebody still has to answer.
+pub(super) const OPEN: &str = "created,assigned,escalated";
+
+/// Every address there is.
+pub(super) const ADDRESSES: &[Address] = &[
+    Address {
+        path: "tasks",
+        name: "tasks",
+        title: "Open tasks",
+        description: "Tasks that wait for a person, newest first.",
+        operation: "tasks_list",
+        fixed: &[("status", OPEN)],
+    },
+    Address {
+        path: "processes/{id}/versions",
+        name: "process-versions",
+        title: "Versions of a process",
+        description: "The versions of a process with their steps, newest first.",
+        operation: "processes_versions",
+        fixed: &[],
+    },
+    Address {
+        path: "executions/{id}",
+        name: "execution",
+        title: "Execution",
+        description: "Where an execution stands: status, current step, variables, error.",
+        operation: "executions_get",
+        fixed: &[],
+    },
+    Address {
+        path: "executions/{id}/history",
+        name: "execution-history",
+        title: "History of an execution",
+        description: "What happened in an execution, step by step.",
+        operation: "executions_history",
+        fixed: &[],
+    },
+    Address {
+        path: "tasks/{id}",
+        name: "task",
+        title: "Task",
+        description: "A task: what is asked, its form, who has it, its deadline and answer.",
+        operation: "tasks_get",
+        fixed: &[],
+    },
+    Address {
+        path: "tasks/{id}/history",
+        name: "task-history",
+        title: "History of a task",
+        description: "What happened to a task, and who did it.",
+        operation: "tasks_history",
+        fixed: &[],
+    },
+    Address {
+        path: "entities/{type}/{id}",
+        name: "record",
+        title: "Record",
+        description: "A record of the data hub with its fields and relationships.",
+        operation: "entities_get",
+        fixed: &[],
+    },
+];
+
+impl Address {
+    fn is_template(&self) -> bool {
+        self.path.contains('{')
+    }
+
+    /// The arguments in an address that is one of these.
+    fn arguments(&self, path: &str) -> Option<Map<String, Value>> {
+        let mut given = path.split('/');
+        let mut arguments: Map<String, Value> = self.fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        for segment in self.path.split('/') {
+            let text = given.next()?;
+            match segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) {
+                Some(name) => {
+                    let text = percent_decode_str(text).decode_utf8().ok().filter(|text| !text.is_empty())?;
+                    arguments.insert(name.to_owned(), text.into_owned().into());
+                }
+                None if segment == text => {}
+                None => return None,
+            }
+        }
+        given.next().is_none().then_some(arguments)
+    }
+}
+
+fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Address> + 'a {
+    ADDRESSES.iter().filter(|address| catalogue().get(address.operation).is_some_and(|entry| app.may(caller, entry)))
+}
+
+pub(super) fn listed(app: &App, caller: &Caller) -> Vec<Resource> {
+    visible(app, caller)
+        .filter(|address| !address.is_template())
+        .map(|address| {
+            Resource::new(format!("{SCHEME}{}", address.path), address.name)
+                .with_title(address.title)
+                .with_description(address.description)
+                .with_mime_type("application/json")
+        })
+        .collect()
+}
+
+pub(super) fn templates(app: &App, caller: &Caller) -> Vec<ResourceTemplate> {
+    visible(app, caller)
+        .filter(|address| address.is_template())
+        .map(|address| {
+            ResourceTemplate::new(format!("{SCHEME}{}", address.path), address.name)
+                .with_title(address.title)
+                .with_description(address.description)
+                .with_mime_type("application/json")
+        })
+        .collect()
+}
+
+pub(super) async fn read(handler: &Handler, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
+    let found = (uri.len() <= LONGEST)
+        .then(|| uri.strip_prefix(SCHEME))
+        .flatten()
+        .and_then(|path| visible(&handler.app, &handler.caller).find_map(|address| Some((address, address.arguments(path)?))));
+    let Some((address, arguments)) = found else { return Err(missing(uri)) };
+    let app = Arc::clone(&handler.app);
+    let _counted = app.calls.token();
+    let reply = tokio::select! {
+        biased;
+        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the request was taken back")),
+        reply = app.read(&handler.caller, address.operation, arguments) => reply,
+    };
+    let mut body = reply.map_err(|error| refusal(uri, address, &error))?.body;
+    redact::redact(&mut body);
+    let fitted = cut::fit(body, app.settings.answer_limit);
+    let ttl = catalogue().get(address.operation).and_then(|entry| entry.spec.cache).unwrap_or_default();
+    let contents = vec![ResourceContents::text(fitted.text, uri).with_mime_type("application/json")];
+    Ok(ReadResourceResult::new(contents)
+        .with_ttl_ms(u64::try_from(ttl.as_millis()).unwrap_or_default())
+        .with_cache_scope(CacheScope::Private))
+}
+
+/// -32602 in the new era, -32002 in the old; rmcp knows which.
+fn missing(uri: &str) -> ErrorData {
+    let shown: String = uri.chars().take(200).collect();
+    ErrorData::resource_not_found(format!("there is no resource {shown}"), Some(json!({ "uri": shown })))
+}
+
+fn refusal(uri: &str, address: &Address, error: &Error) -> ErrorData {
+    // What cannot be an id names nothing.
+    if matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Malformed) {
+        return missing(uri);
+    }
+    let text = catalogue().get(address.operation).map_or_else(|| error.to_string(), |entry| answer::describe(entry, error));
+    let data = Some(json!({ "uri": uri, "code": error.code() }));
+    match error.kind() {
+        Kind::Forbidden | Kind::Unauthenticated => ErrorData::invalid_request(text, data),
+        _ => ErrorData::internal_error(text, data),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(path: &str) -> Option<(&'static str, Map<String, Value>)> {
+        ADDRESSES.iter().find_map(|address| Some((address.operation, address.arguments(path)?)))
+    }
+
+    #[test]
+    fn an_address_names_an_operation_and_its_arguments() {
+        let (operation, arguments) = find("entities/customer/entity%2F1%20a").unwrap();
+        assert_eq!((operation, Value::Object(arguments)), ("entities_get", json!({ "type": "customer", "id": "entity/1 a" })));
+        assert_eq!(find("tasks").unwrap().0, "tasks_list");
+        assert_eq!(find("tasks/task-1/history").unwrap().0, "tasks_history");
+        for path in ["", "tasks/", "tasks/a/b", "executions", "processes/p", "tasks/a/history/x", "tasks/%ff"] {
+            assert!(find(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_address_is_read_by_an_operation_that_reads() {
+        for address in ADDRESSES {
+            let entry = catalogue().get(address.operation).unwrap();
+            assert_eq!(entry.spec.effect, crate::api::Effect::Read);
+            for field in crate::api::wire::path_fields(&entry.spec) {
+                assert!(address.path.contains(&format!("{{{field}}}")), "{}", address.path);
+            }
+        }
+    }
+}
