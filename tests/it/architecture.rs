@@ -1,21 +1,32 @@
 //! Reads the sources and holds the modules to the table of who may use whom.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module and the modules it may use; `cli`, `lib` and `main` may use everything.
-const MAY_USE: [(&str, &[&str]); 8] = [
-    ("api", &[]),
-    ("error", &["api"]),
-    ("config", &["error"]),
-    ("telemetry", &["config"]),
-    ("auth", &["api", "error"]),
-    ("client", &["api", "auth", "config", "error", "telemetry"]),
-    ("server", &["api", "auth", "client", "config", "error", "telemetry"]),
-    ("platform", &["api", "auth", "error"]),
-];
-const EVERYTHING: [&str; 3] = ["cli", "lib", "main"];
+/// The crate's root and its binary; like `cli` they may use everything.
+const ROOTS: [&str; 2] = ["lib", "main"];
+
+/// ARCHITECTURE.md's table: each module and what it may use; `None` is everything.
+fn table() -> BTreeMap<String, Option<BTreeSet<String>>> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with("| module |")).skip(2).take_while(|line| line.starts_with('|'));
+    let table: BTreeMap<_, _> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+            let [module, .., may_use] = cells.as_slice() else { panic!("a row of the table of modules is `{row}`") };
+            let may_use = (may_use.trim() != "everything").then(|| quoted_names(may_use));
+            (quoted_names(module).pop_first().unwrap(), may_use)
+        })
+        .collect();
+    assert_eq!(table.len(), 9, "the table of modules in ARCHITECTURE.md has nine rows");
+    table
+}
+
+/// The names between back quotes.
+fn quoted_names(cell: &str) -> BTreeSet<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
 
 struct Source {
     path: PathBuf,
@@ -161,25 +172,40 @@ fn word(text: &str) -> String {
 
 #[test]
 fn modules_use_only_what_the_table_allows() {
+    let table = table();
     let mut wrong = Vec::new();
     for source in sources() {
         let module = source.module.as_str();
-        if EVERYTHING.contains(&module) {
+        if ROOTS.contains(&module) {
             continue;
         }
-        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else {
+        let Some(allowed) = table.get(module) else {
             wrong.push(format!("{}: the module `{module}` is not in the table", source.path.display()));
             continue;
         };
+        let Some(allowed) = allowed else { continue };
         for used in used_modules(&code_of(&source.text)) {
-            // A macro of the crate's root or a test's own word is no module.
-            let is_module = MAY_USE.iter().any(|(name, _)| *name == used) || EVERYTHING.contains(&used.as_str());
-            if is_module && used != module && !allowed.contains(&used.as_str()) {
+            // What is no module, such as a macro of the root, is not the table's business.
+            if table.contains_key(&used) && used != module && !allowed.contains(&used) {
                 wrong.push(format!("{}: `{module}` uses `{used}`", source.path.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "against the table of modules:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_lets_nobody_but_the_command_line_know_both_sides() {
+    let table = table();
+    for (module, allowed) in &table {
+        match allowed {
+            None => assert_eq!(module, "cli", "only the command line may use everything"),
+            Some(allowed) => assert!(!allowed.contains("platform") && !allowed.contains("cli"), "{module} may use {allowed:?}"),
+        }
+    }
+    let platform = table["platform"].as_ref().unwrap();
+    assert!(!platform.contains("client") && !platform.contains("server"), "the platform knows none of its callers");
+    assert!(table["api"].as_ref().unwrap().is_empty(), "the contract uses nothing of ours");
 }
 
 #[test]
