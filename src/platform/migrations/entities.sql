@@ -32,7 +32,7 @@ CREATE TABLE entity_links (
     target    TEXT NOT NULL,
     PRIMARY KEY (tenant_id, source, relation, place),
     FOREIGN KEY (tenant_id, source) REFERENCES entities (tenant_id, id) ON DELETE CASCADE,
-    FOREIGN KEY (tenant_id, target) REFERENCES entities (tenant_id, id) ON DELETE CASCADE
+    FOREIGN KEY (tenant_id, target) REFERENCES entities (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX entity_links_by_target ON entity_links (tenant_id, target);
 

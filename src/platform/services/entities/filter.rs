@@ -1,0 +1,189 @@
+//! Filters and orders of a query as SQL over the JSON of a record. What the caller wrote is bound, never spliced in.
+
+use rusqlite::types::Value as Sql;
+use serde_json::{Map, Value};
+
+use crate::api::FieldError;
+use crate::error::{Error, Kind, Result};
+
+const MAX_FILTERS: usize = 20;
+const MAX_FIELD: usize = 200;
+
+/// Conditions and the values bound to them, in order.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    pub(super) sql: String,
+    pub(super) values: Vec<Sql>,
+}
+
+impl Conditions {
+    /// Adds a condition that must hold too.
+    pub(super) fn and(&mut self, sql: &str, values: impl IntoIterator<Item = Sql>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(sql);
+        self.values.extend(values);
+    }
+}
+
+/// Adds what a filter asks for: each named field of the record's data equals the value given.
+///
+/// A query's values come as text, so `5` is the number and the text, `true` the boolean and the text, and `null` a field
+/// that is null or missing. `address.city` is the field `city` of `address`, or the field of just that name.
+pub(super) fn filter(conditions: &mut Conditions, filter: &Map<String, Value>) -> Result<()> {
+    if filter.len() > MAX_FILTERS {
+        return Err(invalid("/filter", "length", format!("names {} fields; at most {MAX_FILTERS} are allowed", filter.len())));
+    }
+    for (field, wanted) in filter {
+        let paths = paths_of(field).map_err(|detail| invalid(&format!("/filter/{}", short(field)), "field", detail))?;
+        let text = match wanted {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let mut either = Vec::new();
+        for path in paths {
+            let (sql, values) = equals(&path, &text);
+            conditions.values.extend(values);
+            either.push(sql);
+        }
+        conditions.sql.push_str(&format!(" AND ({})", either.join(" OR ")));
+    }
+    Ok(())
+}
+
+fn equals(path: &str, text: &str) -> (String, Vec<Sql>) {
+    let path = || Sql::Text(path.to_owned());
+    let mut sql = "(json_type(data, ?) = 'text' AND json_extract(data, ?) = ?)".to_owned();
+    let mut values = vec![path(), path(), Sql::Text(text.to_owned())];
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Number(number)) => {
+            sql.push_str(" OR (json_type(data, ?) IN ('integer', 'real') AND json_extract(data, ?) = ?)");
+            let number = number.as_i64().map_or_else(|| Sql::Real(number.as_f64().unwrap_or(f64::NAN)), Sql::Integer);
+            values.extend([path(), path(), number]);
+        }
+        Ok(Value::Bool(flag)) => {
+            sql.push_str(" OR json_type(data, ?) = ?");
+            values.extend([path(), Sql::Text(flag.to_string())]);
+        }
+        Ok(Value::Null) => {
+            sql.push_str(" OR ifnull(json_type(data, ?), 'null') = 'null'");
+            values.push(path());
+        }
+        _ => {}
+    }
+    (sql, values)
+}
+
+/// What a list is sorted by. Values of different kinds keep apart: nothing, then numbers, then text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Order {
+    /// The value sorted by, as SQL.
+    pub(super) value: String,
+    /// The paths bound in it.
+    pub(super) paths: Vec<String>,
+    /// From the last to the first.
+    pub(super) descending: bool,
+}
+
+impl Order {
+    /// Reads `name`, `-createdAt` and the like; by age if absent.
+    pub(super) fn read(sort: Option<&str>) -> Result<Self> {
+        let sort = sort.unwrap_or("createdAt");
+        let (field, descending) = sort.strip_prefix('-').map_or((sort, false), |field| (field, true));
+        let (value, paths) = match field {
+            "createdAt" => ("created_at".to_owned(), Vec::new()),
+            "updatedAt" => ("updated_at".to_owned(), Vec::new()),
+            field => {
+                let paths = paths_of(field).map_err(|detail| invalid("/sort", "field", detail))?;
+                let value = match paths.len() {
+                    1 => "json_extract(data, ?)".to_owned(),
+                    _ => "coalesce(json_extract(data, ?), json_extract(data, ?))".to_owned(),
+                };
+                (value, paths)
+            }
+        };
+        Ok(Self { value, paths, descending })
+    }
+
+    pub(super) fn direction(&self) -> &'static str {
+        if self.descending { "DESC" } else { "ASC" }
+    }
+
+    pub(super) fn beyond(&self) -> &'static str {
+        if self.descending { "<" } else { ">" }
+    }
+}
+
+/// The JSON paths that a field's name can mean.
+fn paths_of(field: &str) -> std::result::Result<Vec<String>, String> {
+    if field.is_empty() || field.len() > MAX_FIELD {
+        return Err(format!("must have 1 to {MAX_FIELD} characters"));
+    }
+    // Within a quoted label of SQLite's paths nothing else has a meaning.
+    if field.chars().any(|c| c == '"' || c == '\\' || c.is_control()) {
+        return Err("holds a quote, a backslash or a control character, which the name of a field that is filtered by cannot".to_owned());
+    }
+    let mut paths = vec![format!("$.\"{field}\"")];
+    if field.contains('.') && field.split('.').all(|part| !part.is_empty()) {
+        paths.push(field.split('.').fold("$".to_owned(), |path, part| format!("{path}.\"{part}\"")));
+    }
+    Ok(paths)
+}
+
+fn short(field: &str) -> String {
+    field.chars().filter(|c| !c.is_control()).take(80).collect::<String>().replace('~', "~0").replace('/', "~1")
+}
+
+fn invalid(pointer: &str, code: &str, detail: impl Into<String>) -> Error {
+    Error::new(Kind::Invalid, "FM-IDHS-QUERY", "the query cannot be answered").with_fields(vec![FieldError::new(pointer, code, detail)])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn matches(data: &Value, name: &str, wanted: &str) -> bool {
+        let mut conditions = Conditions::default();
+        filter(&mut conditions, &Map::from_iter([(name.to_owned(), json!(wanted))])).unwrap();
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let sql = format!("SELECT count(*) FROM (SELECT ? AS data) WHERE 1{}", conditions.sql);
+        let values = std::iter::once(Sql::Text(data.to_string())).chain(conditions.values);
+        connection.query_row(&sql, rusqlite::params_from_iter(values), |row| row.get::<_, i64>(0)).unwrap() == 1
+    }
+
+    #[test]
+    fn values_are_compared_by_their_own_kind() {
+        let data = json!({ "n": 5, "r": 2.5, "t": "5", "b": true, "s": "true", "z": null, "zip": "007", "seven": 7, "o": { "a.b": 1, "c": "x" } });
+        for (name, wanted) in
+            [("n", "5"), ("n", "5.0"), ("r", "2.5"), ("t", "5"), ("b", "true"), ("s", "true"), ("z", "null"), ("gone", "null"), ("zip", "007"), ("o.c", "x")]
+        {
+            assert!(matches(&data, name, wanted), "{name}={wanted}");
+        }
+        for (name, wanted) in
+            [("n", "5x"), ("n", "true"), ("b", "1"), ("b", "false"), ("seven", "007"), ("t", "5.0"), ("gone", ""), ("z", ""), ("o", "x"), ("n", "' OR 1=1 --")]
+        {
+            assert!(!matches(&data, name, wanted), "{name}={wanted}");
+        }
+    }
+
+    #[test]
+    fn a_fields_name_is_never_a_path_of_its_own_making() {
+        assert!(matches(&json!({ "a.b": 1 }), "a.b", "1"));
+        assert!(matches(&json!({ "a": { "b": 1 } }), "a.b", "1"));
+        assert!(matches(&json!({ "x[0]": 1 }), "x[0]", "1"));
+        assert!(matches(&json!({ "ключ $": 1 }), "ключ $", "1"));
+        assert!(!matches(&json!({ "x": [1] }), "x[0]", "1"));
+        for name in ["", "a\"b", "a\\b", "a\u{0}b"] {
+            assert!(paths_of(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_read_from_its_name() {
+        assert_eq!(Order::read(None).unwrap(), Order { value: "created_at".to_owned(), paths: vec![], descending: false });
+        assert!(Order::read(Some("-updatedAt")).unwrap().descending);
+        assert_eq!(Order::read(Some("a.b")).unwrap().paths.len(), 2);
+        assert!(Order::read(Some("-")).is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! The JSON Schema of a record type: what is admitted as one, and what it says about a record.
+//!
+//! A schema comes from outside and is run on the writer's thread, so it must end soon on every record: no look-up leaves
+//! the platform, no reference leads back to itself, references do not multiply, and patterns are matched in linear time.
+
+use jsonschema::{PatternOptions, Validator};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use crate::api::FieldError;
+use crate::error::{Error, Kind, Result};
+
+/// Largest schema, in bytes of JSON.
+const MAX_BYTES: usize = 64 * 1024;
+/// Deepest nesting, and longest chain of references.
+const MAX_DEPTH: usize = 32;
+/// Most values a schema may have once every reference is replaced by what it names.
+const MAX_WEIGHT: u64 = 20_000;
+/// Most faults of a record that are named.
+const MAX_FAULTS: usize = 20;
+
+/// Admits a schema, or says where it cannot be one.
+pub(super) fn admit(schema: &Map<String, Value>) -> Result<Validator> {
+    let root = Value::Object(schema.clone());
+    let bytes = root.to_string().len();
+    if bytes > MAX_BYTES {
+        return Err(refused(FieldError::new("/schema", "size", format!("has {bytes} bytes; at most {MAX_BYTES} are allowed"))));
+    }
+    let mut weigher = Weigher { root: &root, known: Vec::new(), open: Vec::new() };
+    let weight = weigher.weigh(&root, &mut "/schema".to_owned(), 0).map_err(refused)?;
+    if weight > MAX_WEIGHT {
+        let detail = format!("has more than {MAX_WEIGHT} parts once its references are followed");
+        return Err(refused(FieldError::new("/schema", "size", detail)));
+    }
+    compile(&root).map_err(refused)
+}
+
+/// Checks a record's fields against its type's schema; `kind` is the type's name.
+pub(super) fn check(kind: &str, schema: &Value, data: &Map<String, Value>) -> Result<()> {
+    let validator = compile(schema).map_err(|fault| Error::internal(fault.detail))?;
+    let faults = faults(&validator, data);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Invalid, "FM-IDHS-RECORD-INVALID", format!("the record does not keep to the schema of `{kind}`"))
+        .hint("Correct the fields named.")
+        .with_fields(faults))
+}
+
+/// What a record has against a schema, field by field.
+pub(super) fn faults(validator: &Validator, data: &Map<String, Value>) -> Vec<FieldError> {
+    let record = Value::Object(data.clone());
+    if validator.is_valid(&record) {
+        return Vec::new();
+    }
+    validator
+        .iter_errors(&record)
+        .take(MAX_FAULTS)
+        .map(|fault| {
+            // Values are masked: they may be long, and they are the caller's own.
+            let mut detail: String = fault.masked().to_string().chars().filter(|c| !c.is_control()).take(300).collect();
+            detail.insert_str(0, "does not fit the schema: ");
+            FieldError::new(format!("/data{}", fault.instance_path()), fault.kind().keyword(), detail)
+        })
+        .collect()
+}
+
+fn compile(schema: &Value) -> std::result::Result<Validator, FieldError> {
+    jsonschema::options()
+        .with_pattern_options(PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20))
+        .should_validate_formats(true)
+        .build(schema)
+        .map_err(|fault| {
+            let detail: String = fault.masked().to_string().chars().filter(|c| !c.is_control()).take(300).collect();
+            FieldError::new(format!("/schema{}", fault.instance_path()), "schema", format!("is no JSON Schema: {detail}"))
+        })
+}
+
+fn refused(fault: FieldError) -> Error {
+    Error::new(Kind::Invalid, "FM-IDHS-SCHEMA", "the schema cannot be used")
+        .hint("Send a JSON Schema without remote or recursive references.")
+        .with_fields(vec![fault])
+}
+
+/// Follows every reference and counts what is behind it.
+struct Weigher<'a> {
+    root: &'a Value,
+    known: Vec<(String, u64)>,
+    open: Vec<String>,
+}
+
+impl Weigher<'_> {
+    fn weigh(&mut self, node: &Value, path: &mut String, depth: usize) -> std::result::Result<u64, FieldError> {
+        if depth > MAX_DEPTH {
+            return Err(FieldError::new(path.clone(), "depth", format!("is nested more than {MAX_DEPTH} levels deep")));
+        }
+        let mut weight: u64 = 1;
+        match node {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let length = path.len();
+                    path.push('/');
+                    path.push_str(&name.chars().take(80).collect::<String>().replace('~', "~0").replace('/', "~1"));
+                    weight = weight.saturating_add(match (name.as_str(), value) {
+                        ("$ref", Value::String(target)) => self.follow(target, path)?,
+                        ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
+                            return Err(FieldError::new(path.clone(), "reference", "is not taken; use `$ref` into this schema"));
+                        }
+                        ("$id" | "id", Value::String(_)) if depth > 0 && names_a_schema(fields) => {
+                            return Err(FieldError::new(path.clone(), "reference", "is taken at the top only"));
+                        }
+                        (_, value) => self.weigh(value, path, depth + 1)?,
+                    });
+                    path.truncate(length);
+                }
+            }
+            Value::Array(items) => {
+                for (index, value) in items.iter().enumerate() {
+                    let length = path.len();
+                    path.push_str(&format!("/{index}"));
+                    weight = weight.saturating_add(self.weigh(value, path, depth + 1)?);
+                    path.truncate(length);
+                }
+            }
+            _ => {}
+        }
+        Ok(weight)
+    }
+
+    fn follow(&mut self, target: &str, path: &str) -> std::result::Result<u64, FieldError> {
+        let fault = |code: &str, detail: &str| Err(FieldError::new(path, code, detail));
+        let Some(pointer) = target.strip_prefix('#') else {
+            return fault("remote-reference", "leaves this schema; only references such as `#/$defs/name` are taken");
+        };
+        let Ok(pointer) = percent_decode_str(pointer).decode_utf8() else {
+            return fault("reference", "is not UTF-8");
+        };
+        if let Some((_, weight)) = self.known.iter().find(|(known, _)| *known == pointer) {
+            return Ok(*weight);
+        }
+        if self.open.iter().any(|open| *open == pointer) {
+            return fault("recursive", "leads back to itself; relate records to each other instead of nesting them");
+        }
+        if self.open.len() >= MAX_DEPTH {
+            return fault("depth", "ends a chain of references that is too long");
+        }
+        let Some(node) = self.root.pointer(&pointer) else {
+            return fault("reference", "names nothing in this schema; take a JSON pointer such as `#/$defs/name`");
+        };
+        self.open.push(pointer.clone().into_owned());
+        let weight = self.weigh(node, &mut path.to_owned(), 1)?;
+        self.open.pop();
+        self.known.push((pointer.into_owned(), weight));
+        Ok(weight)
+    }
+}
+
+/// Whether an object with an `$id` is a schema that would move the base of its references, and not a list of fields.
+fn names_a_schema(fields: &Map<String, Value>) -> bool {
+    ["type", "properties", "items", "allOf", "anyOf", "oneOf", "$ref", "$defs", "definitions"].iter().any(|name| fields.contains_key(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    fn fault(schema: Value) -> FieldError {
+        admit(&map(schema)).unwrap_err().fields()[0].clone()
+    }
+
+    #[test]
+    fn a_schema_is_compiled_and_checks_records() {
+        let schema = json!({
+            "type": "object",
+            "properties": { "name": { "$ref": "#/$defs/name" }, "mail": { "type": "string", "format": "email" } },
+            "required": ["name"],
+            "$defs": { "name": { "type": "string", "minLength": 1 } },
+        });
+        let validator = admit(&map(schema.clone())).unwrap();
+        assert!(faults(&validator, &map(json!({ "name": "Acme" }))).is_empty());
+        let found = faults(&validator, &map(json!({ "name": 5, "mail": "nobody" })));
+        let found: Vec<_> = found.iter().map(|fault| (fault.pointer.as_str(), fault.code.as_str())).collect();
+        assert_eq!(found, [("/data/mail", "format"), ("/data/name", "type")]);
+        let error = check("customer", &schema, &map(json!({}))).unwrap_err();
+        assert_eq!((error.code(), error.fields()[0].code.as_str()), ("FM-IDHS-RECORD-INVALID", "required"));
+    }
+
+    #[test]
+    fn nothing_leaves_the_schema() {
+        for target in ["https://example.com/s.json", "file:///etc/passwd", "other.json", "http://127.0.0.1:1/x"] {
+            let fault = fault(json!({ "properties": { "a": { "$ref": target } } }));
+            assert_eq!((fault.pointer.as_str(), fault.code.as_str()), ("/schema/properties/a/$ref", "remote-reference"));
+        }
+        assert_eq!(fault(json!({ "$dynamicRef": "#x" })).code, "reference");
+        assert_eq!(fault(json!({ "properties": { "a": { "$id": "https://x.y/z", "type": "object" } } })).code, "reference");
+    }
+
+    #[test]
+    fn references_may_neither_turn_nor_multiply() {
+        assert_eq!(fault(json!({ "$ref": "#" })).code, "recursive");
+        assert_eq!(fault(json!({ "$ref": "#/$defs/a", "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } } })).code, "recursive");
+        assert_eq!(fault(json!({ "properties": { "child": { "$ref": "#" } } })).code, "recursive");
+        let mut definitions = Map::new();
+        definitions.insert("d0".to_owned(), json!({ "type": "string" }));
+        for level in 1..30 {
+            let below = json!({ "$ref": format!("#/$defs/d{}", level - 1) });
+            definitions.insert(format!("d{level}"), json!({ "allOf": [below, below] }));
+        }
+        assert_eq!(fault(json!({ "$ref": "#/$defs/d29", "$defs": definitions })).code, "size");
+    }
+
+    #[test]
+    fn size_and_depth_are_bounded() {
+        assert_eq!(fault(json!({ "title": "x".repeat(MAX_BYTES) })).code, "size");
+        let mut deep = json!({ "type": "string" });
+        for _ in 0..60 {
+            deep = json!({ "items": deep });
+        }
+        assert_eq!(fault(deep).code, "depth");
+    }
+
+    #[test]
+    fn a_fault_says_where_it_is() {
+        let fault = fault(json!({ "properties": { "a": { "type": "strng" } } }));
+        assert_eq!((fault.pointer.as_str(), fault.code.as_str()), ("/schema/properties/a/type", "schema"));
+        assert_eq!(super::tests::fault(json!({ "properties": { "a": { "pattern": "(?=x)" } } })).code, "schema");
+        assert_eq!(super::tests::fault(json!({ "properties": { "a": { "$ref": "#/$defs/none" } } })).code, "reference");
+    }
+
+    #[test]
+    fn a_field_may_be_called_as_a_keyword() {
+        admit(&map(json!({ "properties": { "id": { "type": "string" }, "$ref": { "type": "string" }, "type": { "type": "string" } } }))).unwrap();
+    }
+}
