@@ -26,7 +26,7 @@ CREATE TABLE subscriptions (
     tenant_id  TEXT NOT NULL,
     topic      TEXT NOT NULL,    -- a topic, `execution.*` or `*`
     url        TEXT NOT NULL,
-    secret     TEXT NOT NULL,    -- the key of the signatures, sealed
+    secret     BLOB NOT NULL,    -- the key of the signatures, sealed
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     position   INTEGER NOT NULL,

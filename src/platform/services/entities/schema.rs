@@ -186,7 +186,7 @@ mod tests {
         assert!(faults(&validator, &map(json!({ "name": "Acme" }))).is_empty());
         let found = faults(&validator, &map(json!({ "name": 5, "mail": "nobody" })));
         let found: Vec<_> = found.iter().map(|fault| (fault.pointer.as_str(), fault.code.as_str())).collect();
-        assert_eq!(found, [("/data/mail", "format"), ("/data/name", "type")]);
+        assert_eq!(found, [("/data/name", "type"), ("/data/mail", "format")]);
         let error = check("customer", &schema, &map(json!({}))).unwrap_err();
         assert_eq!((error.code(), error.fields()[0].code.as_str()), ("FM-IDHS-RECORD-INVALID", "required"));
     }

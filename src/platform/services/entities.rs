@@ -1,0 +1,165 @@
+//! Internal Data Hub: the tenant's own types of records, the records, their relationships, and search (contract, section 5).
+
+mod filter;
+mod links;
+mod lists;
+mod schema;
+mod store;
+mod types;
+mod words;
+
+use serde_json::{Map, Value, json};
+
+use crate::api::Done;
+use crate::api::audit::Changes;
+use crate::api::entities::{Define, Delete, Entity, EntityType, Get, Insert, Update};
+use crate::error::{Error, Kind, Result};
+use crate::platform::context::{Answer, Cx, matches};
+use crate::platform::database::Tx;
+use crate::platform::routes::Routes;
+
+/// The operations of the service.
+pub(crate) fn routes() -> Routes {
+    Routes::new().on(define).on(insert).on(get).on(update).on(delete).on(lists::query).on(lists::search)
+}
+
+async fn define(cx: Cx, request: Define) -> Result<Answer<EntityType>> {
+    let kind = cx
+        .write(move |tx| {
+            let kind = types::define(tx, &request)?;
+            tx.emit("entity.defined", &kind.entity_type, json!({ "entityType": kind.entity_type, "schema": kind.schema.is_some() }))?;
+            tx.audit("entity.defined", "entity_type", &kind.entity_type, None)?;
+            Ok(kind)
+        })
+        .await?;
+    let location = format!("/entities/{}", kind.entity_type);
+    Ok(Answer::from(kind).location(location))
+}
+
+async fn insert(cx: Cx, request: Insert) -> Result<Answer<Entity>> {
+    let entity = cx
+        .write(move |tx| {
+            let known = types::for_insert(tx, &request.kind)?;
+            if let Some(schema) = &known.schema {
+                schema::check(&request.kind, schema, &request.data)?;
+            }
+            let id = tx.mint("entity");
+            store::insert(tx, &id, &request.kind, &request.data)?;
+            if let Some(relationships) = &request.relationships {
+                links::replace(tx, &id, &links::read(relationships)?)?;
+            }
+            let entity = store::find(tx, tx.tenant(), &request.kind, &id)?.entity;
+            record(tx, "entity.inserted", &entity, Changes { before: None, after: Some(names(1, entity.data.keys())) })?;
+            Ok(entity)
+        })
+        .await?;
+    let location = format!("/entities/{}/{}", entity.entity_type, entity.id);
+    Ok(answer(entity).location(location))
+}
+
+async fn get(cx: Cx, request: Get) -> Result<Answer<Entity>> {
+    let tenant = cx.tenant();
+    let stored = cx.read(move |connection| store::find(connection, tenant.as_str(), &request.kind, request.id.as_str())).await?;
+    Ok(answer(stored.entity))
+}
+
+async fn update(cx: Cx, request: Update) -> Result<Answer<Entity>> {
+    if request.data.is_none() && request.relationships.is_none() {
+        return Err(Error::new(Kind::Invalid, "FM-IDHS-NOTHING-TO-CHANGE", "neither data nor relationships are given")
+            .hint("Send the fields to change as `data`; null removes one."));
+    }
+    let if_match = cx.if_match.clone();
+    let entity = cx
+        .write(move |tx| {
+            let tenant = tx.scope().tenant.clone();
+            let stored = store::find(tx, tenant.as_str(), &request.kind, request.id.as_str())?;
+            matches(if_match.as_deref(), &stored.entity.version.to_string())?;
+            let before = stored.entity;
+            let data = merge(&before.data, request.data.as_ref());
+            if let Some(schema) = types::must_exist(tx, tenant.as_str(), &request.kind)?.schema {
+                schema::check(&request.kind, &schema, &data)?;
+            }
+            if let Some(relationships) = &request.relationships {
+                links::replace(tx, before.id.as_str(), &links::read(relationships)?)?;
+            }
+            if data == before.data && links::of(tx, tenant.as_str(), before.id.as_str())? == before.relationships {
+                return Ok(before);
+            }
+            store::update(tx, stored.number, &data)?;
+            let after = store::find(tx, tenant.as_str(), &request.kind, request.id.as_str())?.entity;
+            record(tx, "entity.updated", &after, difference(&before, &after))?;
+            Ok(after)
+        })
+        .await?;
+    Ok(answer(entity))
+}
+
+async fn delete(cx: Cx, request: Delete) -> Result<Done> {
+    let if_match = cx.if_match.clone();
+    cx.write(move |tx| {
+        let tenant = tx.scope().tenant.clone();
+        let stored = store::find(tx, tenant.as_str(), &request.kind, request.id.as_str())?;
+        matches(if_match.as_deref(), &stored.entity.version.to_string())?;
+        links::must_be_free(tx, tenant.as_str(), request.id.as_str())?;
+        store::delete(tx, request.id.as_str(), stored.number)?;
+        let before = names(stored.entity.version, stored.entity.data.keys());
+        record(tx, "entity.deleted", &stored.entity, Changes { before: Some(before), after: None })?;
+        Ok(Done {})
+    })
+    .await
+}
+
+fn answer(entity: Entity) -> Answer<Entity> {
+    let version = entity.version;
+    Answer::from(entity).etag(version)
+}
+
+/// The fields after a change: those given replace or are added, null removes.
+fn merge(before: &Map<String, Value>, change: Option<&Map<String, Value>>) -> Map<String, Value> {
+    let mut after = before.clone();
+    for (name, value) in change.into_iter().flatten() {
+        if value.is_null() {
+            after.shift_remove(name);
+        } else {
+            after.insert(name.clone(), value.clone());
+        }
+    }
+    after
+}
+
+/// Event and audit row of a change. They name fields and never hold values: those may be personal, and a trail is forever.
+fn record(tx: &mut Tx<'_>, what: &str, entity: &Entity, changes: Changes) -> Result<()> {
+    let id = entity.id.as_str();
+    tx.emit(what, id, json!({ "entityId": id, "entityType": entity.entity_type, "version": entity.version }))?;
+    tx.audit(what, "entity", id, Some(changes))?;
+    Ok(())
+}
+
+fn difference(before: &Entity, after: &Entity) -> Changes {
+    let changed = |one: &Entity, other: &Entity| {
+        let fields = one.data.iter().filter(|(name, value)| other.data.get(*name) != Some(*value)).map(|(name, _)| name.clone());
+        let relations = one.relationships.iter().filter(|(name, ids)| other.relationships.get(*name) != Some(*ids));
+        let all: Vec<String> = fields.chain(relations.map(|(name, _)| format!("relationships.{name}"))).collect();
+        names(one.version, all.iter())
+    };
+    Changes { before: Some(changed(before, after)), after: Some(changed(after, before)) }
+}
+
+fn names<'a>(version: u64, fields: impl Iterator<Item = &'a String>) -> Map<String, Value> {
+    Map::from_iter([("version".to_owned(), json!(version)), ("fields".to_owned(), fields.cloned().collect())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_merges_and_null_removes() {
+        let before = json!({ "a": 1, "b": 2, "c": { "x": 1 } });
+        let change = json!({ "b": null, "c": { "y": 2 }, "d": 4, "gone": null });
+        assert_eq!(
+            Value::Object(merge(before.as_object().unwrap(), change.as_object())),
+            json!({ "a": 1, "c": { "y": 2 }, "d": 4 })
+        );
+    }
+}

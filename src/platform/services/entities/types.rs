@@ -1,0 +1,139 @@
+//! The types of records that a tenant has: defined with a schema, or made by their first record.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Map, Value};
+
+use super::schema;
+use crate::api::check::{nearest, quote};
+use crate::api::entities::{Define, EntityType};
+use crate::api::{FieldError, Timestamp};
+use crate::error::{Error, Kind, Result};
+use crate::platform::database::Tx;
+
+/// The name that the route of the search takes.
+const RESERVED: &str = "search";
+/// Most types that a tenant has.
+const MAX_TYPES: i64 = 1_000;
+/// How many types an error names.
+const NAMED: usize = 20;
+
+/// What is known of a type.
+pub(super) struct Known {
+    /// The schema that its records keep to.
+    pub(super) schema: Option<Value>,
+    /// Whether nobody defined it yet.
+    implied: bool,
+}
+
+/// Finds a type of the tenant.
+pub(super) fn find(connection: &Connection, tenant: &str, name: &str) -> Result<Option<Known>> {
+    let row = connection
+        .prepare_cached("SELECT schema, implied FROM entity_types WHERE tenant_id = ? AND name = ?")?
+        .query_row(params![tenant, name], |row| Ok((row.get::<_, Option<String>>(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((schema, implied)) = row else { return Ok(None) };
+    let schema = schema.map(|text| serde_json::from_str(&text)).transpose().map_err(Error::internal)?;
+    Ok(Some(Known { schema, implied }))
+}
+
+/// Refuses a type that the tenant does not have, naming those that it has: there is no list of types to look at.
+pub(super) fn must_exist(connection: &Connection, tenant: &str, name: &str) -> Result<Known> {
+    if let Some(known) = find(connection, tenant, name)? {
+        return Ok(known);
+    }
+    let mut names = connection.prepare_cached("SELECT name FROM entity_types WHERE tenant_id = ? ORDER BY name LIMIT 200")?;
+    let names: Vec<String> = names.query_map([tenant], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let hint = match nearest(name, &names) {
+        _ if names.is_empty() => "There are no records yet; the first one that is inserted makes its type.".to_owned(),
+        Some(near) => format!("Did you mean `{near}`?"),
+        None => format!("Known types: {}.", names[..names.len().min(NAMED)].join(", ")),
+    };
+    Err(Error::new(Kind::NotFound, "FM-IDHS-TYPE-NOT-FOUND", format!("there is no record type {}", quote(name))).hint(hint))
+}
+
+/// Defines a type. A type that only its first record made may be given its schema later, if all its records keep to it.
+pub(super) fn define(tx: &mut Tx<'_>, request: &Define) -> Result<EntityType> {
+    check_name(&request.entity_type)?;
+    let validator = request.schema.as_ref().map(schema::admit).transpose()?;
+    let tenant = tx.tenant().to_owned();
+    let name = request.entity_type.as_str();
+    let text = request.schema.as_ref().map(|schema| serde_json::to_string(schema)).transpose().map_err(Error::internal)?;
+    match find(tx, &tenant, name)? {
+        Some(known) if !known.implied => {
+            return Err(Error::new(Kind::Conflict, "FM-IDHS-TYPE-EXISTS", format!("the record type `{name}` is defined already"))
+                .hint("Insert records of it, or take another name."));
+        }
+        Some(_) => {
+            if let Some(validator) = &validator {
+                check_records(tx, &tenant, name, validator)?;
+            }
+            tx.execute("UPDATE entity_types SET schema = ?, implied = 0 WHERE tenant_id = ? AND name = ?", params![text, tenant, name])?;
+        }
+        None => create(tx, &tenant, name, text.as_deref(), false)?,
+    }
+    let created_at = tx.query_row(
+        "SELECT created_at FROM entity_types WHERE tenant_id = ? AND name = ?",
+        params![tenant, name],
+        |row| row.get(0),
+    )?;
+    Ok(EntityType { entity_type: name.to_owned(), schema: request.schema.clone(), created_at: Timestamp::from_millis(created_at) })
+}
+
+/// The type that a new record is of. One that nobody defined comes into being, without a schema: the contract's types are
+/// dynamic, and its own example inserts a `customer` without having defined one. A schema can be added by `define`.
+pub(super) fn for_insert(tx: &mut Tx<'_>, name: &str) -> Result<Known> {
+    let tenant = tx.tenant().to_owned();
+    if let Some(known) = find(tx, &tenant, name)? {
+        return Ok(known);
+    }
+    check_name(name)?;
+    create(tx, &tenant, name, None, true)?;
+    Ok(Known { schema: None, implied: true })
+}
+
+fn create(tx: &mut Tx<'_>, tenant: &str, name: &str, schema: Option<&str>, implied: bool) -> Result<()> {
+    let count: i64 = tx.query_row("SELECT count(*) FROM entity_types WHERE tenant_id = ?", [tenant], |row| row.get(0))?;
+    if count >= MAX_TYPES {
+        return Err(Error::new(Kind::Conflict, "FM-IDHS-TOO-MANY-TYPES", format!("there are {MAX_TYPES} record types already"))
+            .hint("Use one of them, and tell records apart by a field."));
+    }
+    let now = tx.now().millis();
+    tx.execute(
+        "INSERT INTO entity_types (tenant_id, name, schema, implied, created_at) VALUES (?, ?, ?, ?, ?)",
+        params![tenant, name, schema, implied, now],
+    )?;
+    Ok(())
+}
+
+fn check_records(tx: &Tx<'_>, tenant: &str, name: &str, validator: &jsonschema::Validator) -> Result<()> {
+    let mut records = tx.prepare("SELECT id, data FROM entities WHERE tenant_id = ? AND type = ? ORDER BY number")?;
+    let mut rows = records.query(params![tenant, name])?;
+    while let Some(row) = rows.next()? {
+        let (id, data): (String, String) = (row.get(0)?, row.get(1)?);
+        let data: Map<String, Value> = serde_json::from_str(&data).map_err(Error::internal)?;
+        let faults = schema::faults(validator, &data);
+        if !faults.is_empty() {
+            return Err(Error::new(Kind::Conflict, "FM-IDHS-RECORDS-DO-NOT-FIT", format!("the record {id} does not keep to the new schema"))
+                .hint("Correct that record first, or loosen the schema.")
+                .with_fields(faults));
+        }
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let fault = |detail: &str| {
+        Err(Error::new(Kind::Invalid, "FM-IDHS-TYPE-NAME", format!("{} cannot name a record type", quote(name)))
+            .hint("Use lower-case letters, digits, `_` and `-`, beginning with a letter, such as `purchase_order`.")
+            .with_fields(vec![FieldError::new("/entityType", "name", detail)]))
+    };
+    if name == RESERVED {
+        return fault("is the name of the search");
+    }
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    if name.len() > 64 || !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(allowed) {
+        return fault("must be 1 to 64 lower-case letters, digits, `_` or `-`, beginning with a letter");
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Dead letters: the events that a subscriber did not take. An extension of the contract, which keeps them and shows none.
+
+use rusqlite::params;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::subscriptions;
+use crate::api::ids::SubscriptionId;
+use crate::api::{Effect, Event, Operation, Page, PageRequest, Permission, Spec, Timestamp};
+use crate::error::Result;
+use crate::platform::context::Cx;
+use crate::platform::events::{COLUMNS, event_of};
+
+/// Lists the events that could not be delivered to a subscription, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(super) struct ListDeadLetters {
+    /// The subscription.
+    id: SubscriptionId,
+    /// How much to answer.
+    #[serde(flatten)]
+    page: PageRequest,
+}
+
+/// An event that was given up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeadLetter {
+    /// The event.
+    event: Event,
+    /// How often it was tried.
+    attempts: u32,
+    /// What was wrong the last time.
+    reason: String,
+    /// When it was given up.
+    failed_at: Timestamp,
+}
+
+impl Operation for ListDeadLetters {
+    type Output = Page<DeadLetter>;
+    const SPEC: Spec = Spec::get("subscriptions_dead_letters", "/subscriptions/{id}/dead-letters", Effect::Read)
+        .titled("List dead letters")
+        .requires(Permission::SUBSCRIPTION_VIEW);
+}
+
+pub(super) async fn list(cx: Cx, request: ListDeadLetters) -> Result<Page<DeadLetter>> {
+    let after: i64 = cx.cursor(&request.page)?.and_then(|cursor| cursor.parse().ok()).unwrap_or_default();
+    let (tenant, limit) = (cx.tenant(), i64::try_from(request.page.size()).unwrap_or_default() + 1);
+    let found = cx
+        .read(move |connection| {
+            subscriptions::find(connection, tenant.as_str(), request.id.as_str())?;
+            let sql = format!(
+                "SELECT {}, attempts, reason, failed_at FROM dead_letters JOIN events USING (position, tenant_id)
+                 WHERE subscription_id = ? AND position > ? ORDER BY position LIMIT ?",
+                COLUMNS
+            );
+            let mut letters = connection.prepare_cached(&sql)?;
+            let mut rows = letters.query(params![request.id.as_str(), after, limit])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (position, event) = event_of(row)?;
+                let (attempts, reason) = (row.get("attempts")?, row.get("reason")?);
+                let failed_at = Timestamp::from_millis(row.get("failed_at")?);
+                found.push((position, DeadLetter { event, attempts, reason, failed_at }));
+            }
+            Ok(found)
+        })
+        .await?;
+    let page = cx.page_of(found, &request.page, |(position, _)| position.to_string());
+    Ok(Page { items: page.items.into_iter().map(|(_, letter)| letter).collect(), next_cursor: page.next_cursor })
+}

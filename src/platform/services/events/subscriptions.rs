@@ -1,0 +1,106 @@
+//! Subscriptions: made with a signing secret that is shown once, listed with their health, ended.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::json;
+
+use crate::api::audit::Changes;
+use crate::api::check::quote;
+use crate::api::events::{Delivery, ListSubscriptions, Subscribe, Subscription, Unsubscribe};
+use crate::api::{Done, Page, Timestamp};
+use crate::error::{Error, Kind, Result};
+use crate::platform::context::{Answer, Cx};
+use crate::platform::events::Target;
+use crate::platform::keys;
+
+use super::topics;
+
+/// Most subscriptions of a tenant: each event is looked at for each of them.
+const MOST: i64 = 100;
+
+const SELECT: &str = "SELECT id, topic, url, created_at, attempts,
+    (SELECT count(*) FROM dead_letters WHERE dead_letters.subscription_id = subscriptions.id) FROM subscriptions";
+
+pub(super) async fn subscribe(cx: Cx, request: Subscribe) -> Result<Answer<Subscription>> {
+    topics::check_pattern(&request.topic)?;
+    let Delivery::Webhook { url } = &request.delivery else {
+        return Err(Error::new(Kind::Invalid, "FM-EBS-CHANNEL-UNAVAILABLE", "there is no WebSocket gateway to deliver by channel")
+            .hint("Subscribe with a webhook, `{\"type\": \"webhook\", \"url\": \"http://127.0.0.1:9000/hook\"}`, or read events by replay.")
+            .field("/delivery/type", "unavailable", "`channel` is not offered; take `webhook`"));
+    };
+    let target = Target::admit(&cx.platform, url).await?;
+    let secret = format!("whsec_{}", keys::random_token()?);
+    let (platform, plain) = (cx.platform.clone(), secret.clone());
+    let mut subscription = cx
+        .write(move |tx| {
+            let count: i64 = tx.query_row("SELECT count(*) FROM subscriptions WHERE tenant_id = ?", [tx.tenant()], |row| row.get(0))?;
+            if count >= MOST {
+                return Err(Error::new(Kind::Conflict, "FM-EBS-TOO-MANY-SUBSCRIPTIONS", format!("there are {MOST} subscriptions already"))
+                    .hint("End one that is not needed any more."));
+            }
+            let id = tx.mint("sub");
+            let sealed = platform.keys().seal(&id, plain.as_bytes())?;
+            // What happened before is for replay; a subscription begins with the next event.
+            tx.execute(
+                "INSERT INTO subscriptions (id, tenant_id, topic, url, secret, created_by, created_at, position)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(position), 0) FROM events))",
+                params![id, tx.tenant(), request.topic, target.as_str(), sealed, tx.scope().actor, tx.now().millis()],
+            )?;
+            let after = json!({ "topic": request.topic, "url": target.as_str() });
+            tx.audit("subscription.created", "subscription", &id, Some(Changes { before: None, after: after.as_object().cloned() }))?;
+            find(tx, tx.tenant(), &id)
+        })
+        .await?;
+    subscription.signing_secret = Some(secret);
+    Ok(subscription.into())
+}
+
+pub(super) async fn list(cx: Cx, request: ListSubscriptions) -> Result<Page<Subscription>> {
+    let (tenant, after) = (cx.tenant(), cx.cursor(&request.page)?.unwrap_or_default());
+    let limit = i64::try_from(request.page.size()).unwrap_or_default() + 1;
+    let found = cx
+        .read(move |connection| {
+            let sql = format!("{SELECT} WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT ?");
+            let mut subscriptions = connection.prepare_cached(&sql)?;
+            let found = subscriptions.query_map(params![tenant.as_str(), after, limit], of_row)?.collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok(found)
+        })
+        .await?;
+    Ok(cx.page_of(found, &request.page, |subscription| subscription.subscription_id.to_string()))
+}
+
+pub(super) async fn unsubscribe(cx: Cx, request: Unsubscribe) -> Result<Done> {
+    cx.write(move |tx| {
+        let id = request.id.as_str();
+        let subscription = find(tx, tx.tenant(), id)?;
+        tx.execute("DELETE FROM dead_letters WHERE subscription_id = ?", [id])?;
+        tx.execute("DELETE FROM subscriptions WHERE tenant_id = ? AND id = ?", params![tx.tenant(), id])?;
+        let before = json!({ "topic": subscription.topic, "deadLetters": subscription.dead_letters });
+        tx.audit("subscription.deleted", "subscription", id, Some(Changes { before: before.as_object().cloned(), after: None }))?;
+        Ok(Done {})
+    })
+    .await
+}
+
+/// Finds a subscription of the tenant.
+pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Subscription> {
+    connection.prepare_cached(&format!("{SELECT} WHERE tenant_id = ? AND id = ?"))?.query_row(params![tenant, id], of_row).optional()?.ok_or_else(
+        || {
+            Error::new(Kind::NotFound, "FM-EBS-NOT-FOUND", format!("there is no subscription {}", quote(id)))
+                .hint("subscriptions_list shows those that there are.")
+        },
+    )
+}
+
+fn of_row(row: &Row<'_>) -> rusqlite::Result<Subscription> {
+    let failing = row.get::<_, i64>(4)? > 0;
+    Ok(Subscription {
+        subscription_id: row.get::<_, String>(0)?.into(),
+        topic: row.get(1)?,
+        delivery: Delivery::Webhook { url: row.get(2)? },
+        channel: None,
+        created_at: Timestamp::from_millis(row.get(3)?),
+        status: Some(if failing { "failing" } else { "active" }.to_owned()),
+        dead_letters: row.get::<_, i64>(5)?.unsigned_abs(),
+        signing_secret: None,
+    })
+}
