@@ -104,20 +104,21 @@ pub(crate) fn spawn(platform: &Platform) {
 async fn dispatch(platform: Platform, sender: Arc<Sender>) {
     let mut committed = platform.events_notify();
     let mut deliveries = JoinSet::new();
-    let mut busy = HashSet::new();
+    let mut busy = HashMap::new();
     // Up to where a subscription's log was read without finding anything: not kept, and not read again.
     let mut idle = HashMap::new();
     while !platform.stopping().is_cancelled() {
         committed.mark_unchanged();
-        let (skip, known, now) = (busy.clone(), idle.clone(), platform.now());
-        let room = usize::min(AT_ONCE, AT_ONCE - deliveries.len());
+        let (skip, known, now) = (busy.values().cloned().collect(), idle.clone(), platform.now());
+        let room = AT_ONCE.saturating_sub(deliveries.len());
         let found = platform.database().read(move |connection| look(connection, &skip, &known, now, room)).await;
         let next = match found {
             Ok(found) => {
                 idle.extend(found.idle);
                 for batch in found.batches {
-                    busy.insert(batch.subscription.id.clone());
-                    deliveries.spawn(deliver(platform.clone(), Arc::clone(&sender), batch));
+                    let id = batch.subscription.id.clone();
+                    let task = deliveries.spawn(deliver(platform.clone(), Arc::clone(&sender), batch));
+                    busy.insert(task.id(), id);
                 }
                 found.next
             }
@@ -131,8 +132,9 @@ async fn dispatch(platform: Platform, sender: Arc<Sender>) {
             () = platform.stopping().cancelled() => {}
             Ok(()) = committed.changed() => {}
             () = sleep_until(&platform, next) => {}
-            Some(done) = deliveries.join_next() => if let Ok(subscription) = done {
-                busy.remove(&subscription);
+            Some(done) = deliveries.join_next_with_id() => {
+                let task = done.map_or_else(|error| error.id(), |(task, ())| task);
+                busy.remove(&task);
             }
         }
     }
@@ -159,8 +161,9 @@ fn look(
         return Ok(found);
     }
     let head: i64 = connection.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| row.get(0))?;
+    // In no order: where there is not room for all, nobody is last every time.
     let mut subscriptions =
-        connection.prepare_cached("SELECT id, tenant_id, topic, url, secret, position, attempts, retry_at FROM subscriptions")?;
+        connection.prepare_cached("SELECT id, tenant_id, topic, url, secret, position, attempts, retry_at FROM subscriptions ORDER BY random()")?;
     let mut rows = subscriptions.query([])?;
     while let Some(row) = rows.next()? {
         let subscription = Subscription {
@@ -219,8 +222,8 @@ struct Progress {
     dead: Option<(i64, u32)>,
 }
 
-/// Delivers a batch in order up to its end or the first failure, and keeps how far it came. Answers the subscription.
-async fn deliver(platform: Platform, sender: Arc<Sender>, batch: Batch) -> String {
+/// Delivers a batch in order up to its end or the first failure, and keeps how far it came.
+async fn deliver(platform: Platform, sender: Arc<Sender>, batch: Batch) {
     let Batch { subscription, events } = batch;
     let policy = platform.webhooks();
     let mut progress =
@@ -259,7 +262,6 @@ async fn deliver(platform: Platform, sender: Arc<Sender>, batch: Batch) -> Strin
             tokio::time::sleep(PAUSE).await;
         }
     }
-    id
 }
 
 fn keep(tx: &mut super::database::Tx<'_>, id: &str, progress: &Progress) -> Result<()> {
