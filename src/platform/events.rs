@@ -19,8 +19,8 @@ use crate::api::{Event, Timestamp};
 use crate::error::Result;
 
 pub(crate) use log::{COLUMNS, event_of};
-pub(crate) use webhook::Target;
 use webhook::Sender;
+pub(crate) use webhook::Target;
 
 /// How many subscriptions are delivered to at once.
 const AT_ONCE: usize = 8;
@@ -149,21 +149,15 @@ async fn sleep_until(platform: &Platform, moment: Option<Timestamp>) {
     }
 }
 
-fn look(
-    connection: &Connection,
-    busy: &HashSet<String>,
-    idle: &HashMap<String, i64>,
-    now: Timestamp,
-    room: usize,
-) -> Result<Found> {
+fn look(connection: &Connection, busy: &HashSet<String>, idle: &HashMap<String, i64>, now: Timestamp, room: usize) -> Result<Found> {
     let mut found = Found::default();
     if room == 0 {
         return Ok(found);
     }
     let head: i64 = connection.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| row.get(0))?;
     // In no order: where there is not room for all, nobody is last every time.
-    let mut subscriptions =
-        connection.prepare_cached("SELECT id, tenant_id, topic, url, secret, position, attempts, retry_at FROM subscriptions ORDER BY random()")?;
+    let mut subscriptions = connection
+        .prepare_cached("SELECT id, tenant_id, topic, url, secret, position, attempts, retry_at FROM subscriptions ORDER BY random()")?;
     let mut rows = subscriptions.query([])?;
     while let Some(row) = rows.next()? {
         let subscription = Subscription {
@@ -276,7 +270,14 @@ fn keep(tx: &mut super::database::Tx<'_>, id: &str, progress: &Progress) -> Resu
         tx.prepare_cached(
             "INSERT INTO dead_letters (subscription_id, position, tenant_id, attempts, reason, failed_at) VALUES (?, ?, ?, ?, ?, ?)",
         )?
-        .execute(params![id, position, tx.tenant(), attempts, progress.last_error.as_deref().unwrap_or_default(), tx.now().millis()])?;
+        .execute(params![
+            id,
+            position,
+            tx.tenant(),
+            attempts,
+            progress.last_error.as_deref().unwrap_or_default(),
+            tx.now().millis()
+        ])?;
         tx.audit("subscription.dead_letter", "subscription", id, None)?;
     }
     Ok(())

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_called_and_never_this_platform() {
-        for url in ["http://127.0.0.1:9000/hook", "https://[::1]:1/x?y=1#z", "http://127.9.9.9/", "http://10.1.1.1/", "http://2130706433/"] {
+        for url in ["http://127.0.0.1:9000/hook", "https://[::1]:1/x?y=1#z", "http://127.9.9.9/", "http://10.1.1.1/", "http://2130706433/"]
+        {
             checked(url).unwrap();
         }
         for url in [

@@ -157,9 +157,6 @@ mod tests {
     fn a_change_merges_and_null_removes() {
         let before = json!({ "a": 1, "b": 2, "c": { "x": 1 } });
         let change = json!({ "b": null, "c": { "y": 2 }, "d": 4, "gone": null });
-        assert_eq!(
-            Value::Object(merge(before.as_object().unwrap(), change.as_object())),
-            json!({ "a": 1, "c": { "y": 2 }, "d": 4 })
-        );
+        assert_eq!(Value::Object(merge(before.as_object().unwrap(), change.as_object())), json!({ "a": 1, "c": { "y": 2 }, "d": 4 }));
     }
 }

@@ -143,6 +143,9 @@ mod tests {
             assert_eq!((relation.as_str(), ids.iter().map(String::as_str).collect::<Vec<_>>()), (name, wanted));
         }
         let error = read(json!({ "owner": [5], "": "x" }).as_object().unwrap()).unwrap_err();
-        assert_eq!(error.fields().iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/relationships/owner/0", "/relationships/"]);
+        assert_eq!(
+            error.fields().iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(),
+            ["/relationships/owner/0", "/relationships/"]
+        );
     }
 }

@@ -148,7 +148,7 @@ impl Weigher<'_> {
             return fault("reference", "names nothing in this schema; take a JSON pointer such as `#/$defs/name`");
         };
         self.open.push(pointer.clone().into_owned());
-        let weight = self.weigh(node, &mut path.to_owned(), 1)?;
+        let weight = self.weigh(node, &mut format!("/schema{pointer}"), 1)?;
         self.open.pop();
         self.known.push((pointer.into_owned(), weight));
         Ok(weight)
@@ -204,7 +204,10 @@ mod tests {
     #[test]
     fn references_may_neither_turn_nor_multiply() {
         assert_eq!(fault(json!({ "$ref": "#" })).code, "recursive");
-        assert_eq!(fault(json!({ "$ref": "#/$defs/a", "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } } })).code, "recursive");
+        assert_eq!(
+            fault(json!({ "$ref": "#/$defs/a", "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } } })).code,
+            "recursive"
+        );
         assert_eq!(fault(json!({ "properties": { "child": { "$ref": "#" } } })).code, "recursive");
         let mut definitions = Map::new();
         definitions.insert("d0".to_owned(), json!({ "type": "string" }));
@@ -235,6 +238,7 @@ mod tests {
 
     #[test]
     fn a_field_may_be_called_as_a_keyword() {
-        admit(&map(json!({ "properties": { "id": { "type": "string" }, "$ref": { "type": "string" }, "type": { "type": "string" } } }))).unwrap();
+        admit(&map(json!({ "properties": { "id": { "type": "string" }, "$ref": { "type": "string" }, "type": { "type": "string" } } })))
+            .unwrap();
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn entity_of(tenant: &str, row: &Row<'_>) -> Result<Stored> {
 /// Finds a record of a type.
 pub(super) fn find(connection: &Connection, tenant: &str, kind: &str, id: &str) -> Result<Stored> {
     let sql = format!("SELECT {COLUMNS} FROM entities WHERE tenant_id = ? AND id = ?");
-    let found = connection.prepare_cached(&sql)?.query_row(params![tenant, id], |row| Ok(entity_of(tenant, row))).optional()?.transpose()?;
+    let found =
+        connection.prepare_cached(&sql)?.query_row(params![tenant, id], |row| Ok(entity_of(tenant, row))).optional()?.transpose()?;
     match found {
         Some(mut stored) if stored.entity.entity_type == kind => {
             stored.entity.relationships = links::of(connection, tenant, id)?;
@@ -67,8 +68,11 @@ pub(super) fn insert(tx: &Tx<'_>, id: &str, kind: &str, data: &Map<String, Value
 /// Keeps a record's new fields as its next version.
 pub(super) fn update(tx: &Tx<'_>, number: i64, data: &Map<String, Value>) -> Result<()> {
     let data = Value::Object(data.clone());
-    tx.prepare_cached("UPDATE entities SET data = ?, version = version + 1, updated_at = ? WHERE number = ?")?
-        .execute(params![data.to_string(), tx.now().millis(), number])?;
+    tx.prepare_cached("UPDATE entities SET data = ?, version = version + 1, updated_at = ? WHERE number = ?")?.execute(params![
+        data.to_string(),
+        tx.now().millis(),
+        number
+    ])?;
     unindex(tx, number)?;
     index(tx, number, &data)
 }

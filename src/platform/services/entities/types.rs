@@ -72,11 +72,8 @@ pub(super) fn define(tx: &mut Tx<'_>, request: &Define) -> Result<EntityType> {
         }
         None => create(tx, &tenant, name, text.as_deref(), false)?,
     }
-    let created_at = tx.query_row(
-        "SELECT created_at FROM entity_types WHERE tenant_id = ? AND name = ?",
-        params![tenant, name],
-        |row| row.get(0),
-    )?;
+    let created_at =
+        tx.query_row("SELECT created_at FROM entity_types WHERE tenant_id = ? AND name = ?", params![tenant, name], |row| row.get(0))?;
     Ok(EntityType { entity_type: name.to_owned(), schema: request.schema.clone(), created_at: Timestamp::from_millis(created_at) })
 }
 
@@ -114,9 +111,13 @@ fn check_records(tx: &Tx<'_>, tenant: &str, name: &str, validator: &jsonschema::
         let data: Map<String, Value> = serde_json::from_str(&data).map_err(Error::internal)?;
         let faults = schema::faults(validator, &data);
         if !faults.is_empty() {
-            return Err(Error::new(Kind::Conflict, "FM-IDHS-RECORDS-DO-NOT-FIT", format!("the record {id} does not keep to the new schema"))
-                .hint("Correct that record first, or loosen the schema.")
-                .with_fields(faults));
+            return Err(Error::new(
+                Kind::Conflict,
+                "FM-IDHS-RECORDS-DO-NOT-FIT",
+                format!("the record {id} does not keep to the new schema"),
+            )
+            .hint("Correct that record first, or loosen the schema.")
+            .with_fields(faults));
         }
     }
     Ok(())

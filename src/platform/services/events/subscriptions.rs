@@ -83,12 +83,14 @@ pub(super) async fn unsubscribe(cx: Cx, request: Unsubscribe) -> Result<Done> {
 
 /// Finds a subscription of the tenant.
 pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Subscription> {
-    connection.prepare_cached(&format!("{SELECT} WHERE tenant_id = ? AND id = ?"))?.query_row(params![tenant, id], of_row).optional()?.ok_or_else(
-        || {
+    connection
+        .prepare_cached(&format!("{SELECT} WHERE tenant_id = ? AND id = ?"))?
+        .query_row(params![tenant, id], of_row)
+        .optional()?
+        .ok_or_else(|| {
             Error::new(Kind::NotFound, "FM-EBS-NOT-FOUND", format!("there is no subscription {}", quote(id)))
                 .hint("subscriptions_list shows those that there are.")
-        },
-    )
+        })
 }
 
 fn of_row(row: &Row<'_>) -> rusqlite::Result<Subscription> {
