@@ -18,6 +18,7 @@ mod body;
 pub mod clock;
 mod context;
 mod database;
+mod events;
 pub mod folder;
 mod idempotency;
 mod keys;
@@ -28,6 +29,7 @@ mod routes;
 mod services;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use events::Webhooks;
 
 use database::Database;
 use folder::{Address, Lock};
@@ -47,6 +49,8 @@ pub struct Options {
     pub allowed_hosts: Vec<String>,
     /// Its time.
     pub clock: Arc<dyn Clock>,
+    /// How events are delivered to webhooks.
+    pub webhooks: Webhooks,
 }
 
 impl Options {
@@ -58,6 +62,7 @@ impl Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allowed_hosts: Vec::new(),
             clock: Arc::new(SystemClock),
+            webhooks: Webhooks::default(),
         }
     }
 }
@@ -88,6 +93,7 @@ struct Inner {
     deadlines: Notify,
     running_keys: idempotency::Running,
     http: OnceLock<reqwest::Client>,
+    webhooks: Webhooks,
     auth: services::auth::Guard,
 }
 
@@ -117,7 +123,7 @@ impl Platform {
 
     /// Starts the platform of a folder whose lock is held.
     pub(crate) async fn start_locked(options: Options, lock: Lock) -> Result<Running> {
-        let Options { data_dir, listen, allowed_hosts, clock } = options;
+        let Options { data_dir, listen, allowed_hosts, clock, webhooks } = options;
         let owner_token = folder::owner_token(&data_dir)?;
         let keys = folder::folder_keys(&data_dir)?;
         // The lock goes with the writer: it is free only once the database is closed.
@@ -144,6 +150,7 @@ impl Platform {
                 deadlines: Notify::new(),
                 running_keys: idempotency::Running::default(),
                 http: OnceLock::new(),
+                webhooks,
                 auth: services::auth::Guard::default(),
             }),
         };
@@ -206,6 +213,11 @@ impl Platform {
     /// Runs background work that a shutdown waits for; it must end when [`Platform::stopping`] is cancelled.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.inner.tracker.spawn(work);
+    }
+
+    /// How events are delivered to webhooks.
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.inner.webhooks
     }
 
     /// The HTTP client for what leaves the platform; made at the first use.

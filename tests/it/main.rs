@@ -1,5 +1,8 @@
 //! The one integration-test binary: it speaks MCP and HTTP to the real thing, and walks what the outside sees.
 
 mod architecture;
+mod bench;
 mod catalogue;
+mod entities;
+mod events;
 mod wire;

@@ -1,0 +1,290 @@
+//! The Internal Data Hub over HTTP: types, records, relationships, queries and search.
+
+use serde_json::{Value, json};
+
+use super::bench::Bench;
+
+async fn post(bench: &Bench, path: &str, body: Value) -> (u16, Value) {
+    let reply = bench.call("POST", path, Some(body), &[]).await;
+    (reply.status, reply.body)
+}
+
+async fn get(bench: &Bench, path: &str) -> (u16, Value) {
+    let reply = bench.call("GET", path, None, &[]).await;
+    (reply.status, reply.body)
+}
+
+async fn put(bench: &Bench, path: &str, body: Value) -> (u16, Value) {
+    let reply = bench.call("PUT", path, Some(body), &[]).await;
+    (reply.status, reply.body)
+}
+
+/// Inserts a record and answers its id.
+async fn insert(bench: &Bench, kind: &str, body: Value) -> String {
+    let (status, entity) = post(bench, &format!("/entities/{kind}"), body).await;
+    assert_eq!(status, 201, "{entity}");
+    entity["id"].as_str().unwrap().to_owned()
+}
+
+fn code(body: &Value) -> &str {
+    body["code"].as_str().unwrap_or_default()
+}
+
+fn names(page: &Value) -> Vec<&str> {
+    page["items"].as_array().unwrap().iter().map(|item| item["data"]["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_contracts_example_is_inserted_and_read_back() {
+    let bench = Bench::start(|_| {}).await;
+    let data = json!({ "name": "Acme Corp", "email": "contact@acme.com", "region": "US-WEST" });
+    let reply = bench.call("POST", "/entities/customer", Some(json!({ "entityType": "customer", "data": data })), &[]).await;
+    assert_eq!(reply.status, 201, "{}", reply.body);
+    let id = reply.body["id"].as_str().unwrap();
+    assert!(id.starts_with("entity-"));
+    assert_eq!(reply.headers["location"], format!("/entities/customer/{id}"));
+    assert_eq!(reply.headers["etag"], "\"1\"");
+    assert_eq!(reply.body["tenantId"], "tenant-local");
+    let (status, read) = get(&bench, &format!("/entities/customer/{id}")).await;
+    assert_eq!((status, &read), (200, &reply.body));
+    assert_eq!(read["data"], data);
+
+    let (status, refused) = post(&bench, "/entities/customer", json!({ "entityType": "order", "data": {} })).await;
+    assert_eq!(status, 422, "{refused}");
+    let (status, _) = get(&bench, &format!("/entities/order/{id}")).await;
+    assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn a_defined_type_checks_every_change_of_its_records() {
+    let bench = Bench::start(|_| {}).await;
+    let schema = json!({
+        "type": "object",
+        "properties": { "name": { "type": "string" }, "amount": { "type": "number", "minimum": 0 } },
+        "required": ["name"],
+        "additionalProperties": false,
+    });
+    let (status, defined) = post(&bench, "/entities", json!({ "entityType": "invoice", "schema": schema })).await;
+    assert_eq!((status, &defined["schema"]), (201, &schema));
+    let (status, again) = post(&bench, "/entities", json!({ "entityType": "invoice" })).await;
+    assert_eq!((status, code(&again)), (409, "FM-IDHS-TYPE-EXISTS"));
+
+    let (status, refused) = post(&bench, "/entities/invoice", json!({ "data": { "amount": -1, "color": "red" } })).await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-RECORD-INVALID"));
+    let mut pointers: Vec<_> = refused["errors"].as_array().unwrap().iter().map(|fault| fault["pointer"].as_str().unwrap()).collect();
+    pointers.sort_unstable();
+    assert_eq!(pointers, ["/data", "/data", "/data/amount"]);
+
+    let id = insert(&bench, "invoice", json!({ "data": { "name": "A", "amount": 5 } })).await;
+    let path = format!("/entities/invoice/{id}");
+    let (status, changed) = put(&bench, &path, json!({ "data": { "amount": null } })).await;
+    assert_eq!((status, &changed["data"], &changed["version"]), (200, &json!({ "name": "A" }), &json!(2)));
+    let (status, refused) = put(&bench, &path, json!({ "data": { "name": null } })).await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-RECORD-INVALID"));
+    assert_eq!(get(&bench, &path).await.1, changed, "a refused change leaves nothing behind");
+}
+
+#[tokio::test]
+async fn a_schema_comes_late_only_if_the_records_keep_to_it() {
+    let bench = Bench::start(|_| {}).await;
+    let id = insert(&bench, "part", json!({ "data": { "weight": "heavy" } })).await;
+    let schema = json!({ "properties": { "weight": { "type": "number" } } });
+    let (status, refused) = post(&bench, "/entities", json!({ "entityType": "part", "schema": schema })).await;
+    assert_eq!((status, code(&refused)), (409, "FM-IDHS-RECORDS-DO-NOT-FIT"));
+    assert!(refused["detail"].as_str().unwrap().contains(&id));
+    put(&bench, &format!("/entities/part/{id}"), json!({ "data": { "weight": 5 } })).await;
+    let (status, defined) = post(&bench, "/entities", json!({ "entityType": "part", "schema": schema })).await;
+    assert_eq!(status, 201, "{defined}");
+    let (status, _) = post(&bench, "/entities/part", json!({ "data": { "weight": "light" } })).await;
+    assert_eq!(status, 422);
+}
+
+#[tokio::test]
+async fn names_and_schemas_that_cannot_be_are_refused() {
+    let bench = Bench::start(|_| {}).await;
+    for name in ["search", "Customer", "a b", "1a", "a/b", "é", "_a", "-"] {
+        let (status, refused) = post(&bench, "/entities", json!({ "entityType": name })).await;
+        assert_eq!((status, code(&refused)), (422, "FM-IDHS-TYPE-NAME"), "{name}");
+    }
+    let (status, refused) = post(&bench, "/entities/Not%20A%20Type", json!({ "data": {} })).await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-TYPE-NAME"));
+    for (schema, pointer) in [
+        (json!({ "properties": { "a": { "$ref": "http://127.0.0.1:1/schema.json" } } }), "/schema/properties/a/$ref"),
+        (json!({ "properties": { "a": { "type": "strng" } } }), "/schema/properties/a/type"),
+        (json!({ "properties": { "child": { "$ref": "#" } } }), "/schema/properties/child/$ref"),
+    ] {
+        let (status, refused) = post(&bench, "/entities", json!({ "entityType": "thing", "schema": schema })).await;
+        assert_eq!((status, code(&refused)), (422, "FM-IDHS-SCHEMA"), "{schema}");
+        assert_eq!(refused["errors"][0]["pointer"], pointer);
+    }
+    let (status, refused) = get(&bench, "/entities/thing").await;
+    assert_eq!((status, code(&refused)), (404, "FM-IDHS-TYPE-NOT-FOUND"), "a refused definition leaves nothing behind");
+    insert(&bench, "customer", json!({ "data": {} })).await;
+    let (_, refused) = get(&bench, "/entities/custmer").await;
+    assert!(refused["detail"].as_str().unwrap().contains("Did you mean `customer`?"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_stale_writer_is_refused() {
+    let bench = Bench::start(|_| {}).await;
+    let id = insert(&bench, "customer", json!({ "data": { "name": "A" } })).await;
+    let path = format!("/entities/customer/{id}");
+    let first = bench.call("PUT", &path, Some(json!({ "data": { "name": "B" } })), &[("if-match", "\"1\"")]).await;
+    assert_eq!((first.status, &first.headers["etag"]), (200, &"\"2\"".parse().unwrap()));
+    let stale = bench.call("PUT", &path, Some(json!({ "data": { "name": "C" } })), &[("if-match", "\"1\"")]).await;
+    assert_eq!(stale.status, 412);
+    assert_eq!(bench.call("DELETE", &path, None, &[("if-match", "\"1\"")]).await.status, 412);
+    let same = bench.call("PUT", &path, Some(json!({ "data": { "name": "B" } })), &[]).await;
+    assert_eq!((same.status, &same.body["version"]), (200, &json!(2)), "what changes nothing is no version");
+    assert_eq!(bench.call("DELETE", &path, None, &[("if-match", "\"2\"")]).await.status, 204);
+    assert_eq!(get(&bench, &path).await.0, 404);
+    let (status, refused) = put(&bench, &path, json!({})).await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-NOTHING-TO-CHANGE"));
+}
+
+#[tokio::test]
+async fn what_is_referred_to_exists_and_stays() {
+    let bench = Bench::start(|_| {}).await;
+    let anna = insert(&bench, "person", json!({ "data": { "name": "Anna" } })).await;
+    let ben = insert(&bench, "person", json!({ "data": { "name": "Ben" } })).await;
+    let acme = insert(&bench, "customer", json!({ "data": {}, "relationships": { "contacts": [anna, ben], "owner": anna } })).await;
+    let path = format!("/entities/customer/{acme}");
+    assert_eq!(get(&bench, &path).await.1["relationships"], json!({ "contacts": [anna, ben], "owner": [anna] }));
+
+    let (status, refused) = put(&bench, &path, json!({ "relationships": { "owner": [ben, "entity-none"] } })).await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-RELATIONSHIP"));
+    assert_eq!(refused["errors"][0]["pointer"], "/relationships/owner/1");
+    let (status, refused) = post(&bench, "/entities/customer", json!({ "data": {}, "relationships": { "x": "entity-none" } })).await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-RELATIONSHIP"));
+    let (_, all) = get(&bench, "/entities/customer").await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 1, "a refused record leaves nothing behind");
+
+    let refused = bench.call("DELETE", &format!("/entities/person/{anna}"), None, &[]).await;
+    assert_eq!((refused.status, code(&refused.body)), (409, "FM-IDHS-REFERENCED"));
+    assert!(refused.body["detail"].as_str().unwrap().contains(&acme));
+    let (status, changed) = put(&bench, &path, json!({ "relationships": { "contacts": [ben], "owner": null } })).await;
+    assert_eq!((status, &changed["relationships"]), (200, &json!({ "contacts": [ben] })));
+    assert_eq!(bench.call("DELETE", &format!("/entities/person/{anna}"), None, &[]).await.status, 204);
+
+    put(&bench, &path, json!({ "relationships": { "contacts": [], "self": acme } })).await;
+    assert_eq!(bench.call("DELETE", &path, None, &[]).await.status, 204, "a record that only refers to itself is free");
+    assert_eq!(bench.call("DELETE", &format!("/entities/person/{ben}"), None, &[]).await.status, 204);
+}
+
+#[tokio::test]
+async fn records_are_found_by_the_values_of_their_fields() {
+    let bench = Bench::start(|_| {}).await;
+    for data in [
+        json!({ "name": "a", "region": "US-WEST", "size": 5, "active": true, "address": { "city": "Bonn" } }),
+        json!({ "name": "b", "region": "EU", "size": "5", "active": "true" }),
+        json!({ "name": "c", "region": "EU", "size": 50, "active": false, "note": "x=1&y,z" }),
+    ] {
+        insert(&bench, "customer", json!({ "data": data })).await;
+    }
+    for (query, expected) in [
+        ("", vec!["a", "b", "c"]),
+        ("filter.region=EU", vec!["b", "c"]),
+        ("filter.size=5", vec!["a", "b"]),
+        ("filter.size=5.0", vec!["a"]),
+        ("filter.active=true", vec!["a", "b"]),
+        ("filter.active=false", vec!["c"]),
+        ("filter.region=EU&filter.size=50", vec!["c"]),
+        ("filter.address.city=Bonn", vec!["a"]),
+        ("filter.note=x%3D1%26y%2Cz", vec!["c"]),
+        ("filter.note=null", vec!["a", "b"]),
+        ("filter.region=%27%20OR%201%3D1--", vec![]),
+        ("filter.nothing=1", vec![]),
+    ] {
+        let (status, page) = get(&bench, &format!("/entities/customer?{query}")).await;
+        assert_eq!((status, names(&page)), (200, expected), "{query}");
+    }
+    let (status, refused) = get(&bench, "/entities/customer?filter.a%22b=1").await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-QUERY"));
+}
+
+#[tokio::test]
+async fn lists_are_sorted_and_paged_without_gaps() {
+    let bench = Bench::start(|_| {}).await;
+    for (name, rank) in
+        [("a", json!(10)), ("b", json!("ten")), ("c", json!(9.5)), ("d", Value::Null), ("e", json!(10)), ("f", json!("nine"))]
+    {
+        insert(&bench, "item", json!({ "data": { "name": name, "rank": rank } })).await;
+    }
+    for (sort, expected) in [
+        ("rank", ["d", "c", "a", "e", "f", "b"]),
+        ("-rank", ["b", "f", "e", "a", "c", "d"]),
+        ("name", ["a", "b", "c", "d", "e", "f"]),
+        ("-createdAt", ["f", "e", "d", "c", "b", "a"]),
+        ("updatedAt", ["a", "b", "c", "d", "e", "f"]),
+    ] {
+        let mut seen: Vec<String> = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let (status, page) = get(&bench, &format!("/entities/item?limit=2&sort={sort}{cursor}")).await;
+            assert_eq!(status, 200, "{page}");
+            seen.extend(names(&page).into_iter().map(str::to_owned));
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, expected, "{sort}");
+    }
+    let (_, page) = get(&bench, "/entities/item?limit=2&sort=name").await;
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let (status, refused) = get(&bench, &format!("/entities/item?limit=2&sort=rank&cursor={cursor}")).await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-CURSOR"));
+    let (status, refused) = get(&bench, "/entities/item?cursor=bm9uc2Vuc2U").await;
+    assert_eq!((status, code(&refused)), (422, "FM-AGS-CURSOR"));
+}
+
+#[tokio::test]
+async fn words_are_found_whatever_they_look_like() {
+    let bench = Bench::start(|_| {}).await;
+    let acme = insert(
+        &bench,
+        "customer",
+        json!({ "data": { "name": "Acme Corp", "email": "contact@acme.com", "deep": [{ "note": "Café 42" }] } }),
+    )
+    .await;
+    insert(&bench, "supplier", json!({ "data": { "name": "Bolt NEAR \"Acme\" OR", "email": "x@bolt.io" } })).await;
+    let found = async |body: Value| {
+        let (status, page) = post(&bench, "/entities/search", body).await;
+        assert_eq!(status, 200, "{page}");
+        names(&page).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(found(json!({ "query": "contact@acme.com" })).await, ["Acme Corp"]);
+    assert_eq!(found(json!({ "query": "corp acme" })).await, ["Acme Corp"]);
+    assert_eq!(found(json!({ "query": "cafe 42" })).await, ["Acme Corp"]);
+    assert_eq!(found(json!({ "query": "acme bolt" })).await, ["Bolt NEAR \"Acme\" OR"]);
+    assert_eq!(found(json!({ "query": "acme", "entityTypes": ["supplier"] })).await, ["Bolt NEAR \"Acme\" OR"]);
+    assert_eq!(found(json!({ "query": "cont" })).await, ["Acme Corp"], "beginnings count where no whole word does");
+    assert!(found(json!({ "query": "acme missing" })).await.is_empty());
+    for syntax in
+        ["acme AND (", "\"", "a* OR", "words:acme", "NEAR(acme corp)", "^acme", "acme -corp", "{words} : x", "'; DROP TABLE entities;--"]
+    {
+        let (status, _) = post(&bench, "/entities/search", json!({ "query": syntax })).await;
+        assert!(status == 200 || status == 422, "{syntax}");
+    }
+    let (status, refused) = post(&bench, "/entities/search", json!({ "query": "\"*" })).await;
+    assert_eq!((status, code(&refused)), (422, "FM-IDHS-QUERY"));
+
+    put(&bench, &format!("/entities/customer/{acme}"), json!({ "data": { "name": "Zenith", "email": null } })).await;
+    assert!(found(json!({ "query": "contact@acme.com" })).await.is_empty(), "words that are gone are not found");
+    assert_eq!(found(json!({ "query": "zenith" })).await, ["Zenith"]);
+    bench.call("DELETE", &format!("/entities/customer/{acme}"), None, &[]).await;
+    assert!(found(json!({ "query": "zenith" })).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_search_is_paged() {
+    let bench = Bench::start(|_| {}).await;
+    for number in 0..5 {
+        insert(&bench, "note", json!({ "data": { "name": format!("n{number}"), "text": "the same words" } })).await;
+    }
+    let (_, first) = post(&bench, "/entities/search", json!({ "query": "same", "limit": 3 })).await;
+    let cursor = first["nextCursor"].as_str().unwrap();
+    let (_, second) = post(&bench, "/entities/search", json!({ "query": "same", "limit": 3, "cursor": cursor })).await;
+    let mut all = [names(&first), names(&second)].concat();
+    all.sort_unstable();
+    assert_eq!(all, ["n0", "n1", "n2", "n3", "n4"]);
+    assert_eq!(second["nextCursor"], Value::Null);
+}
