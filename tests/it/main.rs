@@ -5,4 +5,8 @@ mod bench;
 mod catalogue;
 mod entities;
 mod events;
+#[cfg(feature = "platform")]
+mod platform_folder;
+#[cfg(feature = "platform")]
+mod support;
 mod wire;

@@ -1,0 +1,3 @@
+//! What the tests share: a platform of their own in a folder of its own, and the ways to talk to it.
+
+pub mod platform;
