@@ -50,7 +50,7 @@ impl Default for Webhooks {
             hosts: Vec::new(),
             attempts: 10,
             first_delay: Duration::from_secs(1),
-            longest_delay: Duration::from_secs(300),
+            longest_delay: Duration::from_mins(5),
             timeout: Duration::from_secs(10),
         }
     }

@@ -288,3 +288,19 @@ async fn a_search_is_paged() {
     assert_eq!(all, ["n0", "n1", "n2", "n3", "n4"]);
     assert_eq!(second["nextCursor"], Value::Null);
 }
+
+#[tokio::test]
+async fn whatever_json_holds_is_kept_as_it_came() {
+    let bench = Bench::start(|_| {}).await;
+    let data = json!({
+        "": 1, "a.b": { "c": [null, true, 1.5e300, -0.25, i64::MIN, u64::MAX] }, "nul": "a\u{0}b", "quote\"d": "\\", "name": "\u{1F600} é",
+    });
+    let id = insert(&bench, "odd", json!({ "data": data })).await;
+    assert_eq!(get(&bench, &format!("/entities/odd/{id}")).await.1["data"], data);
+    let (status, page) = post(&bench, "/entities/search", json!({ "query": "\u{1F600} é a\u{0}b" })).await;
+    assert_eq!(status, 200, "{page}");
+    for id in ["entity-1%2F..", "..%2F..", "%2e%2e", "a%20b", "%00", &"x".repeat(10_000)] {
+        let status = get(&bench, &format!("/entities/odd/{id}")).await.0;
+        assert!((400..500).contains(&status), "{id}: {status}");
+    }
+}

@@ -36,7 +36,7 @@ pub(super) fn filter(conditions: &mut Conditions, filter: &Map<String, Value>) -
             conditions.values.extend(values);
             either.push(sql);
         }
-        conditions.sql.push_str(&format!(" AND ({})", either.join(" OR ")));
+        conditions.sql.extend([" AND (", &either.join(" OR "), ")"]);
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Opti
         beyond = format!(" WHERE ({}) {} ({marks})", keys.join(", "), order.beyond());
         values.extend(after.keys.iter().map(sql_of));
     }
-    values.push(Sql::Integer(request.page.size() as i64 + 1));
+    values.push(one_more(&request.page));
     let sql = format!(
         "SELECT {columns}, {keys} FROM (
              SELECT *, CASE typeof(key) WHEN 'null' THEN 0 WHEN 'text' THEN 2 ELSE 1 END AS class, ifnull(key, 0) AS place FROM (
@@ -101,7 +101,7 @@ fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Op
         );
         let mut values = vec![Sql::Text(words), Sql::Text(tenant.to_owned())];
         if let Some(kinds) = &request.entity_types {
-            sql.push_str(&format!(" AND type IN ({})", vec!["?"; kinds.len()].join(", ")));
+            sql.extend([" AND type IN (", &vec!["?"; kinds.len()].join(", "), ")"]);
             values.extend(kinds.iter().cloned().map(Sql::Text));
         }
         if let Some([_, rank, number]) = after.as_deref() {
@@ -109,11 +109,13 @@ fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Op
             values.extend([sql_of(rank), sql_of(number)]);
         }
         sql.push_str(" ORDER BY rank, number LIMIT ?");
-        values.push(Sql::Integer(request.page.size() as i64 + 1));
+        values.push(one_more(&request.page));
         let mut found = rows(connection, tenant, &sql, values, 2)?;
         if !found.is_empty() {
             let name = if *reading == Reading::Whole { "whole" } else { "beginnings" };
-            found.iter_mut().for_each(|(_, keys)| keys.insert(0, Value::from(name)));
+            for (_, keys) in &mut found {
+                keys.insert(0, Value::from(name));
+            }
             return Ok(found);
         }
     }
@@ -133,6 +135,11 @@ fn rows(connection: &Connection, tenant: &str, sql: &str, values: Vec<Sql>, keys
         found.push((entity, keys));
     }
     Ok(found)
+}
+
+/// One more than fits tells whether there is a next page.
+fn one_more(page: &PageRequest) -> Sql {
+    Sql::Integer(i64::try_from(page.size()).unwrap_or(i64::MAX - 1) + 1)
 }
 
 fn page_of(cx: &Cx, found: Vec<Found>, page: &PageRequest, of: &str) -> Page<Entity> {
@@ -157,10 +164,11 @@ fn fingerprint(query: &Value) -> String {
     digest
 }
 
+/// A key as a cursor holds it. A fraction goes by its bits: JSON text may come back as its neighbour.
 fn json_of(value: Sql) -> Value {
     match value {
         Sql::Integer(number) => Value::from(number),
-        Sql::Real(number) => Value::from(number),
+        Sql::Real(number) => json!({ "bits": number.to_bits() }),
         Sql::Text(text) => Value::from(text),
         Sql::Null | Sql::Blob(_) => Value::Null,
     }
@@ -168,8 +176,24 @@ fn json_of(value: Sql) -> Value {
 
 fn sql_of(value: &Value) -> Sql {
     match value {
-        Value::Number(number) => number.as_i64().map_or_else(|| Sql::Real(number.as_f64().unwrap_or_default()), Sql::Integer),
+        Value::Number(number) => Sql::Integer(number.as_i64().unwrap_or_default()),
         Value::String(text) => Sql::Text(text.clone()),
+        Value::Object(fields) => Sql::Real(f64::from_bits(fields.get("bits").and_then(Value::as_u64).unwrap_or_default())),
         _ => Sql::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_back_from_a_cursor_as_it_was() {
+        for key in
+            [Sql::Integer(i64::MIN), Sql::Real(0.1 + 0.2), Sql::Real(-1.192_092_895_507_812_5e-7), Sql::Text("x".to_owned()), Sql::Null]
+        {
+            let text = json_of(key.clone()).to_string();
+            assert_eq!(sql_of(&serde_json::from_str(&text).unwrap()), key);
+        }
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn define(tx: &mut Tx<'_>, request: &Define) -> Result<EntityType> {
     let validator = request.schema.as_ref().map(schema::admit).transpose()?;
     let tenant = tx.tenant().to_owned();
     let name = request.entity_type.as_str();
-    let text = request.schema.as_ref().map(|schema| serde_json::to_string(schema)).transpose().map_err(Error::internal)?;
+    let text = request.schema.as_ref().map(serde_json::to_string).transpose().map_err(Error::internal)?;
     match find(tx, &tenant, name)? {
         Some(known) if !known.implied => {
             return Err(Error::new(Kind::Conflict, "FM-IDHS-TYPE-EXISTS", format!("the record type `{name}` is defined already"))

@@ -49,9 +49,8 @@ pub(super) async fn list(cx: Cx, request: ListDeadLetters) -> Result<Page<DeadLe
         .read(move |connection| {
             subscriptions::find(connection, tenant.as_str(), request.id.as_str())?;
             let sql = format!(
-                "SELECT {}, attempts, reason, failed_at FROM dead_letters JOIN events USING (position, tenant_id)
-                 WHERE subscription_id = ? AND position > ? ORDER BY position LIMIT ?",
-                COLUMNS
+                "SELECT {COLUMNS}, attempts, reason, failed_at FROM dead_letters JOIN events USING (position, tenant_id)
+                 WHERE subscription_id = ? AND position > ? ORDER BY position LIMIT ?"
             );
             let mut letters = connection.prepare_cached(&sql)?;
             let mut rows = letters.query(params![request.id.as_str(), after, limit])?;
