@@ -181,3 +181,6 @@ impl App {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
