@@ -1,0 +1,180 @@
+//! The command line. It is the only module that names both the server and the embedded platform.
+
+mod call;
+mod confirm;
+mod connect;
+mod doctor;
+#[cfg(feature = "platform")]
+mod embedded;
+pub mod export;
+mod host;
+#[cfg(feature = "platform")]
+mod platform;
+mod serve;
+mod terminal;
+mod token;
+mod tools;
+#[cfg(feature = "platform")]
+mod tour;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::config::{Config, Settings, environment_of};
+use crate::error::{Error, Kind, Result};
+use crate::telemetry;
+
+#[cfg(feature = "platform")]
+pub use embedded::Embedded;
+
+/// How a command ended: 0 done, 1 failed, 2 called wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It did what it was asked.
+    Done,
+    /// It could not, and said why.
+    Failed,
+}
+
+/// An MCP server that lets an LLM agent run a company's processes on FlowMaster.
+///
+/// Without a command it serves MCP on stdio, as hosts start it. Without FLOWMASTER_URL it brings a FlowMaster of its own.
+#[derive(Debug, Parser)]
+#[command(name = "flowmaster-mcp", version, subcommand_negates_reqs = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Arguments,
+    /// The configuration file; config.toml in the user's configuration folder if absent [env: FLOWMASTER_CONFIG].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves MCP, on stdio or over HTTP.
+    Serve(serve::Arguments),
+    /// Runs the embedded platform by itself, for others to use by its URL.
+    #[cfg(feature = "platform")]
+    Platform(platform::Arguments),
+    /// Shows the tools that hosts see.
+    Tools(tools::Arguments),
+    /// Calls a tool as a host would.
+    Call(call::Arguments),
+    /// Prints the owner's token of the embedded platform, which `serve --http` asks hosts for.
+    #[cfg(feature = "platform")]
+    Token,
+    /// Lists the calls that wait for a person's consent, or approves one.
+    Confirm(confirm::Arguments),
+    /// Shows what this is: a process is designed, run and approved through MCP, step by step.
+    #[cfg(feature = "platform")]
+    Tour(tour::Arguments),
+    /// Checks the set-up: settings, data folder, platform, login, confirmation, audit trail.
+    Doctor(doctor::Arguments),
+    /// Writes the tools and schemas as files.
+    Export(export::Arguments),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match start(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Err(error) => {
+            terminal::complain(&error);
+            let usage = error.code().starts_with("FM-CONFIG-") || error.code().starts_with("FM-CLI-");
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+/// Reads the arguments; the help of a setting also names its variable.
+fn parse() -> std::result::Result<Cli, clap::Error> {
+    let command = Cli::command().mut_args(|argument| {
+        let setting = argument.get_id().to_string();
+        match (environment_of(&setting), argument.get_help().cloned()) {
+            (Some(variable), Some(help)) => argument.help(format!("{} [env: {variable}]", help.to_string().trim_end_matches('.'))),
+            _ => argument,
+        }
+    });
+    let cli = Cli::from_arg_matches(&command.clone().get_matches())?;
+    if !cli.serve.is_empty() && cli.command.as_ref().is_some_and(|command| !matches!(command, Command::Serve(_))) {
+        let mut command = command;
+        return Err(command.error(ErrorKind::ArgumentConflict, "--http and --no-token belong to `serve`"));
+    }
+    Ok(cli)
+}
+
+fn start(cli: Cli) -> Result<Outcome> {
+    let environment = |name: &str| std::env::var(name).ok();
+    // What needs no settings works with broken ones.
+    if let Some(Command::Export(arguments)) = &cli.command {
+        return export::run(arguments);
+    }
+    let config = Config::load(&cli.settings, cli.config.as_deref(), &environment)?;
+    let command = match cli.command {
+        None => Command::Serve(cli.serve),
+        Some(Command::Serve(arguments)) => Command::Serve(arguments.or(cli.serve)),
+        Some(command) => command,
+    };
+    telemetry::init(config.log.as_deref().unwrap_or(command.log()), config.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Kind::Internal, "FM-MCP-RUNTIME", format!("the system gives no threads or files: {error}")))?;
+    let outcome = runtime.block_on(run(command, config));
+    // A read of stdin cannot be taken back: it must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(command: Command, config: Config) -> Result<Outcome> {
+    match command {
+        Command::Serve(arguments) => serve::run(&arguments, &config).await,
+        #[cfg(feature = "platform")]
+        Command::Platform(arguments) => platform::run(&arguments, &config).await,
+        Command::Tools(arguments) => tools::run(&arguments),
+        Command::Call(arguments) => call::run(arguments, &config).await,
+        #[cfg(feature = "platform")]
+        Command::Token => token::run(&config),
+        Command::Confirm(arguments) => confirm::run(&arguments, &config),
+        #[cfg(feature = "platform")]
+        Command::Tour(arguments) => tour::run(&arguments, &config).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &config).await,
+        Command::Export(arguments) => export::run(&arguments),
+    }
+}
+
+impl Command {
+    /// What is logged unless somebody says otherwise: on stdio a host shows the log to its user, so little.
+    fn log(&self) -> &'static str {
+        match self {
+            Self::Serve(arguments) if arguments.over_http() => "warn,flowmaster_mcp=info",
+            #[cfg(feature = "platform")]
+            Self::Platform(_) => "warn,flowmaster_mcp=info",
+            Self::Serve(_) => "warn",
+            _ => "error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

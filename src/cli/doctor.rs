@@ -1,0 +1,220 @@
+//! `doctor`: what is set up, what works, and what to do about the rest.
+
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::connect::{Connection, name_of};
+use super::terminal::{Paint, plain, say};
+use crate::api::{Timestamp, audit, auth};
+use crate::config::{Config, ENVIRONMENT, Fallback, slips_in};
+use crate::error::Result;
+
+/// How it is shown.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How one thing stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    Care,
+    Bad,
+}
+
+/// One thing that was looked at.
+struct Finding {
+    name: &'static str,
+    state: State,
+    text: String,
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn good(name: &'static str, text: impl Into<String>) -> Self {
+        Self { name, state: State::Good, text: text.into(), hint: None }
+    }
+
+    fn care(name: &'static str, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { name, state: State::Care, text: text.into(), hint: Some(hint.into()) }
+    }
+
+    fn bad(name: &'static str, error: &crate::error::Error) -> Self {
+        let hint = error.next_step().map(str::to_owned);
+        Self { name, state: State::Bad, text: format!("{} ({})", error.message(), error.code()), hint }
+    }
+}
+
+pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+    let mut findings = vec![settings(config)];
+    findings.extend(slips());
+    findings.extend(exposed(config));
+    findings.push(Finding::good("data folder", config.data_dir.display().to_string()));
+    match Connection::new(config) {
+        Ok(connection) => {
+            look_at_platform(&connection, config, &mut findings).await;
+            connection.close().await;
+        }
+        Err(error) => findings.push(Finding::bad("platform", &error)),
+    }
+    findings.push(confirmation(config));
+
+    let healthy = findings.iter().all(|finding| finding.state != State::Bad);
+    if arguments.json {
+        print_json(&findings, config, healthy)
+    } else {
+        print(&findings, config)
+    }
+    Ok(if healthy { Outcome::Done } else { Outcome::Failed })
+}
+
+fn settings(config: &Config) -> Finding {
+    let file = match (&config.file, config.file_found) {
+        (Some(path), true) => format!("file {}", path.display()),
+        (Some(path), false) => format!("no file at {}", path.display()),
+        (None, _) => "no file".to_owned(),
+    };
+    Finding::good("settings", format!("{} set; {file}", config.sources.len()))
+}
+
+fn slips() -> Vec<Finding> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    slips_in(names)
+        .into_iter()
+        .map(|(name, meant)| Finding::care("settings", format!("{name} is no setting"), format!("Was {meant} meant?")))
+        .collect()
+}
+
+/// A file with a token that others may read, or a token that travels in the clear.
+fn exposed(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    #[cfg(unix)]
+    if let (Some(file), Some(crate::config::Source::File)) = (&config.file, config.sources.get("token")) {
+        use std::os::unix::fs::PermissionsExt as _;
+        if std::fs::metadata(file).is_ok_and(|about| about.permissions().mode() & 0o077 != 0) {
+            let file = file.display();
+            findings.push(Finding::care("settings", format!("{file} holds a token that others can read"), format!("chmod 600 {file}")));
+        }
+    }
+    let in_the_clear = config.url.as_deref().and_then(|url| url.strip_prefix("http://")).is_some_and(|rest| {
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        !["localhost", "127.", "[::1]"].iter().any(|local| host.starts_with(local))
+    });
+    if in_the_clear {
+        findings.push(Finding::care(
+            "platform",
+            "the token goes to FLOWMASTER_URL unencrypted",
+            "Use https:// where the network is not yours alone.",
+        ));
+    }
+    findings
+}
+
+async fn look_at_platform(connection: &Connection, config: &Config, findings: &mut Vec<Finding>) {
+    let validity = match connection.client.send(&connection.caller, &auth::Validate {}).await {
+        Ok(validity) => validity,
+        Err(error) => return findings.push(Finding::bad("platform", &error)),
+    };
+    findings.push(Finding::good("platform", format!("{} answers", name_of(config))));
+    findings.push(match validity.claims {
+        Some(claims) if validity.valid => {
+            let until = claims.exp.map_or_else(
+                || "does not end".to_owned(),
+                |seconds| format!("until {}", Timestamp::from_millis(seconds.saturating_mul(1000))),
+            );
+            let roles = if claims.roles.is_empty() { "no roles".to_owned() } else { claims.roles.join(", ") };
+            Finding::good("login", plain(&format!("{} of {} ({roles}), {until}", claims.sub, claims.tenant_id)))
+        }
+        _ => Finding::care("login", "the platform does not say who is signed in", "Check the token; FlowMaster's login gives a new one."),
+    });
+    if config.url.is_none() {
+        findings.push(trail(connection).await);
+    }
+}
+
+/// The embedded platform's audit chain, as its compliance report judges it.
+async fn trail(connection: &Connection) -> Finding {
+    let request = audit::ComplianceReport { standard: audit::Standard::Soc2, from: None, to: None };
+    match connection.client.send(&connection.caller, &request).await {
+        Ok(report) => {
+            let rows = report.chain.get("rows").and_then(Value::as_u64).unwrap_or_default();
+            if report.chain.get("verified") == Some(&Value::Bool(true)) {
+                Finding::good("audit trail", format!("{rows} rows, the chain holds"))
+            } else {
+                Finding {
+                    name: "audit trail",
+                    state: State::Bad,
+                    text: format!("the chain of {rows} rows is broken: somebody changed the file"),
+                    hint: Some("Keep the data folder as it is and compare it with a backup.".to_owned()),
+                }
+            }
+        }
+        Err(error) => Finding::bad("audit trail", &error),
+    }
+}
+
+fn confirmation(config: &Config) -> Finding {
+    let text = match config.fallback {
+        Fallback::Refuse => "a host that can ask its user does; any other is refused until `flowmaster-mcp confirm` approves the call",
+        Fallback::Host => "a host that can ask its user does; any other decides by its own approval dialog",
+    };
+    let (other, effect) = match config.fallback {
+        Fallback::Refuse => ("host", "let its own dialog decide"),
+        Fallback::Host => ("refuse", "refuse instead"),
+    };
+    Finding {
+        name: "confirmation",
+        state: State::Good,
+        text: text.to_owned(),
+        hint: Some(format!("Claude Desktop: to {effect}, add \"env\": {{ \"FLOWMASTER_CONFIRM\": \"{other}\" }} to the server's entry.")),
+    }
+}
+
+fn print(findings: &[Finding], config: &Config) {
+    let paint = Paint::stdout();
+    say(paint.strong(format_args!("flowmaster-mcp {}", env!("CARGO_PKG_VERSION"))));
+    for finding in findings {
+        let mark = match finding.state {
+            State::Good => paint.good("ok  "),
+            State::Care => paint.care("care"),
+            State::Bad => paint.bad("bad "),
+        };
+        say(format_args!("{mark}  {:<13} {}", finding.name, finding.text));
+        if let Some(hint) = &finding.hint {
+            say(format_args!("{:20}{}", "", paint.note(hint)));
+        }
+    }
+    say("");
+    for (setting, variable) in ENVIRONMENT {
+        let source = config.sources.get(*setting).map_or_else(|| paint.note("default"), |source| paint.strong(source));
+        say(format_args!("  {setting:<18} {:<27} {source}", paint.note(format_args!("{variable:<27}"))));
+    }
+}
+
+fn print_json(findings: &[Finding], config: &Config, healthy: bool) {
+    let checks: Vec<Value> = findings
+        .iter()
+        .map(|finding| {
+            let state = match finding.state {
+                State::Good => "ok",
+                State::Care => "care",
+                State::Bad => "bad",
+            };
+            json!({ "name": finding.name, "state": state, "text": finding.text, "hint": finding.hint })
+        })
+        .collect();
+    let sources: serde_json::Map<String, Value> =
+        config.sources.iter().map(|(setting, source)| (setting.clone(), source.to_string().into())).collect();
+    say(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "ok": healthy,
+        "checks": checks,
+        "dataDir": config.data_dir.display().to_string(),
+        "url": config.url,
+        "confirm": config.fallback,
+        "set": sources,
+    }));
+}

@@ -1,0 +1,85 @@
+//! The embedded platform as an origin: opened at the first call, and again when the process that hosted it ends.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
+use tokio::sync::RwLock;
+
+use crate::client::{Located, Origin};
+use crate::error::Result;
+use crate::platform::Options;
+use crate::platform::folder::{self, Opened};
+
+/// See the module. Hand it to a client; keep a clone of the `Arc` to close it.
+pub struct Embedded {
+    options: Options,
+    opened: RwLock<Option<Place>>,
+}
+
+/// The platform as it was last opened.
+struct Place {
+    opened: Opened,
+    located: Located,
+}
+
+impl Embedded {
+    /// The platform in a data folder. Nothing is opened yet.
+    #[must_use]
+    pub fn new(options: Options) -> Arc<Self> {
+        Arc::new(Self { options, opened: RwLock::new(None) })
+    }
+
+    /// Lets go of the folder; a platform hosted here drains and ends.
+    pub async fn close(&self) {
+        if let Some(Place { opened: Opened::Host(running), .. }) = self.opened.write().await.take() {
+            running.shutdown().await;
+        }
+    }
+
+    async fn current(&self) -> Result<Located> {
+        if let Some(place) = &*self.opened.read().await
+            && place.is_good()
+        {
+            return Ok(place.located.clone());
+        }
+        let mut slot = self.opened.write().await;
+        if let Some(place) = &*slot
+            && place.is_good()
+        {
+            return Ok(place.located.clone());
+        }
+        *slot = None;
+        let place = Place::open(self.options.clone()).await?;
+        let located = place.located.clone();
+        *slot = Some(place);
+        Ok(located)
+    }
+}
+
+impl Place {
+    async fn open(options: Options) -> Result<Self> {
+        let owner_token: SecretString = folder::owner_token(&options.data_dir)?;
+        let opened = folder::open(options).await?;
+        let base = match &opened {
+            Opened::Host(running) => running.url(),
+            Opened::Guest(guest) => guest.url().to_owned(),
+        };
+        let located = Located { base: base.into(), owner_token: Some(owner_token), loopback: true };
+        Ok(Self { opened, located })
+    }
+
+    /// Whether the address still belongs to the one who proved that it knows the folder's key.
+    fn is_good(&self) -> bool {
+        match &self.opened {
+            Opened::Host(_) => true,
+            Opened::Guest(guest) => guest.is_alive(),
+        }
+    }
+}
+
+impl Origin for Embedded {
+    fn locate(&self) -> BoxFuture<'_, Result<Located>> {
+        Box::pin(self.current())
+    }
+}

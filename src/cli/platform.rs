@@ -1,0 +1,35 @@
+//! `platform`: the embedded platform by itself.
+
+use std::net::SocketAddr;
+
+use super::Outcome;
+use super::serve::{require_loopback, shutdown_by_signal};
+use super::terminal::{Paint, say, tell};
+use crate::config::{Config, listen_address};
+use crate::error::Result;
+use crate::platform::{Options, Platform};
+
+/// Where it listens.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The address, on this machine alone; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8322", value_parser = listen_address)]
+    listen: SocketAddr,
+}
+
+pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+    require_loopback(arguments.listen)?;
+    let shutdown = shutdown_by_signal();
+    let running = Platform::start(Options { listen: arguments.listen, ..Options::new(&config.data_dir) }).await?;
+    say(running.url());
+    let paint = Paint::stderr();
+    tell(format_args!(
+        "FlowMaster's data is in {}; {} prints the owner's token.",
+        config.data_dir.display(),
+        paint.strong("flowmaster-mcp token")
+    ));
+    tell(paint.note("ctrl-c ends it."));
+    shutdown.cancelled().await;
+    running.shutdown().await;
+    Ok(Outcome::Done)
+}

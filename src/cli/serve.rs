@@ -1,0 +1,169 @@
+//! `serve`: MCP on stdio, or over HTTP on this machine.
+
+use std::io::IsTerminal as _;
+
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::Outcome;
+use super::connect::{Connection, name_of};
+use super::terminal::{Paint, tell};
+use crate::config::{Config, listen_address};
+use crate::error::{Error, Kind, Result};
+use crate::server::{self, HttpOptions};
+
+/// How it is served.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Arguments {
+    /// Serves over HTTP at /mcp instead of stdio, on this machine alone; 127.0.0.1:8321 without an address.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1)]
+    http: Option<Option<String>>,
+    /// Lets everybody on this machine in, for test suites.
+    #[arg(long)]
+    no_token: bool,
+}
+
+impl Arguments {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.http.is_none() && !self.no_token
+    }
+
+    pub(super) const fn over_http(&self) -> bool {
+        self.http.is_some()
+    }
+
+    /// These arguments, else those before the command.
+    pub(super) fn or(self, before: Self) -> Self {
+        Self { http: self.http.or(before.http), no_token: self.no_token || before.no_token }
+    }
+}
+
+pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+    let Some(address) = &arguments.http else {
+        if arguments.no_token {
+            return Err(
+                Error::new(Kind::Invalid, "FM-CLI-NO-TOKEN", "--no-token is about --http").hint("Add --http, or leave --no-token out.")
+            );
+        }
+        return on_stdio(config).await;
+    };
+    let listen = match address {
+        Some(address) => listen_address(address)?,
+        None => config.listen,
+    };
+    if config.url.is_some() {
+        return Err(Error::new(
+            Kind::Unsupported,
+            "FM-CLI-HTTP-UPSTREAM",
+            "over HTTP, callers of a real platform cannot be told apart yet",
+        )
+        .hint("Serve on stdio with FLOWMASTER_URL, or leave FLOWMASTER_URL out to serve the embedded platform over HTTP."));
+    }
+    require_loopback(listen)?;
+    let token = if arguments.no_token { None } else { Some(owner_token(config)?) };
+    over_http(config, listen, token).await
+}
+
+/// Whoever is not on this machine cannot be let in: nothing tells callers apart yet, and nothing is encrypted.
+pub(super) fn require_loopback(listen: std::net::SocketAddr) -> Result<()> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Unsupported, "FM-CLI-HTTP-ADDRESS", format!("{listen} can be reached from other machines"))
+        .hint(format!("Listen on 127.0.0.1:{}; other machines come through a tunnel of your own, such as ssh -L.", listen.port())))
+}
+
+#[cfg(feature = "platform")]
+fn owner_token(config: &Config) -> Result<SecretString> {
+    crate::platform::folder::owner_token(&config.data_dir)
+}
+
+#[cfg(not(feature = "platform"))]
+fn owner_token(_: &Config) -> Result<SecretString> {
+    Err(Error::new(Kind::Unsupported, "FM-CLI-NO-PLATFORM", "this build has no embedded platform to serve over HTTP"))
+}
+
+async fn on_stdio(config: &Config) -> Result<Outcome> {
+    let connection = Connection::new(config)?;
+    let shutdown = shutdown_by_signal();
+    if std::io::stdin().is_terminal() {
+        greet(config);
+    }
+    let served = server::serve_stdio(connection.app()?, tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
+    connection.close().await;
+    served.map(|()| Outcome::Done)
+}
+
+async fn over_http(config: &Config, listen: std::net::SocketAddr, token: Option<SecretString>) -> Result<Outcome> {
+    let connection = Connection::new(config)?;
+    let open = token.is_none();
+    let (bound, address) = oneshot::channel();
+    let options = HttpOptions { listen, token, allowed_hosts: Vec::new(), bound: Some(bound) };
+    tokio::spawn(async move {
+        if let Ok(address) = address.await {
+            introduce(&address.to_string(), open);
+        }
+    });
+    let served = server::serve_http(connection.app()?, options, shutdown_by_signal()).await;
+    connection.close().await;
+    served.map(|()| Outcome::Done)
+}
+
+/// Cancelled by SIGTERM or ctrl-c.
+pub(super) fn shutdown_by_signal() -> CancellationToken {
+    let shutdown = CancellationToken::new();
+    let cancel = shutdown.clone();
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        cancel.cancel();
+    });
+    shutdown
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// For somebody who started it by hand.
+fn greet(config: &Config) {
+    let paint = Paint::stderr();
+    tell(paint.strong(format_args!("flowmaster-mcp {}", env!("CARGO_PKG_VERSION"))));
+    tell(format_args!("An MCP server for {}. It waits for a host on stdin; hosts start it themselves.", name_of(config)));
+    tell("");
+    tell("  Claude Code     claude mcp add flowmaster -- flowmaster-mcp");
+    tell("  Claude Desktop  \"mcpServers\": { \"flowmaster\": { \"command\": \"flowmaster-mcp\" } }");
+    tell("  over HTTP       flowmaster-mcp serve --http");
+    tell("  look around     flowmaster-mcp tour, tools, call, doctor, help");
+    tell("");
+    tell(paint.note("ctrl-d or ctrl-c ends it."));
+}
+
+fn introduce(address: &str, open: bool) {
+    let paint = Paint::stderr();
+    tell(format_args!("flowmaster-mcp serves {}", paint.strong(format_args!("http://{address}/mcp"))));
+    if open {
+        tell(format_args!(
+            "{} every program on this machine may call it, with the owner's rights: no token is asked for",
+            paint.care("warning:")
+        ));
+        tell(format_args!("  claude mcp add --transport http flowmaster http://{address}/mcp"));
+    } else {
+        tell(format_args!(
+            "  claude mcp add --transport http flowmaster http://{address}/mcp --header \"Authorization: Bearer $(flowmaster-mcp token)\""
+        ));
+    }
+}

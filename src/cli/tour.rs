@@ -1,0 +1,252 @@
+//! `tour`: the story of the contract's examples, told by doing it through MCP.
+//!
+//! The tour starts this program once more as a server on stdio, as a host would, and is its host.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rmcp::transport::TokioChildProcess;
+use serde_json::{Map, Value, json};
+use tokio::process::Command;
+
+use super::Outcome;
+use super::host::{Answers, Session, text_of};
+use super::terminal::{Paint, begin, complain, plain, say};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+
+/// How long the execution may take to complete after its task was answered.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The tour has no arguments of its own; `--data DIR` keeps what it makes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {}
+
+pub(super) async fn run(_: &Arguments, config: &Config) -> Result<Outcome> {
+    let folder = tempfile::tempdir()
+        .map_err(|error| Error::new(Kind::Internal, "FM-MCP-TOUR", "no temporary folder can be made").caused_by(error))?;
+    let kept = config.sources.contains_key("data_dir").then(|| config.data_dir.clone());
+    let data = kept.clone().unwrap_or_else(|| folder.path().join("data"));
+    let paint = Paint::stdout();
+    say(paint.strong("A process is designed, run and approved, all through MCP."));
+    match &kept {
+        Some(data) => say(format_args!("The embedded FlowMaster keeps its data in {}.", data.display())),
+        None => say("The embedded FlowMaster keeps its data in a temporary folder, which is gone afterwards."),
+    }
+    say("");
+
+    let mut tour = Tour { paint, step: 0, session: None };
+    let told = tour.tell(&data, folder.path()).await;
+    if let Some(session) = tour.session.take() {
+        session.close().await;
+    }
+    match told {
+        Ok(()) => {
+            say("");
+            say(format_args!("{} That was the tour. Next:", paint.good("Done.")));
+            say("  flowmaster-mcp tools        what a model can do");
+            say("  flowmaster-mcp doctor       whether everything is set up");
+            say("  claude mcp add flowmaster -- flowmaster-mcp");
+            Ok(Outcome::Done)
+        }
+        Err(error) => {
+            say(format_args!("  {}", paint.bad("failed")));
+            complain(&error);
+            Ok(Outcome::Failed)
+        }
+    }
+}
+
+struct Tour {
+    paint: Paint,
+    step: usize,
+    session: Option<Session>,
+}
+
+impl Tour {
+    async fn tell(&mut self, data: &Path, scratch: &Path) -> Result<()> {
+        self.connect(data, scratch).await?;
+
+        let design = self.call("Design the contract's \"Approval Workflow\"", "processes_create", approval_workflow()).await?;
+        let process = text(&design, "id")?;
+        self.note(format_args!("{process}, version {}, {}", short(&design, "version"), short(&design, "status")));
+
+        let validation = self.call("Check it for dead ends and missing fields", "processes_validate", json!({ "id": process })).await?;
+        if validation.get("valid") != Some(&Value::Bool(true)) {
+            return Err(failed(format!("the design is not valid: {}", validation["errors"])));
+        }
+        let warnings = validation.get("warnings").and_then(Value::as_array).map_or(0, Vec::len);
+        self.note(format_args!("valid, {}", counted(warnings, "warning")));
+
+        let published = self.call("Publish it", "processes_publish", json!({ "id": process })).await?;
+        self.note(format_args!("version {} is {}", short(&published, "version"), short(&published, "status")));
+
+        let variables = json!({ "userId": "user-456", "amount": 5000 });
+        let started = self
+            .call("Start it with an amount of 5000", "executions_start", json!({ "processId": process, "variables": variables }))
+            .await?;
+        let execution = text(&started, "executionId")?;
+        self.note(format_args!("{execution} is {} at {}", short(&started, "status"), short(&started, "currentNode")));
+
+        let tasks = self.call("Find the task that waits for a person", "tasks_list", json!({ "executionId": execution })).await?;
+        let task = items(&tasks).first().ok_or_else(|| failed("no task waits"))?;
+        let task_id = text(task, "taskId")?;
+        self.note(format_args!("\"{}\" for {}, due {}", short(task, "title"), short(task, "assignedTo"), short(task, "slaDeadline")));
+
+        self.answer(&task_id).await?;
+        self.completed(&execution).await?;
+
+        let history = self.call("Read what happened, step by step", "executions_history", json!({ "id": execution })).await?;
+        for entry in items(&history) {
+            self.note(format_args!("{:>2}. {} {}", entry["sequence"], short(entry, "type"), short(entry, "nodeId")));
+        }
+
+        let events = self.call("Replay its events", "events_replay", json!({ "topic": "*" })).await?;
+        for event in items(&events).iter().filter(|event| mentions(event, &[&process, &execution, &task_id])) {
+            self.note(format_args!("{} {}", short(event, "type"), short(event, "subject")));
+        }
+
+        let trail = self.call("Read the audit trail", "audit_query", json!({})).await?;
+        for row in items(&trail).iter().filter(|row| mentions(row, &[&process, &execution, &task_id])) {
+            self.note(format_args!("{} by {}", short(row, "action"), short(row, "actor")));
+        }
+        Ok(())
+    }
+
+    /// Starts the server as a host does and sees what it offers.
+    async fn connect(&mut self, data: &Path, scratch: &Path) -> Result<()> {
+        self.begin("Start the server and list its tools", "tools/list");
+        let begun = Instant::now();
+        let program = std::env::current_exe().map_err(|error| failed("this program does not find itself").caused_by(error))?;
+        let transport = TokioChildProcess::new(server(&program, data, scratch)?)
+            .map_err(|error| failed("the server did not start").caused_by(error))?;
+        let session = self.session.insert(Session::open(transport, Answers::Yes).await?);
+        let tools = session.tools().await?;
+        self.end(begun);
+        self.note(counted(tools.len(), "tool"));
+        Ok(())
+    }
+
+    /// Answers the task. The server asks for consent first; the tour gives it, and says so.
+    async fn answer(&mut self, task: &str) -> Result<()> {
+        let arguments = json!({ "id": task, "decision": "approve", "comments": "Within the budget of project X." });
+        let answered = self.call("Approve it", "tasks_respond", arguments).await?;
+        let asked = self.session.as_ref().map(Session::take_asked).unwrap_or_default();
+        let question = asked.first().ok_or_else(|| failed("the server did not ask before it decided"))?;
+        self.note(format_args!("the server asked: {}", question.lines().next().map(plain).unwrap_or_default()));
+        self.note("the tour said yes on your behalf; a host shows the question to you");
+        self.note(format_args!("task {}", short(&answered, "status")));
+        Ok(())
+    }
+
+    async fn completed(&mut self, execution: &str) -> Result<()> {
+        let begun = Instant::now();
+        let mut state = self.call("See the execution completed", "executions_get", json!({ "id": execution })).await?;
+        // What follows a task runs on its own; here it takes a moment at most.
+        while matches!(short(&state, "status").as_str(), "pending" | "running") && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            state = self.ask("executions_get", json!({ "id": execution })).await?;
+        }
+        if short(&state, "status") != "completed" {
+            return Err(failed(format!("the execution is {}: {}", short(&state, "status"), state["error"])));
+        }
+        self.note(format_args!("completed at {}", short(&state, "completedAt")));
+        Ok(())
+    }
+
+    /// One step of the story: its title, the tool, and how long it took.
+    async fn call(&mut self, title: &str, tool: &str, arguments: Value) -> Result<Value> {
+        self.begin(title, tool);
+        let begun = Instant::now();
+        let answer = self.ask(tool, arguments).await?;
+        self.end(begun);
+        Ok(answer)
+    }
+
+    async fn ask(&self, tool: &str, arguments: Value) -> Result<Value> {
+        let session = self.session.as_ref().ok_or_else(|| failed("there is no connection"))?;
+        let Value::Object(arguments) = arguments else { return Err(failed("the arguments are no object")) };
+        let result = session.call(tool, arguments).await?;
+        if result.is_error == Some(true) {
+            return Err(failed(format!("{tool}: {}", text_of(&result))));
+        }
+        Ok(result.structured_content.unwrap_or_else(|| Value::Object(Map::new())))
+    }
+
+    fn begin(&mut self, title: &str, tool: &str) {
+        self.step += 1;
+        let tool = self.paint.note(tool);
+        begin(format_args!("{:>2}  {}  {tool}", self.step, self.paint.strong(title)));
+    }
+
+    fn end(&self, begun: Instant) {
+        say(format_args!("  {}", self.paint.good(format_args!("{:.1} ms", begun.elapsed().as_secs_f64() * 1000.0))));
+    }
+
+    fn note(&self, line: impl std::fmt::Display) {
+        say(format_args!("    {line}"));
+    }
+}
+
+/// This program as a server of its own, whatever is set for the one at hand.
+fn server(program: &Path, data: &Path, scratch: &Path) -> Result<Command> {
+    let settings: PathBuf = scratch.join("config.toml");
+    std::fs::write(&settings, "").map_err(|error| failed("the temporary folder cannot be written").caused_by(error))?;
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("FLOWMASTER_") && name != "FLOWMASTER_LOG") {
+            command.env_remove(name);
+        }
+    }
+    command.arg("serve").arg("--config").arg(settings).arg("--data").arg(data);
+    Ok(command)
+}
+
+/// The contract's example of a process, with the contract's example of a task as its form.
+fn approval_workflow() -> Value {
+    json!({
+        "name": "Approval Workflow",
+        "version": "1.0.0",
+        "variables": [{ "name": "userId", "type": "string" }, { "name": "amount", "type": "number" }],
+        "nodes": [{
+            "id": "node-1",
+            "type": "human_task",
+            "config": {
+                "assignee": "manager",
+                "title": "Approve Budget Request",
+                "description": "Review $5000 request for project X",
+                "form": { "fields": [
+                    { "name": "decision", "type": "enum", "options": ["approve", "reject", "revise"] },
+                    { "name": "comments", "type": "text" },
+                ] },
+                "sla": { "hoursToComplete": 24 },
+            },
+        }],
+    })
+}
+
+fn items(page: &Value) -> &[Value] {
+    page.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether an event or a row is about one of these.
+fn mentions(value: &Value, ids: &[&str]) -> bool {
+    ["subject", "resourceId"].iter().filter_map(|name| value.get(name)?.as_str()).any(|id| ids.contains(&id))
+}
+
+fn text(value: &Value, name: &str) -> Result<String> {
+    value.get(name).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| failed(format!("the answer has no {name}: {value}")))
+}
+
+/// A field for people, empty where there is none.
+fn short(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_str).map(plain).unwrap_or_default()
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn failed(what: impl Into<String>) -> Error {
+    Error::new(Kind::Internal, "FM-MCP-TOUR", what).hint("`flowmaster-mcp doctor` looks for the cause.")
+}
