@@ -2,25 +2,34 @@
 
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use crate::support::platform::{Reply, TestPlatform};
 
-async fn post(bench: &Bench, path: &str, body: Value) -> (u16, Value) {
-    let reply = bench.call("POST", path, Some(body), &[]).await;
+/// Calls as the owner.
+async fn call(bench: &TestPlatform, method: &str, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Reply {
+    let mut request = bench.request(method.parse().unwrap(), path, &bench.owner());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    bench.send(if let Some(body) = body { request.json(&body) } else { request }).await
+}
+
+async fn post(bench: &TestPlatform, path: &str, body: Value) -> (u16, Value) {
+    let reply = call(bench, "POST", path, Some(body), &[]).await;
     (reply.status, reply.body)
 }
 
-async fn get(bench: &Bench, path: &str) -> (u16, Value) {
-    let reply = bench.call("GET", path, None, &[]).await;
+async fn get(bench: &TestPlatform, path: &str) -> (u16, Value) {
+    let reply = call(bench, "GET", path, None, &[]).await;
     (reply.status, reply.body)
 }
 
-async fn put(bench: &Bench, path: &str, body: Value) -> (u16, Value) {
-    let reply = bench.call("PUT", path, Some(body), &[]).await;
+async fn put(bench: &TestPlatform, path: &str, body: Value) -> (u16, Value) {
+    let reply = call(bench, "PUT", path, Some(body), &[]).await;
     (reply.status, reply.body)
 }
 
 /// Inserts a record and answers its id.
-async fn insert(bench: &Bench, kind: &str, body: Value) -> String {
+async fn insert(bench: &TestPlatform, kind: &str, body: Value) -> String {
     let (status, entity) = post(bench, &format!("/entities/{kind}"), body).await;
     assert_eq!(status, 201, "{entity}");
     entity["id"].as_str().unwrap().to_owned()
@@ -36,9 +45,9 @@ fn names(page: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn the_contracts_example_is_inserted_and_read_back() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let data = json!({ "name": "Acme Corp", "email": "contact@acme.com", "region": "US-WEST" });
-    let reply = bench.call("POST", "/entities/customer", Some(json!({ "entityType": "customer", "data": data })), &[]).await;
+    let reply = call(&bench, "POST", "/entities/customer", Some(json!({ "entityType": "customer", "data": data })), &[]).await;
     assert_eq!(reply.status, 201, "{}", reply.body);
     let id = reply.body["id"].as_str().unwrap();
     assert!(id.starts_with("entity-"));
@@ -57,7 +66,7 @@ async fn the_contracts_example_is_inserted_and_read_back() {
 
 #[tokio::test]
 async fn a_defined_type_checks_every_change_of_its_records() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let schema = json!({
         "type": "object",
         "properties": { "name": { "type": "string" }, "amount": { "type": "number", "minimum": 0 } },
@@ -86,7 +95,7 @@ async fn a_defined_type_checks_every_change_of_its_records() {
 
 #[tokio::test]
 async fn a_schema_comes_late_only_if_the_records_keep_to_it() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let id = insert(&bench, "part", json!({ "data": { "weight": "heavy" } })).await;
     let schema = json!({ "properties": { "weight": { "type": "number" } } });
     let (status, refused) = post(&bench, "/entities", json!({ "entityType": "part", "schema": schema })).await;
@@ -101,7 +110,7 @@ async fn a_schema_comes_late_only_if_the_records_keep_to_it() {
 
 #[tokio::test]
 async fn names_and_schemas_that_cannot_be_are_refused() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     for name in ["search", "Customer", "a b", "1a", "a/b", "é", "_a", "-"] {
         let (status, refused) = post(&bench, "/entities", json!({ "entityType": name })).await;
         assert_eq!((status, code(&refused)), (422, "FM-IDHS-TYPE-NAME"), "{name}");
@@ -126,17 +135,17 @@ async fn names_and_schemas_that_cannot_be_are_refused() {
 
 #[tokio::test]
 async fn a_stale_writer_is_refused() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let id = insert(&bench, "customer", json!({ "data": { "name": "A" } })).await;
     let path = format!("/entities/customer/{id}");
-    let first = bench.call("PUT", &path, Some(json!({ "data": { "name": "B" } })), &[("if-match", "\"1\"")]).await;
+    let first = call(&bench, "PUT", &path, Some(json!({ "data": { "name": "B" } })), &[("if-match", "\"1\"")]).await;
     assert_eq!((first.status, &first.headers["etag"]), (200, &"\"2\"".parse().unwrap()));
-    let stale = bench.call("PUT", &path, Some(json!({ "data": { "name": "C" } })), &[("if-match", "\"1\"")]).await;
+    let stale = call(&bench, "PUT", &path, Some(json!({ "data": { "name": "C" } })), &[("if-match", "\"1\"")]).await;
     assert_eq!(stale.status, 412);
-    assert_eq!(bench.call("DELETE", &path, None, &[("if-match", "\"1\"")]).await.status, 412);
-    let same = bench.call("PUT", &path, Some(json!({ "data": { "name": "B" } })), &[]).await;
+    assert_eq!(call(&bench, "DELETE", &path, None, &[("if-match", "\"1\"")]).await.status, 412);
+    let same = call(&bench, "PUT", &path, Some(json!({ "data": { "name": "B" } })), &[]).await;
     assert_eq!((same.status, &same.body["version"]), (200, &json!(2)), "what changes nothing is no version");
-    assert_eq!(bench.call("DELETE", &path, None, &[("if-match", "\"2\"")]).await.status, 204);
+    assert_eq!(call(&bench, "DELETE", &path, None, &[("if-match", "\"2\"")]).await.status, 204);
     assert_eq!(get(&bench, &path).await.0, 404);
     let (status, refused) = put(&bench, &path, json!({})).await;
     assert_eq!((status, code(&refused)), (422, "FM-IDHS-NOTHING-TO-CHANGE"));
@@ -144,7 +153,7 @@ async fn a_stale_writer_is_refused() {
 
 #[tokio::test]
 async fn what_is_referred_to_exists_and_stays() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let anna = insert(&bench, "person", json!({ "data": { "name": "Anna" } })).await;
     let ben = insert(&bench, "person", json!({ "data": { "name": "Ben" } })).await;
     let acme = insert(&bench, "customer", json!({ "data": {}, "relationships": { "contacts": [anna, ben], "owner": anna } })).await;
@@ -159,21 +168,21 @@ async fn what_is_referred_to_exists_and_stays() {
     let (_, all) = get(&bench, "/entities/customer").await;
     assert_eq!(all["items"].as_array().unwrap().len(), 1, "a refused record leaves nothing behind");
 
-    let refused = bench.call("DELETE", &format!("/entities/person/{anna}"), None, &[]).await;
+    let refused = call(&bench, "DELETE", &format!("/entities/person/{anna}"), None, &[]).await;
     assert_eq!((refused.status, code(&refused.body)), (409, "FM-IDHS-REFERENCED"));
     assert!(refused.body["detail"].as_str().unwrap().contains(&acme));
     let (status, changed) = put(&bench, &path, json!({ "relationships": { "contacts": [ben], "owner": null } })).await;
     assert_eq!((status, &changed["relationships"]), (200, &json!({ "contacts": [ben] })));
-    assert_eq!(bench.call("DELETE", &format!("/entities/person/{anna}"), None, &[]).await.status, 204);
+    assert_eq!(call(&bench, "DELETE", &format!("/entities/person/{anna}"), None, &[]).await.status, 204);
 
     put(&bench, &path, json!({ "relationships": { "contacts": [], "self": acme } })).await;
-    assert_eq!(bench.call("DELETE", &path, None, &[]).await.status, 204, "a record that only refers to itself is free");
-    assert_eq!(bench.call("DELETE", &format!("/entities/person/{ben}"), None, &[]).await.status, 204);
+    assert_eq!(call(&bench, "DELETE", &path, None, &[]).await.status, 204, "a record that only refers to itself is free");
+    assert_eq!(call(&bench, "DELETE", &format!("/entities/person/{ben}"), None, &[]).await.status, 204);
 }
 
 #[tokio::test]
 async fn records_are_found_by_the_values_of_their_fields() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     for data in [
         json!({ "name": "a", "region": "US-WEST", "size": 5, "active": true, "address": { "city": "Bonn" } }),
         json!({ "name": "b", "region": "EU", "size": "5", "active": "true" }),
@@ -204,7 +213,7 @@ async fn records_are_found_by_the_values_of_their_fields() {
 
 #[tokio::test]
 async fn lists_are_sorted_and_paged_without_gaps() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     for (name, rank) in
         [("a", json!(10)), ("b", json!("ten")), ("c", json!(9.5)), ("d", Value::Null), ("e", json!(10)), ("f", json!("nine"))]
     {
@@ -238,7 +247,7 @@ async fn lists_are_sorted_and_paged_without_gaps() {
 
 #[tokio::test]
 async fn words_are_found_whatever_they_look_like() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let acme = insert(
         &bench,
         "customer",
@@ -270,13 +279,13 @@ async fn words_are_found_whatever_they_look_like() {
     put(&bench, &format!("/entities/customer/{acme}"), json!({ "data": { "name": "Zenith", "email": null } })).await;
     assert!(found(json!({ "query": "contact@acme.com" })).await.is_empty(), "words that are gone are not found");
     assert_eq!(found(json!({ "query": "zenith" })).await, ["Zenith"]);
-    bench.call("DELETE", &format!("/entities/customer/{acme}"), None, &[]).await;
+    call(&bench, "DELETE", &format!("/entities/customer/{acme}"), None, &[]).await;
     assert!(found(json!({ "query": "zenith" })).await.is_empty());
 }
 
 #[tokio::test]
 async fn a_search_is_paged() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     for number in 0..5 {
         insert(&bench, "note", json!({ "data": { "name": format!("n{number}"), "text": "the same words" } })).await;
     }
@@ -291,7 +300,7 @@ async fn a_search_is_paged() {
 
 #[tokio::test]
 async fn whatever_json_holds_is_kept_as_it_came() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let data = json!({
         "": 1, "a.b": { "c": [null, true, 1.5e300, -0.25, i64::MIN, u64::MAX] }, "nul": "a\u{0}b", "quote\"d": "\\", "name": "\u{1F600} é",
     });

@@ -10,10 +10,19 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use flowmaster_mcp::api::Timestamp;
-use flowmaster_mcp::platform::{Clock, ManualClock};
+use flowmaster_mcp::platform::{Options, SystemClock};
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use crate::support::platform::{Reply, TestPlatform};
+
+/// Calls as the owner.
+async fn call(bench: &TestPlatform, method: &str, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Reply {
+    let mut request = bench.request(method.parse().unwrap(), path, &bench.owner());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    bench.send(if let Some(body) = body { request.json(&body) } else { request }).await
+}
 
 /// A receiver of webhooks that answers as it is told and remembers what came.
 #[derive(Clone, Default)]
@@ -28,7 +37,9 @@ impl Receiver {
         let receiver = Self { came: Arc::default(), answers: Arc::new(Mutex::new(answers.into_iter().collect())) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let app = Router::new().route("/hook", post(async |State(receiver): State<Self>, headers, body| receiver.receive(headers, body))).with_state(receiver.clone());
+        let app = Router::new()
+            .route("/hook", post(async |State(receiver): State<Self>, headers, body| receiver.receive(headers, body)))
+            .with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         (receiver, url)
     }
@@ -63,28 +74,30 @@ async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
     panic!("it did not happen in time");
 }
 
-async fn publish(bench: &Bench, topic: &str, event: Value) -> (u16, Value) {
-    let reply = bench.call("POST", "/events", Some(json!({ "topic": topic, "event": event })), &[]).await;
+async fn publish(bench: &TestPlatform, topic: &str, event: Value) -> (u16, Value) {
+    let reply = call(bench, "POST", "/events", Some(json!({ "topic": topic, "event": event })), &[]).await;
     (reply.status, reply.body)
 }
 
-async fn replay(bench: &Bench, query: &str) -> (u16, Value) {
-    let reply = bench.call("GET", &format!("/events/replay?{query}"), None, &[]).await;
+async fn replay(bench: &TestPlatform, query: &str) -> (u16, Value) {
+    let reply = call(bench, "GET", &format!("/events/replay?{query}"), None, &[]).await;
     (reply.status, reply.body)
 }
 
-async fn subscribe(bench: &Bench, topic: &str, url: &str) -> Value {
+async fn subscribe(bench: &TestPlatform, topic: &str, url: &str) -> Value {
     let request = json!({ "topic": topic, "delivery": { "type": "webhook", "url": url } });
-    let reply = bench.call("POST", "/subscriptions", Some(request), &[]).await;
+    let reply = call(bench, "POST", "/subscriptions", Some(request), &[]).await;
     assert_eq!(reply.status, 201, "{}", reply.body);
     reply.body
 }
 
-async fn subscription(bench: &Bench) -> Value {
-    bench.call("GET", "/subscriptions", None, &[]).await.body["items"][0].clone()
+async fn subscription(bench: &TestPlatform) -> Value {
+    call(bench, "GET", "/subscriptions", None, &[]).await.body["items"][0].clone()
 }
 
-fn impatient(options: &mut flowmaster_mcp::platform::Options) {
+/// Short waits, in real time.
+fn impatient(options: &mut Options) {
+    options.clock = Arc::new(SystemClock);
     options.webhooks.first_delay = Duration::from_millis(5);
     options.webhooks.longest_delay = Duration::from_millis(20);
     options.webhooks.timeout = Duration::from_millis(500);
@@ -97,9 +110,9 @@ fn numbers(page: &Value) -> Vec<i64> {
 
 #[tokio::test]
 async fn an_event_carries_its_source_its_tenant_and_its_place() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let request = json!({ "topic": "invoice.received", "event": { "n": 1 }, "timestamp": "2025-02-07T10:30:00Z" });
-    let first = bench.call("POST", "/events", Some(request), &[("x-correlation-id", "corr-1")]).await;
+    let first = call(&bench, "POST", "/events", Some(request), &[("x-correlation-id", "corr-1")]).await;
     assert_eq!(first.status, 201, "{}", first.body);
     let event = &first.body;
     assert_eq!(
@@ -114,7 +127,7 @@ async fn an_event_carries_its_source_its_tenant_and_its_place() {
 
 #[tokio::test]
 async fn the_contracts_topics_belong_to_its_services() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     for topic in flowmaster_mcp::api::event::TOPICS {
         let (status, refused) = publish(&bench, topic, json!({ "executionId": "exec-789", "status": "completed" })).await;
         assert_eq!((status, &refused["code"]), (403, &json!("FM-EBS-TOPIC-RESERVED")), "{topic}");
@@ -129,11 +142,11 @@ async fn the_contracts_topics_belong_to_its_services() {
 
 #[tokio::test]
 async fn the_past_is_replayed_by_time_and_by_offset() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     for (n, minute) in [(1, 10), (2, 20), (3, 30), (4, 40)] {
         let timestamp = format!("2025-02-07T10:{minute}:00Z");
         let request = json!({ "topic": if n == 3 { "order.closed" } else { "order.opened" }, "event": { "n": n }, "timestamp": timestamp });
-        assert_eq!(bench.call("POST", "/events", Some(request), &[]).await.status, 201);
+        assert_eq!(call(&bench, "POST", "/events", Some(request), &[]).await.status, 201);
     }
     publish(&bench, "orders.other", json!({ "n": 9 })).await;
     for (query, expected) in [
@@ -161,7 +174,7 @@ async fn the_past_is_replayed_by_time_and_by_offset() {
 
 #[tokio::test]
 async fn a_subscriber_gets_signed_events_in_order_and_nothing_else() {
-    let bench = Bench::start(impatient).await;
+    let bench = TestPlatform::start_with(impatient).await;
     let (receiver, url) = Receiver::listen([]).await;
     publish(&bench, "order.opened", json!({ "before": true })).await;
     let made = subscribe(&bench, "order.*", &url).await;
@@ -190,7 +203,7 @@ async fn a_subscriber_gets_signed_events_in_order_and_nothing_else() {
 
 #[tokio::test]
 async fn what_is_not_taken_is_tried_again_and_then_kept_as_a_dead_letter() {
-    let bench = Bench::start(impatient).await;
+    let bench = TestPlatform::start_with(impatient).await;
     // The first event is taken at the third attempt, the second never, the third at once.
     let (receiver, url) = Receiver::listen([500, 302, 200, 503, 404, 500]).await;
     let id = subscribe(&bench, "*", &url).await["subscriptionId"].as_str().unwrap().to_owned();
@@ -201,13 +214,13 @@ async fn what_is_not_taken_is_tried_again_and_then_kept_as_a_dead_letter() {
     assert_eq!(receiver.sequences(), [1, 1, 1, 2, 2, 2, 3]);
     until(|| async { subscription(&bench).await["status"] == "active" }).await;
     assert_eq!(subscription(&bench).await["deadLetters"], 1);
-    let letters = bench.call("GET", &format!("/subscriptions/{id}/dead-letters"), None, &[]).await;
+    let letters = call(&bench, "GET", &format!("/subscriptions/{id}/dead-letters"), None, &[]).await;
     let letter = &letters.body["items"][0];
     assert_eq!((&letter["event"]["sequence"], &letter["attempts"]), (&json!(2), &json!(3)), "{}", letters.body);
     assert!(letter["reason"].as_str().unwrap().contains("500"));
 
-    assert_eq!(bench.call("DELETE", &format!("/subscriptions/{id}"), None, &[]).await.status, 204);
-    assert_eq!(bench.call("DELETE", &format!("/subscriptions/{id}"), None, &[]).await.status, 404);
+    assert_eq!(call(&bench, "DELETE", &format!("/subscriptions/{id}"), None, &[]).await.status, 204);
+    assert_eq!(call(&bench, "DELETE", &format!("/subscriptions/{id}"), None, &[]).await.status, 404);
     publish(&bench, "order.opened", json!({})).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(receiver.sequences().len(), 7, "nothing comes after the end");
@@ -215,7 +228,7 @@ async fn what_is_not_taken_is_tried_again_and_then_kept_as_a_dead_letter() {
 
 #[tokio::test]
 async fn a_dead_subscriber_does_not_hold_up_the_others() {
-    let bench = Bench::start(|options| {
+    let bench = TestPlatform::start_with(|options| {
         impatient(options);
         options.webhooks.attempts = 1_000;
     })
@@ -232,19 +245,17 @@ async fn a_dead_subscriber_does_not_hold_up_the_others() {
 
 #[tokio::test]
 async fn the_wait_between_attempts_goes_by_the_platforms_clock() {
-    let clock = Arc::new(ManualClock::new(Timestamp::now()));
-    let shared: Arc<dyn Clock> = clock.clone();
-    let bench = Bench::start(move |options| options.clock = shared).await;
+    let bench = TestPlatform::start().await;
     let (receiver, url) = Receiver::listen([500, 500]).await;
     subscribe(&bench, "*", &url).await;
     publish(&bench, "order.opened", json!({})).await;
     for (count, wait) in [(1, 1.0), (2, 2.0)] {
         receiver.wait_for(count).await;
         until(|| async { subscription(&bench).await["status"] == "failing" }).await;
-        clock.advance(wait - 0.1);
+        bench.clock.advance(wait - 0.1);
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(receiver.sequences().len(), count);
-        clock.advance(0.2);
+        bench.clock.advance(0.2);
         receiver.wait_for(count + 1).await;
     }
     until(|| async { subscription(&bench).await["status"] == "active" }).await;
@@ -252,7 +263,7 @@ async fn the_wait_between_attempts_goes_by_the_platforms_clock() {
 
 #[tokio::test]
 async fn events_go_nowhere_they_should_not() {
-    let bench = Bench::start(|_| {}).await;
+    let bench = TestPlatform::start().await;
     let own = format!("http://localhost:{}/entities/x", bench.running.address().port());
     for url in [
         own.as_str(),
@@ -268,27 +279,27 @@ async fn events_go_nowhere_they_should_not() {
         "",
     ] {
         let request = json!({ "topic": "*", "delivery": { "type": "webhook", "url": url } });
-        let reply = bench.call("POST", "/subscriptions", Some(request), &[]).await;
+        let reply = call(&bench, "POST", "/subscriptions", Some(request), &[]).await;
         assert_eq!((reply.status, &reply.body["code"]), (422, &json!("FM-EBS-WEBHOOK-URL")), "{url}");
     }
-    let channel = bench.call("POST", "/subscriptions", Some(json!({ "topic": "*", "delivery": { "type": "channel" } })), &[]).await;
+    let channel = call(&bench, "POST", "/subscriptions", Some(json!({ "topic": "*", "delivery": { "type": "channel" } })), &[]).await;
     assert_eq!((channel.status, &channel.body["code"]), (422, &json!("FM-EBS-CHANNEL-UNAVAILABLE")));
     let pattern = json!({ "topic": "exec*", "delivery": { "type": "webhook", "url": "http://127.0.0.1:9/" } });
-    assert_eq!(bench.call("POST", "/subscriptions", Some(pattern), &[]).await.body["code"], "FM-EBS-TOPIC");
-    assert_eq!(bench.call("GET", "/subscriptions", None, &[]).await.body["items"], json!([]));
+    assert_eq!(call(&bench, "POST", "/subscriptions", Some(pattern), &[]).await.body["code"], "FM-EBS-TOPIC");
+    assert_eq!(call(&bench, "GET", "/subscriptions", None, &[]).await.body["items"], json!([]));
 }
 
 #[tokio::test]
 async fn what_was_not_delivered_before_a_restart_is_delivered_after_it() {
-    let mut bench = Bench::start(impatient).await;
+    let mut bench = TestPlatform::start_with(impatient).await;
     let (receiver, url) = Receiver::listen(std::iter::repeat_n(503, 2)).await;
-    bench = bench.restart(|options| options.webhooks.attempts = 1_000).await;
+    bench = bench.restart_with(|options| options.webhooks.attempts = 1_000).await;
     subscribe(&bench, "*", &url).await;
     for n in 1..=5 {
         publish(&bench, "order.opened", json!({ "n": n })).await;
     }
     receiver.wait_for(1).await;
-    bench = bench.restart(impatient).await;
+    bench = bench.restart_with(impatient).await;
     until(|| async { receiver.sequences().last() == Some(&5) }).await;
     let mut taken = receiver.sequences();
     assert!(taken.is_sorted(), "{taken:?}");

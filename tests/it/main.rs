@@ -1,9 +1,10 @@
 //! The one integration-test binary: it speaks MCP and HTTP to the real thing, and walks what the outside sees.
 
 mod architecture;
-mod bench;
 mod catalogue;
+#[cfg(feature = "platform")]
 mod entities;
+#[cfg(feature = "platform")]
 mod events;
 #[cfg(feature = "platform")]
 mod platform_folder;

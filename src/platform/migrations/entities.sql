@@ -8,7 +8,7 @@ CREATE TABLE entity_types (
     PRIMARY KEY (tenant_id, name)
 ) STRICT, WITHOUT ROWID;
 
--- The records. `number` ties a record to its words in the search index.
+-- The records. `number` counts them as they came, and ties a record to its words in the search index.
 CREATE TABLE entities (
     number     INTEGER PRIMARY KEY,
     tenant_id  TEXT NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE entities (
     UNIQUE (tenant_id, id),
     FOREIGN KEY (tenant_id, type) REFERENCES entity_types (tenant_id, name)
 ) STRICT;
-CREATE INDEX entities_by_age ON entities (tenant_id, type, created_at, id);
+CREATE INDEX entities_by_age ON entities (tenant_id, type, created_at);
 
 -- Which record names which others, by relation and in order.
 CREATE TABLE entity_links (

@@ -61,17 +61,31 @@ pub fn http() -> reqwest::Client {
 impl TestPlatform {
     /// A new platform.
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A new platform with options of its own.
+    pub async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(flowmaster_mcp::api::Timestamp::now()));
-        let running = Platform::start(options(folder.path(), &clock)).await.unwrap();
+        let mut options = options(folder.path(), &clock);
+        change(&mut options);
+        let running = Platform::start(options).await.unwrap();
         Self { running, folder, clock, http: http() }
     }
 
     /// Ends it and starts it again on the same folder.
     pub async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// Ends it and starts it again on the same folder with options of its own.
+    pub async fn restart_with(self, change: impl FnOnce(&mut Options)) -> Self {
         let Self { running, folder, clock, http } = self;
         running.shutdown().await;
-        let running = Platform::start(options(folder.path(), &clock)).await.unwrap();
+        let mut options = options(folder.path(), &clock);
+        change(&mut options);
+        let running = Platform::start(options).await.unwrap();
         Self { running, folder, clock, http }
     }
 

@@ -44,7 +44,7 @@ fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Opti
         filter::filter(&mut conditions, wanted)?;
     }
     // A time is never absent and of one kind, so the index on age serves; a field's values are put apart by kind first.
-    let keys: &[&str] = if order.paths.is_empty() { &["key", "id"] } else { &["class", "place", "id"] };
+    let keys: &[&str] = if order.paths.is_empty() { &["key", "number"] } else { &["class", "place", "number"] };
     let direction = order.direction();
     let mut beyond = String::new();
     let mut values = conditions.values;
