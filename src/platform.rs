@@ -18,6 +18,7 @@ mod body;
 pub mod clock;
 mod context;
 mod database;
+mod engine;
 mod events;
 pub mod folder;
 mod idempotency;

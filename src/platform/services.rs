@@ -7,14 +7,26 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod entities;
 pub(crate) mod events;
+pub(crate) mod executions;
+pub(crate) mod processes;
+pub(crate) mod tasks;
 
-/// The routes of all services.
+/// The routes of all services, in the contract's order.
 pub(crate) fn routes() -> Routes {
-    Routes::new().merge(auth::routes()).merge(audit::routes()).merge(entities::routes()).merge(events::routes())
+    Routes::new()
+        .merge(processes::routes())
+        .merge(executions::routes())
+        .merge(tasks::routes())
+        .merge(entities::routes())
+        .merge(auth::routes())
+        .merge(events::routes())
+        .merge(audit::routes())
 }
 
 /// Starts the background work of all services.
 pub(crate) fn spawn(platform: &Platform) {
+    executions::spawn(platform);
+    tasks::spawn(platform);
     audit::spawn(platform);
     super::events::spawn(platform);
 }

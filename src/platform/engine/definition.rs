@@ -1,0 +1,92 @@
+//! A process definition as it is stored, and as the engine walks it.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::processes::{Edge, Node, NodeKind, Variable};
+
+/// Most nodes of a process.
+pub const MAX_NODES: usize = 500;
+/// Most edges of a process.
+pub const MAX_EDGES: usize = 2000;
+
+/// What a version of a process consists of.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Its steps.
+    pub nodes: Vec<Node>,
+    /// Its connections; none: the nodes run in order.
+    #[serde(default)]
+    pub edges: Vec<Edge>,
+    /// The variables it declares.
+    #[serde(default)]
+    pub variables: Vec<Variable>,
+}
+
+impl Definition {
+    /// Its connections, those that the order of the nodes stands for included.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Edge> {
+        if !self.edges.is_empty() {
+            return self.edges.clone();
+        }
+        let follow = |pair: &[Node]| Edge { from: pair[0].id.clone(), to: pair[1].id.clone(), condition: None };
+        self.nodes.windows(2).map(follow).collect()
+    }
+
+    /// The nodes where it can begin: those of the type start, or else those that nothing leads to.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&Node> {
+        let started: Vec<&Node> = self.nodes.iter().filter(|node| node.kind == NodeKind::Start).collect();
+        if !started.is_empty() {
+            return started;
+        }
+        if self.edges.is_empty() {
+            return self.nodes.first().into_iter().collect();
+        }
+        self.nodes.iter().filter(|node| !self.edges.iter().any(|edge| edge.to == node.id)).collect()
+    }
+}
+
+/// A definition made ready for walking.
+#[derive(Debug)]
+pub struct Plan {
+    nodes: HashMap<String, Node>,
+    edges: Vec<Edge>,
+    entry: Option<String>,
+}
+
+impl Plan {
+    /// Makes a definition ready.
+    #[must_use]
+    pub fn new(definition: &Definition) -> Self {
+        Self {
+            edges: definition.connections(),
+            entry: definition.entries().first().map(|node| node.id.clone()),
+            nodes: definition.nodes.iter().map(|node| (node.id.clone(), node.clone())).collect(),
+        }
+    }
+
+    /// Where an execution begins.
+    #[must_use]
+    pub fn entry(&self) -> Option<&str> {
+        self.entry.as_deref()
+    }
+
+    /// A node by its id.
+    #[must_use]
+    pub fn node(&self, id: &str) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+
+    /// The connections that leave a node, in the order written, each with its place.
+    pub fn leaving<'p>(&'p self, id: &'p str) -> impl Iterator<Item = (usize, &'p Edge)> {
+        self.edges.iter().enumerate().filter(move |(_, edge)| edge.from == id)
+    }
+
+    /// The places of the connections that lead to a node.
+    pub fn entering<'p>(&'p self, id: &'p str) -> impl Iterator<Item = usize> + 'p {
+        self.edges.iter().enumerate().filter(move |(_, edge)| edge.to == id).map(|(place, _)| place)
+    }
+}

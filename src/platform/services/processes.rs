@@ -1,0 +1,445 @@
+//! Process Design: drafts that can be changed, published versions that cannot, and what can be said of them beforehand.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use schemars::JsonSchema;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::api::audit::Changes;
+use crate::api::check::quote;
+use crate::api::processes::{
+    self, Create, Process, ProcessStatus, ProcessVersion, Publish, Sandbox, Trial, Update, Validate, Validation, Versions,
+};
+use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec, Timestamp};
+use crate::error::{Error, Kind, Result};
+use crate::platform::context::{Answer, Cx, matches};
+use crate::platform::database::Tx;
+use crate::platform::engine::definition::{Definition, MAX_EDGES, MAX_NODES};
+use crate::platform::engine::rehearsal;
+use crate::platform::engine::run::{document, parse};
+use crate::platform::engine::validate::validate;
+use crate::platform::routes::Routes;
+
+/// The routes of the service.
+pub(crate) fn routes() -> Routes {
+    Routes::new().on(create).on(versions).on(update).on(publish).on(check).on(sandbox).extend(&processes::SERVICE, list)
+}
+
+/// Lists the processes, newest first, each as of its latest version.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+struct List {
+    /// draft or published: the status of the latest version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Process>;
+    const SPEC: Spec = Spec::get("processes_list", "/processes", Effect::Read)
+        .titled("List processes")
+        .requires(Permission::PROCESS_VIEW)
+        .id_alias("processId");
+}
+
+/// One stored version.
+struct Stored {
+    process: String,
+    ordinal: i64,
+    version: String,
+    status: ProcessStatus,
+    name: String,
+    definition: Definition,
+    metadata: Map<String, Value>,
+    revision: i64,
+    created_at: Timestamp,
+    published_at: Option<Timestamp>,
+}
+
+impl Stored {
+    fn etag(&self) -> String {
+        format!("{}-{}", self.version, self.revision)
+    }
+
+    fn view(&self) -> Process {
+        let mut metadata = self.metadata.clone();
+        metadata.insert("nodes".to_owned(), json!(self.definition.nodes.len()));
+        metadata.insert("variables".to_owned(), json!(self.definition.variables.len()));
+        Process {
+            id: self.process.clone().into(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            status: self.status.clone(),
+            created_at: self.created_at,
+            published_at: self.published_at,
+            metadata,
+        }
+    }
+
+    fn answer(&self) -> Answer<Process> {
+        Answer::from(self.view()).etag(self.etag())
+    }
+
+    fn is_draft(&self) -> bool {
+        self.status == ProcessStatus::Draft
+    }
+}
+
+async fn create(cx: Cx, request: Create) -> Result<Answer<Process>> {
+    let version = version_of(request.version.as_deref().unwrap_or("1.0.0"))?;
+    let definition =
+        Definition { nodes: request.nodes, edges: request.edges.unwrap_or_default(), variables: request.variables.unwrap_or_default() };
+    check_size(&definition)?;
+    cx.write(move |tx| {
+        let stored = Stored {
+            process: tx.mint("proc"),
+            ordinal: 1,
+            version: version.to_string(),
+            status: ProcessStatus::Draft,
+            name: request.name,
+            definition,
+            metadata: request.metadata.unwrap_or_default(),
+            revision: 1,
+            created_at: tx.now(),
+            published_at: None,
+        };
+        tx.prepare_cached("INSERT INTO processes (tenant_id, id, created_at, created_by) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            tx.tenant(),
+            stored.process,
+            tx.now().millis(),
+            tx.scope().actor
+        ])?;
+        insert(tx, &stored)?;
+        audit(tx, "process.created", None, &stored)?;
+        let place = format!("/processes/{}/versions", stored.process);
+        Ok(stored.answer().location(place))
+    })
+    .await
+}
+
+async fn versions(cx: Cx, request: Versions) -> Result<Answer<Page<ProcessVersion>>> {
+    let before = cx.cursor(&request.page)?.and_then(|place| place.parse().ok()).unwrap_or(i64::MAX);
+    let (tenant, id, most) = (cx.tenant(), request.id.0, request.page.size() + 1);
+    let found = cx
+        .read(move |connection| {
+            latest(connection, tenant.as_str(), &id)?;
+            let mut statement = connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 AND ordinal < ?3 ORDER BY ordinal DESC LIMIT ?4"))?;
+            let rows = statement.query_map(params![tenant.as_str(), id, before, i64::try_from(most).unwrap_or_default()], from_row)?;
+            rows.map(|row| row?).collect::<Result<Vec<_>>>()
+        })
+        .await?;
+    let etag = found.first().filter(|_| before == i64::MAX).map(Stored::etag);
+    let page = cx.page_of(found, &request.page, |stored| stored.ordinal.to_string());
+    let items = page
+        .items
+        .into_iter()
+        .map(|stored| ProcessVersion {
+            process: stored.view(),
+            nodes: stored.definition.nodes,
+            edges: stored.definition.edges,
+            variables: stored.definition.variables,
+        })
+        .collect();
+    let answer = Answer::from(Page { items, next_cursor: page.next_cursor });
+    Ok(match etag {
+        Some(etag) => answer.etag(etag),
+        None => answer,
+    })
+}
+
+async fn update(cx: Cx, request: Update) -> Result<Answer<Process>> {
+    let if_match = cx.if_match.clone();
+    cx.write(move |tx| {
+        let before = latest(tx, tx.tenant(), request.id.as_str())?;
+        matches(if_match.as_deref(), &before.etag())?;
+        let definition = Definition {
+            nodes: request.nodes.unwrap_or_else(|| before.definition.nodes.clone()),
+            edges: request.edges.unwrap_or_else(|| before.definition.edges.clone()),
+            variables: request.variables.unwrap_or_else(|| before.definition.variables.clone()),
+        };
+        check_size(&definition)?;
+        let version = match &request.version {
+            Some(version) => version_of(version)?.to_string(),
+            None if before.is_draft() => before.version.clone(),
+            None => next_minor(&before.version)?,
+        };
+        if version != before.version || !before.is_draft() {
+            check_new(tx, &before, &version)?;
+        }
+        let mut after = Stored {
+            name: request.name.unwrap_or_else(|| before.name.clone()),
+            metadata: request.metadata.unwrap_or_else(|| before.metadata.clone()),
+            process: before.process.clone(),
+            status: ProcessStatus::Draft,
+            published_at: None,
+            version,
+            definition,
+            ..before
+        };
+        if before.is_draft() {
+            after.revision += 1;
+            store(tx, &after)?;
+        } else {
+            after.ordinal += 1;
+            after.revision = 1;
+            after.created_at = tx.now();
+            insert(tx, &after)?;
+        }
+        emit(tx, "process.updated", &after)?;
+        audit(tx, "process.updated", Some((&before.version, &before.status)), &after)?;
+        Ok(after.answer())
+    })
+    .await
+}
+
+async fn publish(cx: Cx, request: Publish) -> Result<Answer<Process>> {
+    let if_match = cx.if_match.clone();
+    cx.write(move |tx| {
+        let mut stored = find(tx, tx.tenant(), request.id.as_str(), request.version.as_deref())?;
+        matches(if_match.as_deref(), &stored.etag())?;
+        if !stored.is_draft() {
+            return Err(Error::new(
+                Kind::Conflict,
+                "FM-PDS-PUBLISHED",
+                format!("version {} of process {} is published already", stored.version, stored.process),
+            )
+            .hint("A published version never changes. processes_update opens a new draft, which can be published."));
+        }
+        let findings = validate(&stored.definition);
+        if !findings.errors.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "FM-PDS-INVALID-PROCESS",
+                format!("version {} of process {} has faults and cannot be published", stored.version, stored.process),
+            )
+            .with_fields(findings.as_fields())
+            .hint("Mend them with processes_update; processes_validate shows them again."));
+        }
+        let first = !has_published(tx, &stored.process)?;
+        stored.status = ProcessStatus::Published;
+        stored.published_at = Some(tx.now());
+        stored.revision += 1;
+        store(tx, &stored)?;
+        emit(tx, if first { "process.created" } else { "process.updated" }, &stored)?;
+        audit(tx, "process.published", Some((&stored.version, &ProcessStatus::Draft)), &stored)?;
+        Ok(stored.answer())
+    })
+    .await
+}
+
+async fn check(cx: Cx, request: Validate) -> Result<Validation> {
+    let tenant = cx.tenant();
+    cx.read(move |connection| {
+        let stored = find(connection, tenant.as_str(), request.id.as_str(), request.version.as_deref())?;
+        let findings = validate(&stored.definition);
+        Ok(Validation {
+            valid: findings.errors.is_empty(),
+            version: stored.version,
+            errors: findings.errors,
+            warnings: findings.warnings,
+            // Proposals are the Data Intelligence Service's, which there is not yet.
+            suggested_mappings: Vec::new(),
+        })
+    })
+    .await
+}
+
+async fn sandbox(cx: Cx, request: Sandbox) -> Result<Trial> {
+    cx.rehearse(move |tx| {
+        let stored = find(tx, tx.tenant(), request.id.as_str(), request.version.as_deref())?;
+        if let Some(answers) = &request.answers {
+            let known: Vec<&str> = stored.definition.nodes.iter().map(|node| node.id.as_str()).collect();
+            let calls_others = stored.definition.nodes.iter().any(|node| node.kind == processes::NodeKind::Subprocess);
+            if let Some(unknown) = answers.keys().find(|id| !known.contains(&id.as_str()) && !calls_others) {
+                return Err(Error::new(Kind::Invalid, "FM-PDS-INVALID", "an answer is for a node that there is not").field(
+                    format!("/answers/{unknown}"),
+                    "unknown",
+                    format!("there is no node {}; there are {}", quote(unknown), known.join(", ")),
+                ));
+            }
+        }
+        rehearsal::rehearse(tx, Sandbox { version: Some(stored.version), ..request })
+    })
+    .await
+}
+
+async fn list(cx: Cx, request: List) -> Result<Page<Process>> {
+    let before = cx.cursor(&request.page)?;
+    let (tenant, most) = (cx.tenant(), i64::try_from(request.page.size() + 1).unwrap_or_default());
+    let found = cx
+        .read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM process_versions AS v WHERE tenant_id = ?1 AND (?2 IS NULL OR process_id < ?2) \
+                 AND ordinal = (SELECT max(ordinal) FROM process_versions AS o WHERE o.tenant_id = v.tenant_id AND o.process_id = v.process_id) \
+                 AND (?3 IS NULL OR status = ?3) ORDER BY process_id DESC LIMIT ?4"
+            ))?;
+            let rows = statement.query_map(params![tenant.as_str(), before, request.status, most], from_row)?;
+            rows.map(|row| row?).collect::<Result<Vec<_>>>()
+        })
+        .await?;
+    let page = cx.page_of(found, &request.page, |stored| stored.process.clone());
+    Ok(Page { items: page.items.iter().map(Stored::view).collect(), next_cursor: page.next_cursor })
+}
+
+const COLUMNS: &str = "process_id, ordinal, version, status, name, definition, metadata, revision, created_at, published_at";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
+    let (definition, metadata): (String, String) = (row.get(5)?, row.get(6)?);
+    let stored = Stored {
+        process: row.get(0)?,
+        ordinal: row.get(1)?,
+        version: row.get(2)?,
+        status: ProcessStatus::from(row.get_ref(3)?.as_str()?),
+        name: row.get(4)?,
+        definition: Definition::default(),
+        metadata: Map::new(),
+        revision: row.get(7)?,
+        created_at: Timestamp::from_millis(row.get(8)?),
+        published_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
+    };
+    Ok(parse(&definition).and_then(|definition| Ok(Stored { definition, metadata: parse(&metadata)?, ..stored })))
+}
+
+/// The latest version of a process.
+fn latest(connection: &Connection, tenant: &str, id: &str) -> Result<Stored> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 ORDER BY ordinal DESC LIMIT 1"
+        ))?
+        .query_row(params![tenant, id], from_row)
+        .optional()?
+        .ok_or_else(|| {
+            Error::new(Kind::NotFound, "FM-PDS-NOT-FOUND", format!("there is no process {}", quote(id)))
+                .hint("Use the id that processes_create answered.")
+        })?
+}
+
+/// A version of a process, or the latest.
+fn find(connection: &Connection, tenant: &str, id: &str, version: Option<&str>) -> Result<Stored> {
+    let latest = latest(connection, tenant, id)?;
+    let Some(version) = version.filter(|version| *version != latest.version) else { return Ok(latest) };
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 AND version = ?3"))?
+        .query_row(params![tenant, id, version], from_row)
+        .optional()?
+        .ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                "FM-PDS-VERSION-NOT-FOUND",
+                format!("process {id} has no version {}; its latest is {}", quote(version), latest.version),
+            )
+            .hint("processes_versions lists them.")
+        })?
+}
+
+fn has_published(connection: &Tx<'_>, process: &str) -> Result<bool> {
+    Ok(connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 AND status = 'published')")?
+        .query_row(params![connection.tenant(), process], |row| row.get(0))?)
+}
+
+fn insert(tx: &Tx<'_>, stored: &Stored) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO process_versions (tenant_id, process_id, ordinal, version, status, name, definition, metadata, revision, created_at, created_by) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        tx.tenant(),
+        stored.process,
+        stored.ordinal,
+        stored.version,
+        stored.status.as_str(),
+        stored.name,
+        document(&stored.definition)?,
+        document(&stored.metadata)?,
+        stored.revision,
+        stored.created_at.millis(),
+        tx.scope().actor
+    ])?;
+    Ok(())
+}
+
+fn store(tx: &Tx<'_>, stored: &Stored) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE process_versions SET version = ?4, status = ?5, name = ?6, definition = ?7, metadata = ?8, revision = ?9, published_at = ?10 \
+         WHERE tenant_id = ?1 AND process_id = ?2 AND ordinal = ?3",
+    )?
+    .execute(params![
+        tx.tenant(),
+        stored.process,
+        stored.ordinal,
+        stored.version,
+        stored.status.as_str(),
+        stored.name,
+        document(&stored.definition)?,
+        document(&stored.metadata)?,
+        stored.revision,
+        stored.published_at.map(Timestamp::millis)
+    ])?;
+    Ok(())
+}
+
+fn version_of(text: &str) -> Result<Version> {
+    Version::parse(text).map_err(|error| {
+        Error::new(Kind::Invalid, "FM-PDS-VERSION", format!("{} is no semantic version: {error}", quote(text))).field(
+            "/version",
+            "format",
+            "must be a semantic version such as 1.2.0",
+        )
+    })
+}
+
+fn next_minor(version: &str) -> Result<String> {
+    let version = Version::parse(version).map_err(Error::internal)?;
+    Ok(Version::new(version.major, version.minor + 1, 0).to_string())
+}
+
+/// A draft's version is new, and later than all that are published.
+fn check_new(tx: &Tx<'_>, process: &Stored, version: &str) -> Result<()> {
+    let mut statement = tx.prepare_cached("SELECT version, status FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2")?;
+    let rows =
+        statement.query_map(params![tx.tenant(), process.process], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let known: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+    let refused = |message: String| {
+        Err(Error::new(Kind::Conflict, "FM-PDS-VERSION-EXISTS", message)
+            .hint("Give a higher version, or none: the next minor one is taken."))
+    };
+    if known.iter().any(|(known, _)| known == version) {
+        return refused(format!("process {} has a version {version} already", process.process));
+    }
+    let published = known.iter().filter(|(_, status)| status == "published").filter_map(|(version, _)| Version::parse(version).ok()).max();
+    match published.zip(Version::parse(version).ok()) {
+        Some((published, wanted)) if wanted <= published => {
+            refused(format!("version {version} is not later than {published}, which is published"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_size(definition: &Definition) -> Result<()> {
+    if definition.nodes.len() <= MAX_NODES && definition.edges.len() <= MAX_EDGES {
+        return Ok(());
+    }
+    Err(Error::new(Kind::TooLarge, "FM-PDS-TOO-LARGE", format!("a process has at most {MAX_NODES} nodes and {MAX_EDGES} edges"))
+        .hint("Split it: a node of the type subprocess runs another process."))
+}
+
+fn emit(tx: &mut Tx<'_>, topic: &str, stored: &Stored) -> Result<()> {
+    let data = json!({ "processId": stored.process, "name": stored.name, "version": stored.version, "status": stored.status });
+    tx.emit(topic, &stored.process, data)?;
+    Ok(())
+}
+
+fn audit(tx: &mut Tx<'_>, action: &str, before: Option<(&String, &ProcessStatus)>, after: &Stored) -> Result<()> {
+    let fields = |version: &String, status: &ProcessStatus| {
+        Map::from_iter([("version".to_owned(), json!(version)), ("status".to_owned(), json!(status))])
+    };
+    let changes =
+        Changes { before: before.map(|(version, status)| fields(version, status)), after: Some(fields(&after.version, &after.status)) };
+    tx.audit(action, "process", &after.process, Some(changes))?;
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! Human Task: tasks that wait for a person, over HTTP. Answering one moves its execution on in the same transaction.
+
+use rusqlite::params_from_iter;
+use rusqlite::types::Value as Sql;
+use serde_json::Map;
+
+use super::executions::one_of;
+use crate::api::check::quote;
+use crate::api::tasks::{Assign, Create, Escalate, Get, History, List, Respond, Response, SlaFilter, Task, TaskEvent, TaskStatus};
+use crate::api::{FieldError, Page};
+use crate::auth::Caller;
+use crate::error::{Error, Kind, Result};
+use crate::platform::Platform;
+use crate::platform::context::{Answer, Cx};
+use crate::platform::engine::alarms::{self, Alarm};
+use crate::platform::engine::tasks::{self, NewTask, Stored};
+use crate::platform::engine::{Engine, forms, rehearsal, run};
+use crate::platform::routes::Routes;
+
+/// Longest deadline, in hours: ten years.
+const MAX_HOURS: f64 = 10.0 * 366.0 * 24.0;
+
+/// The routes of the service.
+pub(crate) fn routes() -> Routes {
+    Routes::new().on(create).on(get).on(assign).on(respond).on(list).on(escalate).on(events)
+}
+
+/// Starts the worker that escalates tasks whose deadline has passed.
+pub(crate) fn spawn(platform: &Platform) {
+    platform.spawn(Alarm::Deadlines.watch(platform.clone()));
+}
+
+async fn create(cx: Cx, request: Create) -> Result<Answer<Task>> {
+    let mut faults: Vec<FieldError> = request.form.as_ref().map(forms::faults_of).unwrap_or_default();
+    for fault in &mut faults {
+        fault.pointer = format!("/form{}", fault.pointer);
+    }
+    let hours = request.sla.as_ref().map(|sla| sla.hours_to_complete);
+    if hours.is_some_and(|hours| !(hours > 0.0 && hours <= MAX_HOURS)) {
+        faults.push(FieldError::new("/sla/hoursToComplete", "range", "must be more than 0 and at most ten years"));
+    }
+    let chain = request.escalation_chain.unwrap_or_default();
+    if chain.len() > 20 || chain.iter().any(String::is_empty) {
+        faults.push(FieldError::new("/escalationChain", "length", "has at most 20 user ids or roles, none of them empty"));
+    }
+    if !faults.is_empty() {
+        return Err(Error::new(Kind::Invalid, "FM-HTS-INVALID", "the task cannot be made like that").with_fields(faults));
+    }
+    let new = NewTask {
+        execution: request.execution_id.map(|id| id.0),
+        node: None,
+        title: request.title,
+        description: request.description,
+        assignee: request.assignee.filter(|assignee| !assignee.is_empty()),
+        form: request.form,
+        requires: None,
+        seconds: hours.map(|hours| hours * 3600.0),
+        chain,
+    };
+    let task = cx
+        .write(move |tx| {
+            if let Some(execution) = &new.execution {
+                run::read(tx, tx.tenant(), execution)?.ok_or_else(|| {
+                    Error::new(Kind::Invalid, "FM-HTS-EXECUTION-UNKNOWN", "the task belongs to an execution that there is not")
+                        .field("/executionId", "unknown", format!("there is no execution {}", quote(execution)))
+                        .hint("Use the id that executions_start answered, or leave it out.")
+                })?;
+            }
+            tasks::create(tx, new)
+        })
+        .await?;
+    alarms::changed(&cx.platform);
+    let place = format!("/tasks/{}", task.task_id);
+    Ok(Answer::from(task).location(place))
+}
+
+async fn get(cx: Cx, request: Get) -> Result<Task> {
+    let (tenant, now) = (cx.tenant(), cx.now());
+    cx.read(move |connection| Ok(tasks::load(connection, tenant.as_str(), request.id.as_str())?.at(now))).await
+}
+
+async fn assign(cx: Cx, request: Assign) -> Result<Task> {
+    cx.write(move |tx| tasks::assign(tx, request.id.as_str(), &request.assignee)).await
+}
+
+async fn escalate(cx: Cx, request: Escalate) -> Result<Task> {
+    let task = cx.write(move |tx| tasks::escalate(tx, request.id.as_str(), request.reason.as_deref())).await?;
+    alarms::changed(&cx.platform);
+    Ok(task)
+}
+
+async fn respond(cx: Cx, request: Respond) -> Result<Task> {
+    let caller = cx.caller.clone();
+    let task = cx
+        .write(move |tx| {
+            let before = tasks::load(tx, tx.tenant(), request.id.as_str())?;
+            check_responder(&caller, &before)?;
+            if before.task.status == TaskStatus::Completed {
+                return Err(already_responded(&before));
+            }
+            tasks::require_open(&before, "answered")?;
+            let data = request.data.unwrap_or_default();
+            check_answer(&before, &request.decision, request.comments.as_deref(), &data)?;
+            let result = rehearsal::result_of(&request.decision, request.comments.as_deref(), &data);
+            let response = Response {
+                decision: request.decision,
+                comments: request.comments,
+                data,
+                responded_by: Some(tx.scope().actor.clone()),
+                responded_at: Some(tx.now()),
+            };
+            let task = tasks::answer(tx, &before, &response)?;
+            if let Some(execution) = &before.task.execution_id {
+                Engine::new(tx).answered(execution.as_str(), task.task_id.as_str(), result)?;
+            }
+            Ok(task)
+        })
+        .await?;
+    alarms::changed(&cx.platform);
+    Ok(task)
+}
+
+/// Only whoever has the task answers it, or an administrator; and only with the permission that its node asks for.
+fn check_responder(caller: &Caller, stored: &Stored) -> Result<()> {
+    let assignee = stored.task.assigned_to.as_deref();
+    if !caller.is_admin() && !assignee.is_some_and(|assignee| caller.answers_to(assignee)) {
+        let whose = assignee.map_or_else(|| "nobody has it yet".to_owned(), |assignee| format!("it is {assignee}'s"));
+        return Err(Error::new(
+            Kind::Forbidden,
+            "FM-HTS-NOT-ASSIGNEE",
+            format!("task {} is not yours to answer: {whose}", stored.task.task_id),
+        )
+        .hint("tasks_list with assignee me shows yours; tasks_assign hands one over."));
+    }
+    match &stored.requires {
+        Some(needed) if !caller.permissions.as_ref().is_some_and(|held| held.covers(needed)) => Err(Error::new(
+            Kind::Forbidden,
+            "FM-HTS-PERMISSION",
+            format!("answering task {} takes the permission {needed}", stored.task.task_id),
+        )
+        .hint("Ask an administrator for a role that grants it, or let somebody who holds it answer.")),
+        _ => Ok(()),
+    }
+}
+
+fn already_responded(stored: &Stored) -> Error {
+    let by = stored.task.response.as_ref().map_or_else(String::new, |response| {
+        let who = response.responded_by.as_deref().unwrap_or("somebody");
+        format!(": {who} decided {}", quote(&response.decision))
+    });
+    Error::new(Kind::Conflict, "FM-HTS-ALREADY-RESPONDED", format!("task {} was answered already{by}", stored.task.task_id))
+        .hint("A task is answered once. tasks_get shows the answer.")
+}
+
+fn check_answer(stored: &Stored, decision: &str, comments: Option<&str>, data: &Map<String, serde_json::Value>) -> Result<()> {
+    let Some(form) = &stored.task.form else { return Ok(()) };
+    let faults = forms::check_answer(form, decision, comments, data);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Invalid, "FM-HTS-FORM", format!("the answer does not fit the form of task {}", stored.task.task_id))
+        .with_fields(faults)
+        .hint("tasks_get shows the form with its fields and options."))
+}
+
+async fn list(cx: Cx, request: List) -> Result<Page<Task>> {
+    let (sql, values) = query_of(&cx, &request)?;
+    let now = cx.now();
+    let found = cx
+        .read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(params_from_iter(values), tasks::from_row)?;
+            rows.map(|row| Ok(row??.at(now))).collect::<Result<Vec<_>>>()
+        })
+        .await?;
+    // Ids sort by the time they were made.
+    Ok(cx.page_of(found, &request.page, |task| task.task_id.0.clone()))
+}
+
+/// The SQL of a list with its values.
+fn query_of(cx: &Cx, request: &List) -> Result<(String, Vec<Sql>)> {
+    let mut sql = format!("SELECT {} FROM tasks WHERE tenant_id = ?", tasks::COLUMNS);
+    let mut values: Vec<Sql> = vec![cx.tenant().0.into()];
+    let mut and = |condition: &str, given: Vec<Sql>| {
+        sql.push_str(" AND ");
+        sql.push_str(condition);
+        values.extend(given);
+    };
+    match request.assignee.as_deref() {
+        Some("me") => {
+            let whose: Vec<&str> = std::iter::once(cx.caller.subject.as_str()).chain(cx.caller.roles.iter().map(String::as_str)).collect();
+            and("assignee IN (SELECT value FROM json_each(?))", vec![run::document(&whose)?.into()]);
+        }
+        Some(assignee) => and("assignee = ?", vec![assignee.to_owned().into()]),
+        None => {}
+    }
+    if let Some(status) = &request.status {
+        and("status IN (SELECT value FROM json_each(?))", vec![one_of(status, "FM-HTS-INVALID", TaskStatus::ALL)?.into()]);
+    }
+    let now: Sql = cx.now().millis().into();
+    match request.sla {
+        Some(SlaFilter::Breached) => and("sla_deadline <= coalesce(ended_at, ?)", vec![now]),
+        Some(SlaFilter::DueSoon) => {
+            and("ended_at IS NULL AND sla_deadline > ? AND (sla_deadline - ?) * 4 < sla_deadline - created_at", vec![now.clone(), now]);
+        }
+        Some(SlaFilter::Ok) => and(
+            "sla_deadline > coalesce(ended_at, ?) AND (ended_at IS NOT NULL OR (sla_deadline - ?) * 4 >= sla_deadline - created_at)",
+            vec![now.clone(), now],
+        ),
+        None => {}
+    }
+    if let Some(execution) = &request.execution_id {
+        and("execution_id = ?", vec![execution.0.clone().into()]);
+    }
+    if let Some(after) = request.created_after {
+        and("created_at > ?", vec![after.millis().into()]);
+    }
+    if let Some(before) = request.created_before {
+        and("created_at < ?", vec![before.millis().into()]);
+    }
+    let (beyond, order) = match request.sort.as_deref() {
+        None | Some("-createdAt") => ("id < ?", "DESC"),
+        Some("createdAt") => ("id > ?", "ASC"),
+        Some(other) => {
+            return Err(Error::new(Kind::Invalid, "FM-HTS-INVALID", "tasks cannot be sorted like that").field(
+                "/sort",
+                "enum",
+                format!("is {}; allowed are createdAt, -createdAt", quote(other)),
+            ));
+        }
+    };
+    if let Some(place) = cx.cursor(&request.page)? {
+        and(beyond, vec![place.into()]);
+    }
+    sql.push_str(&format!(" ORDER BY id {order} LIMIT {}", request.page.size() + 1));
+    Ok((sql, values))
+}
+
+async fn events(cx: Cx, request: History) -> Result<Page<TaskEvent>> {
+    let after = cx.cursor(&request.page)?.and_then(|place| place.parse().ok()).unwrap_or_default();
+    let (tenant, most) = (cx.tenant(), request.page.size() + 1);
+    let entries = cx
+        .read(move |connection| {
+            tasks::load(connection, tenant.as_str(), request.id.as_str())?;
+            tasks::history(connection, tenant.as_str(), request.id.as_str(), after, most)
+        })
+        .await?;
+    Ok(cx.page_of(entries, &request.page, |entry| entry.sequence.to_string()))
+}
