@@ -7,6 +7,10 @@ mod entities;
 #[cfg(feature = "platform")]
 mod events;
 #[cfg(feature = "platform")]
+mod mcp_http;
+#[cfg(feature = "platform")]
+mod mcp_stdio;
+#[cfg(feature = "platform")]
 mod platform_folder;
 #[cfg(feature = "platform")]
 mod support;

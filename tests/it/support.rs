@@ -1,3 +1,4 @@
 //! What the tests share: a platform of their own in a folder of its own, and the ways to talk to it.
 
+pub mod mcp;
 pub mod platform;

@@ -1,0 +1,100 @@
+//! A host of either era before the server, and the server before a running platform.
+
+use std::sync::{Arc, Mutex};
+
+use flowmaster_mcp::auth::{Caller, Credential};
+use flowmaster_mcp::client::{Client, Located, Origin};
+use flowmaster_mcp::error::Result;
+use flowmaster_mcp::server::{App, Options, Settings};
+use futures_util::future::BoxFuture;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
+    ProtocolVersion,
+};
+use rmcp::service::{ClientLifecycleMode, RequestContext, RunningService};
+use rmcp::{ClientHandler, ErrorData, RoleClient};
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::platform::TestPlatform;
+
+/// Where a test's platform is.
+struct Here(Located);
+
+impl Origin for Here {
+    fn locate(&self) -> BoxFuture<'_, Result<Located>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+}
+
+/// A server before a platform, with its owner as the caller.
+pub fn app(platform: &TestPlatform, settings: Settings) -> Arc<App> {
+    let located =
+        Located { base: platform.running.url().as_str().into(), owner_token: Some(SecretString::from(platform.owner())), loopback: true };
+    let client = Client::builder(Arc::new(Here(located))).build();
+    App::new(Options { client, caller: Arc::new(Caller::owner(Credential::Owner)), settings }).unwrap()
+}
+
+/// A host whose person always answers the same; without an answer it cannot ask.
+#[derive(Clone)]
+pub struct Host {
+    answer: Option<ElicitationAction>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Host {
+    pub fn new(answer: impl Into<Option<ElicitationAction>>) -> Self {
+        Self { answer: answer.into(), asked: Arc::default() }
+    }
+
+    /// What the person was asked so far.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl ClientHandler for Host {
+    fn get_info(&self) -> ClientConfig {
+        let mut config = ClientConfig::default();
+        if self.answer.is_some() {
+            config.capabilities = ClientCapabilities::builder().enable_elicitation().build();
+        }
+        config
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> std::result::Result<ElicitResult, ErrorData> {
+        let ElicitRequestParams::FormElicitationParams { message, .. } = request else { panic!("no form") };
+        self.asked.lock().unwrap().push(message);
+        Ok(ElicitResult::new(self.answer.clone().unwrap()))
+    }
+}
+
+/// A connection of a host.
+pub type Session = RunningService<RoleClient, Host>;
+
+/// The old era and the new one.
+pub fn eras() -> [ClientLifecycleMode; 2] {
+    [ClientLifecycleMode::Initialize, ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }]
+}
+
+/// Calls a tool and gives what it answered, errors included.
+pub async fn call(session: &Session, tool: &str, arguments: Value) -> CallToolResult {
+    let request = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments.as_object().cloned().unwrap());
+    session.call_tool(request).await.unwrap()
+}
+
+/// Calls a tool that succeeds and gives its structured content.
+#[track_caller]
+pub fn ok(result: CallToolResult) -> Value {
+    assert_eq!(result.is_error, Some(false), "{}", text(&result));
+    result.structured_content.unwrap()
+}
+
+/// The first text of an answer.
+pub fn text(result: &CallToolResult) -> &str {
+    &result.content[0].as_text().unwrap().text
+}
