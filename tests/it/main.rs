@@ -3,6 +3,8 @@
 mod architecture;
 mod catalogue;
 #[cfg(feature = "platform")]
+mod cli;
+#[cfg(feature = "platform")]
 mod entities;
 #[cfg(feature = "platform")]
 mod events;
