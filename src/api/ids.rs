@@ -1,17 +1,21 @@
 //! Typed ids: `<prefix>-<uuidv7>` where the platform mints them, opaque everywhere else.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::time::Timestamp;
 
-/// Mints an id with a prefix; ids sort by the time they were made.
+/// Mints an id with a prefix; ids sort by the time they were made, and within a millisecond as they were made.
 #[must_use]
 pub fn mint(prefix: &str, at: Timestamp) -> String {
+    static MINTED: AtomicU32 = AtomicU32::new(0);
     let millis = u64::try_from(at.millis()).unwrap_or_default();
-    let time = uuid::Timestamp::from_unix_time(millis / 1000, u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000, 0, 0);
+    let nanos = u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000;
+    let place = MINTED.fetch_add(1, Ordering::Relaxed);
+    let time = uuid::Timestamp::from_unix_time(millis / 1000, nanos, u128::from(place), 32);
     format!("{prefix}-{}", uuid::Uuid::new_v7(time))
 }
 

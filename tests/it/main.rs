@@ -9,11 +9,17 @@ mod entities;
 #[cfg(feature = "platform")]
 mod events;
 #[cfg(feature = "platform")]
+mod executions;
+#[cfg(feature = "platform")]
 mod mcp_http;
 #[cfg(feature = "platform")]
 mod mcp_stdio;
 #[cfg(feature = "platform")]
 mod platform_folder;
 #[cfg(feature = "platform")]
+mod processes;
+#[cfg(feature = "platform")]
 mod support;
+#[cfg(feature = "platform")]
+mod tasks;
 mod wire;
