@@ -190,6 +190,7 @@ impl Database {
         let (readers, reads) = mpsc::channel::<Job>();
         let (opened, opening) = oneshot::channel();
         let (closed, closing) = oneshot::channel();
+        let (reading, all_read) = mpsc::channel::<()>();
         let writer_path = path.clone();
         thread::Builder::new()
             .name("platform-writer".to_owned())
@@ -201,25 +202,31 @@ impl Database {
                         for job in writes {
                             job(&mut connection);
                         }
-                        // Closing the last connection folds the log into the file.
+                        // Closing the last connection folds the log into the file: the readers close theirs first.
+                        let _ = all_read.recv();
                         drop(connection);
+                        drop(guard);
                     }
                     Err(error) => {
+                        // Whoever hears of it may try again at once, and must find the folder free.
+                        drop(guard);
                         let _ = opened.send(Err(error));
                     }
                 }
-                drop(guard);
                 let _ = closed.send(());
             })
             .map_err(Error::internal)?;
         let last_event = opening.await.map_err(Error::internal)??;
         let reads = Arc::new(Mutex::new(reads));
         for _ in 0..READERS {
-            let (reads, path) = (Arc::clone(&reads), path.clone());
+            let (reads, path, reading) = (Arc::clone(&reads), path.clone(), reading.clone());
             thread::Builder::new()
                 .name("platform-reader".to_owned())
                 .stack_size(STACK)
-                .spawn(move || read_jobs(&path, &reads))
+                .spawn(move || {
+                    read_jobs(&path, &reads);
+                    drop(reading);
+                })
                 .map_err(Error::internal)?;
         }
         let events = watch::Sender::new(last_event);
