@@ -31,6 +31,7 @@ mod services;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::Webhooks;
+pub use services::audit::{Verdict, verify_trails};
 
 use database::Database;
 use folder::{Address, Lock};

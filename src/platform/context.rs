@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use super::Platform;
 use super::database::{Scope, Tx};
 use super::idempotency::Mark;
+use super::services::auth::Session;
 use crate::api::ids::TenantId;
 use crate::api::{Page, PageRequest, Timestamp};
 use crate::auth::Caller;
@@ -30,7 +31,7 @@ pub(crate) struct Cx {
     /// Whose token it is: the caller's own, or the service's that speaks for the caller.
     pub(crate) recorded_by: String,
     /// The login that the token belongs to, where there is one.
-    pub(crate) session: Option<String>,
+    pub(crate) session: Option<Session>,
     /// Notes in the first transaction that the call was carried out.
     pub(crate) mark: Option<Arc<Mark>>,
 }

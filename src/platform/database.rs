@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 
 mod trail;
 
-pub(crate) use trail::Link;
+pub(crate) use trail::{Link, is_critical};
 
 /// The version of the schema that this program reads and writes.
 const SCHEMA_VERSION: i64 = 1;
@@ -336,7 +336,7 @@ fn read_jobs(path: &Path, jobs: &Mutex<mpsc::Receiver<Job>>) {
     }
 }
 
-fn open_reader(path: &Path) -> Result<Connection> {
+pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_prepared_statement_cache_capacity(128);
     connection

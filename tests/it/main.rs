@@ -15,6 +15,10 @@ mod mcp_http;
 #[cfg(feature = "platform")]
 mod mcp_stdio;
 #[cfg(feature = "platform")]
+mod platform_audit;
+#[cfg(feature = "platform")]
+mod platform_auth;
+#[cfg(feature = "platform")]
 mod platform_folder;
 #[cfg(feature = "platform")]
 mod processes;

@@ -66,6 +66,18 @@ impl Link<'_> {
     }
 }
 
+/// Whether rows of an action are kept for seven years: decisions, rights, releases and what was destroyed.
+pub(crate) fn is_critical(action: &str) -> bool {
+    const RESOURCES: [&str; 8] = ["user", "role", "service_token", "records", "legal_hold", "audit", "task", "contract"];
+    let (resource, verb) = action.split_once('.').unwrap_or((action, ""));
+    match resource {
+        "user" => !matches!(verb, "signed_in" | "signed_out"),
+        "task" => matches!(verb, "responded" | "completed" | "approved"),
+        resource if RESOURCES.contains(&resource) => true,
+        _ => matches!(verb, "published" | "deleted" | "cancelled" | "compensated"),
+    }
+}
+
 impl Tx<'_> {
     /// Appends a row to the tenant's audit trail.
     pub(crate) fn audit(&mut self, action: &str, resource_type: &str, resource_id: &str, changes: Option<Changes>) -> Result<AuditEntry> {
@@ -105,10 +117,10 @@ impl Tx<'_> {
         }
         .hash();
         self.prepare_cached(
-            "INSERT INTO audit_log (tenant_id, sequence, id, timestamp, recorded_at, action, resource_type, request_id,
+            "INSERT INTO audit_log (tenant_id, sequence, id, timestamp, recorded_at, action, critical, resource_type, request_id,
                  actor, actor_salt, actor_digest, recorded_by, recorded_by_salt, recorded_by_digest,
                  resource_id, resource_id_salt, resource_id_digest, changes, changes_salt, changes_digest, previous_hash, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
         )?
         .execute(rusqlite::params![
             tenant.as_str(),
@@ -117,6 +129,7 @@ impl Tx<'_> {
             timestamp.millis(),
             self.now.millis(),
             action,
+            is_critical(action),
             resource_type,
             request_id,
             actor,

@@ -1,18 +1,42 @@
 //! Audit & Compliance Service: the trail, reports, requests to delete personal data, retention.
 
-use crate::api::audit::{AuditEntry, Log};
-use crate::error::Result;
+use rusqlite::types::Value as Sql;
+
+use crate::api::Page;
+use crate::api::audit::{AuditEntry, Log, Query, SERVICE};
+use crate::api::ids::TenantId;
+use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
 use crate::platform::context::{Answer, Cx};
 use crate::platform::routes::Routes;
 
+mod deletion;
+mod holds;
+mod report;
+mod retention;
+mod verify;
+
+pub use verify::{Verdict, verify_trails};
+
+/// What stands where a text was erased.
+pub(super) const ERASED: &str = "erased";
+/// How far ahead of the platform's clock a claimed time may be, in seconds.
+const AHEAD_SECONDS: f64 = 300.0;
+
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(log)
+    Routes::new().on(log).on(query).on(report::make).on(deletion::request).extend(&SERVICE, holds::create).extend(&SERVICE, holds::release)
 }
 
-pub(crate) fn spawn(_platform: &Platform) {}
+pub(crate) fn spawn(platform: &Platform) {
+    platform.spawn(retention::run(platform.clone()));
+}
 
 async fn log(cx: Cx, request: Log) -> Result<Answer<AuditEntry>> {
+    if request.timestamp.is_some_and(|at| at > cx.now().plus_seconds(AHEAD_SECONDS)) {
+        return Err(Error::new(Kind::Invalid, "FM-ACS-FUTURE", "what has not happened yet cannot be logged")
+            .field("/timestamp", "range", "lies in the future")
+            .hint("Leave `timestamp` out for now."));
+    }
     let entry = cx
         .write(move |tx| {
             let at = request.timestamp.unwrap_or(tx.now());
@@ -20,4 +44,65 @@ async fn log(cx: Cx, request: Log) -> Result<Answer<AuditEntry>> {
         })
         .await?;
     Ok(entry.into())
+}
+
+/// Newest first.
+async fn query(cx: Cx, request: Query) -> Result<Page<AuditEntry>> {
+    let tenant = cx.tenant();
+    let before = match cx.cursor(&request.page)? {
+        None => i64::MAX,
+        Some(sequence) => sequence.parse().map_err(Error::internal)?,
+    };
+    let page = request.page.clone();
+    let entries = cx
+        .read(move |connection| {
+            let mut sql = format!("SELECT {COLUMNS} FROM audit_log WHERE tenant_id = ? AND sequence < ?");
+            let mut values: Vec<Sql> = vec![tenant.as_str().to_owned().into(), before.into()];
+            let texts = [
+                ("actor", request.actor),
+                ("action", request.action),
+                ("resource_type", request.resource_type),
+                ("resource_id", request.resource_id),
+            ];
+            for (column, wanted) in texts {
+                if let Some(wanted) = wanted {
+                    sql.push_str(&format!(" AND {column} = ?"));
+                    values.push(wanted.into());
+                }
+            }
+            for (comparison, moment) in [(">", request.created_after), ("<", request.created_before)] {
+                if let Some(moment) = moment {
+                    sql.push_str(&format!(" AND timestamp {comparison} ?"));
+                    values.push(moment.millis().into());
+                }
+            }
+            sql.push_str(" ORDER BY sequence DESC LIMIT ?");
+            values.push(i64::try_from(request.page.size() + 1).unwrap_or(i64::MAX).into());
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(rusqlite::params_from_iter(values), |row| entry(row, &tenant))?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        })
+        .await?;
+    Ok(cx.page_of(entries, &page, |entry| entry.sequence.to_string()))
+}
+
+const COLUMNS: &str = "id, sequence, timestamp, actor, recorded_by, action, resource_type, resource_id, changes, request_id, hash";
+
+fn entry(row: &rusqlite::Row<'_>, tenant: &TenantId) -> rusqlite::Result<AuditEntry> {
+    let text = |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(column)?.unwrap_or_else(|| ERASED.to_owned()));
+    let changes: Option<String> = row.get(8)?;
+    Ok(AuditEntry {
+        id: row.get::<_, String>(0)?.into(),
+        sequence: row.get::<_, i64>(1)?.unsigned_abs(),
+        timestamp: crate::api::Timestamp::from_millis(row.get(2)?),
+        actor: text(3)?,
+        recorded_by: text(4)?,
+        action: row.get(5)?,
+        resource_type: row.get(6)?,
+        resource_id: text(7)?,
+        changes: changes.filter(|changes| !changes.is_empty()).and_then(|changes| serde_json::from_str(&changes).ok()),
+        tenant_id: Some(tenant.clone()),
+        request_id: row.get(9)?,
+        hash: row.get(10)?,
+    })
 }

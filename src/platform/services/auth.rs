@@ -1,66 +1,43 @@
 //! Authentication & Authorization Service: users, logins, roles, and who is behind a token.
 
-use http::{HeaderMap, header};
+use rusqlite::Connection;
 
-use crate::api::auth::{Claims, Validate, Validity};
-use crate::api::{Permissions, Spec};
-use crate::auth::{Caller, CallerKind, Credential, MAX_TOKEN};
+use crate::api::Permissions;
+use crate::api::auth::{Claims, ListPermissions, SERVICE, UserPermissions, Validate, Validity};
 use crate::error::{Error, Kind, Result};
-use crate::platform::Platform;
 use crate::platform::context::Cx;
 use crate::platform::routes::Routes;
 
-/// What the service keeps in memory.
-#[derive(Debug, Default)]
-pub(crate) struct Guard {}
+mod conditions;
+mod identity;
+mod passwords;
+mod roles;
+mod service_tokens;
+mod sessions;
+mod tokens;
+mod users;
 
-/// Who is behind a request.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    /// The caller.
-    pub(crate) caller: Caller,
-    /// Whose token it is.
-    pub(crate) recorded_by: String,
-    /// The login, where there is one.
-    pub(crate) session: Option<String>,
-}
+pub(crate) use identity::{Identity, Session, authenticate, nobody};
+pub(crate) use passwords::Guard;
+pub(crate) use users::erase as erase_user;
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(validate)
+    Routes::new()
+        .on(sessions::login)
+        .on(sessions::logout)
+        .on(sessions::refresh)
+        .on(validate)
+        .on(list_permissions)
+        .on(roles::create)
+        .on(roles::assign)
+        .extend(&SERVICE, users::create)
+        .extend(&SERVICE, service_tokens::create)
 }
 
-/// The caller of an operation that needs no token.
-pub(crate) fn nobody() -> Identity {
-    let caller = Caller {
-        tenant: "".into(),
-        subject: "anonymous".to_owned(),
-        roles: Vec::new(),
-        permissions: Some(Permissions::default()),
-        kind: CallerKind::User,
-        expires: None,
-        credential: Credential::Verified,
-    };
-    Identity { caller, recorded_by: "anonymous".to_owned(), session: None }
-}
-
-/// Finds out who asks. Every cause of a refusal has the same answer.
-pub(crate) async fn authenticate(platform: &Platform, headers: &HeaderMap, _spec: &Spec, _path: &[(String, String)]) -> Result<Identity> {
-    let token = bearer(headers).ok_or_else(unauthenticated)?;
-    if platform.is_owner_token(token) {
-        let caller = Caller::owner(Credential::Verified);
-        return Ok(Identity { recorded_by: caller.subject.clone(), caller, session: None });
-    }
-    Err(unauthenticated())
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && token.len() <= MAX_TOKEN).then(|| token.trim())
-}
-
+/// The one answer to everybody who is not known, whatever the cause.
 fn unauthenticated() -> Error {
-    Error::new(Kind::Unauthenticated, "FM-AAS-UNAUTHENTICATED", "the call carries no valid access token")
-        .hint("Sign in again, or check that the token is meant for this platform.")
+    Error::new(Kind::Unauthenticated, "FM-AAS-UNAUTHENTICATED", "the call carries no valid credentials for this platform")
+        .hint("Sign in again, or use an access token of this platform.")
 }
 
 async fn validate(cx: Cx, _: Validate) -> Result<Validity> {
@@ -72,8 +49,44 @@ async fn validate(cx: Cx, _: Validate) -> Result<Validity> {
             tenant_id: caller.tenant.clone(),
             roles: caller.roles.clone(),
             permissions: caller.permissions.iter().flat_map(Permissions::iter).map(str::to_owned).collect(),
-            iat: None,
+            iat: cx.session.as_ref().map(|session| session.issued_at),
             exp: caller.expires.map(|at| at.millis() / 1000),
         }),
     })
+}
+
+async fn list_permissions(cx: Cx, request: ListPermissions) -> Result<UserPermissions> {
+    let own = request.user_id.as_ref().is_none_or(|user| user.as_str() == cx.caller.subject);
+    if own {
+        return Ok(UserPermissions {
+            user_id: cx.caller.subject.as_str().into(),
+            roles: cx.caller.roles.clone(),
+            permissions: cx.caller.permissions.iter().flat_map(Permissions::iter).map(str::to_owned).collect(),
+        });
+    }
+    if !cx.caller.permissions.as_ref().is_some_and(|held| held.allow(crate::api::Permission::ROLE_GRANT)) {
+        return Err(Error::new(Kind::Forbidden, "FM-AAS-FORBIDDEN", "other users' permissions take the permission role:grant")
+            .hint("Leave `userId` out for your own."));
+    }
+    let (tenant, user) = (cx.tenant(), request.user_id.unwrap_or_else(|| "".into()));
+    cx.read(move |connection| {
+        let found = users::find(connection, tenant.as_str(), user.as_str())?.ok_or_else(|| no_user(user.as_str()))?;
+        let permissions = granted(connection, tenant.as_str(), &found)?;
+        Ok(UserPermissions { user_id: user, roles: found.roles, permissions: permissions.into() })
+    })
+    .await
+}
+
+/// All that a user may do: what was granted directly and by roles, those with a condition included.
+fn granted(connection: &Connection, tenant: &str, user: &users::Row) -> Result<Permissions> {
+    let mut permissions = user.permissions.clone();
+    for role in roles::held(connection, tenant, &user.roles)? {
+        permissions.extend(role.permissions);
+    }
+    Ok(permissions.into())
+}
+
+fn no_user(id: &str) -> Error {
+    Error::new(Kind::NotFound, "FM-AAS-NO-USER", format!("there is no user {}", crate::api::check::quote(id)))
+        .hint("Users are made by POST /users; a login shows the user's id.")
 }

@@ -1,0 +1,168 @@
+//! Roles: permissions under a name, with an optional condition.
+
+use rusqlite::{Connection, OptionalExtension as _};
+use serde_json::{Map, Value, json};
+
+use super::conditions;
+use crate::api::audit::Changes;
+use crate::api::auth::{AssignPermissions, CreateRole, Role};
+use crate::api::check::quote;
+use crate::api::{Permissions, Timestamp};
+use crate::error::{Error, Kind, Result};
+use crate::platform::context::{self, Answer, Cx};
+
+/// The role that may do everything, in every tenant.
+const ADMIN: &str = "admin";
+
+/// What a role that a user holds gives.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) name: String,
+    pub(super) permissions: Vec<String>,
+    pub(super) condition: Option<String>,
+}
+
+/// The roles of these names, as far as there are such; a name alone can be a group that tasks are assigned to.
+pub(super) fn held(connection: &Connection, tenant: &str, names: &[String]) -> Result<Vec<Held>> {
+    let mut held = Vec::with_capacity(names.len());
+    let mut find = connection.prepare_cached("SELECT permissions, condition FROM roles WHERE tenant_id = ?1 AND name = ?2")?;
+    for name in names {
+        let found: Option<(String, Option<String>)> = find.query_row((tenant, name), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if name == ADMIN {
+            held.push(Held { name: name.clone(), permissions: vec!["*".to_owned()], condition: None });
+        } else if let Some((permissions, condition)) = found {
+            let permissions = serde_json::from_str(&permissions).map_err(Error::internal)?;
+            held.push(Held { name: name.clone(), permissions, condition });
+        }
+    }
+    Ok(held)
+}
+
+pub(super) async fn create(cx: Cx, request: CreateRole) -> Result<Answer<Role>> {
+    let permissions = checked(request.permissions.unwrap_or_default())?;
+    check_held(&cx.caller.permissions.clone().unwrap_or_default(), &permissions)?;
+    let name = request.name.trim().to_owned();
+    if name == ADMIN || name.is_empty() {
+        return Err(Error::new(Kind::Conflict, "FM-AAS-ROLE-RESERVED", format!("the role {} cannot be made", quote(&name)))
+            .hint("`admin` is there already and may do everything; choose another name."));
+    }
+    let role = cx
+        .write(move |tx| {
+            if let Some(condition) = &request.condition {
+                conditions::check(condition)?;
+            }
+            let id = tx.mint("role");
+            let added = tx
+                .prepare_cached(
+                    "INSERT INTO roles (id, tenant_id, name, description, permissions, condition, version, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7) ON CONFLICT (tenant_id, name) DO NOTHING",
+                )?
+                .execute((&id, tx.tenant(), &name, &request.description, list(&permissions)?, &request.condition, tx.now().millis()))?;
+            if added == 0 {
+                return Err(Error::new(Kind::Conflict, "FM-AAS-ROLE-EXISTS", format!("there is a role {}", quote(&name)))
+                    .hint("Set its permissions by roles_assign_permissions, or choose another name."));
+            }
+            let after = described(&permissions, request.condition.as_deref());
+            tx.audit("role.created", "role", &id, Some(Changes { before: None, after: Some(after) }))?;
+            Ok(Role {
+                role_id: id.into(),
+                name,
+                description: request.description,
+                permissions,
+                condition: request.condition,
+                created_at: tx.now(),
+            })
+        })
+        .await?;
+    Ok(Answer::from(role).etag(1))
+}
+
+pub(super) async fn assign(cx: Cx, request: AssignPermissions) -> Result<Answer<Role>> {
+    let permissions = checked(request.permissions)?;
+    check_held(&cx.caller.permissions.clone().unwrap_or_default(), &permissions)?;
+    let if_match = cx.if_match.clone();
+    cx.write(move |tx| {
+        if let Some(condition) = &request.condition {
+            conditions::check(condition)?;
+        }
+        let id = request.id.as_str();
+        let found = tx
+            .prepare_cached(
+                "SELECT name, description, permissions, condition, version, created_at FROM roles WHERE tenant_id = ?1 AND id = ?2",
+            )?
+            .query_row((tx.tenant(), id), |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, Option<String>>(1)?,
+                    row.get::<_, String>(2)?,
+                    row.get::<_, Option<String>>(3)?,
+                    row.get::<_, i64>(4)?,
+                    row.get::<_, i64>(5)?,
+                ))
+            })
+            .optional()?;
+        let Some((name, description, before, old_condition, version, created_at)) = found else {
+            return Err(Error::new(Kind::NotFound, "FM-AAS-NO-ROLE", format!("there is no role {}", quote(id)))
+                .hint("Roles are made by roles_create, which answers their id."));
+        };
+        context::matches(if_match.as_deref(), &version.to_string())?;
+        let before: Vec<String> = serde_json::from_str(&before).map_err(Error::internal)?;
+        // A condition that is not spoken of stays: leaving it out must not widen the role.
+        let condition = request.condition.clone().or_else(|| old_condition.clone());
+        tx.prepare_cached("UPDATE roles SET permissions = ?3, condition = ?4, version = version + 1 WHERE tenant_id = ?1 AND id = ?2")?
+            .execute((tx.tenant(), id, list(&permissions)?, &condition))?;
+        let changes = Changes {
+            before: Some(described(&before, old_condition.as_deref())),
+            after: Some(described(&permissions, condition.as_deref())),
+        };
+        tx.audit("role.permissions_assigned", "role", id, Some(changes))?;
+        let role =
+            Role { role_id: request.id.clone(), name, description, permissions, condition, created_at: Timestamp::from_millis(created_at) };
+        Ok(Answer::from(role).etag(version + 1))
+    })
+    .await
+}
+
+/// Permissions sorted and each of the form `resource:action`, `resource:*` or `*`.
+pub(super) fn checked(mut permissions: Vec<String>) -> Result<Vec<String>> {
+    let is_name =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    for (index, permission) in permissions.iter().enumerate() {
+        let good = permission == "*"
+            || permission.len() <= 200
+                && permission.split_once(':').is_some_and(|(resource, action)| is_name(resource) && (action == "*" || is_name(action)));
+        if !good {
+            return Err(Error::new(Kind::Invalid, "FM-AAS-PERMISSION", format!("{} is no permission", quote(permission))).field(
+                format!("/permissions/{index}"),
+                "format",
+                "must be `resource:action`, `resource:*` or `*`",
+            ));
+        }
+    }
+    permissions.sort_unstable();
+    permissions.dedup();
+    Ok(permissions)
+}
+
+/// Nobody grants what they do not hold themselves.
+pub(super) fn check_held(held: &Permissions, given: &[String]) -> Result<()> {
+    match given.iter().find(|permission| !held.covers(permission)) {
+        None => Ok(()),
+        Some(permission) => {
+            Err(Error::new(Kind::Forbidden, "FM-AAS-GRANT", format!("you cannot grant {permission}, which you do not hold"))
+                .hint("Ask somebody who holds it."))
+        }
+    }
+}
+
+fn list(permissions: &[String]) -> Result<String> {
+    serde_json::to_string(permissions).map_err(Error::internal)
+}
+
+fn described(permissions: &[String], condition: Option<&str>) -> Map<String, Value> {
+    let mut fields = Map::from_iter([("permissions".to_owned(), json!(permissions))]);
+    if let Some(condition) = condition {
+        fields.insert("condition".to_owned(), condition.into());
+    }
+    fields
+}

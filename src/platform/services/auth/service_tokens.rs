@@ -1,0 +1,97 @@
+//! Tokens of services, given by the owner of the platform alone.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::roles;
+use super::tokens::{self, Subject, Use};
+use crate::api::audit::Changes;
+use crate::api::ids::TenantId;
+use crate::api::{Effect, Operation, Spec, Timestamp};
+use crate::auth::CallerKind;
+use crate::error::{Error, Kind, Result};
+use crate::platform::context::Cx;
+
+/// The longest life of a service's token, in seconds: a year.
+const LONGEST: u32 = 366 * 24 * 3600;
+
+/// Gives a service a token of its own; beyond the contract, which has none.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateServiceToken {
+    /// The service's name.
+    #[schemars(length(min = 1, max = 100))]
+    pub(crate) name: String,
+    /// What it may do.
+    pub(crate) permissions: Vec<String>,
+    /// The tenant; the owner's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant_id: Option<TenantId>,
+    /// Seconds until it ends; a day if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 31_622_400))]
+    pub(crate) expires_in: Option<u32>,
+}
+
+/// A service's token, shown once.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceToken {
+    /// The token's id.
+    pub(crate) token_id: String,
+    /// The token.
+    pub(crate) token: String,
+    /// When it ends.
+    pub(crate) expires_at: Timestamp,
+}
+
+impl Operation for CreateServiceToken {
+    type Output = ServiceToken;
+    const SPEC: Spec =
+        Spec::post("service_tokens_create", "/service-tokens", Effect::Grant).titled("Create a service token").internal().answers(201);
+}
+
+pub(super) async fn create(cx: Cx, request: CreateServiceToken) -> Result<ServiceToken> {
+    if cx.caller.kind != CallerKind::Owner {
+        return Err(Error::new(Kind::Forbidden, "FM-AAS-OWNER-ONLY", "service tokens are given by the owner of the platform alone")
+            .hint("Use the owner's token, which `flowmaster-mcp token` prints."));
+    }
+    let permissions = roles::checked(request.permissions)?;
+    let lifetime = request.expires_in.unwrap_or(24 * 3600).clamp(60, LONGEST);
+    let mut scope = cx.scope();
+    scope.tenant = request.tenant_id.unwrap_or_else(|| cx.tenant());
+    let platform = cx.platform.clone();
+    let name = request.name;
+    cx.platform
+        .database()
+        .write(scope, move |tx| {
+            let id = tx.mint("stok");
+            let expires_at = tx.now().plus_seconds(f64::from(lifetime));
+            tx.prepare_cached(
+                "INSERT INTO service_tokens (id, tenant_id, name, permissions, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((
+                &id,
+                tx.tenant(),
+                &name,
+                serde_json::to_string(&permissions).map_err(Error::internal)?,
+                tx.now().millis(),
+                expires_at.millis(),
+            ))?;
+            let after = json!({ "name": name, "permissions": permissions });
+            tx.audit("service_token.created", "service_token", &id, Some(Changes { before: None, after: after.as_object().cloned() }))?;
+            let subject = Subject {
+                id: format!("service-{name}"),
+                tenant: tx.tenant().to_owned(),
+                roles: Vec::new(),
+                permissions,
+                session: None,
+                token_id: id.clone(),
+                kind: Use::Service,
+            };
+            let token = tokens::issue(&platform, subject, tx.now(), lifetime)?;
+            Ok(ServiceToken { token_id: id, token, expires_at })
+        })
+        .await
+}

@@ -1,0 +1,174 @@
+//! Users of a tenant: how they are made, found and made unreadable.
+
+use rusqlite::{Connection, OptionalExtension as _};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::roles;
+use crate::api::audit::Changes;
+use crate::api::auth::User;
+use crate::api::ids::TenantId;
+use crate::api::{Effect, Operation, Permission, Permissions, Spec};
+use crate::auth::CallerKind;
+use crate::error::{Error, Kind, Result};
+use crate::platform::context::Cx;
+use crate::platform::database::Tx;
+
+/// The shortest password that is taken.
+const SHORTEST: usize = 12;
+
+/// Makes a user; beyond the contract, which has none.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateUser {
+    /// The user's name, an e-mail address.
+    #[schemars(length(min = 1, max = 254))]
+    pub(crate) username: String,
+    /// The password, 12 characters or more.
+    #[schemars(length(min = 12, max = 1024))]
+    pub(crate) password: String,
+    /// The tenant; the caller's own if absent. Another takes the owner of the platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant_id: Option<TenantId>,
+    /// The names of the roles held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) roles: Option<Vec<String>>,
+    /// Permissions granted directly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) permissions: Option<Vec<String>>,
+}
+
+impl Operation for CreateUser {
+    type Output = User;
+    const SPEC: Spec = Spec::post("users_create", "/users", Effect::Grant)
+        .titled("Create a user")
+        .requires(Permission::USER_CREATE)
+        .internal()
+        .answers(201);
+}
+
+/// A user as stored.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) username: String,
+    pub(super) permissions: Vec<String>,
+    pub(super) roles: Vec<String>,
+    pub(super) password_hash: String,
+}
+
+const COLUMNS: &str = "id, username, permissions, roles, password_hash";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let list = |column: usize| {
+        let text: String = row.get(column)?;
+        serde_json::from_str(&text)
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into()))
+    };
+    Ok(Row { id: row.get(0)?, username: row.get(1)?, permissions: list(2)?, roles: list(3)?, password_hash: row.get(4)? })
+}
+
+/// The active user of an id.
+pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Option<Row>> {
+    Ok(connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE tenant_id = ?1 AND id = ?2 AND status = 'active'"))?
+        .query_row((tenant, id), read)
+        .optional()?)
+}
+
+/// The active user of a name.
+pub(super) fn find_by_name(connection: &Connection, tenant: &str, username: &str) -> Result<Option<Row>> {
+    Ok(connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE tenant_id = ?1 AND username = ?2 AND status = 'active'"))?
+        .query_row((tenant, normal(username)), read)
+        .optional()?)
+}
+
+fn normal(username: &str) -> String {
+    username.trim().to_lowercase()
+}
+
+pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
+    let tenant = request.tenant_id.unwrap_or_else(|| cx.tenant());
+    if tenant != cx.caller.tenant && cx.caller.kind != CallerKind::Owner {
+        return Err(Error::new(
+            Kind::Forbidden,
+            "FM-AAS-TENANT-MISMATCH",
+            "users of another tenant are made by the owner of the platform alone",
+        )
+        .hint("Leave `tenantId` out."));
+    }
+    if request.password.chars().count() < SHORTEST {
+        return Err(Error::new(Kind::Invalid, "FM-AAS-PASSWORD", format!("a password has at least {SHORTEST} characters")).field(
+            "/password",
+            "length",
+            "is too short",
+        ));
+    }
+    let username = normal(&request.username);
+    if username.is_empty() || username.chars().any(char::is_control) {
+        return Err(Error::new(Kind::Invalid, "FM-AAS-USERNAME", "the user's name is empty or holds control characters").field(
+            "/username",
+            "format",
+            "is not a name",
+        ));
+    }
+    let permissions = roles::checked(request.permissions.unwrap_or_default())?;
+    let mut names = request.roles.unwrap_or_default();
+    names.sort_unstable();
+    names.dedup();
+    let password_hash = cx.platform.guard().hash(request.password).await?;
+    let mut scope = cx.scope();
+    scope.tenant = tenant;
+    let held = cx.caller.permissions.clone().unwrap_or_default();
+    cx.platform
+        .database()
+        .write(scope, move |tx| {
+            check_grant(tx, &held, &permissions, &names)?;
+            let id = tx.mint("user");
+            let lists =
+                (serde_json::to_string(&permissions).map_err(Error::internal)?, serde_json::to_string(&names).map_err(Error::internal)?);
+            let added = tx
+                .prepare_cached(
+                    "INSERT INTO users (id, tenant_id, username, password_hash, permissions, roles, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (tenant_id, username) DO NOTHING",
+                )?
+                .execute((&id, tx.tenant(), &username, &password_hash, lists.0, lists.1, tx.now().millis()))?;
+            if added == 0 {
+                return Err(Error::new(Kind::Conflict, "FM-AAS-USER-EXISTS", "there is a user of this name in the tenant")
+                    .hint("Choose another name, or sign in as that user."));
+            }
+            let after = json!({ "username": username, "roles": names, "permissions": permissions });
+            tx.audit("user.created", "user", &id, Some(Changes { before: None, after: after.as_object().cloned() }))?;
+            let user = find(tx, tx.tenant(), &id)?.ok_or_else(|| super::no_user(&id))?;
+            let permissions = super::granted(tx, tx.tenant(), &user)?;
+            Ok(User { id: id.into(), email: username, roles: names, permissions: permissions.into() })
+        })
+        .await
+}
+
+/// Nobody gives what they do not hold.
+fn check_grant(connection: &Tx<'_>, held: &Permissions, permissions: &[String], names: &[String]) -> Result<()> {
+    let mut given = permissions.to_vec();
+    for role in roles::held(connection, connection.tenant(), names)? {
+        given.extend(role.permissions);
+    }
+    roles::check_held(held, &given)
+}
+
+/// Makes a user's account unreadable: the name, the password and the logins are gone, the id remains.
+pub(crate) fn erase(tx: &mut Tx<'_>, subject: &str) -> Result<u64> {
+    let ids: Vec<String> = tx
+        .prepare_cached("SELECT id FROM users WHERE tenant_id = ?1 AND status = 'active' AND (id = ?2 OR username = ?3)")?
+        .query_map((tx.tenant(), subject, normal(subject)), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in &ids {
+        tx.prepare_cached(
+            "UPDATE users SET username = 'erased:' || id, password_hash = '', permissions = '[]', roles = '[]', status = 'erased' WHERE id = ?1",
+        )?
+        .execute([id])?;
+        tx.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([id])?;
+    }
+    Ok(ids.len() as u64)
+}

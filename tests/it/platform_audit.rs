@@ -1,0 +1,266 @@
+//! Audit & Compliance over HTTP: the chain, what may be erased and removed, reports.
+
+use flowmaster_mcp::platform::{Verdict, verify_trails};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::support::platform::{TestPlatform, http};
+
+const TENANT: &str = "tenant-123";
+const DAY: f64 = 24.0 * 3600.0;
+
+fn row(actor: &str, action: &str, changes: Value) -> Value {
+    json!({ "actor": actor, "action": action, "resourceType": "ledger", "resourceId": "ledger-1", "changes": changes })
+}
+
+fn database(platform: &TestPlatform) -> Connection {
+    Connection::open(platform.folder.path().join("data/platform.db")).unwrap()
+}
+
+fn verdict(platform: &TestPlatform, tenant: &str) -> Verdict {
+    let verdicts = verify_trails(&platform.folder.path().join("data")).unwrap();
+    verdicts.into_iter().find(|verdict| verdict.tenant == tenant).unwrap()
+}
+
+/// What a report says of the chain, by the platform's own clock.
+async fn chain(platform: &TestPlatform, token: &str) -> Value {
+    platform.post("/reports/compliance", token, json!({ "standard": "gdpr" })).await.ok()["chain"].clone()
+}
+
+#[tokio::test]
+async fn the_contracts_example_is_kept_found_and_chained() {
+    let platform = TestPlatform::start().await;
+    let token = platform.signed_in(TENANT, "a@b.c", &["audit:*"]).await;
+    let entry = json!({
+        "timestamp": "2025-02-07T10:30:00Z",
+        "actor": "user-123",
+        "action": "task.responded",
+        "resourceType": "task",
+        "resourceId": "task-111",
+        "changes": { "before": { "status": "assigned" }, "after": { "status": "completed" } },
+        "tenantId": "tenant-123"
+    });
+    let made = platform.post("/audit-logs", &token, entry).await;
+    assert_eq!(made.status, 201);
+    let found = platform.get("/audit-logs?resourceId=task-111&actor=user-123&createdBefore=2025-03-01T00:00:00Z", &token).await.ok();
+    assert_eq!(found["items"][0], made.body);
+    assert_eq!(found["items"][0]["changes"]["after"]["status"], "completed");
+    assert!(found["items"][0]["recordedBy"].as_str().unwrap().starts_with("user-"));
+    let verdict = verdict(&platform, TENANT);
+    assert!(verdict.verified, "{verdict:?}");
+    assert_eq!(verdict.head, made.body["hash"]);
+    platform
+        .post(
+            "/audit-logs",
+            &token,
+            json!({ "actor": "a", "action": "b", "resourceType": "c", "resourceId": "d", "timestamp": "2999-01-01T00:00:00Z" }),
+        )
+        .await
+        .refused(422, "FM-ACS-FUTURE");
+}
+
+#[tokio::test]
+async fn pages_join_without_a_gap_and_cursors_belong_to_their_tenant() {
+    let platform = TestPlatform::start().await;
+    let token = platform.signed_in(TENANT, "a@b.c", &["audit:*"]).await;
+    for index in 0..7 {
+        platform.post("/audit-logs", &token, row("user-1", "ledger.changed", json!({ "after": { "index": index } }))).await.ok();
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = platform.get(&format!("/audit-logs?action=ledger.changed&limit=3{cursor}"), &token).await.ok();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|row| row["changes"]["after"]["index"].as_i64().unwrap()));
+        let Some(next) = page["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, [6, 5, 4, 3, 2, 1, 0]);
+    let other = platform.signed_in("tenant-other", "a@b.c", &["audit:*"]).await;
+    assert!(platform.get("/audit-logs?actor=user-1", &other).await.ok()["items"].as_array().unwrap().is_empty());
+    let first = platform.get("/audit-logs?limit=1", &token).await.ok();
+    let stolen = format!("/audit-logs?cursor={}", first["nextCursor"].as_str().unwrap());
+    platform.get(&stolen, &other).await.refused(422, "FM-AGS-CURSOR");
+    platform.get("/audit-logs?limit=900", &token).await.refused(422, "FM-ACS-INVALID");
+}
+
+#[tokio::test]
+async fn nothing_updates_or_removes_a_row_and_forgery_is_found() {
+    let platform = TestPlatform::start().await;
+    let token = platform.signed_in(TENANT, "a@b.c", &["audit:*"]).await;
+    for _ in 0..3 {
+        platform.post("/audit-logs", &token, row("user-1", "ledger.changed", json!({}))).await.ok();
+    }
+    let sql = database(&platform);
+    for statement in [
+        "UPDATE audit_log SET actor = 'somebody'",
+        "UPDATE audit_log SET actor = NULL, actor_salt = NULL, erased_by = 'erase-1'",
+        "UPDATE audit_log SET actor = NULL, actor_salt = NULL, erased_by = 'retention'",
+        "UPDATE audit_log SET changes = '{}'",
+        "DELETE FROM audit_log",
+    ] {
+        let refused = sql.execute(statement, []).unwrap_err().to_string();
+        assert!(refused.contains("append-only"), "{statement}: {refused}");
+    }
+    assert!(verdict(&platform, TENANT).verified);
+    // Whoever drops the triggers is found by the chain.
+    sql.execute_batch(
+        "DROP TRIGGER audit_log_is_never_changed; DROP TRIGGER audit_log_is_never_removed; CREATE TABLE backup AS SELECT * FROM audit_log;",
+    )
+    .unwrap();
+    for (forgery, reason) in [
+        ("UPDATE audit_log SET actor = 'somebody' WHERE sequence = 2", "actor is not what was recorded"),
+        ("UPDATE audit_log SET action = 'nothing.happened' WHERE sequence = 2", "hash of its content"),
+        ("UPDATE audit_log SET actor = NULL, actor_salt = NULL, erased_by = 'erase-1' WHERE sequence = 2", "without a deletion request"),
+        ("DELETE FROM audit_log WHERE sequence = 2", "does not follow"),
+    ] {
+        sql.execute(forgery, []).unwrap();
+        let verdict = verdict(&platform, TENANT);
+        assert!(verdict.fault.as_deref().unwrap_or_default().contains(reason), "{forgery}: {verdict:?}");
+        assert_eq!(chain(&platform, &token).await["verified"], false);
+        // Back as it was, so that the next forgery is found for its own sake.
+        sql.execute_batch("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM backup;").unwrap();
+        assert_eq!(chain(&platform, &token).await["verified"], true);
+    }
+}
+
+#[tokio::test]
+async fn a_person_is_erased_after_thirty_days_and_the_chain_still_verifies() {
+    let platform = TestPlatform::start().await;
+    let token = platform.signed_in(TENANT, "auditor@b.c", &["audit:*", "record:delete"]).await;
+    let person = platform.user(TENANT, "jane.doe@b.c", &[], &[]).await;
+    platform.post("/audit-logs", &token, row(&person, "ledger.opened", json!({ "after": { "page": 7 } }))).await.ok();
+    platform
+        .post("/audit-logs", &token, row("user-2", "ledger.closed", json!({ "after": { "note": "for jane.doe@b.c only" } })))
+        .await
+        .ok();
+    let request = json!({ "subject": "jane.doe@b.c", "reason": "asked by letter" });
+    let filed = platform.delete("/records", &token, Some(request.clone())).await;
+    assert_eq!((filed.status, filed.body["status"].as_str()), (202, Some("pending")));
+    assert_eq!(platform.delete("/records", &token, Some(request.clone())).await.ok(), filed.body, "asking twice is asking once");
+
+    platform.clock.advance(29.0 * DAY);
+    settle().await;
+    let token = platform.login(TENANT, "auditor@b.c").await;
+    assert_eq!(platform.get("/audit-logs?action=ledger.opened", &token).await.ok()["items"][0]["actor"], json!(person));
+    platform.clock.advance(1.1 * DAY);
+    let token = platform.login(TENANT, "auditor@b.c").await;
+    wait_for(&platform, &token, "records.erased").await;
+
+    let opened = platform.get("/audit-logs?action=ledger.opened", &token).await.ok()["items"][0].clone();
+    assert_eq!((&opened["actor"], &opened["changes"]["after"]["page"]), (&json!("erased"), &json!(7)));
+    let closed = platform.get("/audit-logs?action=ledger.closed", &token).await.ok()["items"][0].clone();
+    assert_eq!((&closed["actor"], &closed["changes"]), (&json!("user-2"), &Value::Null));
+    let dump: String = database(&platform)
+        .prepare(
+            "SELECT coalesce(actor, '') || coalesce(recorded_by, '') || coalesce(resource_id, '') || coalesce(changes, '') FROM audit_log",
+        )
+        .unwrap()
+        .query_map([], |row| row.get::<_, String>(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert!(!dump.contains("jane.doe") && !dump.contains(&person), "{dump}");
+    let chain = chain(&platform, &token).await;
+    assert_eq!(chain["verified"], true, "{chain}");
+    assert!(chain["erased"].as_u64().unwrap() >= 2, "{chain}");
+}
+
+#[tokio::test]
+async fn a_legal_hold_keeps_records_until_it_is_released() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    let request = json!({ "subject": "user-77", "reason": "r" });
+    let hold = platform.post("/legal-holds", &owner, request.clone()).await.ok()["holdId"].as_str().unwrap().to_owned();
+    platform.delete("/records", &owner, Some(request.clone())).await.refused(409, "FM-ACS-LEGAL-HOLD");
+    assert_eq!(platform.delete(&format!("/legal-holds/{hold}"), &owner, None).await.status, 204);
+    platform.delete(&format!("/legal-holds/{hold}"), &owner, None).await.refused(404, "FM-ACS-NO-HOLD");
+    platform.delete("/records", &owner, Some(request)).await.ok();
+    platform.delete("/records", &owner, Some(json!({ "subject": "system", "reason": "r" }))).await.refused(422, "FM-ACS-SUBJECT");
+}
+
+#[tokio::test]
+async fn retention_closes_segments_with_a_signature_and_keeps_what_is_critical() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    for index in 0..5 {
+        platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", json!({ "after": { "index": index } }))).await.ok();
+    }
+    platform.post("/audit-logs", &owner, row("user-1", "contract.signed", json!({ "after": { "x": 1 } }))).await.ok();
+    platform.clock.advance(91.0 * DAY);
+    let stripped = "SELECT count(*) FROM audit_log WHERE action = 'ledger.changed' AND changes IS NULL";
+    wait_sql(&platform, stripped, 5).await;
+    assert_eq!(chain(&platform, &owner).await["verified"], true);
+    platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", json!({}))).await.ok();
+
+    platform.clock.advance(650.0 * DAY);
+    wait_sql(&platform, "SELECT count(*) FROM audit_checkpoints", 1).await;
+    let left = platform.get("/audit-logs?resourceType=ledger", &owner).await.ok()["items"].clone();
+    assert_eq!(left.as_array().unwrap().len(), 2, "{left}");
+    assert_eq!(left[1]["action"], "contract.signed");
+    let said = chain(&platform, &owner).await;
+    assert_eq!((&said["verified"], &said["retired"]), (&json!(true), &json!(5)), "{said}");
+
+    let platform = platform.restart().await;
+    let owner = platform.owner();
+    platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", json!({}))).await.ok();
+    assert_eq!(chain(&platform, &owner).await["verified"], true);
+    platform.clock.advance(6.0 * 365.0 * DAY);
+    wait_sql(&platform, "SELECT count(*) FROM audit_log WHERE action = 'contract.signed'", 0).await;
+    let said = chain(&platform, &owner).await;
+    assert_eq!(said["verified"], true, "{said}");
+    // A checkpoint that the folder's key did not sign is no excuse.
+    database(&platform)
+        .execute(
+            "INSERT INTO audit_checkpoints SELECT tenant_id, last + 1, last + 1, last_hash, last_hash, '[]', created_at, signature
+             FROM audit_checkpoints ORDER BY last DESC LIMIT 1",
+            [],
+        )
+        .unwrap();
+    assert_eq!(chain(&platform, &owner).await["verified"], false);
+}
+
+#[tokio::test]
+async fn reports_name_their_evidence() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    platform.post("/roles", &owner, json!({ "name": "auditor", "permissions": ["audit:view"] })).await.ok();
+    for (standard, control) in [("gdpr", "Art. 25"), ("soc2", "CC6.3"), ("hipaa", "164.308(a)(3)")] {
+        let report = platform.post("/reports/compliance", &owner, json!({ "standard": standard })).await.ok();
+        let found = report["controls"].as_array().unwrap().iter().find(|found| found["control"] == control).unwrap();
+        assert_eq!((&found["status"], &found["count"]), (&json!("evidence"), &json!(1)), "{report}");
+        assert!(found["evidence"][0].as_str().unwrap().starts_with("audit-"));
+        assert_eq!(report["chain"]["verified"], true);
+    }
+    let backwards = json!({ "standard": "gdpr", "from": "2025-02-07T00:00:00Z", "to": "2025-02-06T00:00:00Z" });
+    platform.post("/reports/compliance", &owner, backwards).await.refused(422, "FM-ACS-PERIOD");
+    platform.post("/reports/compliance", &owner, json!({ "standard": "iso" })).await.refused(422, "FM-ACS-INVALID");
+    let open = platform.send(http().get(format!("{}/audit-logs", platform.running.url()))).await;
+    open.refused(401, "FM-AAS-UNAUTHENTICATED");
+}
+
+async fn settle() {
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+}
+
+async fn wait_for(platform: &TestPlatform, token: &str, action: &str) {
+    for _ in 0..100 {
+        let found = platform.get(&format!("/audit-logs?action={action}"), token).await.ok();
+        if !found["items"].as_array().unwrap().is_empty() {
+            return;
+        }
+        settle().await;
+    }
+    panic!("{action} did not happen");
+}
+
+async fn wait_sql(platform: &TestPlatform, sql: &str, wanted: i64) {
+    let connection = database(platform);
+    let mut found = -1;
+    for _ in 0..100 {
+        found = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        if found == wanted {
+            return;
+        }
+        settle().await;
+    }
+    panic!("{sql}: {found}, not {wanted}");
+}
