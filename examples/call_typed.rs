@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example call_typed`
 
+#![expect(clippy::print_stdout, reason = "an example ends in visible output")]
+
 use std::sync::Arc;
 
 use flowmaster_mcp::api::{executions, processes, tasks};

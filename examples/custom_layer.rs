@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example custom_layer`
 
+#![expect(clippy::print_stdout, reason = "an example ends in visible output")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;

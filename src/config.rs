@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(config.log.as_deref(), Some("debug"));
         assert_eq!(config.url.as_deref(), Some("https://file.example/"), "an empty variable says nothing");
         assert_eq!(config.call_timeout, Duration::from_secs(7));
-        assert_eq!(config.confirm_timeout, Duration::from_secs(300));
+        assert_eq!(config.confirm_timeout, Duration::from_mins(5));
         assert_eq!(config.fallback, Fallback::Refuse, "a real platform asks a person");
         assert_eq!(config.sources["tenant"], Source::Flag);
         assert_eq!(config.sources["call.timeout"], Source::File);

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::connect::Connection;
-use super::host::{Answers, Session, text_of};
-use super::terminal::{is_attended, say, tell};
+use super::host::{Answers, Asked, Session, take, text_of};
+use super::terminal::{Paint, is_attended, say, tell};
 use super::tools;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     tool: String,
     /// One JSON object, - for one on stdin, or fields as key=value; variables.amount=5000 reaches inside.
     #[arg(value_name = "JSON | KEY=VALUE")]
-    arguments: Vec<String>,
+    fields: Vec<String>,
     /// Answers yes when a person's consent is asked for.
     #[arg(long, short)]
     yes: bool,
@@ -32,9 +32,10 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome> {
     let entry = tools::find(&arguments.tool).map_err(|error| error.during("call"))?;
-    let fields = read(&arguments.arguments)?;
+    let fields = read(&arguments.fields)?;
+    let asked = Asked::default();
     let answers = match (arguments.yes, is_attended()) {
-        (true, _) => Answers::Yes,
+        (true, _) => Answers::Yes(Asked::clone(&asked)),
         (false, true) => Answers::Person,
         (false, false) => Answers::Nobody,
     };
@@ -52,6 +53,10 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     }
     connection.close().await;
 
+    for question in take(&asked) {
+        let paint = Paint::stderr();
+        tell(format_args!("{} {}", paint.care("yes to:"), question.lines().next().unwrap_or_default()));
+    }
     let result = result?;
     let failed = result.is_error == Some(true);
     if arguments.json {

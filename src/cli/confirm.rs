@@ -34,7 +34,9 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
     } else if waiting.is_empty() {
         say("No call waits for consent.");
     } else {
-        waiting.iter().for_each(|pending| show(pending, paint));
+        for pending in &waiting {
+            show(pending, paint);
+        }
         say("Approve one with: flowmaster-mcp confirm ID");
     }
     Ok(Outcome::Done)

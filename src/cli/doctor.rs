@@ -64,9 +64,9 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
 
     let healthy = findings.iter().all(|finding| finding.state != State::Bad);
     if arguments.json {
-        print_json(&findings, config, healthy)
+        print_json(&findings, config, healthy);
     } else {
-        print(&findings, config)
+        print(&findings, config);
     }
     Ok(if healthy { Outcome::Done } else { Outcome::Failed })
 }

@@ -14,13 +14,16 @@ use serde_json::{Map, Value, json};
 use super::terminal;
 use crate::error::{Error, Kind, Result};
 
+/// What the server asked.
+pub(super) type Asked = Arc<Mutex<Vec<String>>>;
+
 /// Who answers when the server asks for consent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Answers {
     /// The person at the terminal.
     Person,
     /// Always yes; what was asked is kept for the telling.
-    Yes,
+    Yes(Asked),
     /// Nobody: the server is told that this host cannot ask.
     Nobody,
 }
@@ -28,20 +31,18 @@ pub(super) enum Answers {
 /// The host's side of a connection.
 pub(super) struct Host {
     answers: Answers,
-    asked: Arc<Mutex<Vec<String>>>,
 }
 
 /// A connection to a server.
 pub(super) struct Session {
     running: RunningService<RoleClient, Host>,
-    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl ClientHandler for Host {
     fn get_info(&self) -> ClientConfig {
         let capabilities = match self.answers {
             Answers::Nobody => ClientCapabilities::default(),
-            Answers::Person | Answers::Yes => ClientCapabilities::builder().enable_elicitation().build(),
+            Answers::Person | Answers::Yes(_) => ClientCapabilities::builder().enable_elicitation().build(),
         };
         ClientConfig::new(capabilities, Implementation::new("flowmaster-mcp-cli", env!("CARGO_PKG_VERSION")))
     }
@@ -54,9 +55,11 @@ impl ClientHandler for Host {
         let ElicitRequestParams::FormElicitationParams { message, .. } = request else {
             return Ok(ElicitResult::new(ElicitationAction::Decline));
         };
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(message.clone());
-        let yes = match self.answers {
-            Answers::Yes => true,
+        let yes = match &self.answers {
+            Answers::Yes(asked) => {
+                asked.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+                true
+            }
             Answers::Nobody => false,
             Answers::Person => tokio::task::spawn_blocking(move || terminal::ask(&message)).await.unwrap_or(false),
         };
@@ -75,17 +78,17 @@ impl Session {
         T: IntoTransport<RoleClient, E, A>,
         E: std::error::Error + Send + Sync + 'static,
     {
-        let asked = Arc::default();
-        let host = Host { answers, asked: Arc::clone(&asked) };
+        let host = Host { answers };
         let lifecycle = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
         let running = host
             .serve_with_lifecycle(transport, lifecycle)
             .await
             .map_err(|error| Error::new(Kind::Unavailable, "FM-MCP-CONNECT", "the server did not open the connection").caused_by(error))?;
-        Ok(Self { running, asked })
+        Ok(Self { running })
     }
 
     /// The names of the tools.
+    #[cfg(feature = "platform")]
     pub(super) async fn tools(&self) -> Result<Vec<String>> {
         let tools = self.running.list_all_tools().await.map_err(refused)?;
         Ok(tools.into_iter().map(|tool| tool.name.into_owned()).collect())
@@ -96,17 +99,17 @@ impl Session {
         self.running.call_tool(CallToolRequestParams::new(name.to_owned()).with_arguments(arguments)).await.map_err(refused)
     }
 
-    /// What the server asked since the last look.
-    pub(super) fn take_asked(&self) -> Vec<String> {
-        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Closes the connection and waits for it.
     pub(super) async fn close(self) {
         if let Err(error) = self.running.cancel().await {
             tracing::debug!(%error, "the connection did not close well");
         }
     }
+}
+
+/// What was asked since the last look.
+pub(super) fn take(asked: &Asked) -> Vec<String> {
+    std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The text of a tool's answer.

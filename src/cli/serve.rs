@@ -17,8 +17,8 @@ use crate::server::{self, HttpOptions};
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Arguments {
     /// Serves over HTTP at /mcp instead of stdio, on this machine alone; 127.0.0.1:8321 without an address.
-    #[arg(long, value_name = "ADDR", num_args = 0..=1)]
-    http: Option<Option<String>>,
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "")]
+    http: Option<String>,
     /// Lets everybody on this machine in, for test suites.
     #[arg(long)]
     no_token: bool,
@@ -48,10 +48,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         }
         return on_stdio(config).await;
     };
-    let listen = match address {
-        Some(address) => listen_address(address)?,
-        None => config.listen,
-    };
+    let listen = if address.is_empty() { config.listen } else { listen_address(address)? };
     if config.url.is_some() {
         return Err(Error::new(
             Kind::Unsupported,

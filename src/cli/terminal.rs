@@ -14,6 +14,7 @@ pub(crate) fn say(line: impl Display) {
 }
 
 /// Writes the beginning of a line to stdout, seen at once.
+#[cfg(feature = "platform")]
 pub(crate) fn begin(text: impl Display) {
     let mut stdout = io::stdout().lock();
     let _ = write!(stdout, "{text}").and_then(|()| stdout.flush());

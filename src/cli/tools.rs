@@ -82,6 +82,6 @@ fn show(entry: &Entry) {
         let kind = property.get("type").and_then(Value::as_str).unwrap_or_default();
         let about = property.get("description").and_then(Value::as_str).unwrap_or_default();
         let note = if needed { paint.care(format_args!("{kind}, required")) } else { paint.note(kind) };
-        say(format_args!("  {:<14} {note}: {about}", name));
+        say(format_args!("  {name:<14} {note}: {about}"));
     }
 }

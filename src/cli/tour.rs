@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
 use super::Outcome;
-use super::host::{Answers, Session, text_of};
+use super::host::{Answers, Asked, Session, take, text_of};
 use super::terminal::{Paint, begin, complain, plain, say};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -35,7 +35,7 @@ pub(super) async fn run(_: &Arguments, config: &Config) -> Result<Outcome> {
     }
     say("");
 
-    let mut tour = Tour { paint, step: 0, session: None };
+    let mut tour = Tour { paint, step: 0, session: None, asked: Asked::default() };
     let told = tour.tell(&data, folder.path()).await;
     if let Some(session) = tour.session.take() {
         session.close().await;
@@ -61,6 +61,7 @@ struct Tour {
     paint: Paint,
     step: usize,
     session: Option<Session>,
+    asked: Asked,
 }
 
 impl Tour {
@@ -69,46 +70,49 @@ impl Tour {
 
         let design = self.call("Design the contract's \"Approval Workflow\"", "processes_create", approval_workflow()).await?;
         let process = text(&design, "id")?;
-        self.note(format_args!("{process}, version {}, {}", short(&design, "version"), short(&design, "status")));
+        note(format_args!("{process}, version {}, {}", short(&design, "version"), short(&design, "status")));
 
         let validation = self.call("Check it for dead ends and missing fields", "processes_validate", json!({ "id": process })).await?;
         if validation.get("valid") != Some(&Value::Bool(true)) {
             return Err(failed(format!("the design is not valid: {}", validation["errors"])));
         }
-        let warnings = validation.get("warnings").and_then(Value::as_array).map_or(0, Vec::len);
-        self.note(format_args!("valid, {}", counted(warnings, "warning")));
+        let warnings = validation.get("warnings").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        note(format_args!("valid, {}", counted(warnings.len(), "warning")));
+        for warning in warnings {
+            note(short(warning, "message"));
+        }
 
         let published = self.call("Publish it", "processes_publish", json!({ "id": process })).await?;
-        self.note(format_args!("version {} is {}", short(&published, "version"), short(&published, "status")));
+        note(format_args!("version {} is {}", short(&published, "version"), short(&published, "status")));
 
         let variables = json!({ "userId": "user-456", "amount": 5000 });
         let started = self
             .call("Start it with an amount of 5000", "executions_start", json!({ "processId": process, "variables": variables }))
             .await?;
         let execution = text(&started, "executionId")?;
-        self.note(format_args!("{execution} is {} at {}", short(&started, "status"), short(&started, "currentNode")));
+        note(format_args!("{execution} is {} at {}", short(&started, "status"), short(&started, "currentNode")));
 
         let tasks = self.call("Find the task that waits for a person", "tasks_list", json!({ "executionId": execution })).await?;
         let task = items(&tasks).first().ok_or_else(|| failed("no task waits"))?;
         let task_id = text(task, "taskId")?;
-        self.note(format_args!("\"{}\" for {}, due {}", short(task, "title"), short(task, "assignedTo"), short(task, "slaDeadline")));
+        note(format_args!("\"{}\" for {}, due {}", short(task, "title"), short(task, "assignedTo"), short(task, "slaDeadline")));
 
         self.answer(&task_id).await?;
         self.completed(&execution).await?;
 
         let history = self.call("Read what happened, step by step", "executions_history", json!({ "id": execution })).await?;
         for entry in items(&history) {
-            self.note(format_args!("{:>2}. {} {}", entry["sequence"], short(entry, "type"), short(entry, "nodeId")));
+            note(format_args!("{:>2}. {} {}", entry["sequence"], short(entry, "type"), short(entry, "nodeId")));
         }
 
         let events = self.call("Replay its events", "events_replay", json!({ "topic": "*" })).await?;
         for event in items(&events).iter().filter(|event| mentions(event, &[&process, &execution, &task_id])) {
-            self.note(format_args!("{} {}", short(event, "type"), short(event, "subject")));
+            note(format_args!("{} {}", short(event, "type"), short(event, "subject")));
         }
 
         let trail = self.call("Read the audit trail", "audit_query", json!({})).await?;
         for row in items(&trail).iter().filter(|row| mentions(row, &[&process, &execution, &task_id])) {
-            self.note(format_args!("{} by {}", short(row, "action"), short(row, "actor")));
+            note(format_args!("{} by {}", short(row, "action"), short(row, "actor")));
         }
         Ok(())
     }
@@ -120,10 +124,10 @@ impl Tour {
         let program = std::env::current_exe().map_err(|error| failed("this program does not find itself").caused_by(error))?;
         let transport = TokioChildProcess::new(server(&program, data, scratch)?)
             .map_err(|error| failed("the server did not start").caused_by(error))?;
-        let session = self.session.insert(Session::open(transport, Answers::Yes).await?);
+        let session = self.session.insert(Session::open(transport, Answers::Yes(Asked::clone(&self.asked))).await?);
         let tools = session.tools().await?;
         self.end(begun);
-        self.note(counted(tools.len(), "tool"));
+        note(counted(tools.len(), "tool"));
         Ok(())
     }
 
@@ -131,11 +135,11 @@ impl Tour {
     async fn answer(&mut self, task: &str) -> Result<()> {
         let arguments = json!({ "id": task, "decision": "approve", "comments": "Within the budget of project X." });
         let answered = self.call("Approve it", "tasks_respond", arguments).await?;
-        let asked = self.session.as_ref().map(Session::take_asked).unwrap_or_default();
+        let asked = take(&self.asked);
         let question = asked.first().ok_or_else(|| failed("the server did not ask before it decided"))?;
-        self.note(format_args!("the server asked: {}", question.lines().next().map(plain).unwrap_or_default()));
-        self.note("the tour said yes on your behalf; a host shows the question to you");
-        self.note(format_args!("task {}", short(&answered, "status")));
+        note(format_args!("the server asked: {}", question.lines().next().map(plain).unwrap_or_default()));
+        note("the tour said yes on your behalf; a host shows the question to you");
+        note(format_args!("task {}", short(&answered, "status")));
         Ok(())
     }
 
@@ -150,7 +154,7 @@ impl Tour {
         if short(&state, "status") != "completed" {
             return Err(failed(format!("the execution is {}: {}", short(&state, "status"), state["error"])));
         }
-        self.note(format_args!("completed at {}", short(&state, "completedAt")));
+        note(format_args!("completed at {}", short(&state, "completedAt")));
         Ok(())
     }
 
@@ -182,10 +186,11 @@ impl Tour {
     fn end(&self, begun: Instant) {
         say(format_args!("  {}", self.paint.good(format_args!("{:.1} ms", begun.elapsed().as_secs_f64() * 1000.0))));
     }
+}
 
-    fn note(&self, line: impl std::fmt::Display) {
-        say(format_args!("    {line}"));
-    }
+/// What a step showed.
+fn note(line: impl std::fmt::Display) {
+    say(format_args!("    {line}"));
 }
 
 /// This program as a server of its own, whatever is set for the one at hand.
@@ -220,6 +225,7 @@ fn approval_workflow() -> Value {
                     { "name": "comments", "type": "text" },
                 ] },
                 "sla": { "hoursToComplete": 24 },
+                "escalationChain": ["manager", "director"],
             },
         }],
     })
@@ -244,7 +250,7 @@ fn short(value: &Value, name: &str) -> String {
 }
 
 fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    format!("{} {what}{}", if count == 0 { "no".to_owned() } else { count.to_string() }, if count == 1 { "" } else { "s" })
 }
 
 fn failed(what: impl Into<String>) -> Error {
