@@ -147,12 +147,12 @@ impl App {
     async fn read(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>) -> Result<Reply> {
         let entry =
             catalogue().get(name).ok_or_else(|| Error::new(Kind::Unsupported, "FM-MCP-OPERATION", format!("{name} is not offered")))?;
-        let arguments = self.checked(entry, arguments)?;
+        let arguments = Self::checked(entry, arguments)?;
         self.send(caller, entry, arguments, CallOptions::default()).await
     }
 
     /// Puts arguments into their proper form.
-    fn checked(&self, entry: &Entry, arguments: Map<String, Value>) -> Result<Map<String, Value>> {
+    fn checked(entry: &Entry, arguments: Map<String, Value>) -> Result<Map<String, Value>> {
         let mut arguments = Value::Object(arguments);
         entry.check(&mut arguments, Reading::Lenient).map_err(|faults| {
             Error::new(Kind::Invalid, "FM-MCP-ARGUMENTS", format!("the arguments of {} are not right", entry.spec.name))

@@ -40,13 +40,17 @@ pub(super) fn failure(entry: &Entry, error: &Error) -> CallToolResult {
 /// Code, message, fields, what to do next and whether to repeat, one a line.
 pub(super) fn describe(entry: &Entry, error: &Error) -> String {
     let mut text = format!("{}: {}", error.code(), error.message());
+    let mut line = |parts: [&str; 4]| {
+        text.push('\n');
+        text.extend(parts);
+    };
     for field in error.fields() {
         let name = field.pointer.trim_start_matches('/');
-        text.push_str(&format!("\n- {}{}{}", name, if name.is_empty() { "" } else { ": " }, field.detail));
+        line(["- ", name, if name.is_empty() { "" } else { ": " }, &field.detail]);
     }
-    text.push_str(&format!("\nNext: {}", hint::next_step(entry, error)));
+    line(["Next: ", &hint::next_step(entry, error), "", ""]);
     if let Some(request) = error.request() {
-        text.push_str(&format!("\nRequest: {request}"));
+        line(["Request: ", request, "", ""]);
     }
     text
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::ask::Verdict;
 use super::handler::Handler;
-use super::{answer, tools};
+use super::{App, answer, tools};
 use crate::api::{Entry, catalogue};
 use crate::client::{CallOptions, Reply};
 use crate::error::{Error, Kind, Result};
@@ -59,7 +59,7 @@ impl Handler {
         retry: Retry,
         context: &RequestContext<RoleServer>,
     ) -> Result<Outcome> {
-        let arguments = self.app.checked(entry, arguments)?;
+        let arguments = App::checked(entry, arguments)?;
         if let (false, Some(needed)) = (self.app.may(&self.caller, entry), entry.spec.permission) {
             return Err(Error::new(Kind::Forbidden, "FM-MCP-FORBIDDEN", format!("{} needs the permission {needed}", entry.spec.name)));
         }

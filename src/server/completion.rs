@@ -33,24 +33,14 @@ pub(super) async fn complete(
     context: &RequestContext<RoleServer>,
 ) -> Result<CompleteResult, ErrorData> {
     let before = request.context.and_then(|context| context.arguments).unwrap_or_default();
+    // What is not there has nothing to propose; a host asks at every key, and an error would only flicker.
+    let name = &request.argument.name;
     let source = match &request.r#ref {
-        Reference::Prompt(prompt) => {
-            let name = &request.argument.name;
-            if !prompts::takes(&prompt.name, name) {
-                return Err(ErrorData::invalid_params(
-                    format!("there is no prompt `{}` with an argument `{name}`", prompt.name),
-                    Some(json!({ "prompt": prompt.name, "argument": name })),
-                ));
-            }
-            of_prompt(name)
-        }
-        Reference::Resource(resource) => {
-            let path = resource.uri.strip_prefix("flowmaster://").unwrap_or_default();
-            if !ADDRESSES.iter().any(|address| address.path == path) {
-                return Err(ErrorData::invalid_params("there is no such resource template", Some(json!({ "uri": resource.uri }))));
-            }
-            of_template(path, &request.argument.name, &before)
-        }
+        Reference::Prompt(prompt) if prompts::takes(&prompt.name, name) => of_prompt(name),
+        Reference::Resource(resource) => match resource.uri.strip_prefix("flowmaster://") {
+            Some(path) if ADDRESSES.iter().any(|address| address.path == path) => of_template(path, name, &before),
+            _ => Source::Nothing,
+        },
         _ => Source::Nothing,
     };
     let values = match source {
@@ -98,7 +88,7 @@ fn executions() -> Source {
     Source::List { operation: "tasks_list", arguments: json!({ "status": OPEN, "limit": 200 }), field: "executionId" }
 }
 
-/// What cannot be listed completes to nothing: a host asks at every key, and an error would only flicker.
+/// What cannot be listed completes to nothing.
 async fn fetch(handler: &Handler, operation: &str, arguments: Value, field: &str) -> Vec<String> {
     let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();
     let reply = match handler.app.read(&handler.caller, operation, arguments).await {

@@ -57,7 +57,7 @@ pub fn list(data_dir: &Path) -> Result<Vec<Pending>> {
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(&folder, error)),
+        Err(error) => return Err(unreadable(&folder, &error)),
     };
     let mut all = Vec::new();
     for entry in entries.flatten() {
@@ -180,7 +180,7 @@ fn write(data_dir: &Path, pending: &Pending) -> Result<()> {
         options.open(&half)?.write_all(&text)?;
         fs::rename(&half, &path)
     });
-    written.map_err(|error| unreadable(&path, error))
+    written.map_err(|error| unreadable(&path, &error))
 }
 
 fn make_folder(path: &Path) -> std::io::Result<()> {
@@ -191,7 +191,7 @@ fn make_folder(path: &Path) -> std::io::Result<()> {
     builder.create(path)
 }
 
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Kind::Internal, "FM-MCP-CONFIRM-FOLDER", format!("{} cannot be used: {error}", path.display()))
         .hint("Check that the data folder belongs to you and is writable.")
 }

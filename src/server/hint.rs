@@ -7,7 +7,8 @@ use crate::error::{Error, Kind};
 pub(super) fn next_step(entry: &Entry, error: &Error) -> String {
     let mut step = error.next_step().map(str::to_owned).unwrap_or_default();
     let own = match error.kind() {
-        Kind::NotFound => Some(finder(entry, error.code()).to_owned()),
+        // The platform may have named the finder itself.
+        Kind::NotFound => Some(finder(entry, error.code())).filter(|step| !names_the_same(error.message(), step)).map(str::to_owned),
         Kind::Invalid | Kind::Malformed if error.next_step().is_none() => {
             Some("Correct what is named above and call again; the same call will fail again.".to_owned())
         }
@@ -32,7 +33,13 @@ pub(super) fn next_step(entry: &Entry, error: &Error) -> String {
         }
         step.push_str(&part);
     }
-    if step.is_empty() { "Tell the person what happened; do not repeat the call.".to_owned() } else { step }
+    if !step.is_empty() {
+        return step;
+    }
+    match error.kind() {
+        Kind::NotFound => "Take the id from there; the same call will fail again.".to_owned(),
+        _ => "Tell the person what happened; do not repeat the call.".to_owned(),
+    }
 }
 
 /// Whether and when the same call may be repeated.
@@ -56,6 +63,10 @@ fn retry(entry: &Entry, error: &Error) -> Option<String> {
 fn finder(entry: &Entry, code: &str) -> &'static str {
     let service = code.split('-').nth(1).filter(|service| FINDERS.iter().any(|(known, _)| known == service)).unwrap_or(entry.service.code);
     FINDERS.iter().find(|(known, _)| *known == service).map_or("Check the id; it may belong to another tenant.", |(_, step)| step)
+}
+
+fn names_the_same(message: &str, step: &str) -> bool {
+    step.split('`').skip(1).step_by(2).any(|tool| message.contains(tool))
 }
 
 const FINDERS: &[(&str, &str)] = &[

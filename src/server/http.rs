@@ -77,21 +77,21 @@ pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: Cancellat
     });
 
     let ended = CancellationToken::new();
-    let router = router(&app, &options, address, &shutdown, &ended);
+    let routes = routes(&app, &options, address, &shutdown, &ended);
     if let Some(bound) = options.bound {
         // Whoever wanted to know may have gone.
         let _told = bound.send(address);
     }
     tracing::info!(%address, "listening");
-    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let served = tokio::spawn(server.into_future());
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned()).into_future();
+    let serving = tokio::spawn(serving);
     shutdown.cancelled().await;
     app.calls.close();
     // Calls finish first; then the streams of sessions, which would never end by themselves.
     let _finished = tokio::time::timeout(GRACE, app.calls.wait()).await;
     ended.cancel();
-    match tokio::time::timeout(Duration::from_secs(2), served).await {
-        Ok(served) => served.map_err(Error::internal)?.map_err(Error::internal),
+    match tokio::time::timeout(Duration::from_secs(2), serving).await {
+        Ok(ended) => ended.map_err(Error::internal)?.map_err(Error::internal),
         Err(_) => Ok(()),
     }
 }
@@ -103,7 +103,7 @@ struct Gate {
     sessions: Arc<LocalSessionManager>,
 }
 
-fn router(app: &Arc<App>, options: &HttpOptions, address: SocketAddr, shutdown: &CancellationToken, ended: &CancellationToken) -> Router {
+fn routes(app: &Arc<App>, options: &HttpOptions, address: SocketAddr, shutdown: &CancellationToken, ended: &CancellationToken) -> Router {
     let mut sessions = LocalSessionManager::default();
     sessions.session_config.keep_alive = Some(IDLE);
     let sessions = Arc::new(sessions);
@@ -151,10 +151,10 @@ async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     let new_session = !request.headers().contains_key("mcp-session-id");
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
-        return rpc_error(StatusCode::PAYLOAD_TOO_LARGE, -32600, &format!("the body is larger than {LARGEST_BODY} bytes"), Value::Null);
+        return rpc_error(StatusCode::PAYLOAD_TOO_LARGE, -32600, &format!("the body is larger than {LARGEST_BODY} bytes"), &Value::Null);
     };
     if new_session && gate.sessions.sessions.read().await.len() >= SESSIONS && opens_session(&body) {
-        let mut response = rpc_error(StatusCode::SERVICE_UNAVAILABLE, -32603, "too many sessions are open", Value::Null);
+        let mut response = rpc_error(StatusCode::SERVICE_UNAVAILABLE, -32603, "too many sessions are open", &Value::Null);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
         return response;
     }
@@ -179,7 +179,7 @@ fn authenticate(expected: &digest::Digest, headers: &HeaderMap) -> std::result::
     let challenge =
         if given.is_none() { "Bearer realm=\"flowmaster-mcp\"" } else { "Bearer realm=\"flowmaster-mcp\", error=\"invalid_token\"" };
     let mut response =
-        rpc_error(StatusCode::UNAUTHORIZED, -32600, "a bearer token is needed; `flowmaster-mcp token` prints it", Value::Null);
+        rpc_error(StatusCode::UNAUTHORIZED, -32600, "a bearer token is needed; `flowmaster-mcp token` prints it", &Value::Null);
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     Err(Box::new(response))
 }
@@ -196,17 +196,17 @@ fn opens_session(body: &[u8]) -> bool {
 /// rmcp answers 415 in plain text for what it cannot read; JSON-RPC has two codes for it.
 fn unreadable(body: &Bytes) -> Response {
     if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
-        return rpc_error(StatusCode::BAD_REQUEST, -32700, &format!("the body is not JSON: {error}"), Value::Null);
+        return rpc_error(StatusCode::BAD_REQUEST, -32700, &format!("the body is not JSON: {error}"), &Value::Null);
     }
     let id = serde_json::from_slice::<Value>(body)
         .ok()
         .and_then(|message| message.get("id").cloned())
         .filter(|id| id.is_string() || id.is_number())
         .unwrap_or_default();
-    rpc_error(StatusCode::BAD_REQUEST, -32600, "the body is no JSON-RPC message; batches are not taken", id)
+    rpc_error(StatusCode::BAD_REQUEST, -32600, "the body is no JSON-RPC message; batches are not taken", &id)
 }
 
-fn rpc_error(status: StatusCode, code: i32, message: &str, id: Value) -> Response {
+fn rpc_error(status: StatusCode, code: i32, message: &str, id: &Value) -> Response {
     let body = json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } });
     (status, axum::Json(body)).into_response()
 }

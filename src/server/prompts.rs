@@ -98,7 +98,7 @@ pub(super) async fn get(
         let known: Vec<&str> = visible(&handler.app, &handler.caller).map(|template| template.name).collect();
         ErrorData::invalid_params(format!("there is no prompt `{shown}`; there are {}", known.join(", ")), Some(json!({ "prompt": shown })))
     })?;
-    let given = arguments(template, request.arguments.unwrap_or_default())?;
+    let given = arguments(template, &request.arguments.unwrap_or_default())?;
     let _counted = handler.app.calls.token();
     let data = tokio::select! {
         biased;
@@ -121,7 +121,7 @@ pub(super) async fn get(
 }
 
 /// Checks what was given against what the prompt takes.
-fn arguments(template: &Template, given: Map<String, Value>) -> std::result::Result<Vec<(&'static str, String)>, ErrorData> {
+fn arguments(template: &Template, given: &Map<String, Value>) -> std::result::Result<Vec<(&'static str, String)>, ErrorData> {
     let wrong = |name: &str, what: &str| {
         let known: Vec<&str> = template.arguments.iter().map(|argument| argument.name).collect();
         let name: String = name.chars().take(80).collect();
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn arguments_are_checked() {
         let template = &TEMPLATES[1];
-        let of = |value: Value| arguments(template, value.as_object().cloned().unwrap());
+        let of = |value: Value| arguments(template, value.as_object().unwrap());
         assert_eq!(of(json!({ "executionId": " exec-1 " })).unwrap(), [("executionId", "exec-1".to_owned())]);
         for wrong in [json!({}), json!({ "executionId": "" }), json!({ "executionId": 5 }), json!({ "executionId": "e", "other": "x" })] {
             assert!(of(wrong).is_err());

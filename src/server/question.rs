@@ -1,5 +1,6 @@
 //! The question that a person is asked: what will happen, to which object, and what that object is like now.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -109,7 +110,8 @@ fn line(text: &mut String, name: &str, value: &Value) {
     };
     let plain: String = shown.chars().map(|c| if c.is_control() || is_format(c) { ' ' } else { c }).take(SHOWN).collect();
     let more = if shown.chars().count() > SHOWN { "…" } else { "" };
-    text.push_str(&format!("\n- {name}: {plain}{more}"));
+    // Writing to a text cannot fail.
+    let _written = write!(text, "\n- {name}: {plain}{more}");
 }
 
 /// Characters that change how what follows is shown: line separators and directions of writing.

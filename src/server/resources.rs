@@ -176,8 +176,8 @@ fn missing(uri: &str) -> ErrorData {
 }
 
 fn refusal(uri: &str, address: &Address, error: &Error) -> ErrorData {
-    // What cannot be an id names nothing.
-    if matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Malformed) {
+    // What cannot be an id names nothing. A list is always there: a platform without it is another fault.
+    if address.is_template() && matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Malformed) {
         return missing(uri);
     }
     let text = catalogue().get(address.operation).map_or_else(|| error.to_string(), |entry| answer::describe(entry, error));

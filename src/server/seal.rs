@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_answer_counts_once_and_for_its_own_call() {
-        let seal = Seal::new(Duration::from_secs(60)).unwrap();
+        let seal = Seal::new(Duration::from_mins(1)).unwrap();
         let state = seal.seal("call", Some("\"3\"".to_owned())).unwrap();
         assert_eq!(seal.open("other call", &state).unwrap_err().code(), "FM-MCP-CONFIRMATION");
         assert_eq!(seal.open("call", &state).unwrap().as_deref(), Some("\"3\""));
@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn a_forged_or_foreign_or_late_state_is_refused() {
-        let seal = Seal::new(Duration::from_secs(60)).unwrap();
+        let seal = Seal::new(Duration::from_mins(1)).unwrap();
         let mut state = seal.seal("call", None).unwrap();
         let last = state.pop().unwrap();
         state.push(if last == 'A' { 'B' } else { 'A' });
         assert!(seal.open("call", &state).is_err());
         assert!(seal.open("call", "rs1.AAAA.AAAA").is_err());
-        assert!(seal.open("call", &Seal::new(Duration::from_secs(60)).unwrap().seal("call", None).unwrap()).is_err());
+        assert!(seal.open("call", &Seal::new(Duration::from_mins(1)).unwrap().seal("call", None).unwrap()).is_err());
         let hasty = Seal::new(Duration::ZERO).unwrap();
         let state = hasty.seal("call", None).unwrap();
         std::thread::sleep(Duration::from_millis(5));

@@ -76,17 +76,16 @@ where
             if self.opened {
                 return Some(message);
             }
-            match &message {
-                ClientJsonRpcMessage::Request(request) => {
-                    self.opened = match &request.request {
-                        ClientRequest::InitializeRequest(_) => true,
-                        ClientRequest::DiscoverRequest(_) | ClientRequest::PingRequest(_) => false,
-                        other => other.get_meta().protocol_version().is_some(),
-                    };
-                    return Some(message);
-                }
-                _ => tracing::warn!("passed over a message that came before the connection was opened"),
-            }
+            let ClientJsonRpcMessage::Request(request) = &message else {
+                tracing::warn!("passed over a message that came before the connection was opened");
+                continue;
+            };
+            self.opened = match &request.request {
+                ClientRequest::InitializeRequest(_) => true,
+                ClientRequest::DiscoverRequest(_) | ClientRequest::PingRequest(_) => false,
+                other => other.get_meta().protocol_version().is_some(),
+            };
+            return Some(message);
         }
     }
 

@@ -120,6 +120,7 @@ async fn connect(app: &Arc<App>, era: ClientLifecycleMode, host: Host) -> Sessio
     host.serve_with_lifecycle(ours, era).await.unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a test's arguments are written where they are used")]
 fn call(tool: &'static str, arguments: Value) -> CallToolRequestParams {
     CallToolRequestParams::new(tool).with_arguments(arguments.as_object().cloned().unwrap())
 }

@@ -14,10 +14,13 @@ use crate::client::Filter;
 /// How many sets of permissions have their list kept; beyond that a list is built anew.
 const SETS: usize = 64;
 
+/// A list and the permissions that it is for.
+type List = (Option<Permissions>, Arc<[Tool]>);
+
 /// The lists that were built, by what the caller may do.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    lists: Mutex<Vec<(Option<Permissions>, Arc<[Tool]>)>>,
+    lists: Mutex<Vec<List>>,
 }
 
 impl App {
