@@ -7,6 +7,8 @@ mod catalogue;
 #[cfg(feature = "platform")]
 mod cli;
 #[cfg(feature = "platform")]
+mod durability;
+#[cfg(feature = "platform")]
 mod entities;
 #[cfg(feature = "platform")]
 mod events;
