@@ -43,7 +43,7 @@ type Failure = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
-    let platform = Embedded::new(platform::Options::new(folder.path()));
+    let platform = Embedded::new(platform::Options::new(folder.path().join("data")));
     let app = App::new(Options {
         client: Client::builder(platform.clone()).build(),
         caller: Arc::new(Caller::owner(Credential::Owner)),
@@ -65,10 +65,10 @@ async fn main() -> Result<(), Failure> {
         }),
     )
     .await?;
-    println!("{} is {}", task["taskId"], task["status"]);
+    println!("{} is {}", text(&task, "/taskId"), text(&task, "/status"));
 
     let answered = call(&host, "tasks_respond", json!({ "id": task["taskId"], "decision": "approve" })).await?;
-    println!("{} is {}: {}", answered["taskId"], answered["status"], answered["response"]["decision"]);
+    println!("{} is {}: {}", text(&answered, "/taskId"), text(&answered, "/status"), text(&answered, "/response/decision"));
 
     host.cancel().await?;
     server.await??;
@@ -83,4 +83,8 @@ async fn call(host: &RunningService<RoleClient, Host>, tool: &'static str, argum
         (Some(true), _) | (_, None) => Err(format!("{tool} failed: {:?}", result.content).into()),
         (_, Some(answer)) => Ok(answer),
     }
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or("unknown")
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, from_value, json};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let platform = Embedded::new(Options::new(folder.path()));
+    let platform = Embedded::new(Options::new(folder.path().join("data")));
     let client = Client::builder(platform.clone()).build();
     let caller = Arc::new(Caller::owner(Credential::Owner));
 

@@ -37,7 +37,7 @@ impl Layer for Meter {
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let platform = Embedded::new(Options::new(folder.path()));
+    let platform = Embedded::new(Options::new(folder.path().join("data")));
     let calls = Arc::new(AtomicUsize::new(0));
     let client = Client::builder(platform.clone()).layer(Meter { calls: Arc::clone(&calls) }).build();
     let caller = Arc::new(Caller::owner(Credential::Owner));
