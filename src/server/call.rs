@@ -1,5 +1,8 @@
 //! A tool's call: look it up, check the arguments, the permission, a person's consent, call the platform, answer.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, InputResponses};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
@@ -35,7 +38,10 @@ impl Handler {
         let outcome = tokio::select! {
             biased;
             () = context.ct.cancelled() => Err(cancelled()),
-            outcome = self.run(entry, request.arguments.unwrap_or_default(), retry, context) => outcome,
+            // A fault in a dependency ends this call, not the host's patience.
+            outcome = AssertUnwindSafe(self.run(entry, request.arguments.unwrap_or_default(), retry, context)).catch_unwind() => {
+                outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))
+            }
         };
         let limit = self.app.settings.answer_limit;
         Ok(match outcome {

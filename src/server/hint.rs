@@ -3,43 +3,44 @@
 use crate::api::{Effect, Entry};
 use crate::error::{Error, Kind};
 
-/// The next step of a model that met an error.
+/// The next step of a model that met an error: what the error says itself, or what follows from its kind; then
+/// whether and when to repeat the call.
 pub(super) fn next_step(entry: &Entry, error: &Error) -> String {
-    let mut step = error.next_step().map(str::to_owned).unwrap_or_default();
-    let own = match error.kind() {
-        // The platform may have named the finder itself.
-        Kind::NotFound => Some(finder(entry, error.code())).filter(|step| !names_the_same(error.message(), step)).map(str::to_owned),
-        Kind::Invalid | Kind::Malformed if error.next_step().is_none() => {
-            Some("Correct what is named above and call again; the same call will fail again.".to_owned())
-        }
-        Kind::Unauthenticated => Some("The login is missing or over: ask the person to sign in again. Do not repeat the call.".to_owned()),
-        Kind::Forbidden => {
-            Some("The caller may not do this: ask the person or an administrator for the permission. Do not repeat the call.".to_owned())
-        }
-        Kind::Conflict => {
-            Some(format!("Look at the present state{} before you decide what to do; the same call will fail again.", getter(entry)))
-        }
-        Kind::Changed => Some(format!("Read it again{}, then decide anew.", getter(entry))),
-        Kind::TooLarge => Some("Send less at once.".to_owned()),
-        Kind::Unsupported => Some("It is not offered here; find another way.".to_owned()),
-        Kind::Internal | Kind::BadAnswer if error.next_step().is_none() => {
-            Some("Repeating it will hardly help; tell the person, with the code and the request.".to_owned())
-        }
-        _ => None,
-    };
-    for part in own.into_iter().chain(retry(entry, error)) {
+    let mut step = error.next_step().map_or_else(|| by_kind(entry, error), str::to_owned);
+    if !step.is_empty() && !step.ends_with(['.', '!', '?']) {
+        step.push('.');
+    }
+    if let Some(retry) = retry(entry, error) {
         if !step.is_empty() {
             step.push(' ');
         }
-        step.push_str(&part);
+        step.push_str(&retry);
     }
-    if !step.is_empty() {
-        return step;
-    }
-    match error.kind() {
-        Kind::NotFound => "Take the id from there; the same call will fail again.".to_owned(),
-        _ => "Tell the person what happened; do not repeat the call.".to_owned(),
-    }
+    step
+}
+
+fn by_kind(entry: &Entry, error: &Error) -> String {
+    let text = match error.kind() {
+        Kind::NotFound if error.code().ends_with("-NO-ROUTE") => "This platform does not offer it; find another way.",
+        Kind::NotFound => match finder(entry, error.code()) {
+            // The platform may have named the finder itself.
+            step if names_the_same(error.message(), step) => "Take the id from there; the same call will fail again.",
+            step => step,
+        },
+        Kind::Invalid | Kind::Malformed => "Correct what is named above and call again; the same call will fail again.",
+        Kind::Unauthenticated => "The login is missing or over: ask the person to sign in again. Do not repeat the call.",
+        Kind::Forbidden => "The caller may not do this: ask the person or an administrator for the permission. Do not repeat the call.",
+        Kind::Conflict => {
+            return format!("Look at the present state{} before you decide what to do; the same call will fail again.", getter(entry));
+        }
+        Kind::Changed => return format!("Read it again{}, then decide anew.", getter(entry)),
+        Kind::TooLarge => "Send less at once.",
+        Kind::Unsupported => "It is not offered here; find another way.",
+        Kind::Internal | Kind::BadAnswer => "Repeating it will hardly help; tell the person, with the code and the request.",
+        Kind::RateLimited | Kind::Unavailable | Kind::Timeout if error.is_transient() => "",
+        _ => "Tell the person what happened; do not repeat the call.",
+    };
+    text.to_owned()
 }
 
 /// Whether and when the same call may be repeated.
@@ -99,6 +100,16 @@ mod tests {
     fn the_service_that_missed_it_names_the_finder() {
         let missing = Error::new(Kind::NotFound, "FM-PDS-NOT-FOUND", "there is no process");
         assert!(step("executions_start", &missing).contains("process.created"));
+    }
+
+    #[test]
+    fn an_error_that_knows_the_way_is_not_talked_over() {
+        let own = Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE", "the folder is open to others").hint("Run: chmod 700 /x");
+        assert_eq!(step("tasks_get", &own), "Run: chmod 700 /x.");
+        let no_route = Error::new(Kind::NotFound, "FM-AGS-NO-ROUTE", "there is no such route");
+        assert!(!step("audit_query", &no_route).contains("audit_query"));
+        let named = Error::new(Kind::NotFound, "FM-HTS-NOT-FOUND", "there is no task x; tasks_list shows those there are");
+        assert_eq!(step("tasks_get", &named), "Take the id from there; the same call will fail again.");
     }
 
     #[test]

@@ -30,6 +30,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Largest body, in bytes; no tool takes documents yet.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
+/// How long a body may take to come.
+const SLOWEST_BODY: Duration = Duration::from_secs(30);
 /// How many sessions of the old era there may be at once.
 const SESSIONS: usize = 256;
 /// How long a session may be idle; longer than a person may think about a question.
@@ -150,8 +152,17 @@ async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Respons
         .is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"));
     let new_session = !request.headers().contains_key("mcp-session-id");
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
-        return rpc_error(StatusCode::PAYLOAD_TOO_LARGE, -32600, &format!("the body is larger than {LARGEST_BODY} bytes"), &Value::Null);
+    let body = match tokio::time::timeout(SLOWEST_BODY, to_bytes(body, LARGEST_BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            return rpc_error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                -32600,
+                &format!("the body is larger than {LARGEST_BODY} bytes"),
+                &Value::Null,
+            );
+        }
+        Err(_) => return rpc_error(StatusCode::REQUEST_TIMEOUT, -32600, "the body did not come in time", &Value::Null),
     };
     if new_session && gate.sessions.sessions.read().await.len() >= SESSIONS && opens_session(&body) {
         let mut response = rpc_error(StatusCode::SERVICE_UNAVAILABLE, -32603, "too many sessions are open", &Value::Null);

@@ -73,12 +73,13 @@ fn app(url: &str, settings: Settings) -> Arc<App> {
 #[derive(Clone)]
 struct Host {
     answer: Option<ElicitationAction>,
+    thinks: Duration,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Host {
     fn new(answer: impl Into<Option<ElicitationAction>>) -> Self {
-        Self { answer: answer.into(), asked: Arc::default() }
+        Self { answer: answer.into(), thinks: Duration::ZERO, asked: Arc::default() }
     }
 
     fn asked(&self) -> Vec<String> {
@@ -102,6 +103,7 @@ impl ClientHandler for Host {
     ) -> std::result::Result<ElicitResult, ErrorData> {
         let ElicitRequestParams::FormElicitationParams { message, .. } = request else { panic!("no form") };
         self.asked.lock().unwrap().push(message);
+        tokio::time::sleep(self.thinks).await;
         Ok(ElicitResult::new(self.answer.clone().unwrap()))
     }
 }
@@ -207,6 +209,20 @@ async fn an_answer_that_comes_too_late_or_after_a_change_does_nothing() {
         let CallToolResponse::Complete(result) = session.call_tool_once(request).await.unwrap() else { panic!("asked again") };
         assert!(text(&result).starts_with(if late { "FM-MCP-CONFIRMATION" } else { "FM-MCP-CHANGED" }), "{}", text(&result));
         assert!(told.lock().unwrap().requests.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_person_may_think_longer_than_a_tool_may_take() {
+    for (patience, done) in [(Duration::from_mins(5), true), (Duration::from_millis(300), false)] {
+        let (url, told) = platform().await;
+        let settings = Settings { call_timeout: Duration::from_secs(1), ask_timeout: patience, ..Settings::default() };
+        let host = Host { thinks: Duration::from_millis(1500), ..Host::new(ElicitationAction::Accept) };
+        let session = connect(&app(&url, settings), eras()[0].clone(), host).await;
+        let result = session.call_tool(respond()).await.unwrap();
+        assert_eq!(result.is_error, Some(!done), "{}", text(&result));
+        assert!(done || text(&result).starts_with("FM-MCP-UNANSWERED"), "{}", text(&result));
+        assert_eq!(told.lock().unwrap().requests.len(), usize::from(done));
     }
 }
 
