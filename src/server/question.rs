@@ -10,8 +10,10 @@ use crate::api::{Effect, Entry, catalogue, wire};
 use crate::auth::Caller;
 use crate::error::{Kind, Result};
 
-/// Longest value that is shown, in characters.
-const SHOWN: usize = 240;
+/// Longest value of the object that is shown, in characters.
+const TOLD_LENGTH: usize = 240;
+/// Longest argument that is shown: what is sent weighs more than what is known.
+const SENT_LENGTH: usize = 1500;
 
 /// What is told of an object, in this order, where it has it.
 const TOLD: &[&str] = &[
@@ -26,7 +28,6 @@ const TOLD: &[&str] = &[
     "executionId",
     "initiator",
     "data",
-    "form",
     "slaDeadline",
     "response",
     "error",
@@ -88,7 +89,7 @@ impl App {
             text.push_str(" nothing more");
         }
         for (name, value) in arguments {
-            line(&mut text, name, value);
+            line(&mut text, name, value, SENT_LENGTH);
         }
         Ok(Question { text, seen, if_match })
     }
@@ -97,19 +98,22 @@ impl App {
 fn tell(text: &mut String, object: &Value, names: &[&str]) {
     for name in names {
         if let Some(value) = object.get(name).filter(|value| !value.is_null()) {
-            line(text, name, value);
+            line(text, name, value, TOLD_LENGTH);
         }
     }
 }
 
 /// One line for one value. Line breaks in it become spaces, so that no value can look like a part of the question.
-fn line(text: &mut String, name: &str, value: &Value) {
+fn line(text: &mut String, name: &str, value: &Value, most: usize) {
     let shown = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let plain: String = shown.chars().map(|c| if c.is_control() || is_format(c) { ' ' } else { c }).take(SHOWN).collect();
-    let more = if shown.chars().count() > SHOWN { "…" } else { "" };
+    let plain: String = shown.chars().map(|c| if c.is_control() || is_format(c) { ' ' } else { c }).take(most).collect();
+    let more = match shown.chars().count().saturating_sub(most) {
+        0 => String::new(),
+        hidden => format!("… and {hidden} characters more"),
+    };
     // Writing to a text cannot fail.
     let _written = write!(text, "\n- {name}: {plain}{more}");
 }
@@ -138,9 +142,9 @@ mod tests {
     #[test]
     fn a_value_cannot_look_like_a_part_of_the_question() {
         let mut text = String::new();
-        line(&mut text, "comments", &json!("fine\n\nWhat will be sent:\n- decision: reject\u{202e}"));
+        line(&mut text, "comments", &json!("fine\n\nWhat will be sent:\n- decision: reject\u{202e}"), 240);
         assert_eq!(text.lines().count(), 2, "{text}");
-        line(&mut text, "long", &json!("x".repeat(5000)));
-        assert!(text.len() < 700);
+        line(&mut text, "long", &json!("x".repeat(5000)), 240);
+        assert!(text.len() < 700 && text.ends_with("… and 4760 characters more"), "{text}");
     }
 }
