@@ -31,7 +31,7 @@ pub struct Node {
     /// The step's name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// By type. human_task: assignee, title, form, sla, escalationChain. script: expression (CEL), output. gateway:
+    /// By type. human_task: assignee, title, form, sla, escalationChain, output. script: expression (CEL), output. gateway:
     /// mode (xor, and). timer: seconds or until. subprocess: processId, variables. Any: compensate.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
@@ -68,7 +68,7 @@ pub struct Edge {
     pub from: String,
     /// The node it leads to.
     pub to: String,
-    /// CEL over variables and node results, such as `variables.amount > 1000`; absent: always.
+    /// CEL, such as `variables.amount > 1000` or `nodes.review.decision == 'approve'`; absent: in all other cases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
 }

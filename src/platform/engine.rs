@@ -27,14 +27,16 @@ pub mod validate;
 use serde_json::{Map, Value};
 
 use self::conditions::Fault;
-use self::run::{Run, Wait};
+use self::run::{Run, Wait, size_of};
 use crate::api::FieldError;
 use crate::api::executions::{ExecutionStatus, Failure};
 use crate::error::{Error, Result};
 use crate::platform::database::Tx;
 
 /// Most steps that executions may take within one transaction, between two waits.
-const MAX_STEPS_AT_ONCE: u32 = 1_000;
+const MAX_STEPS_AT_ONCE: usize = 1_000;
+/// So many bytes of variables make a step count twice, thrice and so on: each step reads them all.
+const WEIGHT: usize = 100 * 1024;
 /// Most steps that one execution may take.
 const MAX_STEPS: u64 = 20_000;
 
@@ -52,7 +54,7 @@ pub enum Mode {
 pub struct Engine<'e, 'c> {
     tx: &'e mut Tx<'c>,
     mode: Mode,
-    budget: u32,
+    budget: usize,
 }
 
 /// Why a step did not complete.
@@ -120,16 +122,18 @@ impl<'e, 'c> Engine<'e, 'c> {
     /// One step, out of those that are allowed.
     fn spend(&mut self, run: &mut Run) -> Result<(), Stop> {
         run.state.steps += 1;
-        if self.budget == 0 || run.state.steps > MAX_STEPS {
+        let weight = 1 + size_of(&run.state.variables) / WEIGHT;
+        if self.budget < weight || run.state.steps > MAX_STEPS {
             return Err(Stop::failed(
                 "FM-EES-STEP-LIMIT",
                 format!(
-                    "the execution went through {} steps without an end; a loop needs a condition that lets it out, or a step that waits",
+                    "the execution went through {} steps without an end; a loop needs a condition that lets it out, or a step that \
+                     waits, and variables should be small",
                     run.state.steps - 1
                 ),
             ));
         }
-        self.budget -= 1;
+        self.budget -= weight;
         Ok(())
     }
 

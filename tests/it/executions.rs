@@ -359,6 +359,12 @@ async fn a_subprocess_that_fails_or_never_ends_fails_the_one_above() {
     let failed = read(&bench, &execution).await;
     assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("FM-EES-SUBPROCESS")), "{failed:#}");
 
+    let execution = start(&bench, &process, json!({})).await;
+    let inner = bench.get(&format!("/executions?processId={below}&status=waiting"), &owner).await.ok()["items"][0].clone();
+    steer(&bench, &inner, "cancel").await.ok();
+    let failed = read(&bench, &execution).await;
+    assert!(failed["error"]["message"].as_str().unwrap().contains("is cancelled"), "{failed:#}");
+
     // One that runs itself: the depth is bounded.
     let own = bench.post("/processes/designs", &owner, json!({ "name": "Self", "nodes": [human("a")] })).await.ok()["id"]
         .as_str()

@@ -4,13 +4,16 @@
 //! brackets and comprehensions are bounded before anything runs, the cost is bounded before it is evaluated, and an
 //! expression is compiled on the threads of the database alone, whose stacks are large.
 
-use std::collections::HashMap;
+mod reading;
+mod values;
+
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
-use cel::objects::{Key, Map as CelMap};
 use cel::{Context, Env, ExecutionError, Program};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
+
+use reading::Found;
+use values::{Size, to_cel_map, to_json};
 
 /// Longest expression, in bytes.
 pub const MAX_LENGTH: usize = 2048;
@@ -203,144 +206,6 @@ fn check_shape(source: &str) -> Result<(), Fault> {
 
 fn is_function(name: &str) -> bool {
     FUNCTIONS.contains(&name) || name.starts_with(['@', '_', '!', '-'])
-}
-
-/// What an expression is made of.
-#[derive(Default)]
-struct Found {
-    comprehensions: u32,
-    functions: Vec<String>,
-    paths: Vec<Vec<String>>,
-}
-
-impl Found {
-    fn read<'e>(&mut self, node: &'e IdedExpr, bound: &mut Vec<&'e str>) {
-        if let Some(path) = path_of(node) {
-            if !path[0].starts_with('@') && !bound.contains(&path[0].as_str()) {
-                self.paths.push(path);
-            }
-            return;
-        }
-        match &node.expr {
-            Expr::Call(call) => {
-                self.functions.push(call.func_name.clone());
-                call.target.iter().for_each(|target| self.read(target, bound));
-                call.args.iter().for_each(|argument| self.read(argument, bound));
-            }
-            Expr::Comprehension(comprehension) => {
-                self.comprehensions += 1;
-                self.read(&comprehension.iter_range, bound);
-                self.read(&comprehension.accu_init, bound);
-                let outside = bound.len();
-                bound.push(&comprehension.iter_var);
-                bound.extend(comprehension.iter_var2.as_deref());
-                bound.push(&comprehension.accu_var);
-                self.read(&comprehension.loop_cond, bound);
-                self.read(&comprehension.loop_step, bound);
-                self.read(&comprehension.result, bound);
-                bound.truncate(outside);
-            }
-            Expr::List(list) => list.elements.iter().for_each(|element| self.read(element, bound)),
-            Expr::Map(map) => map.entries.iter().for_each(|entry| self.read_entry(&entry.expr, bound)),
-            Expr::Struct(made) => made.entries.iter().for_each(|entry| self.read_entry(&entry.expr, bound)),
-            Expr::Select(select) => self.read(&select.operand, bound),
-            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
-        }
-    }
-
-    fn read_entry<'e>(&mut self, entry: &'e EntryExpr, bound: &mut Vec<&'e str>) {
-        match entry {
-            EntryExpr::MapEntry(entry) => {
-                self.read(&entry.key, bound);
-                self.read(&entry.value, bound);
-            }
-            EntryExpr::StructField(field) => self.read(&field.value, bound),
-        }
-    }
-}
-
-/// `a.b["c"]` as its segments.
-fn path_of(node: &IdedExpr) -> Option<Vec<String>> {
-    match &node.expr {
-        Expr::Ident(name) => Some(vec![name.clone()]),
-        Expr::Select(select) => {
-            let mut path = path_of(&select.operand)?;
-            path.push(select.field.clone());
-            Some(path)
-        }
-        Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
-            [operand, IdedExpr { expr: Expr::Literal(LiteralValue::String(key)), .. }] => {
-                let mut path = path_of(operand)?;
-                path.push(key.inner().to_owned());
-                Some(path)
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// How large the facts are.
-#[derive(Default)]
-struct Size {
-    nodes: u64,
-    longest: u64,
-}
-
-impl Size {
-    fn add(&mut self, value: &Value) {
-        self.nodes += 1;
-        match value {
-            Value::String(text) => self.longest = self.longest.max(text.len() as u64),
-            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
-            Value::Object(fields) => self.add_fields(fields),
-            _ => {}
-        }
-    }
-
-    fn add_fields(&mut self, fields: &Map<String, Value>) {
-        fields.values().for_each(|value| self.add(value));
-    }
-}
-
-fn to_cel(value: &Value) -> cel::Value {
-    match value {
-        Value::Null => cel::Value::Null,
-        Value::Bool(flag) => cel::Value::Bool(*flag),
-        // A whole number is an int wherever it fits one, so that `variables.amount + 1` adds up.
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(whole), _) => cel::Value::Int(whole),
-            (None, Some(large)) => cel::Value::UInt(large),
-            _ => cel::Value::Float(number.as_f64().unwrap_or_default()),
-        },
-        Value::String(text) => cel::Value::String(Arc::new(text.clone())),
-        Value::Array(items) => cel::Value::List(Arc::new(items.iter().map(to_cel).collect())),
-        Value::Object(fields) => to_cel_map(fields),
-    }
-}
-
-fn to_cel_map(fields: &Map<String, Value>) -> cel::Value {
-    let map: HashMap<Key, cel::Value> = fields.iter().map(|(name, value)| (Key::from(name.as_str()), to_cel(value))).collect();
-    cel::Value::Map(CelMap { map: Arc::new(map) })
-}
-
-/// Names sorted, so that the same expression gives the same text each time.
-fn to_json(value: &cel::Value) -> Option<Value> {
-    Some(match value {
-        cel::Value::Null => Value::Null,
-        cel::Value::Bool(flag) => Value::Bool(*flag),
-        cel::Value::Int(whole) => Value::from(*whole),
-        cel::Value::UInt(whole) => Value::from(*whole),
-        cel::Value::Float(number) => Value::Number(Number::from_f64(*number)?),
-        cel::Value::String(text) => Value::String(text.as_str().to_owned()),
-        cel::Value::List(items) => Value::Array(items.iter().map(to_json).collect::<Option<_>>()?),
-        cel::Value::Map(map) => {
-            let mut fields = map.map.iter().map(|(key, value)| Some((key.to_string(), to_json(value)?))).collect::<Option<Vec<_>>>()?;
-            fields.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(fields.into_iter().collect())
-        }
-        _ => return None,
-    })
 }
 
 fn shown(source: &str) -> String {

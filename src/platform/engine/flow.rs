@@ -4,9 +4,12 @@ use serde_json::{Value, json};
 
 use super::conditions::Expression;
 use super::history;
-use super::run::{Run, Token, Wait};
+use super::run::{MAX_VARIABLES, Run, Token, Wait, size_of};
 use super::{Engine, Stop};
 use crate::api::processes::Node;
+
+/// Longest result that the history keeps as it is, in bytes of JSON.
+const MAX_NOTED: usize = 16 * 1024;
 
 impl Engine<'_, '_> {
     /// A node is done: notes its result and moves the token on.
@@ -14,8 +17,15 @@ impl Engine<'_, '_> {
         run.state.node_states.insert(node.id.clone(), json!("completed"));
         let mut data = json!({});
         if !result.is_null() {
-            data["result"] = result.clone();
+            let length = size_of(&result);
+            data["result"] = if length > MAX_NOTED { json!({ "bytes": length }) } else { result.clone() };
             run.state.results.insert(node.id.clone(), result);
+            if size_of(&run.state.results) > MAX_VARIABLES {
+                return Err(Stop::failed(
+                    "FM-EES-VARIABLES-TOO-LARGE",
+                    format!("the results of the nodes would hold more than {MAX_VARIABLES} bytes"),
+                ));
+            }
         }
         history::append(self.tx, &run.head.id, "node.completed", Some(&node.id), data)?;
         if node.config.contains_key("compensate") {

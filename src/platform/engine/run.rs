@@ -246,6 +246,11 @@ pub fn document<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(Error::internal)
 }
 
+/// The length of a value as JSON.
+pub fn size_of<T: Serialize>(value: &T) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |text| text.len())
+}
+
 /// The definition of a version.
 pub fn definition_of(connection: &rusqlite::Connection, tenant: &str, process: &str, version: &str) -> Result<Definition> {
     let text: String = connection

@@ -5,8 +5,8 @@ use semver::Version;
 use serde_json::{Map, Value, json};
 
 use super::definition::Definition;
-use super::run::{Head, MAX_VARIABLES, Run, parse};
-use super::{Engine, Mode, history, steps};
+use super::run::{Head, MAX_VARIABLES, Run, parse, size_of};
+use super::{Engine, Mode, history};
 use crate::api::FieldError;
 use crate::api::check::quote;
 use crate::api::executions::ExecutionStatus;
@@ -44,7 +44,7 @@ impl Engine<'_, '_> {
                 .with_fields(faults)
                 .hint("processes_versions shows what a process declares."));
         }
-        if steps::size_of(&begin.variables) > MAX_VARIABLES {
+        if size_of(&begin.variables) > MAX_VARIABLES {
             return Err(Error::new(Kind::TooLarge, "FM-EES-VARIABLES-TOO-LARGE", format!("variables hold at most {MAX_VARIABLES} bytes")));
         }
         let (parent, depth) = begin.parent.unzip();

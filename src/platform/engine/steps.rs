@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::conditions::{Expression, Fault};
 use super::config::{self, HumanTask, Script, Step, Subprocess, Timer};
-use super::run::{MAX_VARIABLES, Run, Token, Wait};
+use super::run::{MAX_VARIABLES, Run, Token, Wait, size_of};
 use super::start::Begin;
 use super::tasks::{self, NewTask};
 use super::{Engine, Mode, Stop, history};
@@ -206,9 +206,4 @@ fn set_variable(run: &mut Run, name: &str, value: Value) -> Result<(), Fault> {
         return Err(Fault::new("VARIABLES_TOO_LARGE", format!("the variables would hold more than {MAX_VARIABLES} bytes")));
     }
     Ok(())
-}
-
-/// The length of variables as JSON.
-pub(super) fn size_of(variables: &Map<String, Value>) -> usize {
-    serde_json::to_vec(variables).map_or(usize::MAX, |text| text.len())
 }

@@ -163,6 +163,9 @@ pub fn create(tx: &mut Tx<'_>, new: NewTask) -> Result<Task> {
 pub fn assign(tx: &mut Tx<'_>, id: &str, assignee: &str) -> Result<Task> {
     let before = load(tx, tx.tenant(), id)?;
     require_open(&before, "assigned")?;
+    if before.task.status == TaskStatus::Assigned && before.task.assigned_to.as_deref() == Some(assignee) {
+        return Ok(before.at(tx.now()));
+    }
     tx.prepare_cached("UPDATE tasks SET assignee = ?3, status = 'assigned' WHERE tenant_id = ?1 AND id = ?2")?.execute(params![
         tx.tenant(),
         id,
@@ -185,12 +188,9 @@ pub fn answer(tx: &mut Tx<'_>, before: &Stored, response: &Response) -> Result<T
     let after = load(tx, tx.tenant(), id)?;
     note(tx, id, "completed", json!(response))?;
     publish(tx, "task.responded", &after.task, json!({ "decision": response.decision, "respondedBy": response.responded_by }))?;
-    let changes = Changes { before: Some(fields_of(&before.task)), after: Some(fields_of(&after.task)) };
-    let mut changes = changes;
-    if let Some(after) = &mut changes.after {
-        after.insert("decision".to_owned(), json!(response.decision));
-    }
-    tx.audit("task.responded", "task", id, Some(changes))?;
+    let mut now = fields_of(&after.task);
+    now.insert("decision".to_owned(), json!(response.decision));
+    tx.audit("task.responded", "task", id, Some(Changes { before: Some(fields_of(&before.task)), after: Some(now) }))?;
     Ok(after.at(tx.now()))
 }
 

@@ -1,6 +1,8 @@
 //! Process Design: drafts that can be changed, published versions that cannot, and what can be said of them beforehand.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+mod store;
+
+use rusqlite::{Connection, params};
 use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -9,17 +11,19 @@ use serde_json::{Map, Value, json};
 use crate::api::audit::Changes;
 use crate::api::check::quote;
 use crate::api::processes::{
-    self, Create, Process, ProcessStatus, ProcessVersion, Publish, Sandbox, Trial, Update, Validate, Validation, Versions,
+    self, Create, NodeKind, Process, ProcessStatus, ProcessVersion, Publish, Sandbox, Trial, Update, Validate, Validation, Versions,
 };
-use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec, Timestamp};
+use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::platform::context::{Answer, Cx, matches};
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::{Definition, MAX_EDGES, MAX_NODES};
+use crate::platform::engine::findings::Findings;
 use crate::platform::engine::rehearsal;
-use crate::platform::engine::run::{document, parse};
 use crate::platform::engine::validate::validate;
 use crate::platform::routes::Routes;
+
+use store::{COLUMNS, Stored, find, from_row, has_published, insert, latest, store};
 
 /// The routes of the service.
 pub(crate) fn routes() -> Routes {
@@ -43,49 +47,6 @@ impl Operation for List {
         .titled("List processes")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId");
-}
-
-/// One stored version.
-struct Stored {
-    process: String,
-    ordinal: i64,
-    version: String,
-    status: ProcessStatus,
-    name: String,
-    definition: Definition,
-    metadata: Map<String, Value>,
-    revision: i64,
-    created_at: Timestamp,
-    published_at: Option<Timestamp>,
-}
-
-impl Stored {
-    fn etag(&self) -> String {
-        format!("{}-{}", self.version, self.revision)
-    }
-
-    fn view(&self) -> Process {
-        let mut metadata = self.metadata.clone();
-        metadata.insert("nodes".to_owned(), json!(self.definition.nodes.len()));
-        metadata.insert("variables".to_owned(), json!(self.definition.variables.len()));
-        Process {
-            id: self.process.clone().into(),
-            name: self.name.clone(),
-            version: self.version.clone(),
-            status: self.status.clone(),
-            created_at: self.created_at,
-            published_at: self.published_at,
-            metadata,
-        }
-    }
-
-    fn answer(&self) -> Answer<Process> {
-        Answer::from(self.view()).etag(self.etag())
-    }
-
-    fn is_draft(&self) -> bool {
-        self.status == ProcessStatus::Draft
-    }
 }
 
 async fn create(cx: Cx, request: Create) -> Result<Answer<Process>> {
@@ -235,7 +196,8 @@ async fn check(cx: Cx, request: Validate) -> Result<Validation> {
     let tenant = cx.tenant();
     cx.read(move |connection| {
         let stored = find(connection, tenant.as_str(), request.id.as_str(), request.version.as_deref())?;
-        let findings = validate(&stored.definition);
+        let mut findings = validate(&stored.definition);
+        warn_of_unknown_processes(connection, tenant.as_str(), &stored.definition, &mut findings)?;
         Ok(Validation {
             valid: findings.errors.is_empty(),
             version: stored.version,
@@ -248,12 +210,24 @@ async fn check(cx: Cx, request: Validate) -> Result<Validation> {
     .await
 }
 
+/// A subprocess may be designed later than what runs it, so this is no fault.
+fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: &Definition, findings: &mut Findings) -> Result<()> {
+    for (place, node) in definition.nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::Subprocess) {
+        let Some(process) = node.config.get("processId").and_then(Value::as_str) else { continue };
+        if store::latest(connection, tenant, process).is_err() {
+            let pointer = format!("/nodes/{place}/config/processId");
+            findings.warning("UNKNOWN_PROCESS", Some(node), pointer, format!("there is no process {} yet", quote(process)));
+        }
+    }
+    Ok(())
+}
+
 async fn sandbox(cx: Cx, request: Sandbox) -> Result<Trial> {
     cx.rehearse(move |tx| {
         let stored = find(tx, tx.tenant(), request.id.as_str(), request.version.as_deref())?;
         if let Some(answers) = &request.answers {
             let known: Vec<&str> = stored.definition.nodes.iter().map(|node| node.id.as_str()).collect();
-            let calls_others = stored.definition.nodes.iter().any(|node| node.kind == processes::NodeKind::Subprocess);
+            let calls_others = stored.definition.nodes.iter().any(|node| node.kind == NodeKind::Subprocess);
             if let Some(unknown) = answers.keys().find(|id| !known.contains(&id.as_str()) && !calls_others) {
                 return Err(Error::new(Kind::Invalid, "FM-PDS-INVALID", "an answer is for a node that there is not").field(
                     format!("/answers/{unknown}"),
@@ -283,104 +257,6 @@ async fn list(cx: Cx, request: List) -> Result<Page<Process>> {
         .await?;
     let page = cx.page_of(found, &request.page, |stored| stored.process.clone());
     Ok(Page { items: page.items.iter().map(Stored::view).collect(), next_cursor: page.next_cursor })
-}
-
-const COLUMNS: &str = "process_id, ordinal, version, status, name, definition, metadata, revision, created_at, published_at";
-
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
-    let (definition, metadata): (String, String) = (row.get(5)?, row.get(6)?);
-    let stored = Stored {
-        process: row.get(0)?,
-        ordinal: row.get(1)?,
-        version: row.get(2)?,
-        status: ProcessStatus::from(row.get_ref(3)?.as_str()?),
-        name: row.get(4)?,
-        definition: Definition::default(),
-        metadata: Map::new(),
-        revision: row.get(7)?,
-        created_at: Timestamp::from_millis(row.get(8)?),
-        published_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
-    };
-    Ok(parse(&definition).and_then(|definition| Ok(Stored { definition, metadata: parse(&metadata)?, ..stored })))
-}
-
-/// The latest version of a process.
-fn latest(connection: &Connection, tenant: &str, id: &str) -> Result<Stored> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 ORDER BY ordinal DESC LIMIT 1"
-        ))?
-        .query_row(params![tenant, id], from_row)
-        .optional()?
-        .ok_or_else(|| {
-            Error::new(Kind::NotFound, "FM-PDS-NOT-FOUND", format!("there is no process {}", quote(id)))
-                .hint("Use the id that processes_create answered.")
-        })?
-}
-
-/// A version of a process, or the latest.
-fn find(connection: &Connection, tenant: &str, id: &str, version: Option<&str>) -> Result<Stored> {
-    let latest = latest(connection, tenant, id)?;
-    let Some(version) = version.filter(|version| *version != latest.version) else { return Ok(latest) };
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 AND version = ?3"))?
-        .query_row(params![tenant, id, version], from_row)
-        .optional()?
-        .ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                "FM-PDS-VERSION-NOT-FOUND",
-                format!("process {id} has no version {}; its latest is {}", quote(version), latest.version),
-            )
-            .hint("processes_versions lists them.")
-        })?
-}
-
-fn has_published(connection: &Tx<'_>, process: &str) -> Result<bool> {
-    Ok(connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 AND status = 'published')")?
-        .query_row(params![connection.tenant(), process], |row| row.get(0))?)
-}
-
-fn insert(tx: &Tx<'_>, stored: &Stored) -> Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO process_versions (tenant_id, process_id, ordinal, version, status, name, definition, metadata, revision, created_at, created_by) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?
-    .execute(params![
-        tx.tenant(),
-        stored.process,
-        stored.ordinal,
-        stored.version,
-        stored.status.as_str(),
-        stored.name,
-        document(&stored.definition)?,
-        document(&stored.metadata)?,
-        stored.revision,
-        stored.created_at.millis(),
-        tx.scope().actor
-    ])?;
-    Ok(())
-}
-
-fn store(tx: &Tx<'_>, stored: &Stored) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE process_versions SET version = ?4, status = ?5, name = ?6, definition = ?7, metadata = ?8, revision = ?9, published_at = ?10 \
-         WHERE tenant_id = ?1 AND process_id = ?2 AND ordinal = ?3",
-    )?
-    .execute(params![
-        tx.tenant(),
-        stored.process,
-        stored.ordinal,
-        stored.version,
-        stored.status.as_str(),
-        stored.name,
-        document(&stored.definition)?,
-        document(&stored.metadata)?,
-        stored.revision,
-        stored.published_at.map(Timestamp::millis)
-    ])?;
-    Ok(())
 }
 
 fn version_of(text: &str) -> Result<Version> {
