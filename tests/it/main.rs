@@ -1,11 +1,11 @@
 //! The one integration-test binary: it speaks MCP and HTTP to the real thing, and walks what the outside sees.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
-
 mod architecture;
 mod catalogue;
 #[cfg(feature = "platform")]
 mod cli;
+#[cfg(feature = "platform")]
+mod contract;
 #[cfg(feature = "platform")]
 mod durability;
 #[cfg(feature = "platform")]
@@ -14,6 +14,8 @@ mod entities;
 mod events;
 #[cfg(feature = "platform")]
 mod executions;
+#[cfg(feature = "platform")]
+mod host;
 #[cfg(feature = "platform")]
 mod mcp_http;
 #[cfg(feature = "platform")]
@@ -30,4 +32,6 @@ mod processes;
 mod support;
 #[cfg(feature = "platform")]
 mod tasks;
+#[cfg(feature = "platform")]
+mod two_processes;
 mod wire;

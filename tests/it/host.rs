@@ -1,0 +1,185 @@
+//! A host in a few lines: starts the real binary and speaks JSON-RPC over its stdio, in either era of the protocol.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// How long a host waits for one line.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which protocol a host speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// 2025-11-25: initialize, then requests; the server asks back.
+    Old,
+    /// 2026-07-28: every request carries its version and the host's capabilities.
+    New,
+}
+
+/// The two eras, for tests that hold in both.
+pub(crate) const ERAS: [Era; 2] = [Era::Old, Era::New];
+
+/// A host with its server.
+pub(crate) struct Host {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+    era: Era,
+    last: u64,
+    /// What the person answers when asked: `accept`, `decline` or `cancel`; `None` is a host that cannot ask.
+    pub(crate) person: Option<&'static str>,
+    /// The questions the person was asked.
+    pub(crate) asked: Vec<String>,
+}
+
+/// The binary on a data folder, with nothing of this process's settings.
+pub(crate) fn binary(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLOWMASTER_")) {
+        command.env_remove(name);
+    }
+    command.env("FLOWMASTER_DATA_DIR", folder).env("FLOWMASTER_LOG", "warn").env("HOME", folder).env("XDG_CONFIG_HOME", folder);
+    command.kill_on_drop(true);
+    command
+}
+
+impl Host {
+    /// Starts the server; in the old era the handshake is done.
+    pub(crate) async fn start(folder: &Path, era: Era) -> Self {
+        Self::start_with(folder, era, Some("accept"), &[]).await
+    }
+
+    /// Starts the server with a person and further settings.
+    pub(crate) async fn start_with(folder: &Path, era: Era, person: Option<&'static str>, settings: &[(&str, &str)]) -> Self {
+        let mut command = binary(folder);
+        command.envs(settings.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut host = Self { child, stdin, lines, era, last: 0, person, asked: Vec::new() };
+        if era == Era::Old {
+            let hello = json!({
+                "protocolVersion": "2025-11-25", "capabilities": host.capabilities(), "clientInfo": { "name": "test", "version": "1" },
+            });
+            let answer = host.request("initialize", hello).await;
+            assert_eq!(answer["result"]["protocolVersion"], "2025-11-25", "{answer}");
+            host.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+        }
+        host
+    }
+
+    fn capabilities(&self) -> Value {
+        if self.person.is_some() { json!({ "elicitation": { "form": {} } }) } else { json!({}) }
+    }
+
+    /// The server's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Sends a request and waits for its answer; questions in between are answered by the person.
+    pub(crate) async fn request(&mut self, method: &str, mut params: Value) -> Value {
+        self.last += 1;
+        let id = self.last;
+        if self.era == Era::New {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+                "io.modelcontextprotocol/clientCapabilities": self.capabilities(),
+            });
+        }
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await;
+        loop {
+            let message = self.receive().await;
+            if message["method"] == "elicitation/create" {
+                let answer = self.ask(&message["params"]);
+                self.send(&json!({ "jsonrpc": "2.0", "id": message["id"], "result": answer })).await;
+            } else if message.get("method").is_none() && message["id"] == json!(id) {
+                return message;
+            }
+        }
+    }
+
+    fn ask(&mut self, question: &Value) -> Value {
+        self.asked.push(question["message"].as_str().unwrap_or_default().to_owned());
+        let action = self.person.unwrap_or("cancel");
+        if action == "accept" { json!({ "action": action, "content": {} }) } else { json!({ "action": action }) }
+    }
+
+    /// Calls a tool until it is done, and gives its result.
+    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        let mut params = json!({ "name": tool, "arguments": arguments });
+        for _ in 0..4 {
+            let answer = self.request("tools/call", params.clone()).await;
+            let result = answer.get("result").unwrap_or_else(|| panic!("{tool}: {answer}")).clone();
+            if result["resultType"] != "input_required" {
+                return result;
+            }
+            let mut responses = Map::new();
+            for (name, request) in result["inputRequests"].as_object().unwrap() {
+                responses.insert(name.clone(), self.ask(&request["params"]));
+            }
+            params["inputResponses"] = Value::Object(responses);
+            params["requestState"] = result["requestState"].clone();
+        }
+        panic!("{tool} asks without end");
+    }
+
+    /// The structured answer of a call that must succeed.
+    pub(crate) async fn good(&mut self, tool: &str, arguments: Value) -> Value {
+        let result = self.call(tool, arguments).await;
+        assert_ne!(result["isError"], json!(true), "{tool}: {}", text_of(&result));
+        let text: Value = serde_json::from_str(&text_of(&result)).unwrap();
+        assert_eq!(text, result["structuredContent"], "{tool}: the text is the same JSON");
+        text
+    }
+
+    /// The text of a call that must fail as a tool error.
+    pub(crate) async fn bad(&mut self, tool: &str, arguments: Value) -> String {
+        let result = self.call(tool, arguments).await;
+        assert_eq!(result["isError"], json!(true), "{tool} succeeded: {result}");
+        assert!(result.get("structuredContent").is_none_or(Value::is_null), "{tool}: an error has no structured content");
+        text_of(&result)
+    }
+
+    /// Sends one message as a line.
+    pub(crate) async fn send(&mut self, message: &Value) {
+        self.send_line(&message.to_string()).await;
+    }
+
+    /// Sends a line as it stands.
+    pub(crate) async fn send_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(line.as_bytes()).await.unwrap();
+        stdin.write_all(b"\n").await.unwrap();
+        stdin.flush().await.unwrap();
+    }
+
+    /// The next message; each line of stdout must be one.
+    pub(crate) async fn receive(&mut self) -> Value {
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("the server answers in time").unwrap();
+        let line = line.expect("the server lives on");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("stdout holds `{line}`: {error}"))
+    }
+
+    /// Closes stdin and waits for the server to end.
+    pub(crate) async fn end(mut self) -> ExitStatus {
+        self.stdin = None;
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the server ends at the end of its input").unwrap()
+    }
+
+    /// Ends the server by SIGKILL, in the middle of whatever it does.
+    pub(crate) async fn kill(mut self) {
+        self.child.start_kill().unwrap();
+        self.child.wait().await.unwrap();
+    }
+}
+
+/// The text of a tool's result.
+pub(crate) fn text_of(result: &Value) -> String {
+    result["content"].as_array().into_iter().flatten().filter_map(|part| part["text"].as_str()).collect()
+}
