@@ -160,17 +160,12 @@ async fn a_task_is_created_and_answered_by_one_of_its_options() {
 #[tokio::test]
 async fn a_record_is_inserted_in_its_type() {
     let contract = Contract::start().await;
-    let undefined = contract.post("/entities/customer", example!("entity")).await;
-    assert_eq!(undefined.status, 404, "{:#}", undefined.body);
-    let defined = contract.platform.post("/entities", &contract.token, json!({ "entityType": "customer" })).await;
-    assert_eq!(defined.status, 201, "{:#}", defined.body);
     let record = contract.post("/entities/customer", example!("entity")).await;
     assert_eq!(record.status, 201, "{:#}", record.body);
     has_fields_of(&record.body, example!("entity.answer"));
     let expected: Value = serde_json::from_str(example!("entity")).unwrap();
     assert_eq!(record.body["data"], expected["data"]);
     assert_eq!((&record.body["entityType"], &record.body["tenantId"]), (&json!("customer"), &json!("tenant-123")));
-    contract.platform.post("/entities", &contract.token, json!({ "entityType": "order" })).await.ok();
     let other = contract.post("/entities/order", example!("entity")).await;
     assert_eq!(other.status, 422, "the entityType in the body must equal the path's: {:#}", other.body);
 }
@@ -200,4 +195,22 @@ fn copy(table: &str, column: &str, from: &str, to: &str) -> String {
         "CREATE TEMP TABLE copied AS SELECT * FROM {table} WHERE {column} = '{from}';
          UPDATE copied SET {column} = '{to}'; INSERT INTO {table} SELECT * FROM copied; DROP TABLE copied;"
     )
+}
+
+#[tokio::test]
+async fn an_event_of_the_platforms_topics_is_published_by_a_service() {
+    let contract = Contract::start().await;
+    let refused = contract.post("/events", example!("event")).await;
+    refused.refused(403, "FM-EBS-TOPIC-RESERVED");
+    let platform = &contract.platform;
+    let service = json!({ "name": "execution-engine", "permissions": ["event:publish", "event:view"], "tenantId": "tenant-123" });
+    let service = platform.post("/service-tokens", &platform.owner(), service).await.ok();
+    let token = service["token"].as_str().unwrap();
+    let event = post(platform, "/events", token, example!("event")).await;
+    assert_eq!(event.status, 201, "{:#}", event.body);
+    assert_eq!((&event.body["type"], &event.body["tenantid"]), (&json!("execution.completed"), &json!("tenant-123")));
+    assert_eq!(event.body["data"]["duration"], 3600);
+    let replayed = platform.get("/events/replay?topic=execution.completed", &contract.token).await.ok();
+    assert_eq!(replayed["items"][0]["id"], event.body["id"]);
+    assert_eq!(replayed["items"][0]["data"]["executionId"], "exec-789");
 }
