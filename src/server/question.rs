@@ -20,6 +20,8 @@ const TOLD: &[&str] = &[
     "title",
     "name",
     "description",
+    "topic",
+    "delivery",
     "status",
     "currentNode",
     "assignedTo",
@@ -83,6 +85,9 @@ impl App {
                 Err(error) if error.kind() == Kind::Forbidden => {}
                 Err(error) => return Err(error),
             }
+        } else if let Some(item) = self.listed(caller, entry, arguments).await? {
+            text.push_str("\n\nAs it is now:");
+            tell(&mut text, &item, TOLD);
         }
         text.push_str("\n\nWhat will be sent:");
         if arguments.is_empty() {
@@ -92,6 +97,21 @@ impl App {
             line(&mut text, name, value, SENT_LENGTH);
         }
         Ok(Question { text, seen, if_match })
+    }
+
+    /// The object of a call whose service only lists its objects, such as a subscription.
+    async fn listed(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Option<Value>> {
+        let service = entry.spec.name.split('_').next().unwrap_or_default();
+        let (Some(id), Some(lister)) = (arguments.get("id"), catalogue().get(&format!("{service}_list"))) else { return Ok(None) };
+        let reply = match self.read(caller, lister.spec.name, Map::from_iter([("limit".to_owned(), 200.into())])).await {
+            Ok(reply) => reply,
+            Err(error) if error.kind() == Kind::Forbidden => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut body = reply.body;
+        super::redact::redact(&mut body);
+        let items = body.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
+        Ok(items.into_iter().find(|item| item.as_object().is_some_and(|fields| fields.values().any(|value| value == id))))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get as on_get, put as on_put};
+use axum::routing::{delete as on_delete, get as on_get, put as on_put};
 use axum::{Json, Router};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult,
@@ -50,12 +50,19 @@ async fn platform() -> (String, Shared) {
         told.lock().unwrap().requests.push("list".to_owned());
         Json(json!({ "items": [{ "taskId": "task-1", "executionId": "exec-7", "status": "assigned" }] })).into_response()
     }
+    async fn subscriptions() -> Response {
+        let one =
+            |id: &str, topic: &str| json!({ "subscriptionId": id, "topic": topic, "delivery": { "type": "webhook", "url": "http://x" } });
+        Json(json!({ "items": [one("sub-1", "task.created"), one("sub-2", "execution.failed")] })).into_response()
+    }
     let told = Shared::default();
     let router = Router::new()
         .route("/tasks", on_get(list))
         .route("/tasks/{id}", on_get(show))
         .route("/tasks/{id}/respond", on_put(respond))
         .route("/executions/{id}", on_get(std::future::pending::<()>))
+        .route("/subscriptions", on_get(subscriptions))
+        .route("/subscriptions/{id}", on_delete(async || axum::http::StatusCode::NO_CONTENT))
         .with_state(Arc::clone(&told));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -150,6 +157,16 @@ async fn a_decision_is_asked_about_as_it_is_now_and_done_once() {
         assert!(asked[0].contains("Approve order 42") && asked[0].contains("decision: approve"), "{}", asked[0]);
         assert_eq!(told.lock().unwrap().requests, [r#"task-1 "0" {"decision":"approve"}"#], "what the person saw is what is changed");
     }
+}
+
+#[tokio::test]
+async fn what_can_only_be_listed_is_shown_too() {
+    let (url, _) = platform().await;
+    let host = Host::new(ElicitationAction::Accept);
+    let session = connect(&app(&url, Settings::default()), eras()[1].clone(), host.clone()).await;
+    let result = session.call_tool(call("subscriptions_delete", json!({ "id": "sub-2" }))).await.unwrap();
+    assert_eq!((result.is_error, result.structured_content), (Some(false), Some(json!({}))));
+    assert!(host.asked()[0].contains("topic: execution.failed") && !host.asked()[0].contains("task.created"), "{:?}", host.asked());
 }
 
 #[tokio::test]
