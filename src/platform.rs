@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -94,7 +94,6 @@ struct Inner {
     engine: Notify,
     deadlines: Notify,
     running_keys: idempotency::Running,
-    http: OnceLock<reqwest::Client>,
     webhooks: Webhooks,
     auth: services::auth::Guard,
 }
@@ -151,7 +150,6 @@ impl Platform {
                 engine: Notify::new(),
                 deadlines: Notify::new(),
                 running_keys: idempotency::Running::default(),
-                http: OnceLock::new(),
                 webhooks,
                 auth: services::auth::Guard::default(),
             }),
@@ -220,19 +218,6 @@ impl Platform {
     /// How events are delivered to webhooks.
     pub(crate) fn webhooks(&self) -> &Webhooks {
         &self.inner.webhooks
-    }
-
-    /// The HTTP client for what leaves the platform; made at the first use.
-    pub(crate) fn http(&self) -> Result<&reqwest::Client> {
-        if let Some(client) = self.inner.http.get() {
-            return Ok(client);
-        }
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(30))
-            .build()
-            .map_err(Error::internal)?;
-        Ok(self.inner.http.get_or_init(|| client))
     }
 
     fn running_keys(&self) -> idempotency::Running {

@@ -186,7 +186,7 @@ struct Inner {
 impl Database {
     /// Opens or creates the file. `guard` is held until the writer has closed it; the receiver hears of that.
     pub(crate) async fn open(path: PathBuf, clock: Arc<dyn Clock>, guard: impl Send + 'static) -> Result<(Self, oneshot::Receiver<()>)> {
-        let (writer, writes) = mpsc::channel::<Job>();
+        let (writer, jobs) = mpsc::channel::<Job>();
         let (readers, reads) = mpsc::channel::<Job>();
         let (opened, opening) = oneshot::channel();
         let (closed, closing) = oneshot::channel();
@@ -199,7 +199,7 @@ impl Database {
                 match open_writer(&writer_path) {
                     Ok((mut connection, last_event)) => {
                         let _ = opened.send(Ok(last_event));
-                        for job in writes {
+                        for job in jobs {
                             job(&mut connection);
                         }
                         // Closing the last connection folds the log into the file: the readers close theirs first.

@@ -73,7 +73,7 @@ fn admit(platform: &Platform, request: &Request) -> Result<()> {
         .headers()
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
-        .or_else(|| request.uri().authority().map(|host| host.as_str()));
+        .or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
     if !host.is_some_and(|host| platform.answers_to(host)) {
         return Err(Error::new(Kind::Forbidden, "FM-AGS-HOST", "the Host header names another host than this platform")
             .hint("Call the platform by its own address."));

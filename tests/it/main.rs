@@ -27,6 +27,8 @@ mod platform_auth;
 #[cfg(feature = "platform")]
 mod platform_folder;
 #[cfg(feature = "platform")]
+mod platform_kill;
+#[cfg(feature = "platform")]
 mod processes;
 #[cfg(feature = "platform")]
 mod support;

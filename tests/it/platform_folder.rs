@@ -138,3 +138,18 @@ async fn the_document_of_all_operations_is_served() {
     assert_eq!(request_id.headers["x-request-id"], "req-7");
     assert_eq!(request_id.refused(401, "FM-AAS-UNAUTHENTICATED")["requestId"], "req-7");
 }
+
+#[tokio::test]
+async fn it_starts_in_a_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut best = std::time::Duration::MAX;
+    for _ in 0..5 {
+        let begun = std::time::Instant::now();
+        let running = Platform::start(Options::new(&data)).await.unwrap();
+        best = best.min(begun.elapsed());
+        running.shutdown().await;
+    }
+    eprintln!("the best start took {best:?}");
+    assert!(best < std::time::Duration::from_millis(100), "{best:?}");
+}

@@ -66,13 +66,13 @@ async fn query(cx: Cx, request: Query) -> Result<Page<AuditEntry>> {
             ];
             for (column, wanted) in texts {
                 if let Some(wanted) = wanted {
-                    sql.push_str(&format!(" AND {column} = ?"));
+                    sql.extend([" AND ", column, " = ?"]);
                     values.push(wanted.into());
                 }
             }
             for (comparison, moment) in [(">", request.created_after), ("<", request.created_before)] {
                 if let Some(moment) = moment {
-                    sql.push_str(&format!(" AND timestamp {comparison} ?"));
+                    sql.extend([" AND timestamp ", comparison, " ?"]);
                     values.push(moment.millis().into());
                 }
             }

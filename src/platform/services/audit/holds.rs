@@ -26,7 +26,8 @@ pub(crate) struct CreateHold {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Hold {
     /// The hold.
-    pub(crate) hold_id: String,
+    #[serde(rename = "holdId")]
+    pub(crate) id: String,
     /// The person.
     pub(crate) subject: String,
     /// When it was placed.
@@ -65,7 +66,7 @@ pub(super) async fn create(cx: Cx, request: CreateHold) -> Result<Hold> {
         tx.prepare_cached("INSERT INTO audit_holds (id, tenant_id, subject, reason, created_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute((&id, tx.tenant(), &subject, &request.reason, tx.now().millis()))?;
         tx.audit("legal_hold.placed", "legal_hold", &id, None)?;
-        Ok(Hold { hold_id: id, subject, created_at: tx.now() })
+        Ok(Hold { id, subject, created_at: tx.now() })
     })
     .await
 }

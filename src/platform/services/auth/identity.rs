@@ -62,13 +62,13 @@ pub(crate) async fn authenticate(platform: &Platform, headers: &HeaderMap, spec:
             refuse_on_behalf_of(on_behalf_of.as_deref(), &claims.sub)?;
             let facts = Facts::new(spec, path, platform.now());
             let now = platform.now();
-            platform.database().read(move |connection| user(connection, &claims, facts, now)).await
+            platform.database().read(move |connection| user(connection, &claims, &facts, now)).await
         }
         Use::Service => platform.database().read(move |connection| service(connection, &claims, on_behalf_of)).await,
     }
 }
 
-fn user(connection: &Connection, claims: &TokenClaims, facts: Facts, now: Timestamp) -> Result<Identity> {
+fn user(connection: &Connection, claims: &TokenClaims, facts: &Facts, now: Timestamp) -> Result<Identity> {
     let session = claims.sid.as_deref().ok_or_else(unauthenticated)?;
     let live = connection
         .prepare_cached(
@@ -84,7 +84,7 @@ fn user(connection: &Connection, claims: &TokenClaims, facts: Facts, now: Timest
     let held = roles::held(connection, &claims.tenant_id, &user.roles)?;
     for name in &user.roles {
         let role = held.iter().find(|role| role.name == *name);
-        let counts = role.and_then(|role| role.condition.as_deref()).is_none_or(|condition| conditions::holds(condition, &user, &facts));
+        let counts = role.and_then(|role| role.condition.as_deref()).is_none_or(|condition| conditions::holds(condition, &user, facts));
         if counts {
             counted.push(name.clone());
             permissions.extend(role.iter().flat_map(|role| role.permissions.iter().cloned()));
