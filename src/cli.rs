@@ -17,13 +17,14 @@ mod tools;
 #[cfg(feature = "platform")]
 mod tour;
 
+use std::env::VarError;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::{Config, Settings, environment_of};
+use crate::config::{Config, ENVIRONMENT, Settings, environment_of};
 use crate::error::{Error, Kind, Result};
 use crate::telemetry;
 
@@ -117,6 +118,9 @@ fn parse() -> std::result::Result<Cli, clap::Error> {
 }
 
 fn start(cli: Cli) -> Result<Outcome> {
+    if let Some((_, variable)) = ENVIRONMENT.iter().find(|(_, variable)| matches!(std::env::var(variable), Err(VarError::NotUnicode(_)))) {
+        return Err(Error::new(Kind::Invalid, "FM-CONFIG-INVALID", format!("{variable} is not Unicode text")));
+    }
     let environment = |name: &str| std::env::var(name).ok();
     // What needs no settings works with broken ones.
     if let Some(Command::Export(arguments)) = &cli.command {
