@@ -1,6 +1,8 @@
 //! The one integration-test binary: it speaks MCP and HTTP to the real thing, and walks what the outside sees.
 
 mod architecture;
+#[cfg(feature = "platform")]
+mod bad_input;
 mod catalogue;
 #[cfg(feature = "platform")]
 mod cli;
