@@ -313,3 +313,63 @@ async fn whatever_json_holds_is_kept_as_it_came() {
         assert!((400..500).contains(&status), "{id}: {status}");
     }
 }
+
+#[tokio::test]
+async fn a_tenants_records_are_its_own() {
+    let bench = TestPlatform::start().await;
+    let id = insert(&bench, "customer", json!({ "data": { "name": "Acme Corp" } })).await;
+    let (_, page) = get(&bench, "/entities/customer?limit=1").await;
+    assert_eq!(names(&page), ["Acme Corp"]);
+    insert(&bench, "customer", json!({ "data": { "name": "Other" } })).await;
+    let cursor = text(&get(&bench, "/entities/customer?limit=1").await.1["nextCursor"]);
+
+    let stranger = bench.signed_in("tenant-b", "eve", &["entity:*"]).await;
+    let path = format!("/entities/customer/{id}");
+    bench.get("/entities/customer", &stranger).await.refused(404, "FM-IDHS-TYPE-NOT-FOUND");
+    let own = bench.post("/entities/customer", &stranger, json!({ "data": { "name": "Mine" } })).await.ok();
+    assert_eq!(own["tenantId"], "tenant-b");
+    bench.get(&path, &stranger).await.refused(404, "FM-IDHS-NOT-FOUND");
+    bench.put(&path, &stranger, json!({ "data": { "name": "X" } })).await.refused(404, "FM-IDHS-NOT-FOUND");
+    bench.delete(&path, &stranger, None).await.refused(404, "FM-IDHS-NOT-FOUND");
+    let link = json!({ "data": {}, "relationships": { "parent": id } });
+    bench.post("/entities/customer", &stranger, link).await.refused(422, "FM-IDHS-RELATIONSHIP");
+    assert_eq!(names(&bench.get("/entities/customer", &stranger).await.ok()), ["Mine"]);
+    let found = bench.post("/entities/search", &stranger, json!({ "query": "acme" })).await.ok();
+    assert_eq!(found["items"], json!([]));
+    bench.get(&format!("/entities/customer?limit=1&cursor={cursor}"), &stranger).await.refused(422, "FM-AGS-CURSOR");
+    let foreign = json!({ "data": {}, "tenantId": "tenant-local" });
+    bench.post("/entities/customer", &stranger, foreign).await.refused(403, "FM-AAS-TENANT-MISMATCH");
+
+    let reader = bench.signed_in("tenant-b", "rob", &["entity:view"]).await;
+    bench.post("/entities/customer", &reader, json!({ "data": {} })).await.refused(403, "FM-AAS-FORBIDDEN");
+}
+
+#[tokio::test]
+async fn a_change_leaves_an_event_and_a_row_that_name_fields_and_no_values() {
+    let bench = TestPlatform::start().await;
+    let id = insert(&bench, "person", json!({ "data": { "name": "Anna Secret", "mail": "anna@secret.example" } })).await;
+    put(&bench, &format!("/entities/person/{id}"), json!({ "data": { "mail": null, "phone": "555-0199" } })).await;
+    bench.delete(&format!("/entities/person/{id}"), &bench.owner(), None).await;
+    let (_, page) = get(&bench, &format!("/audit-logs?resourceId={id}")).await;
+    let mut rows: Vec<&Value> = page["items"].as_array().unwrap().iter().collect();
+    rows.sort_by_key(|row| row["sequence"].as_u64());
+    let told: Vec<_> = rows.iter().map(|row| (row["action"].as_str().unwrap(), &row["changes"])).collect();
+    assert_eq!(
+        told,
+        [
+            ("entity.inserted", &json!({ "after": { "version": 1, "fields": ["name", "mail"] } })),
+            ("entity.updated", &json!({ "before": { "version": 1, "fields": ["mail"] }, "after": { "version": 2, "fields": ["phone"] } })),
+            ("entity.deleted", &json!({ "before": { "version": 2, "fields": ["name", "phone"] } })),
+        ]
+    );
+    let (_, events) = get(&bench, "/events/replay?topic=entity.*").await;
+    let topics: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(topics, ["entity.inserted", "entity.updated", "entity.deleted"]);
+    for value in ["Secret", "secret.example", "555-0199"] {
+        assert!(!page.to_string().contains(value) && !events.to_string().contains(value), "{value}");
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}

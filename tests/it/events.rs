@@ -307,3 +307,72 @@ async fn what_was_not_delivered_before_a_restart_is_delivered_after_it() {
     assert_eq!(taken, [1, 2, 3, 4, 5]);
     drop(bench);
 }
+
+#[tokio::test]
+async fn a_service_publishes_the_contracts_example() {
+    let bench = TestPlatform::start().await;
+    let service = json!({ "name": "execution-engine", "permissions": ["event:publish"] });
+    let token = bench.post("/service-tokens", &bench.owner(), service).await.ok()["token"].as_str().unwrap().to_owned();
+    let mut example = json!({
+        "topic": "execution.completed",
+        "event": { "executionId": "exec-789", "status": "completed", "duration": 3600, "processId": "proc-123" },
+        "timestamp": "2025-02-07T10:30:00Z",
+    });
+    let event = bench.post("/events", &token, example.clone()).await.ok();
+    assert_eq!(event["data"], example["event"]);
+    assert!(event["source"].as_str().unwrap().starts_with("/services/"), "{event}");
+    example["event"]["executionId"] = json!(789);
+    let refused = bench.post("/events", &token, example).await.refused(422, "FM-EBS-EVENT-SCHEMA");
+    assert_eq!(refused["errors"][0]["pointer"], "/event/executionId");
+}
+
+#[tokio::test]
+async fn a_tenants_events_are_its_own() {
+    let bench = TestPlatform::start_with(impatient).await;
+    let stranger = bench.signed_in("tenant-b", "eve", &["event:*", "subscription:*"]).await;
+    let (receiver, url) = Receiver::listen([]).await;
+    let id = subscribe(&bench, "*", &url).await["subscriptionId"].as_str().unwrap().to_owned();
+    publish(&bench, "order.opened", json!({ "whose": "local" })).await;
+    let foreign = bench.post("/events", &stranger, json!({ "topic": "order.opened", "event": { "whose": "b" } })).await.ok();
+    assert_eq!((&foreign["sequence"], &foreign["tenantid"]), (&json!(1), &json!("tenant-b")));
+    publish(&bench, "order.opened", json!({ "whose": "local" })).await;
+    receiver.wait_for(2).await;
+    assert!(receiver.events().iter().all(|event| event["tenantid"] == "tenant-local"), "{:?}", receiver.events());
+
+    let seen = bench.get("/events/replay?topic=order.*", &stranger).await.ok();
+    assert_eq!(seen["items"], json!([foreign]));
+    assert_eq!(bench.get("/subscriptions", &stranger).await.ok()["items"], json!([]));
+    bench.delete(&format!("/subscriptions/{id}"), &stranger, None).await.refused(404, "FM-EBS-NOT-FOUND");
+    bench.get(&format!("/subscriptions/{id}/dead-letters"), &stranger).await.refused(404, "FM-EBS-NOT-FOUND");
+    let (_, page) = replay(&bench, "topic=order.*&limit=1").await;
+    let cursor = page["nextCursor"].as_str().unwrap();
+    bench.get(&format!("/events/replay?topic=order.*&limit=1&cursor={cursor}"), &stranger).await.refused(422, "FM-AGS-CURSOR");
+    let listener = bench.signed_in("tenant-b", "rob", &["event:view"]).await;
+    bench.post("/events", &listener, json!({ "topic": "a", "event": {} })).await.refused(403, "FM-AAS-FORBIDDEN");
+}
+
+#[tokio::test]
+async fn the_platforms_own_events_name_what_they_are_about() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let design = json!({ "name": "Approval", "nodes": [{ "id": "ask", "type": "human_task", "config": { "assignee": "user-owner" } }] });
+    let process = bench.post("/processes/designs", &owner, design).await.ok()["id"].as_str().unwrap().to_owned();
+    bench.post(&format!("/processes/{process}/publish"), &owner, json!({})).await.ok();
+    bench.post("/executions", &owner, json!({ "processId": process })).await.ok();
+    until(|| async { !bench.get("/tasks", &owner).await.ok()["items"].as_array().unwrap().is_empty() }).await;
+    let task = bench.get("/tasks", &owner).await.ok()["items"][0]["taskId"].as_str().unwrap().to_owned();
+    bench.put(&format!("/tasks/{task}/respond"), &owner, json!({ "decision": "approve" })).await.ok();
+    until(|| async { !replay(&bench, "topic=execution.completed").await.1["items"].as_array().unwrap().is_empty() }).await;
+    for (topic, name) in [
+        ("process.created", "processId"),
+        ("execution.started", "executionId"),
+        ("task.created", "taskId"),
+        ("task.responded", "taskId"),
+        ("execution.completed", "executionId"),
+    ] {
+        let (_, page) = replay(&bench, &format!("topic={topic}")).await;
+        let event = &page["items"][0];
+        assert!(event["data"][name].is_string(), "{topic}: {event}");
+        assert_eq!(event["subject"], event["data"][name], "{topic}");
+    }
+}
