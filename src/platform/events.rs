@@ -92,13 +92,7 @@ struct Found {
 
 /// Delivers events until the platform stops.
 pub(crate) fn spawn(platform: &Platform) {
-    let worker = platform.clone();
-    platform.spawn(async move {
-        match Sender::new(&worker) {
-            Ok(sender) => dispatch(worker, Arc::new(sender)).await,
-            Err(error) => tracing::error!(%error, "webhooks cannot be delivered"),
-        }
-    });
+    platform.spawn(dispatch(platform.clone(), Arc::new(Sender::new(platform))));
 }
 
 async fn dispatch(platform: Platform, sender: Arc<Sender>) {

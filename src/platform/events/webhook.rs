@@ -4,6 +4,7 @@
 //! looked at when they are used and not only when they are given: a name can mean another host tomorrow.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::hmac;
 use reqwest::Url;
@@ -110,21 +111,29 @@ impl Resolve for Guarded {
 /// Delivers events.
 pub(super) struct Sender {
     platform: Platform,
-    client: reqwest::Client,
+    client: OnceLock<reqwest::Client>,
 }
 
 impl Sender {
-    pub(super) fn new(platform: &Platform) -> Result<Self> {
-        let policy = platform.webhooks();
+    pub(super) fn new(platform: &Platform) -> Self {
+        Self { platform: platform.clone(), client: OnceLock::new() }
+    }
+
+    /// The client, made at the first delivery: reading the certificates of the system takes longer than a start may.
+    fn client(&self) -> std::result::Result<&reqwest::Client, String> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let policy = self.platform.webhooks();
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
             .timeout(policy.timeout)
             .user_agent(concat!("flowmaster/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(std::sync::Arc::new(Guarded { hosts: policy.hosts.clone() }))
+            .dns_resolver(Arc::new(Guarded { hosts: policy.hosts.clone() }))
             .build()
-            .map_err(Error::internal)?;
-        Ok(Self { platform: platform.clone(), client })
+            .map_err(|error| format!("no client can be made: {}", innermost(&error)))?;
+        Ok(self.client.get_or_init(|| client))
     }
 
     /// Sends one event. Anything but a status of success is a failure, with its reason.
@@ -141,7 +150,7 @@ impl Sender {
         let body = serde_json::to_string(event).map_err(|error| error.to_string())?;
         let timestamp = self.platform.now().millis() / 1000;
         let answered = self
-            .client
+            .client()?
             .post(target.0)
             .header("content-type", "application/cloudevents+json")
             .header("x-flowmaster-event", event.id.as_str())

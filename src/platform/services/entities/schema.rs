@@ -168,7 +168,8 @@ mod tests {
     use super::*;
 
     fn map(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().unwrap()
+        let Value::Object(fields) = value else { panic!("{value} is no object") };
+        fields
     }
 
     fn fault(schema: &Value) -> FieldError {
