@@ -191,3 +191,83 @@ async fn another_tenant_sees_no_process() {
     assert_eq!(bench.get("/processes", &stranger).await.ok()["items"], json!([]));
     assert_eq!(bench.get("/processes", &bench.owner()).await.ok()["items"][0]["id"], id);
 }
+
+/// Numbers that look like chance and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_designed_is_refused_or_runs_to_a_known_state() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let mut dice = Dice(7);
+    let (mut published, mut ended) = (0, 0);
+    for _ in 0..30 {
+        let count = 2 + dice.roll(6);
+        let nodes: Vec<Value> = (0..count)
+            .map(|place| {
+                let config = match dice.roll(8) {
+                    0 | 1 => ("human_task", json!({ "assignee": "x", "compensate": { "type": "script", "expression": "1" } })),
+                    2 => ("gateway", json!({ "mode": "and" })),
+                    3 => ("gateway", json!({ "mode": "xor" })),
+                    4 => ("timer", json!({ "seconds": dice.roll(2) * 60 })),
+                    5 if place + 1 == count => ("end", json!({})),
+                    _ => ("script", json!({ "expression": "has(variables.n) ? variables.n + 1 : 1", "output": "n" })),
+                };
+                json!({ "id": format!("n{place}"), "type": if place == 0 { "start" } else { config.0 }, "config": config.1 })
+            })
+            .collect();
+        // Most follow one another; some branch off, and those say when.
+        let mut edges: Vec<Value> = (1..count)
+            .map(|to| match dice.roll(to) {
+                from if from + 1 == to || dice.roll(2) == 0 => json!({ "from": format!("n{}", to - 1), "to": format!("n{to}") }),
+                from => json!({ "from": format!("n{from}"), "to": format!("n{to}"), "condition": "has(variables.n)" }),
+            })
+            .collect();
+        for _ in 0..dice.roll(4) {
+            let condition = ["variables.n > 2", "has(variables.n)", "true"][usize::try_from(dice.roll(3)).unwrap()];
+            let (from, to) = (dice.roll(count), 1 + dice.roll(count - 1));
+            edges.push(json!({ "from": format!("n{from}"), "to": format!("n{to}"), "condition": condition }));
+        }
+        let design = json!({ "name": "Chance", "nodes": nodes, "edges": edges });
+        let id = bench.post("/processes/designs", &owner, design.clone()).await.ok()["id"].as_str().unwrap().to_owned();
+        let valid = bench.post(&format!("/processes/{id}/validate"), &owner, json!({})).await.ok()["valid"].as_bool().unwrap();
+        let answer = bench.post(&format!("/processes/{id}/publish"), &owner, json!({})).await;
+        assert_eq!(answer.status, if valid { 200 } else { 422 }, "{design:#} {:#}", answer.body);
+        bench.post(&format!("/processes/{id}/sandbox"), &owner, json!({})).await.ok();
+        if !valid {
+            continue;
+        }
+        published += 1;
+        let mut execution = start(&bench, &id, json!({})).await;
+        for _ in 0..6 {
+            let tasks = crate::executions::open_tasks(&bench, &execution).await;
+            for task in &tasks {
+                let path = format!("/tasks/{}/respond", task["taskId"].as_str().unwrap());
+                let answered = bench.put(&path, &owner, json!({ "decision": "go" })).await;
+                assert!(matches!(answered.status, 200 | 409), "{:#}", answered.body);
+            }
+            if tasks.is_empty() {
+                break;
+            }
+            execution = bench.get(&format!("/executions/{}", execution["executionId"].as_str().unwrap()), &owner).await.ok();
+        }
+        match execution["status"].as_str().unwrap() {
+            "completed" => ended += 1,
+            "failed" => {
+                ended += 1;
+                assert!(execution["error"]["code"].as_str().unwrap().starts_with("FM-EES-"), "{execution:#}");
+                assert!(crate::executions::open_tasks(&bench, &execution).await.is_empty());
+            }
+            "waiting" => assert!(execution["currentNode"].is_string(), "{execution:#}"),
+            other => panic!("{other}: {execution:#} {design:#}"),
+        }
+    }
+    assert!(published > 5 && ended > 3, "{published} published, {ended} ended");
+}

@@ -65,7 +65,9 @@ impl Alarm {
             }
             for (tenant, id) in due {
                 let ringing = id.clone();
-                let rung = platform.database().write(Scope::system(TenantId(tenant)), move |tx| match self {
+                // What the platform does by itself goes back to the execution or the task.
+                let scope = Scope { correlation_id: Some(id.clone()), ..Scope::system(TenantId(tenant)) };
+                let rung = platform.database().write(scope, move |tx| match self {
                     Self::Timers => Engine::new(tx).wake(&ringing).map(drop),
                     Self::Deadlines => tasks::late(tx, &ringing),
                 });

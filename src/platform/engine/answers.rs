@@ -15,7 +15,7 @@ impl Engine<'_, '_> {
         let waits = |wait: &Wait| matches!(wait, Wait::Task(id) | Wait::Undoing(id) if id == task);
         let Some(place) = run.state.tokens.iter().position(|token| waits(&token.wait)) else { return Ok(()) };
         if run.head.status == ExecutionStatus::Compensating {
-            return self.undone(&mut run, place, answer);
+            return self.undone(&mut run, place, &answer);
         }
         let node = run.node(&run.state.tokens[place].node)?;
         let id = node.id.clone();

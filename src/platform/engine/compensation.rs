@@ -31,7 +31,7 @@ impl Engine<'_, '_> {
     }
 
     /// A person undid a step.
-    pub(super) fn undone(&mut self, run: &mut Run, place: usize, answer: Value) -> Result<()> {
+    pub(super) fn undone(&mut self, run: &mut Run, place: usize, answer: &Value) -> Result<()> {
         let token = run.state.tokens.remove(place);
         self.note_undone(run, &token.node, answer)?;
         self.undo(run)
@@ -45,7 +45,7 @@ impl Engine<'_, '_> {
                 Ok(false) => return run.store(self.tx),
                 Err(Stop::Failed(mut failure)) => {
                     failure.node_id = Some(id);
-                    failure.code = "FM-EES-COMPENSATION".to_owned();
+                    "FM-EES-COMPENSATION".clone_into(&mut failure.code);
                     return self.undo_failed(run, failure);
                 }
                 Err(Stop::Broken(error)) => return Err(error),
@@ -63,7 +63,7 @@ impl Engine<'_, '_> {
             Some(Undo::Script(script)) => {
                 let result = compute(run, &script)?;
                 run.state.undo.pop();
-                self.note_undone(run, id, result)?;
+                self.note_undone(run, id, &result)?;
                 Ok(true)
             }
             Some(Undo::HumanTask(task)) => {
@@ -71,7 +71,7 @@ impl Engine<'_, '_> {
                 if task.title.is_none() {
                     new.title = format!("Undo {}", node.name.as_deref().unwrap_or(id));
                 }
-                let made = tasks::create(self.tx, new)?;
+                let made = tasks::create(self.tx, &new)?;
                 run.state.undo.pop();
                 run.state.tokens.push(Token { node: id.to_owned(), via: None, wait: Wait::Undoing(made.task_id.0.clone()) });
                 self.waits(run, &node, json!({ "taskId": made.task_id, "compensating": true }))?;
@@ -84,7 +84,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    fn note_undone(&mut self, run: &mut Run, node: &str, result: Value) -> Result<()> {
+    fn note_undone(&mut self, run: &mut Run, node: &str, result: &Value) -> Result<()> {
         run.state.node_states.insert(node.to_owned(), json!("compensated"));
         history::append(self.tx, &run.head.id, "node.compensated", Some(node), json!({ "result": result }))
     }

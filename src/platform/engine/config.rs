@@ -258,20 +258,20 @@ impl Reader<'_> {
     fn timer(&mut self) -> Timer {
         match (self.config.get("seconds"), self.config.get("until")) {
             (Some(Value::String(text)), None) | (None, Some(Value::String(text))) if text.starts_with('=') => Timer::Computed(text.clone()),
-            (Some(seconds), None) => match timer_of(seconds) {
-                Some(timer @ Timer::Seconds(_)) => timer,
-                _ => {
-                    self.fault("seconds", "must be a number from 0 to ten years, or an expression that begins with =");
-                    Timer::Seconds(0.0)
+            (Some(seconds), None) => {
+                if let Some(timer @ Timer::Seconds(_)) = timer_of(seconds) {
+                    return timer;
                 }
-            },
-            (None, Some(until)) => match timer_of(until) {
-                Some(timer @ Timer::Until(_)) => timer,
-                _ => {
-                    self.fault("until", "must be an RFC 3339 time such as 2025-02-07T10:00:00Z, or an expression that begins with =");
-                    Timer::Seconds(0.0)
+                self.fault("seconds", "must be a number from 0 to ten years, or an expression that begins with =");
+                Timer::Seconds(0.0)
+            }
+            (None, Some(until)) => {
+                if let Some(timer @ Timer::Until(_)) = timer_of(until) {
+                    return timer;
                 }
-            },
+                self.fault("until", "must be an RFC 3339 time such as 2025-02-07T10:00:00Z, or an expression that begins with =");
+                Timer::Seconds(0.0)
+            }
             _ => {
                 self.fault("seconds", "a timer needs either seconds or until");
                 Timer::Seconds(0.0)

@@ -11,7 +11,7 @@ use crate::api::tasks::{Form, FormField};
 /// The types that a field can have.
 pub const TYPES: [&str; 6] = ["enum", "text", "number", "integer", "boolean", "date"];
 const MAX_FIELDS: usize = 100;
-const MAX_TEXT: usize = 20_000;
+const MAX_TEXT: f64 = 20_000.0;
 
 /// What is wrong with a form, with pointers below the form.
 #[must_use]
@@ -104,8 +104,8 @@ fn wrong(field: &FormField, value: &Value) -> Option<String> {
             let length = text.chars().count() as f64;
             if field.required.unwrap_or_default() && text.trim().is_empty() {
                 Some("is empty".to_owned())
-            } else if length < min || length > max.min(MAX_TEXT as f64) {
-                Some(format!("has {length} characters; allowed are {} to {}", min.max(0.0), max.min(MAX_TEXT as f64)))
+            } else if length < min || length > max.min(MAX_TEXT) {
+                Some(format!("has {length} characters; allowed are {} to {}", min.max(0.0), max.min(MAX_TEXT)))
             } else {
                 None
             }

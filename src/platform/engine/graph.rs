@@ -165,6 +165,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "the cases read better without borrows")]
     fn codes(nodes: serde_json::Value, edges: serde_json::Value) -> (Vec<String>, Vec<String>) {
         let definition: Definition = serde_json::from_value(json!({ "nodes": nodes, "edges": edges })).unwrap();
         let mut findings = Findings::default();

@@ -96,7 +96,7 @@ impl Engine<'_, '_> {
                     failure.node_id.get_or_insert_with(|| node.to_owned());
                     Stop::Failed(failure)
                 }
-                broken => broken,
+                broken @ Stop::Broken(_) => broken,
             })
         })
     }

@@ -51,7 +51,7 @@ impl Engine<'_, '_> {
             let answer = super::rehearsal::check(node, new.form.as_ref(), answer)?;
             return self.answered_with(run, place, node, task, answer);
         }
-        let made = tasks::create(self.tx, new)?;
+        let made = tasks::create(self.tx, &new)?;
         run.state.tokens[place].wait = Wait::Task(made.task_id.0.clone());
         self.waits(run, node, json!({ "taskId": made.task_id, "assignedTo": made.assigned_to }))
     }

@@ -128,7 +128,7 @@ pub fn load(connection: &rusqlite::Connection, tenant: &str, id: &str) -> Result
 }
 
 /// Makes a task and tells whoever should know.
-pub fn create(tx: &mut Tx<'_>, new: NewTask) -> Result<Task> {
+pub fn create(tx: &mut Tx<'_>, new: &NewTask) -> Result<Task> {
     let id = tx.mint("task");
     let deadline = new.seconds.map(|seconds| tx.now().plus_seconds(seconds));
     let status = if new.assignee.is_some() { TaskStatus::Assigned } else { TaskStatus::Created };

@@ -206,7 +206,9 @@ mod tests {
 
     use super::*;
 
-    fn found(definition: Value) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    type Places = Vec<(String, String)>;
+
+    fn found(definition: Value) -> (Places, Places) {
         let definition: Definition = serde_json::from_value(definition).unwrap();
         let findings = std::thread::Builder::new().stack_size(64 << 20).spawn(move || validate(&definition)).unwrap().join().unwrap();
         let short = |list: Vec<crate::api::processes::Finding>| list.into_iter().map(|finding| (finding.code, finding.pointer)).collect();

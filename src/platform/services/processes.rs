@@ -197,7 +197,7 @@ async fn check(cx: Cx, request: Validate) -> Result<Validation> {
     cx.read(move |connection| {
         let stored = find(connection, tenant.as_str(), request.id.as_str(), request.version.as_deref())?;
         let mut findings = validate(&stored.definition);
-        warn_of_unknown_processes(connection, tenant.as_str(), &stored.definition, &mut findings)?;
+        warn_of_unknown_processes(connection, tenant.as_str(), &stored.definition, &mut findings);
         Ok(Validation {
             valid: findings.errors.is_empty(),
             version: stored.version,
@@ -211,7 +211,7 @@ async fn check(cx: Cx, request: Validate) -> Result<Validation> {
 }
 
 /// A subprocess may be designed later than what runs it, so this is no fault.
-fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: &Definition, findings: &mut Findings) -> Result<()> {
+fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: &Definition, findings: &mut Findings) {
     for (place, node) in definition.nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::Subprocess) {
         let Some(process) = node.config.get("processId").and_then(Value::as_str) else { continue };
         if store::latest(connection, tenant, process).is_err() {
@@ -219,7 +219,6 @@ fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: 
             findings.warning("UNKNOWN_PROCESS", Some(node), pointer, format!("there is no process {} yet", quote(process)));
         }
     }
-    Ok(())
 }
 
 async fn sandbox(cx: Cx, request: Sandbox) -> Result<Trial> {

@@ -66,7 +66,7 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Task>> {
                         .hint("Use the id that executions_start answered, or leave it out.")
                 })?;
             }
-            tasks::create(tx, new)
+            tasks::create(tx, &new)
         })
         .await?;
     alarms::changed(&cx.platform);
@@ -232,8 +232,8 @@ fn query_of(cx: &Cx, request: &List) -> Result<(String, Vec<Sql>)> {
     if let Some(place) = cx.cursor(&request.page)? {
         and(beyond, vec![place.into()]);
     }
-    sql.push_str(&format!(" ORDER BY id {order} LIMIT {}", request.page.size() + 1));
-    Ok((sql, values))
+    let most = request.page.size() + 1;
+    Ok((format!("{sql} ORDER BY id {order} LIMIT {most}"), values))
 }
 
 async fn events(cx: Cx, request: History) -> Result<Page<TaskEvent>> {
