@@ -71,8 +71,13 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Compiles an expression; needs a large stack.
+    /// Compiles an expression of a process; needs a large stack.
     pub fn compile(source: &str) -> Result<Self, Fault> {
+        Self::compile_over(source, &ROOTS)
+    }
+
+    /// Compiles an expression over other names, such as those of a role's condition; needs a large stack.
+    pub fn compile_over(source: &str, roots: &[&str]) -> Result<Self, Fault> {
         let source = source.strip_prefix('=').unwrap_or(source).trim();
         check_shape(source)?;
         let program = LANGUAGE.compile(source).map_err(|errors| {
@@ -97,7 +102,13 @@ impl Expression {
                 format!("{} calls `{unknown}`, which there is not; there are {}", shown(source), FUNCTIONS.join(", ")),
             ));
         }
-        if let Some(unknown) = found.paths.iter().map(|path| path[0].as_str()).find(|name| !ROOTS.contains(name)) {
+        if let Some(unknown) = found.paths.iter().map(|path| path[0].as_str()).find(|name| !roots.contains(name)) {
+            if roots != ROOTS {
+                return Err(Fault::new(
+                    "EXPRESSION_NAME",
+                    format!("{} uses `{unknown}`, which is not known here; there are {}", shown(source), roots.join(", ")),
+                ));
+            }
             return Err(Fault::new(
                 "EXPRESSION_NAME",
                 format!(
@@ -120,10 +131,15 @@ impl Expression {
 
     /// Evaluates it to JSON.
     pub fn evaluate(&self, facts: Facts<'_>) -> Result<Value, Fault> {
+        self.evaluate_over(&[("variables", facts.variables), ("nodes", facts.nodes), ("execution", facts.execution)])
+    }
+
+    /// Evaluates it over the names that it was compiled for.
+    pub fn evaluate_over(&self, facts: &[(&str, &Map<String, Value>)]) -> Result<Value, Fault> {
         self.check_cost(facts)?;
         let mut context = Context::with_env(Arc::clone(&LANGUAGE));
-        for (name, fields) in [("variables", facts.variables), ("nodes", facts.nodes), ("execution", facts.execution)] {
-            context.add_variable_from_value(name, to_cel_map(fields));
+        for (name, fields) in facts {
+            context.add_variable_from_value(*name, to_cel_map(fields));
         }
         let value = self.program.execute(&context).map_err(|error| self.explain(&error, facts))?;
         to_json(&value)
@@ -141,9 +157,9 @@ impl Expression {
         }
     }
 
-    fn check_cost(&self, facts: Facts<'_>) -> Result<(), Fault> {
+    fn check_cost(&self, facts: &[(&str, &Map<String, Value>)]) -> Result<(), Fault> {
         let mut size = Size::default();
-        for fields in [facts.variables, facts.nodes, facts.execution] {
+        for (_, fields) in facts {
             size.add_fields(fields);
         }
         let steps = size.nodes.saturating_pow(self.comprehensions);
@@ -159,10 +175,10 @@ impl Expression {
         Ok(())
     }
 
-    fn explain(&self, error: &ExecutionError, facts: Facts<'_>) -> Fault {
+    fn explain(&self, error: &ExecutionError, facts: &[(&str, &Map<String, Value>)]) -> Fault {
         let (code, what) = match error {
             ExecutionError::NoSuchKey(key) => {
-                let known: Vec<&str> = facts.variables.keys().map(String::as_str).take(20).collect();
+                let known: Vec<&str> = facts.first().into_iter().flat_map(|(_, first)| first.keys()).map(String::as_str).take(20).collect();
                 let known =
                     if known.is_empty() { "there are no variables".to_owned() } else { format!("variables are {}", known.join(", ")) };
                 ("EXPRESSION_MISSING", format!("there is no `{key}`; {known}. Use has(...) where it may be absent"))

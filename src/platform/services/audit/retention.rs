@@ -105,6 +105,10 @@ fn drop_details(tx: &Tx<'_>) -> Result<()> {
 fn close_segment(tx: &mut Tx<'_>, keys: &Keys) -> Result<()> {
     let tenant = tx.tenant().to_owned();
     let anchor = Checkpoint::all(tx, &tenant)?.pop();
+    // Once a day is enough: each closing is itself a row.
+    if anchor.as_ref().is_some_and(|anchor| anchor.created_at > before(tx, DAY)) {
+        return Ok(());
+    }
     let (first, first_previous_hash) = match &anchor {
         Some(anchor) => (anchor.last + 1, anchor.last_hash.clone()),
         None => (1, Link::genesis(&tenant)),
