@@ -9,7 +9,7 @@ use crate::support::platform::{TestPlatform, http};
 const TENANT: &str = "tenant-123";
 const DAY: f64 = 24.0 * 3600.0;
 
-fn row(actor: &str, action: &str, changes: Value) -> Value {
+fn row(actor: &str, action: &str, changes: &Value) -> Value {
     json!({ "actor": actor, "action": action, "resourceType": "ledger", "resourceId": "ledger-1", "changes": changes })
 }
 
@@ -64,7 +64,7 @@ async fn pages_join_without_a_gap_and_cursors_belong_to_their_tenant() {
     let platform = TestPlatform::start().await;
     let token = platform.signed_in(TENANT, "a@b.c", &["audit:*"]).await;
     for index in 0..7 {
-        platform.post("/audit-logs", &token, row("user-1", "ledger.changed", json!({ "after": { "index": index } }))).await.ok();
+        platform.post("/audit-logs", &token, row("user-1", "ledger.changed", &json!({ "after": { "index": index } }))).await.ok();
     }
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -87,7 +87,7 @@ async fn nothing_updates_or_removes_a_row_and_forgery_is_found() {
     let platform = TestPlatform::start().await;
     let token = platform.signed_in(TENANT, "a@b.c", &["audit:*"]).await;
     for _ in 0..3 {
-        platform.post("/audit-logs", &token, row("user-1", "ledger.changed", json!({}))).await.ok();
+        platform.post("/audit-logs", &token, row("user-1", "ledger.changed", &json!({}))).await.ok();
     }
     let sql = database(&platform);
     for statement in [
@@ -127,9 +127,9 @@ async fn a_person_is_erased_after_thirty_days_and_the_chain_still_verifies() {
     let platform = TestPlatform::start().await;
     let token = platform.signed_in(TENANT, "auditor@b.c", &["audit:*", "record:delete"]).await;
     let person = platform.user(TENANT, "jane.doe@b.c", &[], &[]).await;
-    platform.post("/audit-logs", &token, row(&person, "ledger.opened", json!({ "after": { "page": 7 } }))).await.ok();
+    platform.post("/audit-logs", &token, row(&person, "ledger.opened", &json!({ "after": { "page": 7 } }))).await.ok();
     platform
-        .post("/audit-logs", &token, row("user-2", "ledger.closed", json!({ "after": { "note": "for jane.doe@b.c only" } })))
+        .post("/audit-logs", &token, row("user-2", "ledger.closed", &json!({ "after": { "note": "for jane.doe@b.c only" } })))
         .await
         .ok();
     let request = json!({ "subject": "jane.doe@b.c", "reason": "asked by letter" });
@@ -182,14 +182,14 @@ async fn retention_closes_segments_with_a_signature_and_keeps_what_is_critical()
     let platform = TestPlatform::start().await;
     let owner = platform.owner();
     for index in 0..5 {
-        platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", json!({ "after": { "index": index } }))).await.ok();
+        platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", &json!({ "after": { "index": index } }))).await.ok();
     }
-    platform.post("/audit-logs", &owner, row("user-1", "contract.signed", json!({ "after": { "x": 1 } }))).await.ok();
+    platform.post("/audit-logs", &owner, row("user-1", "contract.signed", &json!({ "after": { "x": 1 } }))).await.ok();
     platform.clock.advance(91.0 * DAY);
     let stripped = "SELECT count(*) FROM audit_log WHERE action = 'ledger.changed' AND changes IS NULL";
     wait_sql(&platform, stripped, 5).await;
     assert_eq!(chain(&platform, &owner).await["verified"], true);
-    platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", json!({}))).await.ok();
+    platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", &json!({}))).await.ok();
 
     platform.clock.advance(650.0 * DAY);
     wait_sql(&platform, "SELECT count(*) FROM audit_checkpoints", 1).await;
@@ -201,7 +201,7 @@ async fn retention_closes_segments_with_a_signature_and_keeps_what_is_critical()
 
     let platform = platform.restart().await;
     let owner = platform.owner();
-    platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", json!({}))).await.ok();
+    platform.post("/audit-logs", &owner, row("user-1", "ledger.changed", &json!({}))).await.ok();
     assert_eq!(chain(&platform, &owner).await["verified"], true);
     platform.clock.advance(6.0 * 365.0 * DAY);
     wait_sql(&platform, "SELECT count(*) FROM audit_log WHERE action = 'contract.signed'", 0).await;
