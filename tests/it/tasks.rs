@@ -191,3 +191,25 @@ async fn a_node_can_ask_for_a_permission() {
     assert!(refused["detail"].as_str().unwrap().contains("invoice:approve"), "{refused}");
     bench.put(&path, &bench.owner(), json!({ "decision": "approve" })).await.ok();
 }
+
+#[tokio::test]
+async fn of_many_answers_at_once_one_is_taken() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let nodes = json!([
+        { "id": "a", "type": "human_task", "config": { "assignee": "x", "output": "answer" } },
+        { "id": "b", "type": "script", "config": { "expression": "variables.count + 1", "output": "count" } },
+    ]);
+    let process = publish(&bench, nodes, json!([])).await;
+    let execution = start(&bench, &process, json!({ "count": 0 })).await;
+    let task = open_tasks(&bench, &execution).await.remove(0);
+    let path = format!("/tasks/{}/respond", task["taskId"].as_str().unwrap());
+    let answers = (0..8).map(|place| bench.put(&path, &owner, json!({ "decision": format!("choice {place}") })));
+    let replies = futures_util::future::join_all(answers).await;
+    let mut taken: Vec<&Value> =
+        replies.iter().filter(|reply| reply.status == 200).map(|reply| &reply.body["response"]["decision"]).collect();
+    assert_eq!(replies.iter().filter(|reply| reply.code() == "FM-HTS-ALREADY-RESPONDED").count(), 7);
+    let ended = bench.get(&format!("/executions/{}", execution["executionId"].as_str().unwrap()), &owner).await.ok();
+    assert_eq!(ended["state"]["variables"]["count"], 1);
+    assert_eq!(taken.pop(), Some(&ended["state"]["variables"]["answer"]["decision"]));
+}
