@@ -247,7 +247,10 @@ mod tests {
     use crate::api::{Operation, catalogue, entities, tasks};
 
     fn map(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().unwrap_or_default()
+        match value {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// How long a host waits for one line.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Which protocol a host speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +74,6 @@ impl Host {
 
     fn capabilities(&self) -> Value {
         if self.person.is_some() { json!({ "elicitation": { "form": {} } }) } else { json!({}) }
-    }
-
-    /// The server's process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id().unwrap()
     }
 
     /// Sends a request and waits for its answer; questions in between are answered by the person.
