@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand;
 use rmcp::model::{RequestStateCodec, SealOptions};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +30,7 @@ struct Payload {
 impl Seal {
     pub(super) fn new(good_for: Duration) -> Result<Self> {
         let mut key = [0; 32];
-        rand::fill(&mut key).map_err(|_| Error::new(Kind::Internal, "FM-INTERNAL", "the system gives no random numbers"))?;
+        getrandom::fill(&mut key).map_err(Error::internal)?;
         let codec = RequestStateCodec::try_new(key).map_err(Error::internal)?;
         Ok(Self { codec, good_for, spent: Mutex::default() })
     }

@@ -52,7 +52,7 @@ fn hex(bytes: &[u8]) -> String {
 /// A child of the given trace, or the root of a new one.
 fn traceparent(parent: Option<&str>) -> Result<String> {
     let mut random = [0_u8; 24];
-    aws_lc_rs::rand::fill(&mut random).map_err(Error::internal)?;
+    getrandom::fill(&mut random).map_err(Error::internal)?;
     let inherited = parent.and_then(|parent| {
         let mut parts = parent.split('-');
         let (version, trace) = (parts.next()?, parts.next()?);
