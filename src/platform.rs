@@ -128,7 +128,7 @@ impl Platform {
         let owner_token = folder::owner_token(&data_dir)?;
         let keys = folder::folder_keys(&data_dir)?;
         // The lock goes with the writer: it is free only once the database is closed.
-        let (database, closed) = Database::open(folder::database_file(&data_dir), Arc::clone(&clock), lock).await?;
+        let (database, closed) = Database::open(folder::make_database_file(&data_dir)?, Arc::clone(&clock), lock).await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             Error::new(Kind::Unavailable, "FM-PLATFORM-ADDRESS", format!("{listen} cannot be bound: {error}"))
                 .hint("Choose another address, or port 0 for a free one.")

@@ -152,6 +152,13 @@ pub(crate) fn database_file(data_dir: &Path) -> PathBuf {
     data_dir.join(DATABASE_FILE)
 }
 
+/// Makes the database's file for the owner alone, before SQLite would make it readable by others.
+pub(crate) fn make_database_file(data_dir: &Path) -> Result<PathBuf> {
+    let path = database_file(data_dir);
+    private_file(&path)?;
+    Ok(path)
+}
+
 /// The keys of the folder; the first to ask makes the key.
 pub(crate) fn folder_keys(data_dir: &Path) -> Result<Keys> {
     let path = data_dir.join(KEY_FILE);
@@ -200,10 +207,14 @@ async fn prove(data_dir: &Path, address: &Address) -> bool {
 }
 
 fn lock_file(data_dir: &Path) -> Result<File> {
-    let path = data_dir.join(LOCK_FILE);
+    private_file(&data_dir.join(LOCK_FILE))
+}
+
+/// Opens a file for the owner alone, and makes it empty if it is missing.
+fn private_file(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    private(&mut options).open(&path).map_err(|error| unusable(&path, "cannot be opened", error))
+    private(&mut options).open(path).map_err(|error| unusable(path, "cannot be opened", error))
 }
 
 /// Makes the folder if it is missing, and refuses one that is another's or open to others.

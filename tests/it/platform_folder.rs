@@ -19,6 +19,11 @@ async fn the_first_process_hosts_and_the_second_attaches() {
     assert!(guest.is_alive());
     let refused = Platform::start(Options::new(&data)).await.unwrap_err();
     assert_eq!(refused.code(), "FM-PLATFORM-FOLDER-BUSY");
+    #[cfg(unix)]
+    for file in fs::read_dir(&data).unwrap().map(|entry| entry.unwrap()) {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+    }
 
     host.shutdown().await;
     assert!(!guest.is_alive());
