@@ -174,11 +174,7 @@ impl App {
         options: CallOptions,
     ) -> Result<Reply> {
         let options = CallOptions { deadline: Some(self.settings.call_timeout), ..options };
-        let call = self.client.call(caller, entry, arguments, options);
-        tokio::time::timeout(self.settings.call_timeout, call).await.unwrap_or_else(|_| {
-            let seconds = self.settings.call_timeout.as_secs_f32();
-            Err(Error::new(Kind::Timeout, "FM-MCP-TIMEOUT", format!("the platform did not answer within {seconds} seconds")))
-        })
+        self.client.call(caller, entry, arguments, options).await
     }
 }
 

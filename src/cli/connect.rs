@@ -34,7 +34,8 @@ impl Connection {
         };
         #[cfg(not(feature = "platform"))]
         let origin: Arc<dyn Origin> = Arc::new(Fixed::new(config.url.as_deref().ok_or_else(no_platform)?)?);
-        let bounds = crate::client::Settings { deadline: config.call_timeout, filter, ..Default::default() };
+        // A call has one attempt, which may take all of its time.
+        let bounds = crate::client::Settings { deadline: config.call_timeout, timeout: config.call_timeout, filter, ..Default::default() };
         let settings = server::Settings {
             confirm: match config.fallback {
                 Fallback::Refuse => server::Fallback::Refuse,
