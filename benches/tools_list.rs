@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowmaster_mcp::auth::{Caller, Credential};
+use flowmaster_mcp::auth::{Caller, Credential, Principal};
 use flowmaster_mcp::client::{Client, Fixed};
 use flowmaster_mcp::server::{self, App, Settings};
 use rmcp::model::{ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool};
@@ -71,11 +71,11 @@ impl Host {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let client = Client::builder(Arc::new(Fixed::new("http://127.0.0.1:9")?)).build();
-    let caller = Arc::new(Caller::owner(Credential::Owner));
-    let app = App::new(server::Options { client, caller, settings: Settings::default() })?;
+    let principal: Arc<dyn Principal> = Arc::new(Arc::new(Caller::owner(Credential::Owner)));
+    let app = App::new(server::Options { client, settings: Settings::default() })?;
     let (near, far) = duplex(1 << 20);
     let (input, output) = split(far);
-    tokio::spawn(server::serve_stdio(app, input, output, CancellationToken::new()));
+    tokio::spawn(server::serve_stdio(app, principal, input, output, CancellationToken::new()));
     let mut ours = Host::open(near).await?;
 
     let tools: Vec<Tool> = serde_json::from_value(server::list_tools_json()["tools"].take())?;

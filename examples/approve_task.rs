@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use flowmaster_mcp::auth::{Caller, Credential};
+use flowmaster_mcp::auth::{Caller, Credential, Principal};
 use flowmaster_mcp::cli::Embedded;
 use flowmaster_mcp::client::Client;
 use flowmaster_mcp::platform;
@@ -44,14 +44,11 @@ type Failure = Box<dyn std::error::Error>;
 async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let platform = Embedded::new(platform::Options::new(folder.path().join("data")));
-    let app = App::new(Options {
-        client: Client::builder(platform.clone()).build(),
-        caller: Arc::new(Caller::owner(Credential::Owner)),
-        settings: Settings::default(),
-    })?;
+    let principal: Arc<dyn Principal> = Arc::new(Arc::new(Caller::owner(Credential::Owner)));
+    let app = App::new(Options { client: Client::builder(platform.clone()).build(), settings: Settings::default() })?;
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (input, output) = tokio::io::split(theirs);
-    let server = tokio::spawn(serve_stdio(app, input, output, CancellationToken::new()));
+    let server = tokio::spawn(serve_stdio(app, principal, input, output, CancellationToken::new()));
     let host = Host.serve(tokio::io::split(ours)).await?;
 
     let task = call(

@@ -24,11 +24,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::api::{Entry, Operation, catalogue, wire};
-use crate::auth::Caller;
+use crate::auth::{Access, Caller};
 use crate::error::{Error, Kind, Result};
 
 pub use layer::{Call, CallOptions, Layer, Next, Reply};
-pub use layers::access::Filter;
 pub use origin::{Fixed, Located, Origin};
 use stack::Stack;
 
@@ -36,6 +35,7 @@ use stack::Stack;
 #[derive(Clone)]
 pub struct Client {
     stack: Arc<Stack>,
+    access: Access,
 }
 
 /// How a client behaves; every field has a default.
@@ -46,28 +46,33 @@ pub struct Builder {
 }
 
 /// The figures of the stack.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How long a call may take in all, its retries included.
     pub deadline: Duration,
     /// How long one attempt may take.
     pub timeout: Duration,
-    /// Whether a caller's permissions are looked at before the platform does.
-    pub filter: Filter,
+    /// How a caller's permissions are judged before the platform does.
+    pub access: Access,
     /// The largest answer that is read, in bytes.
     pub answer_limit: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { deadline: Duration::from_mins(1), timeout: Duration::from_secs(30), filter: Filter::Strict, answer_limit: 32 * 1024 * 1024 }
+        Self {
+            deadline: Duration::from_mins(1),
+            timeout: Duration::from_secs(30),
+            access: Access::default(),
+            answer_limit: 32 * 1024 * 1024,
+        }
     }
 }
 
 impl Builder {
     /// Replaces the figures of the stack.
     #[must_use]
-    pub const fn settings(mut self, settings: Settings) -> Self {
+    pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
@@ -82,7 +87,8 @@ impl Builder {
     /// The client. Nothing is connected before the first call.
     #[must_use]
     pub fn build(self) -> Client {
-        Client { stack: Arc::new(stack::build(self.origin, self.settings, self.own)) }
+        let access = self.settings.access.clone();
+        Client { access, stack: Arc::new(stack::build(self.origin, self.settings, self.own)) }
     }
 }
 
@@ -91,6 +97,12 @@ impl Client {
     #[must_use]
     pub fn builder(origin: Arc<dyn Origin>) -> Builder {
         Builder { origin, settings: Settings::default(), own: Vec::new() }
+    }
+
+    /// How callers' permissions are judged.
+    #[must_use]
+    pub const fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Calls an operation by its type.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
-pub use layers::{ENVIRONMENT, environment_of, slips_in};
+pub use layers::{ENVIRONMENT, FILE_ONLY, environment_of, slips_in};
 
 /// Where `--http` listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8321";
@@ -36,7 +36,21 @@ pub struct Settings {
     #[serde(skip_serializing)]
     #[schemars(with = "Option<String>")]
     pub token: Option<SecretString>,
-    /// The tenant that the token must belong to; another one is refused.
+    /// The refresh token that came with it: renews the access token before it ends.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<String>")]
+    pub refresh_token: Option<SecretString>,
+    /// The user to sign in as, where there is neither a token nor a stored login.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// That user's password.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<String>")]
+    pub password: Option<SecretString>,
+    /// The tenant to sign in to, which the token must belong to; another one is refused.
     #[arg(long, global = true, value_name = "TENANT", help_heading = "Settings")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
@@ -61,6 +75,25 @@ pub struct Settings {
     /// MCP over HTTP.
     #[command(flatten)]
     pub http: HttpSettings,
+    /// How callers over HTTP prove themselves.
+    #[command(flatten)]
+    pub auth: AuthSettings,
+    /// How calls go on to the platform.
+    #[command(flatten)]
+    pub upstream: UpstreamSettings,
+    /// The server's own account at the platform.
+    #[command(flatten)]
+    pub service: ServiceSettings,
+    /// What permissions mean.
+    #[command(flatten)]
+    pub permissions: PermissionSettings,
+    /// Rules by which calls are allowed, confirmed or denied; the first that fits decides.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy: Vec<PolicyRule>,
+    /// The record of what was called and refused.
+    #[command(flatten)]
+    pub audit: AuditSettings,
 }
 
 /// What happens before a call that deletes, decides or grants.
@@ -102,6 +135,211 @@ pub struct HttpSettings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
+    /// The URL of the endpoint as hosts see it, such as `https://mcp.example.com/mcp`; it names the server in tokens and metadata.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Names that hosts may call the server by, beyond loopback, the address itself and the public URL's.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_hosts: Vec<String>,
+    /// Web pages' origins that may call, beyond loopback's, such as `https://app.example.com`.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<String>,
+    /// Sessions of the older protocol that a tenant may have open at once; 64 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 100_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_per_tenant: Option<u32>,
+    /// Sessions that a tenant may begin a minute; 120 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 100_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initializations_per_minute: Option<u32>,
+}
+
+/// How callers over HTTP prove themselves.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSettings {
+    /// What this server is to a real platform: `serve --http` needs the choice.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<AuthMode>,
+    /// Where the keys that sign tokens are published; `/.well-known/jwks.json` of the platform if absent.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_url: Option<String>,
+    /// A PEM file with the public key that signs tokens, in place of published keys.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// The shared secret of tokens signed with HS256, at least 32 bytes; only then is HS256 taken.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<String>")]
+    pub secret: Option<SecretString>,
+    /// Who may issue tokens, as `iss` names them; resource-server needs it.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<String>,
+    /// What a token's `aud` may name: in resource-server `http.public_url` if absent, in first-party `flowmaster` and `flowmaster-mcp`.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// The authorization servers that hosts get tokens from, told to them by RFC 9728 metadata.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_servers: Vec<String>,
+    /// Seconds after which the platform is asked again whether a token is still good; 60 if absent, 0 for never.
+    #[arg(skip)]
+    #[schemars(range(min = 0, max = 86_400))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validate_interval: Option<u64>,
+}
+
+/// What this server is to a real platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthMode {
+    /// One of FlowMaster's own services: it takes the platform's tokens.
+    FirstParty,
+    /// A resource of its own, by MCP's authorization: tokens must name it as their audience.
+    ResourceServer,
+}
+
+/// How calls go on to the platform.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamSettings {
+    /// By which token; propagate if absent, but resource-server needs the choice.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<UpstreamMode>,
+    /// The token endpoint of the exchange (RFC 8693).
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<String>,
+    /// The server's client id at the token endpoint.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The server's client secret there.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<String>")]
+    pub client_secret: Option<SecretString>,
+    /// The platform's audience: what exchanged and propagated tokens must name; flowmaster if absent.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// Whether the platform honours X-On-Behalf-Of; until it is said, decisions are refused in the mode service.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<bool>,
+}
+
+/// By which token calls go on to the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamMode {
+    /// The caller's own.
+    Propagate,
+    /// One that the caller's is exchanged for.
+    Exchange,
+    /// The server's own account, on behalf of the caller.
+    Service,
+}
+
+/// The server's own account at the platform.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceSettings {
+    /// The account's token, for audit rows and the upstream mode service; the embedded platform gives its own.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<String>")]
+    pub token: Option<SecretString>,
+    /// A token for each tenant, where one does not do for all: `tenant-123 = "..."`.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub tokens: BTreeMap<String, SecretString>,
+}
+
+/// What permissions mean.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct PermissionSettings {
+    /// Whether callers see and call only what their permissions name; off on a real platform, strict on the embedded one if absent.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<PermissionFilter>,
+    /// What the platform calls a permission: `"task:approve" = "workitem:decide"`.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
+}
+
+/// Whether permissions are looked at on this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PermissionFilter {
+    /// What the token does not permit is neither listed nor called.
+    Strict,
+    /// Everything is listed, and the platform judges.
+    Off,
+}
+
+/// A rule by which calls are allowed, confirmed or denied. It fits where everything fits that it names.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRule {
+    /// Tools by name; a `*` at the end stands for any rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// Services, such as `human-task`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
+    /// Effects: read, write, send, decide, grant, destroy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<String>,
+    /// Roles of which the caller holds one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// What happens.
+    pub decision: PolicyDecision,
+}
+
+/// What a policy rule decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyDecision {
+    /// The call goes through.
+    Allow,
+    /// A person is asked first.
+    Confirm,
+    /// The call is refused, and the tool is not listed.
+    Deny,
+}
+
+/// The record of what was called and refused.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditSettings {
+    /// Whether rows go to the platform's audit service; true if absent.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<bool>,
+    /// A file that rows are added to as well, one JSON object a line.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Whether rows hold arguments and answers themselves, secrets taken out; false if absent.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bodies: Option<bool>,
 }
 
 /// The rule for a host that cannot ask its user.
@@ -153,9 +391,15 @@ pub struct Config {
     pub url: Option<String>,
     /// The token that is passed on.
     pub token: Option<SecretString>,
-    /// The tenant that the token must belong to.
+    /// The refresh token that came with it.
+    pub refresh_token: Option<SecretString>,
+    /// The user to sign in as.
+    pub username: Option<String>,
+    /// That user's password.
+    pub password: Option<SecretString>,
+    /// The tenant to sign in to, which the token must belong to.
     pub tenant: Option<String>,
-    /// The embedded platform's folder.
+    /// The embedded platform's folder; logins, questions and audit rows wait there too.
     pub data_dir: PathBuf,
     /// What is logged; each command has a default of its own.
     pub log: Option<String>,
@@ -171,6 +415,22 @@ pub struct Config {
     pub answer_limit: usize,
     /// Where `--http` listens.
     pub listen: SocketAddr,
+    /// MCP over HTTP, as it was set.
+    pub http: HttpSettings,
+    /// How callers over HTTP prove themselves, as it was set.
+    pub auth: AuthSettings,
+    /// How calls go on to the platform, as it was set.
+    pub upstream: UpstreamSettings,
+    /// The server's own account, as it was set.
+    pub service: ServiceSettings,
+    /// Whether permissions are looked at on this side.
+    pub filter: PermissionFilter,
+    /// What the platform calls permissions.
+    pub permission_names: BTreeMap<String, String>,
+    /// The rules of the policy, in their order.
+    pub policy: Vec<PolicyRule>,
+    /// The record of calls, as it was set.
+    pub audit: AuditSettings,
     /// The file that was looked for.
     pub file: Option<PathBuf>,
     /// Whether it was there.
@@ -198,8 +458,13 @@ impl Config {
         };
         Ok(Self {
             fallback: settings.confirm.fallback.unwrap_or(if url.is_some() { Fallback::Refuse } else { Fallback::Host }),
+            filter: settings.permissions.filter.unwrap_or(if url.is_some() { PermissionFilter::Off } else { PermissionFilter::Strict }),
+            permission_names: settings.permissions.names,
             url,
             token: settings.token,
+            refresh_token: settings.refresh_token,
+            username: settings.username,
+            password: settings.password,
             tenant: settings.tenant,
             data_dir,
             log: settings.log,
@@ -208,6 +473,12 @@ impl Config {
             call_timeout: Duration::from_secs(settings.call.timeout.unwrap_or(60)),
             answer_limit: settings.call.answer_limit.unwrap_or(32 * 1024),
             listen: listen_address(settings.http.listen.as_deref().unwrap_or(DEFAULT_LISTEN))?,
+            http: settings.http,
+            auth: settings.auth,
+            upstream: settings.upstream,
+            service: settings.service,
+            policy: settings.policy,
+            audit: settings.audit,
             file: layers.file,
             file_found: layers.file_found,
             sources: layers.sources,

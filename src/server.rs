@@ -33,10 +33,10 @@ use tokio_util::task::TaskTracker;
 use crate::api::check::Reading;
 use crate::api::{Entry, catalogue};
 use crate::auth::Caller;
-use crate::client::{CallOptions, Client, Filter, Reply};
+use crate::client::{CallOptions, Client, Reply};
 use crate::error::{Error, Kind, Result};
 
-pub use http::{HttpOptions, serve_http};
+pub use http::{Admission, HttpOptions, serve_http};
 pub use stdio::serve_stdio;
 pub use tools::list_tools_json;
 
@@ -65,8 +65,6 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// What the platform is called in questions to the person.
     pub platform_name: String,
-    /// Whether a caller sees the tools that its permissions cover, or all.
-    pub filter: Filter,
 }
 
 impl Default for Settings {
@@ -78,7 +76,6 @@ impl Default for Settings {
             answer_limit: 32 * 1024,
             data_dir: None,
             platform_name: "FlowMaster".to_owned(),
-            filter: Filter::Strict,
         }
     }
 }
@@ -88,8 +85,6 @@ impl Default for Settings {
 pub struct Options {
     /// The way to the platform.
     pub client: Client,
-    /// Who calls.
-    pub caller: Arc<Caller>,
     /// How the server behaves.
     pub settings: Settings,
 }
@@ -98,7 +93,6 @@ pub struct Options {
 #[derive(Debug)]
 pub struct App {
     client: Client,
-    caller: Arc<Caller>,
     settings: Settings,
     info: ServerConfig,
     identity: MetaObject,
@@ -114,7 +108,7 @@ impl App {
     /// # Errors
     /// No random numbers from the system.
     pub fn new(options: Options) -> Result<Arc<Self>> {
-        let Options { client, caller, settings } = options;
+        let Options { client, settings } = options;
         let implementation = Implementation::new("flowmaster-mcp", env!("CARGO_PKG_VERSION"))
             .with_title("FlowMaster")
             .with_description(env!("CARGO_PKG_DESCRIPTION"));
@@ -124,7 +118,6 @@ impl App {
             ServerConfig::new(capabilities).with_server_info(implementation).with_instructions(include_str!("server/instructions.md"));
         Ok(Arc::new(Self {
             client,
-            caller,
             desk: confirm::Desk::new(settings.data_dir.as_deref()),
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
@@ -137,10 +130,7 @@ impl App {
 
     /// Whether a caller may see and call an operation, as far as this side can tell.
     fn may(&self, caller: &Caller, entry: &Entry) -> bool {
-        match (self.settings.filter, &caller.permissions, entry.spec.permission) {
-            (Filter::Strict, Some(held), Some(needed)) => held.allow(needed),
-            _ => true,
-        }
+        self.client.access().allows(caller, &entry.spec)
     }
 
     /// Reads by an operation that belongs to the server's own work: a resource, a prompt's data, the object of a question.

@@ -1,5 +1,7 @@
 //! Permissions: what the contract's `resource:action` strings mean, and the one list of those in use.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A permission that an operation needs, `resource:action`.
@@ -125,9 +127,44 @@ impl FromIterator<String> for Permissions {
     }
 }
 
+/// What a platform calls the permissions, where its names are others than the contract's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names(HashMap<&'static str, String>);
+
+impl Names {
+    /// Reads a table from the contract's names to the platform's.
+    ///
+    /// # Errors
+    /// The names on the left that no operation needs.
+    pub fn new<'a>(table: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Vec<String>> {
+        let mut names = HashMap::new();
+        let mut unknown = Vec::new();
+        for (ours, theirs) in table {
+            match Permission::ALL.iter().find(|known| known.name() == ours) {
+                Some(known) => drop(names.insert(known.name(), theirs.to_owned())),
+                None => unknown.push(ours.to_owned()),
+            }
+        }
+        if unknown.is_empty() { Ok(Self(names)) } else { Err(unknown) }
+    }
+
+    /// What the platform calls a permission.
+    #[must_use]
+    pub fn of(&self, permission: Permission) -> &str {
+        self.0.get(permission.name()).map_or(permission.name(), String::as_str)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_the_platform_takes_the_place_of_the_contracts() {
+        let names = Names::new([("task:approve", "workitem:decide")]).unwrap();
+        assert_eq!((names.of(Permission::TASK_APPROVE), names.of(Permission::TASK_VIEW)), ("workitem:decide", "task:view"));
+        assert_eq!(Names::new([("task:aprove", "x")]).unwrap_err(), ["task:aprove"]);
+    }
 
     #[test]
     fn wildcards_cover_what_they_say_and_no_more() {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Caller, Credential, OWNER_TENANT};
-use crate::client::{Client, Filter, Fixed, Origin};
-use crate::config::{Config, Fallback};
+use crate::api::permission::Names;
+use crate::auth::{Access, Caller, Credential, Filter, OWNER_TENANT, Principal};
+use crate::client::{Client, Fixed, Origin};
+use crate::config::{Config, Fallback, PermissionFilter};
 use crate::error::{Error, Kind, Result};
 use crate::server::{self, App};
 
@@ -23,7 +24,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(config: &Config) -> Result<Self> {
         let caller = Arc::new(caller(config)?);
-        let filter = if config.url.is_some() { Filter::Off } else { Filter::Strict };
+        let access = access(config)?;
         #[cfg(feature = "platform")]
         let embedded = config.url.is_none().then(|| Embedded::new(crate::platform::Options::new(&config.data_dir)));
         #[cfg(feature = "platform")]
@@ -35,7 +36,7 @@ impl Connection {
         #[cfg(not(feature = "platform"))]
         let origin: Arc<dyn Origin> = Arc::new(Fixed::new(config.url.as_deref().ok_or_else(no_platform)?)?);
         // A call has one attempt, which may take all of its time.
-        let bounds = crate::client::Settings { deadline: config.call_timeout, timeout: config.call_timeout, filter, ..Default::default() };
+        let bounds = crate::client::Settings { deadline: config.call_timeout, timeout: config.call_timeout, access, ..Default::default() };
         let settings = server::Settings {
             confirm: match config.fallback {
                 Fallback::Refuse => server::Fallback::Refuse,
@@ -46,7 +47,6 @@ impl Connection {
             answer_limit: config.answer_limit,
             data_dir: Some(config.data_dir.clone()),
             platform_name: name_of(config),
-            filter,
         };
         Ok(Self {
             client: Client::builder(origin).settings(bounds).build(),
@@ -59,7 +59,12 @@ impl Connection {
 
     /// A server over this connection.
     pub(super) fn app(&self) -> Result<Arc<App>> {
-        App::new(server::Options { client: self.client.clone(), caller: Arc::clone(&self.caller), settings: self.settings.clone() })
+        App::new(server::Options { client: self.client.clone(), settings: self.settings.clone() })
+    }
+
+    /// Whom a host on stdio speaks for.
+    pub(super) fn principal(&self) -> Arc<dyn Principal> {
+        Arc::new(Arc::clone(&self.caller))
     }
 
     /// Ends an embedded platform that this process runs.
@@ -75,6 +80,18 @@ impl Connection {
 /// What the platform is called in questions and reports.
 pub(super) fn name_of(config: &Config) -> String {
     config.url.clone().unwrap_or_else(|| "the embedded FlowMaster".to_owned())
+}
+
+fn access(config: &Config) -> Result<Access> {
+    let filter = match config.filter {
+        PermissionFilter::Strict => Filter::Strict,
+        PermissionFilter::Off => Filter::Off,
+    };
+    let names = Names::new(config.permission_names.iter().map(|(ours, theirs)| (ours.as_str(), theirs.as_str()))).map_err(|unknown| {
+        Error::new(Kind::Invalid, "FM-CONFIG-PERMISSION", format!("permissions.names renames what no tool needs: {}", unknown.join(", ")))
+            .hint("`flowmaster-mcp tools NAME` shows the permission that a tool needs.")
+    })?;
+    Ok(Access::new(filter, names))
 }
 
 fn caller(config: &Config) -> Result<Caller> {

@@ -111,7 +111,8 @@ fn rows(section: &str, schema: &Map<String, Value>, table: &mut String) {
             continue;
         }
         let about = property.get("description").and_then(Value::as_str).unwrap_or_default();
-        let _ = writeln!(table, "| `{setting}` | `{}` | {} |", environment_of(&setting).unwrap_or_default(), about.replace('|', "\\|"));
+        let variable = environment_of(&setting).map_or_else(|| "the file alone".to_owned(), |variable| format!("`{variable}`"));
+        let _ = writeln!(table, "| `{setting}` | {variable} | {} |", about.replace('|', "\\|"));
     }
 }
 

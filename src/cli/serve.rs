@@ -1,6 +1,7 @@
 //! `serve`: MCP on stdio, or over HTTP on this machine.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 use tokio::sync::oneshot;
@@ -9,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use super::connect::{Connection, name_of};
 use super::terminal::{Paint, tell};
+use crate::auth::{Caller, Credential, OwnerToken};
 use crate::config::{Config, listen_address};
 use crate::error::{Error, Kind, Result};
-use crate::server::{self, HttpOptions};
+use crate::server::{self, Admission, HttpOptions};
 
 /// How it is served.
 #[derive(Debug, Default, clap::Args)]
@@ -87,7 +89,7 @@ async fn on_stdio(config: &Config) -> Result<Outcome> {
     if std::io::stdin().is_terminal() {
         greet(config);
     }
-    let served = server::serve_stdio(connection.app()?, tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
+    let served = server::serve_stdio(connection.app()?, connection.principal(), tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
     connection.close().await;
     served.map(|()| Outcome::Done)
 }
@@ -96,7 +98,11 @@ async fn over_http(config: &Config, listen: std::net::SocketAddr, token: Option<
     let connection = Connection::new(config)?;
     let open = token.is_none();
     let (bound, address) = oneshot::channel();
-    let options = HttpOptions { listen, token, allowed_hosts: Vec::new(), bound: Some(bound) };
+    let admission = match token {
+        Some(token) => Admission::Bearer(Arc::new(OwnerToken::new(&token, None))),
+        None => Admission::Open(Arc::new(Caller::owner(Credential::Owner))),
+    };
+    let options = HttpOptions { listen, admission, allowed_hosts: Vec::new(), bound: Some(bound) };
     tokio::spawn(async move {
         if let Ok(address) = address.await {
             introduce(&address.to_string(), open);

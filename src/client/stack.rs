@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Settings;
 use super::http::Http;
 use super::layer::{Call, Layer, Next, Reply};
-use super::layers::{access::Access, deadline::Deadline, sign::Sign, timeout::Timeout, trace::Trace};
+use super::layers::{deadline::Deadline, sign::Sign, timeout::Timeout, trace::Trace};
 use super::origin::Origin;
 use crate::error::Result;
 
@@ -22,7 +22,7 @@ pub(super) fn build(origin: Arc<dyn Origin>, settings: Settings, own: Vec<Arc<dy
     Stack::new(Http::new(settings.answer_limit))
         // once per call
         .then(Trace)
-        .then(Access::new(settings.filter))
+        .then(settings.access)
         .then_all(own)
         .then(Deadline(settings.deadline))
         // once per attempt

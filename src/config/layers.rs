@@ -14,6 +14,9 @@ use crate::error::{Error, Kind, Result};
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("url", "FLOWMASTER_URL"),
     ("token", "FLOWMASTER_TOKEN"),
+    ("refresh_token", "FLOWMASTER_REFRESH_TOKEN"),
+    ("username", "FLOWMASTER_USERNAME"),
+    ("password", "FLOWMASTER_PASSWORD"),
     ("tenant", "FLOWMASTER_TENANT"),
     ("data_dir", "FLOWMASTER_DATA_DIR"),
     ("log", "FLOWMASTER_LOG"),
@@ -23,7 +26,37 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("call.timeout", "FLOWMASTER_CALL_TIMEOUT"),
     ("call.answer_limit", "FLOWMASTER_ANSWER_LIMIT"),
     ("http.listen", "FLOWMASTER_HTTP_LISTEN"),
+    ("http.public_url", "FLOWMASTER_PUBLIC_URL"),
+    ("http.allowed_hosts", "FLOWMASTER_ALLOWED_HOSTS"),
+    ("http.allowed_origins", "FLOWMASTER_ALLOWED_ORIGINS"),
+    ("http.sessions_per_tenant", "FLOWMASTER_SESSIONS_PER_TENANT"),
+    ("http.initializations_per_minute", "FLOWMASTER_INITIALIZATIONS_PER_MINUTE"),
+    ("auth.mode", "FLOWMASTER_AUTH_MODE"),
+    ("auth.jwks_url", "FLOWMASTER_JWKS_URL"),
+    ("auth.key_file", "FLOWMASTER_AUTH_KEY_FILE"),
+    ("auth.secret", "FLOWMASTER_AUTH_SECRET"),
+    ("auth.issuers", "FLOWMASTER_AUTH_ISSUERS"),
+    ("auth.audiences", "FLOWMASTER_AUTH_AUDIENCES"),
+    ("auth.authorization_servers", "FLOWMASTER_AUTHORIZATION_SERVERS"),
+    ("auth.validate_interval", "FLOWMASTER_VALIDATE_INTERVAL"),
+    ("upstream.mode", "FLOWMASTER_UPSTREAM_MODE"),
+    ("upstream.token_url", "FLOWMASTER_UPSTREAM_TOKEN_URL"),
+    ("upstream.client_id", "FLOWMASTER_UPSTREAM_CLIENT_ID"),
+    ("upstream.client_secret", "FLOWMASTER_UPSTREAM_CLIENT_SECRET"),
+    ("upstream.audience", "FLOWMASTER_UPSTREAM_AUDIENCE"),
+    ("upstream.on_behalf_of", "FLOWMASTER_UPSTREAM_ON_BEHALF_OF"),
+    ("service.token", "FLOWMASTER_SERVICE_TOKEN"),
+    ("permissions.filter", "FLOWMASTER_PERMISSIONS_FILTER"),
+    ("audit.platform", "FLOWMASTER_AUDIT_PLATFORM"),
+    ("audit.file", "FLOWMASTER_AUDIT_FILE"),
+    ("audit.bodies", "FLOWMASTER_AUDIT_BODIES"),
 ];
+
+/// Settings that the file alone can hold: tables of a company's own names.
+pub const FILE_ONLY: &[&str] = &["service.tokens", "permissions.names", "policy"];
+
+/// Settings whose values are never shown.
+pub(super) const SECRETS: &[&str] = &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token"];
 
 /// The variable of a setting.
 #[must_use]
@@ -69,7 +102,7 @@ pub(super) fn read(flags: &Settings, named: Option<&Path>, environment: &dyn Fn(
     let mut layer = Value::Object(Map::new());
     for (setting, variable) in ENVIRONMENT {
         if let Some(value) = set(variable) {
-            put(&mut layer, setting, Value::String(value));
+            put(&mut layer, setting, from_environment(&schema, setting, value));
         }
     }
     check(&schema, &mut layer, Reading::Lenient).map_err(fault_of_environment)?;
@@ -103,6 +136,19 @@ fn read_file(path: &Path, named: bool) -> Result<Option<Value>> {
         Error::new(Kind::Invalid, "FM-CONFIG-FILE", format!("{} line {line} is no TOML: {}", path.display(), error.message()))
     })?;
     serde_json::to_value(table).map(Some).map_err(Error::internal)
+}
+
+/// A list is written with commas.
+fn from_environment(schema: &Map<String, Value>, setting: &str, value: String) -> Value {
+    let mut place = schema.get("properties");
+    for part in setting.split('.') {
+        place = place.map(|place| place.get("properties").unwrap_or(place)).and_then(|place| place.get(part));
+    }
+    let is_list = place.and_then(|place| place.get("type")).is_some_and(|kind| kind == "array");
+    if is_list && !value.trim_start().starts_with('[') {
+        return value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect();
+    }
+    Value::String(value)
 }
 
 fn put(layer: &mut Value, setting: &str, value: Value) {
@@ -147,7 +193,7 @@ fn fault(where_: &str, faults: Vec<FieldError>) -> Error {
             let setting = fault.pointer.trim_start_matches('/').replace('/', ".");
             let variable = environment_of(&setting).filter(|_| where_ == "the environment");
             // What a token looks like stays untold.
-            let detail = if setting.starts_with("token") { "must be text".to_owned() } else { fault.detail };
+            let detail = if SECRETS.iter().any(|secret| setting.starts_with(secret)) { "must be text".to_owned() } else { fault.detail };
             FieldError::new(variable.map_or(setting, str::to_owned), fault.code, detail)
         })
         .collect();
@@ -171,6 +217,7 @@ mod tests {
         }
         let mut settings = Vec::new();
         leaves("", &schema::of::<Settings>(), &mut settings);
+        settings.retain(|setting| !FILE_ONLY.contains(&setting.as_str()));
         assert_eq!(settings, ENVIRONMENT.iter().map(|(setting, _)| (*setting).to_owned()).collect::<Vec<_>>());
     }
 

@@ -1,7 +1,7 @@
 //! Consent: what decides, grants or destroys asks a person first, in either era of the protocol.
 //!
 //! In the old era the server asks its host while the call waits; in the new one the call ends with the question, and
-//! the host calls again with the answer. Both are behind [`Handler::consent`]. Nothing is done before the answer.
+//! the host calls again with the answer. Both are behind [`Visit::consent`]. Nothing is done before the answer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::Fallback;
 use super::call::Retry;
 use super::digest;
-use super::handler::{Handler, is_modern};
+use super::handler::{Visit, is_modern};
 use super::question::Question;
 use crate::api::Entry;
 use crate::error::{Error, Kind, Result};
@@ -37,7 +37,7 @@ pub(super) enum Verdict {
     Ask(Box<InputRequiredResult>),
 }
 
-impl Handler {
+impl Visit {
     /// A person's consent, where the effect asks for it.
     pub(super) async fn consent(
         &self,

@@ -9,7 +9,7 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
 use super::ask::Verdict;
-use super::handler::Handler;
+use super::handler::Visit;
 use super::{App, answer, tools};
 use crate::api::{Entry, catalogue};
 use crate::client::{CallOptions, Reply};
@@ -26,7 +26,7 @@ enum Outcome {
     Asked(CallToolResponse),
 }
 
-impl Handler {
+impl Visit {
     pub(super) async fn call(
         &self,
         request: CallToolRequestParams,
@@ -66,9 +66,7 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Result<Outcome> {
         let arguments = App::checked(entry, arguments)?;
-        if let (false, Some(needed)) = (self.app.may(&self.caller, entry), entry.spec.permission) {
-            return Err(Error::new(Kind::Forbidden, "FM-MCP-FORBIDDEN", format!("{} needs the permission {needed}", entry.spec.name)));
-        }
+        self.app.client.access().check(&self.caller, &entry.spec)?;
         let if_match = match self.consent(entry, &arguments, retry, context).await? {
             Verdict::Go { if_match } => if_match,
             Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
@@ -76,6 +74,12 @@ impl Handler {
         let options = CallOptions { if_match, ..CallOptions::default() };
         self.app.send(&self.caller, entry, arguments, options).await.map(Outcome::Answered)
     }
+}
+
+/// The answer to a call of whom nobody knows.
+pub(super) fn nobody(tool: &str, error: Error) -> std::result::Result<CallToolResponse, ErrorData> {
+    let Some(entry) = tools::find(tool) else { return Err(unknown(tool)) };
+    Ok(answer::failure(entry, &error.during(entry.spec.name)).into())
 }
 
 fn cancelled() -> Error {

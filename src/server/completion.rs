@@ -7,7 +7,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
-use super::handler::Handler;
+use super::handler::Visit;
 use super::prompts;
 use super::resources::{ADDRESSES, OPEN};
 
@@ -28,7 +28,7 @@ enum Source {
 }
 
 pub(super) async fn complete(
-    handler: &Handler,
+    visit: &Visit,
     request: CompleteRequestParams,
     context: &RequestContext<RoleServer>,
 ) -> Result<CompleteResult, ErrorData> {
@@ -49,7 +49,7 @@ pub(super) async fn complete(
         Source::List { operation, arguments, field } => tokio::select! {
             biased;
             () = context.ct.cancelled() => Vec::new(),
-            values = fetch(handler, operation, arguments, field) => values,
+            values = fetch(visit, operation, arguments, field) => values,
         },
     };
     let given = request.argument.value;
@@ -89,9 +89,9 @@ fn executions() -> Source {
 }
 
 /// What cannot be listed completes to nothing.
-async fn fetch(handler: &Handler, operation: &str, arguments: Value, field: &str) -> Vec<String> {
+async fn fetch(visit: &Visit, operation: &str, arguments: Value, field: &str) -> Vec<String> {
     let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();
-    let reply = match handler.app.read(&handler.caller, operation, arguments).await {
+    let reply = match visit.app.read(&visit.caller, operation, arguments).await {
         Ok(reply) => reply,
         Err(error) => {
             tracing::debug!(operation, code = error.code(), "nothing to complete with");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, GetPromptRequestParams, GetPromptResponse,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
@@ -9,24 +10,50 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::json;
 
-use super::{App, completion, prompts, resources, tools};
-use crate::auth::Caller;
+use super::{App, call, completion, prompts, resources, tools};
+use crate::auth::{Caller, Principal};
+use crate::error::{Error, Result};
 
 /// How long a host may keep a list; what it holds changes with the caller's permissions alone.
 const LIST_TTL_MS: u64 = 300_000;
 
-/// One caller's view of the server.
-#[derive(Debug, Clone)]
+/// One connection's view of the server.
+#[derive(Clone)]
 pub(super) struct Handler {
+    app: Arc<App>,
+    principal: Arc<dyn Principal>,
+}
+
+/// One request: who asks, and what is asked of the server.
+pub(super) struct Visit {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,
+    /// Whom the connection speaks for, where the caller does not come with each request.
+    pub(super) principal: Option<Arc<dyn Principal>>,
 }
 
 impl Handler {
-    pub(super) fn new(app: &Arc<App>) -> Self {
-        Self { app: Arc::clone(app), caller: Arc::clone(&app.caller) }
+    pub(super) fn new(app: &Arc<App>, principal: &Arc<dyn Principal>) -> Self {
+        Self { app: Arc::clone(app), principal: Arc::clone(principal) }
     }
+
+    /// Finds out who asks: whoever the HTTP layer let in, or whom the connection speaks for.
+    async fn visit(&self, context: &RequestContext<RoleServer>) -> Result<Visit> {
+        let app = Arc::clone(&self.app);
+        let with_the_request = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Arc<Caller>>());
+        match with_the_request {
+            Some(caller) => Ok(Visit { app, caller: Arc::clone(caller), principal: None }),
+            None => Ok(Visit { app, caller: self.principal.caller().await?, principal: Some(Arc::clone(&self.principal)) }),
+        }
+    }
+}
+
+/// Nobody is known to ask: for requests that have no error of their own.
+fn unknown_caller(error: &Error) -> ErrorData {
+    tracing::info!(code = error.code(), "nobody is known to ask");
+    ErrorData::invalid_request(error.to_string(), Some(json!({ "code": error.code() })))
 }
 
 /// Whether a request belongs to the stateless era of the protocol, which has other ways to ask and to hint.
@@ -69,11 +96,15 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         first_page(request)?;
-        dated!(self, context, ListToolsResult::with_all_items(self.app.tools_of(&self.caller).to_vec()))
+        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        dated!(self, context, ListToolsResult::with_all_items(visit.app.tools_of(&visit.caller).to_vec()))
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
-        let mut response = self.call(request, &context).await?;
+        let mut response = match self.visit(&context).await {
+            Ok(visit) => visit.call(request, &context).await?,
+            Err(error) => call::nobody(&request.name, error)?,
+        };
         if let (CallToolResponse::Complete(result), true) = (&mut response, is_modern(&context)) {
             result.meta = Some(self.app.identity.clone());
         }
@@ -86,7 +117,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         first_page(request)?;
-        dated!(self, context, ListResourcesResult::with_all_items(resources::listed(&self.app, &self.caller)))
+        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        dated!(self, context, ListResourcesResult::with_all_items(resources::listed(&visit.app, &visit.caller)))
     }
 
     async fn list_resource_templates(
@@ -95,7 +127,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         first_page(request)?;
-        dated!(self, context, ListResourceTemplatesResult::with_all_items(resources::templates(&self.app, &self.caller)))
+        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        dated!(self, context, ListResourceTemplatesResult::with_all_items(resources::templates(&visit.app, &visit.caller)))
     }
 
     async fn read_resource(
@@ -103,7 +136,8 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let mut result = resources::read(self, &request.uri, &context).await?;
+        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let mut result = resources::read(&visit, &request.uri, &context).await?;
         if is_modern(&context) {
             result.meta = Some(self.app.identity.clone());
         } else {
@@ -118,7 +152,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         first_page(request)?;
-        dated!(self, context, ListPromptsResult::with_all_items(prompts::listed(&self.app, &self.caller)))
+        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        dated!(self, context, ListPromptsResult::with_all_items(prompts::listed(&visit.app, &visit.caller)))
     }
 
     async fn get_prompt(
@@ -126,7 +161,8 @@ impl ServerHandler for Handler {
         request: GetPromptRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        let mut result = prompts::get(self, request, &context).await?;
+        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let mut result = prompts::get(&visit, request, &context).await?;
         if is_modern(&context) {
             result.meta = Some(self.app.identity.clone());
         } else {
@@ -136,6 +172,7 @@ impl ServerHandler for Handler {
     }
 
     async fn complete(&self, request: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
-        completion::complete(self, request, &context).await
+        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        completion::complete(&visit, request, &context).await
     }
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::{constant_time, digest};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -12,11 +11,11 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
+use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -26,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::handler::Handler;
+use crate::auth::{Admit, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
 /// Largest body, in bytes; no tool takes documents yet.
@@ -39,13 +39,21 @@ const IDLE: Duration = Duration::from_mins(10);
 /// How long calls that run may take to finish when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Who is let in.
+#[derive(Clone)]
+pub enum Admission {
+    /// Everybody, as this caller; on loopback alone.
+    Open(Arc<Caller>),
+    /// Whoever brings a bearer token that proves a caller.
+    Bearer(Arc<dyn Admit>),
+}
+
 /// How the HTTP server behaves.
-#[derive(Debug)]
 pub struct HttpOptions {
     /// The address to listen on; port 0 takes any.
     pub listen: SocketAddr,
-    /// The bearer token that every request must bring; `None` lets everybody in, on loopback alone.
-    pub token: Option<SecretString>,
+    /// Who is let in.
+    pub admission: Admission,
     /// Further names that the server may be called by in `Host`, beyond loopback and the address itself.
     pub allowed_hosts: Vec<String>,
     /// Told the address once it listens.
@@ -57,7 +65,7 @@ pub struct HttpOptions {
 /// # Errors
 /// The address cannot be bound, or anybody could call from elsewhere without a token.
 pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: CancellationToken) -> Result<()> {
-    if options.token.is_none() && !options.listen.ip().is_loopback() {
+    if matches!(options.admission, Admission::Open(_)) && !options.listen.ip().is_loopback() {
         return Err(Error::new(
             Kind::Invalid,
             "FM-MCP-OPEN",
@@ -101,7 +109,7 @@ pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: Cancellat
 /// What every request passes.
 #[derive(Clone)]
 struct Gate {
-    token: Option<Arc<digest::Digest>>,
+    admission: Admission,
     sessions: Arc<LocalSessionManager>,
 }
 
@@ -118,13 +126,14 @@ fn routes(app: &Arc<App>, options: &HttpOptions, address: SocketAddr, shutdown: 
         .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"])
         .with_max_request_body_bytes(LARGEST_BODY)
         .with_cancellation_token(ended.clone());
-    let handler = Handler::new(app);
+    let nobody: Arc<dyn Principal> = Arc::new(Nobody);
+    let handler = Handler::new(app, &nobody);
     let service = StreamableHttpService::new(move || Ok(handler.clone()), Arc::clone(&sessions), config);
-    let token = options.token.as_ref().map(|token| Arc::new(digest::digest(&digest::SHA256, token.expose_secret().as_bytes())));
+    let admission = options.admission.clone();
     let shutdown = shutdown.clone();
     Router::new()
         .route_service("/mcp", service)
-        .layer(from_fn_with_state(Gate { token, sessions }, gate))
+        .layer(from_fn_with_state(Gate { admission, sessions }, gate))
         .route("/livez", get(|| async { "ok\n" }))
         .route(
             "/readyz",
@@ -136,11 +145,10 @@ fn routes(app: &Arc<App>, options: &HttpOptions, address: SocketAddr, shutdown: 
 }
 
 /// The token, the size and the form of a request, before rmcp sees it.
-async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    if let Some(expected) = &gate.token
-        && let Err(response) = authenticate(expected, request.headers())
-    {
-        return *response;
+async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    match authenticate(&gate.admission, request.headers()).await {
+        Ok(caller) => drop(request.extensions_mut().insert(caller)),
+        Err(response) => return *response,
     }
     if request.method() != Method::POST {
         return next.run(request).await;
@@ -174,18 +182,20 @@ async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Respons
 }
 
 /// One answer for every cause but the header's absence.
-fn authenticate(expected: &digest::Digest, headers: &HeaderMap) -> std::result::Result<(), Box<Response>> {
+async fn authenticate(admission: &Admission, headers: &HeaderMap) -> std::result::Result<Arc<Caller>, Box<Response>> {
+    let admit = match admission {
+        Admission::Open(caller) => return Ok(Arc::clone(caller)),
+        Admission::Bearer(admit) => admit,
+    };
     let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let token = given.and_then(|value| {
         let (scheme, token) = value.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
     });
-    // Digests are of one length, so nothing of the token shows in the time that this takes.
-    let right = token.is_some_and(|token| {
-        constant_time::verify_slices_are_equal(digest::digest(&digest::SHA256, token).as_ref(), expected.as_ref()).is_ok()
-    });
-    if right {
-        return Ok(());
+    if let Some(token) = token.and_then(|token| std::str::from_utf8(token).ok())
+        && let Ok(caller) = admit.admit(token).await
+    {
+        return Ok(caller);
     }
     let challenge =
         if given.is_none() { "Bearer realm=\"flowmaster-mcp\"" } else { "Bearer realm=\"flowmaster-mcp\", error=\"invalid_token\"" };
@@ -193,6 +203,15 @@ fn authenticate(expected: &digest::Digest, headers: &HeaderMap) -> std::result::
         rpc_error(StatusCode::UNAUTHORIZED, -32600, "a bearer token is needed; `flowmaster-mcp token` prints it", &Value::Null);
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     Err(Box::new(response))
+}
+
+/// Over HTTP a caller comes with each request; a connection speaks for nobody.
+struct Nobody;
+
+impl Principal for Nobody {
+    fn caller(&self) -> BoxFuture<'_, Result<Arc<Caller>>> {
+        Box::pin(std::future::ready(Err(Error::internal("a request reached the handler without a caller"))))
+    }
 }
 
 fn opens_session(body: &[u8]) -> bool {

@@ -5,7 +5,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
-use super::handler::Handler;
+use super::handler::Visit;
 use super::resources::OPEN;
 use super::{App, answer, cut, redact};
 use crate::api::catalogue;
@@ -89,21 +89,21 @@ pub(super) fn takes(prompt: &str, argument: &str) -> bool {
 }
 
 pub(super) async fn get(
-    handler: &Handler,
+    visit: &Visit,
     request: GetPromptRequestParams,
     context: &RequestContext<RoleServer>,
 ) -> std::result::Result<GetPromptResult, ErrorData> {
     let shown: String = request.name.chars().take(80).collect();
-    let template = visible(&handler.app, &handler.caller).find(|template| template.name == request.name).ok_or_else(|| {
-        let known: Vec<&str> = visible(&handler.app, &handler.caller).map(|template| template.name).collect();
+    let template = visible(&visit.app, &visit.caller).find(|template| template.name == request.name).ok_or_else(|| {
+        let known: Vec<&str> = visible(&visit.app, &visit.caller).map(|template| template.name).collect();
         ErrorData::invalid_params(format!("there is no prompt `{shown}`; there are {}", known.join(", ")), Some(json!({ "prompt": shown })))
     })?;
     let given = arguments(template, &request.arguments.unwrap_or_default())?;
-    let _counted = handler.app.calls.token();
+    let _counted = visit.app.calls.token();
     let data = tokio::select! {
         biased;
         () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the request was taken back")),
-        data = data(handler, template.name, &given) => data,
+        data = data(visit, template.name, &given) => data,
     };
     let data = data.map_err(|error| {
         let text = catalogue().get(template.needs).map_or_else(|| error.to_string(), |entry| answer::describe(entry, &error));
@@ -152,7 +152,7 @@ fn arguments(template: &Template, given: &Map<String, Value>) -> std::result::Re
 }
 
 /// What the platform says now, by the placeholders of the text.
-async fn data(handler: &Handler, prompt: &str, given: &[(&str, String)]) -> Result<Vec<(&'static str, String)>> {
+async fn data(visit: &Visit, prompt: &str, given: &[(&str, String)]) -> Result<Vec<(&'static str, String)>> {
     let argument = |name: &str| given.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()).unwrap_or_default();
     match prompt {
         "approve-inbox" => {
@@ -161,29 +161,29 @@ async fn data(handler: &Handler, prompt: &str, given: &[(&str, String)]) -> Resu
             if !assignee.is_empty() {
                 filter["assignee"] = assignee.into();
             }
-            Ok(vec![("tasks", fetch(handler, "tasks_list", filter).await?)])
+            Ok(vec![("tasks", fetch(visit, "tasks_list", filter).await?)])
         }
         "diagnose-execution" => {
             let id = argument("executionId");
             let (execution, history, tasks) = tokio::join!(
-                fetch(handler, "executions_get", json!({ "id": id })),
-                fetch(handler, "executions_history", json!({ "id": id, "limit": 100 })),
-                fetch(handler, "tasks_list", json!({ "executionId": id })),
+                fetch(visit, "executions_get", json!({ "id": id })),
+                fetch(visit, "executions_history", json!({ "id": id, "limit": 100 })),
+                fetch(visit, "tasks_list", json!({ "executionId": id })),
             );
             Ok(vec![("execution", execution?), ("history", or_why_not(history)), ("tasks", or_why_not(tasks))])
         }
         _ => {
-            let processes = fetch(handler, "events_replay", json!({ "topic": "process.created", "limit": 30 })).await;
+            let processes = fetch(visit, "events_replay", json!({ "topic": "process.created", "limit": 30 })).await;
             Ok(vec![("processes", or_why_not(processes))])
         }
     }
 }
 
-async fn fetch(handler: &Handler, operation: &str, arguments: Value) -> Result<String> {
+async fn fetch(visit: &Visit, operation: &str, arguments: Value) -> Result<String> {
     let arguments = arguments.as_object().cloned().unwrap_or_default();
-    let mut body = handler.app.read(&handler.caller, operation, arguments).await?.body;
+    let mut body = visit.app.read(&visit.caller, operation, arguments).await?.body;
     redact::redact(&mut body);
-    Ok(cut::fit(body, handler.app.settings.answer_limit / 2).text)
+    Ok(cut::fit(body, visit.app.settings.answer_limit / 2).text)
 }
 
 /// What else a prompt shows may be missing; the reason is as good.

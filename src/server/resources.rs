@@ -8,7 +8,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
-use super::handler::Handler;
+use super::handler::Visit;
 use super::{App, answer, cut, redact};
 use crate::api::catalogue;
 use crate::auth::Caller;
@@ -146,18 +146,18 @@ pub(super) fn templates(app: &App, caller: &Caller) -> Vec<ResourceTemplate> {
         .collect()
 }
 
-pub(super) async fn read(handler: &Handler, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
+pub(super) async fn read(visit: &Visit, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
     let found = (uri.len() <= LONGEST)
         .then(|| uri.strip_prefix(SCHEME))
         .flatten()
-        .and_then(|path| visible(&handler.app, &handler.caller).find_map(|address| Some((address, address.arguments(path)?))));
+        .and_then(|path| visible(&visit.app, &visit.caller).find_map(|address| Some((address, address.arguments(path)?))));
     let Some((address, arguments)) = found else { return Err(missing(uri)) };
-    let app = Arc::clone(&handler.app);
+    let app = Arc::clone(&visit.app);
     let _counted = app.calls.token();
     let reply = tokio::select! {
         biased;
         () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the request was taken back")),
-        reply = app.read(&handler.caller, address.operation, arguments) => reply,
+        reply = app.read(&visit.caller, address.operation, arguments) => reply,
     };
     let mut body = reply.map_err(|error| refusal(uri, address, &error))?.body;
     redact::redact(&mut body);

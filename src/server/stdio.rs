@@ -15,18 +15,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::handler::Handler;
+use crate::auth::Principal;
 use crate::error::{Error, Kind, Result};
 
 /// Longest line, in bytes; no tool takes documents yet.
 const LONGEST_LINE: usize = 4 * 1024 * 1024;
 
-/// Serves one host over a reader and a writer until the input ends or the token is cancelled.
+/// Serves one host, who speaks for a principal, over a reader and a writer until the input ends or the token is cancelled.
 ///
 /// Calls that run then are given five seconds to finish.
 ///
 /// # Errors
 /// The output cannot be written.
-pub async fn serve_stdio<R, W>(app: Arc<App>, input: R, output: W, shutdown: CancellationToken) -> Result<()>
+pub async fn serve_stdio<R, W>(app: Arc<App>, principal: Arc<dyn Principal>, input: R, output: W, shutdown: CancellationToken) -> Result<()>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
@@ -36,7 +37,7 @@ where
         opened: false,
         shutdown,
     };
-    let running = match serve_server(Handler::new(&app), transport).await {
+    let running = match serve_server(Handler::new(&app, &principal), transport).await {
         Ok(running) => running,
         // Some hosts start a server and go away before they say anything.
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => return Ok(()),

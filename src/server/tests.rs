@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::auth::Principal;
 use crate::client::Fixed;
 
 /// What the stand-in was told, and how often its task changed.
@@ -72,8 +73,16 @@ async fn platform() -> (String, Shared) {
 
 fn app(url: &str, settings: Settings) -> Arc<App> {
     let client = Client::builder(Arc::new(Fixed::new(url).unwrap())).build();
-    let caller = Arc::new(Caller::of_unverified_token("token".into(), Some("tenant-1")).unwrap());
-    App::new(Options { client, caller, settings }).unwrap()
+    App::new(Options { client, settings }).unwrap()
+}
+
+fn somebody() -> Caller {
+    Caller::of_unverified_token("token".into(), Some("tenant-1")).unwrap()
+}
+
+/// Whom a connection speaks for.
+fn principal(caller: Caller) -> Arc<dyn Principal> {
+    Arc::new(Arc::new(caller))
 }
 
 /// A host whose person always answers the same; without an answer it cannot ask.
@@ -122,10 +131,14 @@ fn eras() -> [ClientLifecycleMode; 2] {
 }
 
 async fn connect(app: &Arc<App>, era: ClientLifecycleMode, host: Host) -> Session {
+    connect_as(app, somebody(), era, host).await
+}
+
+async fn connect_as(app: &Arc<App>, caller: Caller, era: ClientLifecycleMode, host: Host) -> Session {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
     let app = Arc::clone(app);
-    tokio::spawn(async move { serve_stdio(app, input, output, CancellationToken::new()).await });
+    tokio::spawn(async move { serve_stdio(app, principal(caller), input, output, CancellationToken::new()).await });
     host.serve_with_lifecycle(ours, era).await.unwrap()
 }
 
@@ -319,11 +332,11 @@ async fn a_call_that_does_not_come_back_ends() {
 async fn what_a_token_does_not_permit_is_neither_seen_nor_done() {
     let (url, _) = platform().await;
     let client = Client::builder(Arc::new(Fixed::new(&url).unwrap())).build();
-    let mut caller = Caller::of_unverified_token("token".into(), Some("tenant-1")).unwrap();
+    let mut caller = somebody();
     caller.permissions = Some(vec!["task:view".to_owned()].into());
-    let app = App::new(Options { client, caller: Arc::new(caller), settings: Settings::default() }).unwrap();
+    let app = App::new(Options { client, settings: Settings::default() }).unwrap();
     for era in eras() {
-        let session = connect(&app, era, Host::new(ElicitationAction::Accept)).await;
+        let session = connect_as(&app, caller.clone(), era, Host::new(ElicitationAction::Accept)).await;
         let tools: Vec<String> = session.list_all_tools().await.unwrap().into_iter().map(|tool| tool.name.into_owned()).collect();
         assert!(tools.contains(&"tasks_get".to_owned()) && !tools.contains(&"tasks_respond".to_owned()), "{tools:?}");
         let result = session.call_tool(respond()).await.unwrap();
@@ -362,11 +375,11 @@ async fn resources_prompts_and_completions_bring_live_data() {
 async fn the_end_of_input_ends_the_server_at_any_time() {
     let (url, _) = platform().await;
     let app = app(&url, Settings::default());
-    serve_stdio(Arc::clone(&app), tokio::io::empty(), tokio::io::sink(), CancellationToken::new()).await.unwrap();
+    serve_stdio(Arc::clone(&app), principal(somebody()), tokio::io::empty(), tokio::io::sink(), CancellationToken::new()).await.unwrap();
     let token = CancellationToken::new();
     token.cancel();
     let (_kept, input) = tokio::io::duplex(64);
-    serve_stdio(app, input, tokio::io::sink(), token).await.unwrap();
+    serve_stdio(app, principal(somebody()), input, tokio::io::sink(), token).await.unwrap();
 }
 
 #[tokio::test]
@@ -374,7 +387,7 @@ async fn broken_lines_are_passed_over_and_the_next_is_served() {
     let (url, _) = platform().await;
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
-    let served = tokio::spawn(serve_stdio(app(&url, Settings::default()), input, output, CancellationToken::new()));
+    let served = tokio::spawn(serve_stdio(app(&url, Settings::default()), principal(somebody()), input, output, CancellationToken::new()));
     let (read, mut write) = tokio::io::split(ours);
     let mut lines = BufReader::new(read).lines();
     write

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::App;
 use crate::api::{Effect, Entry, Permissions, catalogue};
 use crate::auth::Caller;
-use crate::client::Filter;
+use crate::auth::Filter;
 
 /// How many sets of permissions have their list kept; beyond that a list is built anew.
 const SETS: usize = 64;
@@ -26,7 +26,7 @@ pub(super) struct Shelf {
 impl App {
     /// The tools that a caller sees, in the contract's order.
     pub(super) fn tools_of(&self, caller: &Caller) -> Arc<[Tool]> {
-        let key = match self.settings.filter {
+        let key = match self.client.access().filter() {
             Filter::Strict => caller.permissions.as_ref(),
             Filter::Off => None,
         };

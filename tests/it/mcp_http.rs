@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowmaster_mcp::auth::{Caller, Credential, OwnerToken};
 use flowmaster_mcp::error::{Kind, Result};
-use flowmaster_mcp::server::{App, HttpOptions, Settings, serve_http};
+use flowmaster_mcp::server::{Admission, App, HttpOptions, Settings, serve_http};
 use reqwest::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use rmcp::model::ElicitationAction;
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
@@ -28,11 +29,16 @@ struct Served {
     ended: JoinHandle<Result<()>>,
 }
 
+/// Everybody is the owner.
+fn open() -> Admission {
+    Admission::Open(Arc::new(Caller::owner(Credential::Owner)))
+}
+
 async fn serve(app: Arc<App>, token: Option<&str>) -> Served {
     let (bound, address) = oneshot::channel();
     let options = HttpOptions {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        token: token.map(Into::into),
+        admission: token.map_or_else(open, |token| Admission::Bearer(Arc::new(OwnerToken::new(&token.into(), None)))),
         allowed_hosts: Vec::new(),
         bound: Some(bound),
     };
@@ -127,7 +133,7 @@ async fn nobody_comes_in_without_the_token() {
     for path in ["livez", "readyz"] {
         assert_eq!(http().get(format!("http://{}/{path}", served.address)).send().await.unwrap().status(), 200);
     }
-    let open = HttpOptions { listen: "0.0.0.0:0".parse().unwrap(), token: None, allowed_hosts: Vec::new(), bound: None };
+    let open = HttpOptions { listen: "0.0.0.0:0".parse().unwrap(), admission: open(), allowed_hosts: Vec::new(), bound: None };
     let refused = serve_http(mcp::app(&platform, Settings::default()), open, CancellationToken::new()).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
 }

@@ -14,7 +14,7 @@ use crate::support::platform::TestPlatform;
 async fn connect(app: Arc<App>, era: ClientLifecycleMode, host: Host) -> Session {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
-    tokio::spawn(async move { serve_stdio(app, input, output, CancellationToken::new()).await });
+    tokio::spawn(async move { serve_stdio(app, mcp::owner(), input, output, CancellationToken::new()).await });
     host.serve_with_lifecycle(ours, era).await.unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use flowmaster_mcp::auth::{Caller, Credential};
+use flowmaster_mcp::auth::{Caller, Credential, Principal};
 use flowmaster_mcp::client::{Client, Located, Origin};
 use flowmaster_mcp::error::Result;
 use flowmaster_mcp::server::{App, Options, Settings};
@@ -27,12 +27,17 @@ impl Origin for Here {
     }
 }
 
-/// A server before a platform, with its owner as the caller.
+/// A server before a platform.
 pub fn app(platform: &TestPlatform, settings: Settings) -> Arc<App> {
     let located =
         Located { base: platform.running.url().as_str().into(), owner_token: Some(SecretString::from(platform.owner())), loopback: true };
     let client = Client::builder(Arc::new(Here(located))).build();
-    App::new(Options { client, caller: Arc::new(Caller::owner(Credential::Owner)), settings }).unwrap()
+    App::new(Options { client, settings }).unwrap()
+}
+
+/// The platform's owner, for whom a connection speaks.
+pub fn owner() -> Arc<dyn Principal> {
+    Arc::new(Arc::new(Caller::owner(Credential::Owner)))
 }
 
 /// A host whose person always answers the same; without an answer it cannot ask.

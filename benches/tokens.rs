@@ -1,0 +1,2 @@
+//! What a token costs.
+fn main() {}
