@@ -28,6 +28,7 @@ use crate::auth::{Access, Caller};
 use crate::error::{Error, Kind, Result};
 
 pub use layer::{Call, CallOptions, Layer, Next, Reply};
+pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
 use stack::Stack;
 

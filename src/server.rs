@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+pub mod audit;
 mod call;
 mod completion;
 pub mod confirm;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// What the platform is called in questions to the person.
     pub platform_name: String,
+    /// What is recorded of calls and refusals, and where it goes; without it nothing is.
+    pub audit: Option<audit::Options>,
 }
 
 impl Default for Settings {
@@ -76,6 +79,7 @@ impl Default for Settings {
             answer_limit: 32 * 1024,
             data_dir: None,
             platform_name: "FlowMaster".to_owned(),
+            audit: None,
         }
     }
 }
@@ -99,6 +103,7 @@ pub struct App {
     shelf: tools::Shelf,
     seal: seal::Seal,
     desk: confirm::Desk,
+    audit: audit::Audit,
     calls: TaskTracker,
 }
 
@@ -119,6 +124,7 @@ impl App {
         Ok(Arc::new(Self {
             client,
             desk: confirm::Desk::new(settings.data_dir.as_deref()),
+            audit: audit::Audit::new(settings.audit.clone()),
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
             shelf: tools::Shelf::default(),

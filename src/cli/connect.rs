@@ -47,6 +47,7 @@ impl Connection {
             answer_limit: config.answer_limit,
             data_dir: Some(config.data_dir.clone()),
             platform_name: name_of(config),
+            audit: None,
         };
         Ok(Self {
             client: Client::builder(origin).settings(bounds).build(),

@@ -14,6 +14,7 @@ use rmcp::service::RequestContext;
 use serde_json::{Map, Value};
 
 use super::Fallback;
+use super::audit::Decision;
 use super::call::Retry;
 use super::digest;
 use super::handler::{Visit, is_modern};
@@ -32,6 +33,8 @@ pub(super) enum Verdict {
     Go {
         /// The version of the object.
         if_match: Option<String>,
+        /// By whose word.
+        decision: Decision,
     },
     /// The host has to ask first and to call again.
     Ask(Box<InputRequiredResult>),
@@ -47,19 +50,19 @@ impl Visit {
         context: &RequestContext<RoleServer>,
     ) -> Result<Verdict> {
         if !entry.spec.effect.asks() {
-            return Ok(Verdict::Go { if_match: None });
+            return Ok(Verdict::Go { if_match: None, decision: Decision::Allowed });
         }
         let app = &self.app;
         let can_ask = can_ask(context);
         if !can_ask && app.settings.confirm == Fallback::Host {
             tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, "left to the host's own approval");
-            return Ok(Verdict::Go { if_match: None });
+            return Ok(Verdict::Go { if_match: None, decision: Decision::Host });
         }
         let call = digest::of_call(&self.caller, entry.spec.name, arguments);
         let question = app.question(&self.caller, entry, arguments).await?;
         if !can_ask {
             app.desk.consume_or_keep(&self.caller, entry, &call, &question).await?;
-            return Ok(Verdict::Go { if_match: question.if_match });
+            return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
         }
         if is_modern(context) { self.settle(&call, question, retry) } else { self.ask_now(question, context).await }
     }
@@ -83,7 +86,7 @@ impl Visit {
             return Err(Error::new(Kind::Changed, "FM-MCP-CHANGED", "it changed after the person was asked, so the answer does not count")
                 .hint("Call the tool again; the person is asked about it as it is now."));
         }
-        Ok(Verdict::Go { if_match: question.if_match })
+        Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Confirmed })
     }
 
     /// The old era: the host is asked while the call waits, and hears every ten seconds that it still does.
@@ -118,7 +121,7 @@ impl Visit {
             .caused_by(error)
         })?;
         agreed(&answer)?;
-        Ok(Verdict::Go { if_match: question.if_match })
+        Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Confirmed })
     }
 }
 

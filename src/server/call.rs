@@ -9,10 +9,11 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
 use super::ask::Verdict;
+use super::audit::{Decision, Note, Refusal, Transport};
 use super::handler::Visit;
 use super::{App, answer, tools};
 use crate::api::{Entry, catalogue};
-use crate::client::{CallOptions, Reply};
+use crate::client::{CallOptions, Reply, traceparent};
 use crate::error::{Error, Kind, Result};
 
 /// What a host sends along when it calls again with a person's answer.
@@ -32,14 +33,22 @@ impl Visit {
         request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> std::result::Result<CallToolResponse, ErrorData> {
-        let Some(entry) = tools::find(&request.name) else { return Err(unknown(&request.name)) };
+        let Some(entry) = tools::find(&request.name) else {
+            self.refuse_unknown(&request.name);
+            return Err(unknown(&request.name));
+        };
         let _counted = self.app.calls.token();
+        let traceparent = match traceparent(context.meta.get_traceparent()) {
+            Ok(traceparent) => traceparent,
+            Err(error) => return Ok(answer::failure(entry, &error).into()),
+        };
+        let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, request.arguments.as_ref(), &traceparent);
         let retry = Retry { state: request.request_state, responses: request.input_responses };
         let outcome = tokio::select! {
             biased;
             () = context.ct.cancelled() => Err(cancelled()),
             // A fault in a dependency ends this call, not the host's patience.
-            outcome = AssertUnwindSafe(self.run(entry, request.arguments.unwrap_or_default(), retry, context)).catch_unwind() => {
+            outcome = AssertUnwindSafe(self.run(entry, request.arguments.unwrap_or_default(), retry, context, &mut note, traceparent)).catch_unwind() => {
                 outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))
             }
         };
@@ -47,12 +56,20 @@ impl Visit {
         Ok(match outcome {
             Ok(Outcome::Answered(reply)) => {
                 tracing::debug!(tool = entry.spec.name, subject = %self.caller.subject, status = reply.status, "called");
-                answer::success(entry, reply.body, limit).into()
+                let result = answer::success(entry, reply.body, limit);
+                self.app.audit.end(note, "ok", result.content.first().and_then(|content| content.as_text()).map(|text| text.text.as_str()));
+                result.into()
             }
-            Ok(Outcome::Asked(response)) => response,
+            Ok(Outcome::Asked(response)) => {
+                note.decided(Decision::Asked);
+                self.app.audit.end(note, "asked", None);
+                response
+            }
             Err(error) => {
                 let error = error.during(entry.spec.name);
                 tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, code = error.code(), "not done");
+                note.refused(&error);
+                self.app.audit.end(note, error.code(), None);
                 answer::failure(entry, &error).into()
             }
         })
@@ -64,20 +81,38 @@ impl Visit {
         arguments: Map<String, Value>,
         retry: Retry,
         context: &RequestContext<RoleServer>,
+        note: &mut Note,
+        traceparent: String,
     ) -> Result<Outcome> {
         let arguments = App::checked(entry, arguments)?;
         self.app.client.access().check(&self.caller, &entry.spec)?;
         let if_match = match self.consent(entry, &arguments, retry, context).await? {
-            Verdict::Go { if_match } => if_match,
+            Verdict::Go { if_match, decision } => {
+                note.decided(decision);
+                if_match
+            }
             Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
         };
-        let options = CallOptions { if_match, ..CallOptions::default() };
+        let options = CallOptions { if_match, traceparent: Some(traceparent), ..CallOptions::default() };
         self.app.send(&self.caller, entry, arguments, options).await.map(Outcome::Answered)
+    }
+
+    /// By which way the request came.
+    pub(super) const fn transport(&self) -> Transport {
+        if self.principal.is_some() { Transport::Stdio } else { Transport::Http }
+    }
+
+    fn refuse_unknown(&self, tool: &str) {
+        let error = Error::new(Kind::NotFound, "FM-MCP-TOOL", "there is no such tool");
+        let refusal = Refusal { caller: Some(&self.caller), transport: self.transport(), tool: Some(tool), endpoint: "", error: &error };
+        self.app.audit.refused(&refusal);
     }
 }
 
 /// The answer to a call of whom nobody knows.
-pub(super) fn nobody(tool: &str, error: Error) -> std::result::Result<CallToolResponse, ErrorData> {
+pub(super) fn nobody(app: &App, tool: &str, error: Error) -> std::result::Result<CallToolResponse, ErrorData> {
+    // Over HTTP a request without a caller does not come this far.
+    app.audit.refused(&Refusal { caller: None, transport: Transport::Stdio, tool: Some(tool), endpoint: "", error: &error });
     let Some(entry) = tools::find(tool) else { return Err(unknown(tool)) };
     Ok(answer::failure(entry, &error.during(entry.spec.name)).into())
 }

@@ -1,6 +1,6 @@
 //! What a call is, in 32 bytes: caller, tool and arguments, whatever order a host sends the fields in.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{self, Context, Digest, SHA256};
 use serde_json::{Map, Value};
 
 use crate::auth::Caller;
@@ -12,7 +12,30 @@ pub(super) fn of_call(caller: &Caller, tool: &str, arguments: &Map<String, Value
         feed(&mut context, part);
     }
     feed_object(&mut context, arguments);
-    context.finish().as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+    hex(context.finish().as_ref())
+}
+
+/// The digest of arguments alone, whatever order a host sends the fields in.
+pub(super) fn of_arguments(arguments: &Map<String, Value>) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    feed_object(&mut context, arguments);
+    bytes(&context.finish())
+}
+
+/// The digest of a text.
+pub(super) fn of_text(text: &str) -> [u8; 32] {
+    bytes(&digest::digest(&SHA256, text.as_bytes()))
+}
+
+fn bytes(digest: &Digest) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
+}
+
+/// Bytes as hexadecimal text.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
         text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
         text
@@ -61,18 +84,18 @@ mod tests {
     use super::*;
     use crate::auth::Credential;
 
-    fn digest(tool: &str, arguments: &Value) -> String {
+    fn of(tool: &str, arguments: &Value) -> String {
         of_call(&Caller::owner(Credential::Verified), tool, arguments.as_object().unwrap())
     }
 
     #[test]
     fn the_order_of_fields_does_not_count_and_everything_else_does() {
-        let one = digest("t", &json!({ "a": 1, "b": { "c": [1, 2], "d": null } }));
-        assert_eq!(one, digest("t", &json!({ "b": { "d": null, "c": [1, 2] }, "a": 1 })));
+        let one = of("t", &json!({ "a": 1, "b": { "c": [1, 2], "d": null } }));
+        assert_eq!(one, of("t", &json!({ "b": { "d": null, "c": [1, 2] }, "a": 1 })));
         assert_eq!(one.len(), 64);
         for other in [json!({ "a": "1", "b": { "c": [1, 2], "d": null } }), json!({ "a": 1, "b": { "c": [2, 1], "d": null } })] {
-            assert_ne!(one, digest("t", &other));
+            assert_ne!(one, of("t", &other));
         }
-        assert_ne!(one, digest("u", &json!({ "a": 1, "b": { "c": [1, 2], "d": null } })));
+        assert_ne!(one, of("u", &json!({ "a": 1, "b": { "c": [1, 2], "d": null } })));
     }
 }

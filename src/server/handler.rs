@@ -103,7 +103,7 @@ impl ServerHandler for Handler {
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let mut response = match self.visit(&context).await {
             Ok(visit) => visit.call(request, &context).await?,
-            Err(error) => call::nobody(&request.name, error)?,
+            Err(error) => call::nobody(&self.app, &request.name, error)?,
         };
         if let (CallToolResponse::Complete(result), true) = (&mut response, is_modern(&context)) {
             result.meta = Some(self.app.identity.clone());

@@ -49,8 +49,11 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A child of the given trace, or the root of a new one.
-fn traceparent(parent: Option<&str>) -> Result<String> {
+/// A child of the given W3C trace, or the root of a new one where there is none or it is broken.
+///
+/// # Errors
+/// No random numbers from the system.
+pub fn traceparent(parent: Option<&str>) -> Result<String> {
     let mut random = [0_u8; 24];
     getrandom::fill(&mut random).map_err(Error::internal)?;
     let inherited = parent.and_then(|parent| {

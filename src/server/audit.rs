@@ -1,0 +1,139 @@
+//! The record of what was called and refused: one row each, made beside the call and never in its way.
+//!
+//! A call notes what it is when it begins and how it ended; the row is finished, kept and sent in the background.
+//! Where no record is configured nothing is noted.
+
+mod row;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+
+use super::digest;
+use crate::api::{Effect, Entry};
+use crate::auth::Caller;
+use crate::error::{Error, Kind};
+
+use row::{Action, Draft, Row};
+pub(super) use row::{Decision, Transport};
+
+/// What is recorded, and where it goes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder that rows wait in, and that the key of their digests is in.
+    pub data_dir: PathBuf,
+    /// Whether rows go to the platform's audit service, by the server's own account.
+    pub platform: bool,
+    /// A file that rows are added to as well.
+    pub file: Option<PathBuf>,
+    /// Whether rows hold arguments and answers themselves, secrets taken out.
+    pub bodies: bool,
+}
+
+/// The record of one server.
+#[derive(Debug)]
+pub(super) struct Audit {
+    options: Option<Options>,
+}
+
+/// What was refused before it became a call.
+pub(super) struct Refusal<'a> {
+    /// Who asked, where that is known.
+    pub(super) caller: Option<&'a Caller>,
+    /// By which way it came.
+    pub(super) transport: Transport,
+    /// The tool that was meant, where that is known.
+    pub(super) tool: Option<&'a str>,
+    /// The endpoint's path, where no tool is known.
+    pub(super) endpoint: &'a str,
+    /// Why.
+    pub(super) error: &'a Error,
+}
+
+/// A call under way, as its row will have it.
+pub(super) struct Note(Option<Box<Begun>>);
+
+struct Begun {
+    draft: Draft,
+    started: Instant,
+    decision: Option<Decision>,
+}
+
+impl Audit {
+    pub(super) const fn new(options: Option<Options>) -> Self {
+        Self { options }
+    }
+
+    /// Notes a refusal that no call came of: nobody known to ask, a tool not covered, too many requests.
+    pub(super) fn refused(&self, refusal: &Refusal<'_>) {
+        if self.options.is_none() {
+            return;
+        }
+        let (kind, resource) = refusal.tool.map_or(("endpoint", refusal.endpoint), |tool| ("tool", tool));
+        let mut row = Row::new(Action::Refused, refusal.caller, refusal.transport, kind, resource);
+        row.outcome = row::bounded(refusal.error.code(), 100);
+        self.record(Draft::from(row));
+    }
+
+    /// Begins the row of a call.
+    pub(super) fn begin(
+        &self,
+        caller: &Caller,
+        transport: Transport,
+        entry: &Entry,
+        arguments: Option<&Map<String, Value>>,
+        traceparent: &str,
+    ) -> Note {
+        let Some(options) = &self.options else { return Note(None) };
+        let mut row = Row::new(Action::Called, Some(caller), transport, "tool", entry.spec.name);
+        row.trace = traceparent.get(3..35).map(str::to_owned);
+        if entry.spec.effect != Effect::Read {
+            row.fields = arguments.map(row::fields).unwrap_or_default();
+        }
+        if options.bodies {
+            row.arguments_body = arguments.map(|arguments| row::body(Value::Object(arguments.clone())));
+        }
+        let mut draft = Draft::from(row);
+        draft.arguments = arguments.map(digest::of_arguments);
+        Note(Some(Box::new(Begun { draft, started: Instant::now(), decision: None })))
+    }
+
+    /// Ends the row of a call: what was decided, how it came out and what the model was given.
+    pub(super) fn end(&self, note: Note, outcome: &str, answer: Option<&str>) {
+        let (Some(begun), Some(options)) = (note.0, &self.options) else { return };
+        let Begun { mut draft, started, decision } = *begun;
+        draft.row.decision = decision.unwrap_or(Decision::Denied);
+        draft.row.action = if draft.row.decision.is_refusal() { Action::Refused } else { Action::Called };
+        draft.row.outcome = row::bounded(outcome, 100);
+        draft.row.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        draft.answer = answer.map(digest::of_text);
+        if options.bodies {
+            draft.row.answer_body = answer.map(|text| match serde_json::from_str(text) {
+                Ok(value) => row::body(value),
+                Err(_) => row::bounded(text, row::LARGEST_BODY),
+            });
+        }
+        self.record(draft);
+    }
+
+    fn record(&self, draft: Draft) {
+        let _ = draft;
+    }
+}
+
+impl Note {
+    /// A person or the operator's policy said no; whatever came before does not count.
+    pub(super) fn refused(&mut self, error: &Error) {
+        if error.kind() == Kind::Refused {
+            self.decided(if error.code() == "FM-MCP-POLICY" { Decision::Denied } else { Decision::Declined });
+        }
+    }
+
+    /// What was decided about the call.
+    pub(super) fn decided(&mut self, decision: Decision) {
+        if let Some(begun) = &mut self.0 {
+            begun.decision = Some(decision);
+        }
+    }
+}
