@@ -15,6 +15,7 @@ mod digest;
 mod handler;
 mod hint;
 mod http;
+mod policy;
 mod prompts;
 mod question;
 mod redact;
@@ -35,9 +36,11 @@ use crate::api::check::Reading;
 use crate::api::{Entry, catalogue};
 use crate::auth::Caller;
 use crate::client::{CallOptions, Client, Reply};
+use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 
 pub use http::{Admission, HttpOptions, serve_http};
+pub use policy::{Policy, Tally};
 pub use stdio::serve_stdio;
 pub use tools::list_tools_json;
 
@@ -68,6 +71,8 @@ pub struct Settings {
     pub platform_name: String,
     /// What is recorded of calls and refusals, and where it goes; without it nothing is.
     pub audit: Option<audit::Options>,
+    /// What the operator allows, has asked about, or denies.
+    pub policy: Arc<Policy>,
 }
 
 impl Default for Settings {
@@ -80,6 +85,7 @@ impl Default for Settings {
             data_dir: None,
             platform_name: "FlowMaster".to_owned(),
             audit: None,
+            policy: Arc::default(),
         }
     }
 }
@@ -136,13 +142,44 @@ impl App {
 
     /// Whether a caller may see and call an operation, as far as this side can tell.
     fn may(&self, caller: &Caller, entry: &Entry) -> bool {
-        self.client.access().allows(caller, &entry.spec)
+        self.client.access().allows(caller, &entry.spec) && self.settings.policy.decide(caller, &entry.spec) != PolicyDecision::Deny
     }
 
-    /// Reads by an operation that belongs to the server's own work: a resource, a prompt's data, the object of a question.
+    /// Whether a caller may call an operation without anybody being asked.
+    fn may_freely(&self, caller: &Caller, entry: &Entry) -> bool {
+        self.client.access().allows(caller, &entry.spec) && self.settings.policy.decide(caller, &entry.spec) == PolicyDecision::Allow
+    }
+
+    /// Refuses a call that the caller's permissions or the operator's policy rule out, and says whether a person is
+    /// asked about any other.
+    fn authorise(&self, caller: &Caller, entry: &Entry) -> Result<PolicyDecision> {
+        self.client.access().check(caller, &entry.spec)?;
+        self.settings.policy.check(caller, &entry.spec)
+    }
+
+    /// Reads what is no tool's answer, such as a resource or a prompt's data. There nobody can be asked, so what the
+    /// policy has confirmed is had by the tool alone.
     async fn read(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>) -> Result<Reply> {
-        let entry =
-            catalogue().get(name).ok_or_else(|| Error::new(Kind::Unsupported, "FM-MCP-OPERATION", format!("{name} is not offered")))?;
+        let entry = operation(name)?;
+        if self.authorise(caller, entry)? == PolicyDecision::Confirm {
+            return Err(Error::new(
+                Kind::Forbidden,
+                "FM-MCP-POLICY",
+                format!("a person is asked before {name}, which the tool alone can do"),
+            )
+            .hint(format!("Call the tool {name} instead.")));
+        }
+        self.fetch(caller, entry, arguments).await
+    }
+
+    /// Reads the object of a question, for the person who is asked.
+    async fn look(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>) -> Result<Reply> {
+        let entry = operation(name)?;
+        self.authorise(caller, entry)?;
+        self.fetch(caller, entry, arguments).await
+    }
+
+    async fn fetch(&self, caller: &Arc<Caller>, entry: &'static Entry, arguments: Map<String, Value>) -> Result<Reply> {
         let arguments = Self::checked(entry, arguments)?;
         self.send(caller, entry, arguments, CallOptions::default()).await
     }
@@ -172,6 +209,10 @@ impl App {
         let options = CallOptions { deadline: Some(self.settings.call_timeout), ..options };
         self.client.call(caller, entry, arguments, options).await
     }
+}
+
+fn operation(name: &str) -> Result<&'static Entry> {
+    catalogue().get(name).ok_or_else(|| Error::new(Kind::Unsupported, "FM-MCP-OPERATION", format!("{name} is not offered")))
 }
 
 #[cfg(test)]

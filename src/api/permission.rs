@@ -74,7 +74,7 @@ impl std::fmt::Display for Permission {
 }
 
 /// What a caller holds, as its token lists it; `*` and `process:*` are understood.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct Permissions(Vec<String>);
 

@@ -48,6 +48,7 @@ impl Connection {
             data_dir: Some(config.data_dir.clone()),
             platform_name: name_of(config),
             audit: None,
+            policy: Arc::new(server::Policy::new(&config.policy)?),
         };
         Ok(Self {
             client: Client::builder(origin).settings(bounds).build(),

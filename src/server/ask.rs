@@ -20,6 +20,7 @@ use super::digest;
 use super::handler::{Visit, is_modern};
 use super::question::Question;
 use crate::api::Entry;
+use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 
 /// The name of the one question of a call.
@@ -41,15 +42,16 @@ pub(super) enum Verdict {
 }
 
 impl Visit {
-    /// A person's consent, where the effect asks for it.
+    /// A person's consent, where the policy asks for it.
     pub(super) async fn consent(
         &self,
         entry: &'static Entry,
+        decision: PolicyDecision,
         arguments: &Map<String, Value>,
         retry: Retry,
         context: &RequestContext<RoleServer>,
     ) -> Result<Verdict> {
-        if !entry.spec.effect.asks() {
+        if decision == PolicyDecision::Allow {
             return Ok(Verdict::Go { if_match: None, decision: Decision::Allowed });
         }
         let app = &self.app;

@@ -85,8 +85,8 @@ impl Visit {
         traceparent: String,
     ) -> Result<Outcome> {
         let arguments = App::checked(entry, arguments)?;
-        self.app.client.access().check(&self.caller, &entry.spec)?;
-        let if_match = match self.consent(entry, &arguments, retry, context).await? {
+        let policy = self.app.authorise(&self.caller, entry)?;
+        let if_match = match self.consent(entry, policy, &arguments, retry, context).await? {
             Verdict::Go { if_match, decision } => {
                 note.decided(decision);
                 if_match

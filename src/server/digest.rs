@@ -3,15 +3,28 @@
 use aws_lc_rs::digest::{self, Context, Digest, SHA256};
 use serde_json::{Map, Value};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, CallerKind};
 
 /// The digest of a call, as hexadecimal text.
 pub(super) fn of_call(caller: &Caller, tool: &str, arguments: &Map<String, Value>) -> String {
     let mut context = Context::new(&SHA256);
-    for part in [caller.tenant.as_str(), &caller.subject, tool] {
+    let kind = match caller.kind {
+        CallerKind::User => "user",
+        CallerKind::Service => "service",
+        CallerKind::Owner => "owner",
+    };
+    for part in [caller.tenant.as_str(), &caller.subject, kind, tool] {
         feed(&mut context, part);
     }
     feed_object(&mut context, arguments);
+    hex(context.finish().as_ref())
+}
+
+/// The digest of a person or service in its tenant, as hexadecimal text: a name for what belongs to it alone.
+pub(super) fn of_caller(caller: &Caller) -> String {
+    let mut context = Context::new(&SHA256);
+    feed(&mut context, caller.tenant.as_str());
+    feed(&mut context, &caller.subject);
     hex(context.finish().as_ref())
 }
 

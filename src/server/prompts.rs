@@ -67,7 +67,7 @@ const TEMPLATES: &[Template] = &[
 ];
 
 fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Template> + 'a {
-    TEMPLATES.iter().filter(|template| catalogue().get(template.needs).is_some_and(|entry| app.may(caller, entry)))
+    TEMPLATES.iter().filter(|template| catalogue().get(template.needs).is_some_and(|entry| app.may_freely(caller, entry)))
 }
 
 pub(super) fn listed(app: &App, caller: &Caller) -> Vec<Prompt> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::App;
+use super::{App, digest};
 use crate::api::{Effect, Entry, catalogue, wire};
 use crate::auth::Caller;
 use crate::error::{Kind, Result};
@@ -64,12 +64,17 @@ impl App {
         text.push_str(match entry.spec.effect {
             Effect::Decide => " It will count as your own decision.",
             Effect::Grant => " It changes what people may do.",
-            _ => " It cannot be taken back.",
+            Effect::Destroy => " It cannot be taken back.",
+            Effect::Send => " It leaves the platform.",
+            Effect::Write => " It changes what the platform holds.",
+            Effect::Read => " It shows the agent what the platform holds.",
         });
         let (mut seen, mut if_match) = (None, None);
-        if let Some(getter) = getter(entry) {
+        if entry.spec.effect == Effect::Read {
+            // Whoever is asked whether something may be read is not shown it first.
+        } else if let Some(getter) = getter(entry) {
             let path = wire::path_fields(&getter.spec).filter_map(|name| Some((name.to_owned(), arguments.get(name)?.clone()))).collect();
-            match self.read(caller, getter.spec.name, path).await {
+            match self.look(caller, getter.spec.name, path).await {
                 Ok(mut reply) => {
                     super::redact::redact(&mut reply.body);
                     text.push_str("\n\nAs it is now:");
@@ -87,7 +92,10 @@ impl App {
             }
         } else if let Some(item) = self.listed(caller, entry, arguments).await? {
             text.push_str("\n\nAs it is now:");
+            let begun = text.len();
             tell(&mut text, &item, TOLD);
+            // What is only listed has no version: what the person was shown stands for it.
+            seen = Some(digest::hex(&digest::of_text(&text[begun..])));
         }
         text.push_str("\n\nWhat will be sent:");
         if arguments.is_empty() {
@@ -103,7 +111,7 @@ impl App {
     async fn listed(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Option<Value>> {
         let service = entry.spec.name.split('_').next().unwrap_or_default();
         let (Some(id), Some(lister)) = (arguments.get("id"), catalogue().get(&format!("{service}_list"))) else { return Ok(None) };
-        let reply = match self.read(caller, lister.spec.name, Map::from_iter([("limit".to_owned(), 200.into())])).await {
+        let reply = match self.look(caller, lister.spec.name, Map::from_iter([("limit".to_owned(), 200.into())])).await {
             Ok(reply) => reply,
             Err(error) if error.kind() == Kind::Forbidden => return Ok(None),
             Err(error) => return Err(error),

@@ -119,7 +119,7 @@ impl Address {
 }
 
 fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Address> + 'a {
-    ADDRESSES.iter().filter(|address| catalogue().get(address.operation).is_some_and(|entry| app.may(caller, entry)))
+    ADDRESSES.iter().filter(|address| catalogue().get(address.operation).is_some_and(|entry| app.may_freely(caller, entry)))
 }
 
 pub(super) fn listed(app: &App, caller: &Caller) -> Vec<Resource> {

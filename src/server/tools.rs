@@ -1,8 +1,11 @@
 //! Operations as tools: built once, handed out in shared parts, found by name in one look-up.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
+use moka::Equivalent;
+use moka::sync::Cache;
 use rmcp::model::{MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
@@ -10,36 +13,81 @@ use super::App;
 use crate::api::{Effect, Entry, Permissions, catalogue};
 use crate::auth::Caller;
 use crate::auth::Filter;
+use crate::config::PolicyDecision;
 
-/// How many sets of permissions have their list kept; beyond that a list is built anew.
-const SETS: usize = 64;
+/// How many lists are kept; beyond that the least used is built anew when it is wanted.
+const LISTS: u64 = 1024;
 
-/// A list and the permissions that it is for.
-type List = (Option<Permissions>, Arc<[Tool]>);
-
-/// The lists that were built, by what the caller may do.
-#[derive(Debug, Default)]
+/// The lists that were built, by what decides over them.
+#[derive(Debug)]
 pub(super) struct Shelf {
-    lists: Mutex<Vec<List>>,
+    lists: Cache<Key, Arc<[Tool]>>,
+}
+
+/// All that a list depends on: callers who agree in it share one list.
+#[derive(Debug, PartialEq, Eq)]
+struct Key {
+    permissions: Option<Permissions>,
+    roles: Vec<Arc<str>>,
+}
+
+/// A key that is looked for, before anything is copied.
+struct Look<'a> {
+    permissions: Option<&'a Permissions>,
+    roles: &'a [Arc<str>],
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Look { permissions: self.permissions.as_ref(), roles: &self.roles }.hash(state);
+    }
+}
+
+impl Hash for Look<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.permissions.hash(state);
+        self.roles.hash(state);
+    }
+}
+
+impl Equivalent<Key> for Look<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.permissions == key.permissions.as_ref() && self.roles == key.roles
+    }
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self { lists: Cache::new(LISTS) }
+    }
 }
 
 impl App {
     /// The tools that a caller sees, in the contract's order.
     pub(super) fn tools_of(&self, caller: &Caller) -> Arc<[Tool]> {
-        let key = match self.client.access().filter() {
+        let permissions = match self.client.access().filter() {
             Filter::Strict => caller.permissions.as_ref(),
             Filter::Off => None,
         };
-        let mut lists = self.shelf.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, list)) = lists.iter().find(|(held, _)| held.as_ref() == key) {
-            return Arc::clone(list);
+        let roles = self.settings.policy.roles_of(caller);
+        if let Some(list) = self.shelf.lists.get(&Look { permissions, roles: &roles }) {
+            return list;
         }
-        let list: Arc<[Tool]> =
-            catalogue().tools().filter(|entry| self.may(caller, entry)).filter_map(|entry| tool(entry.spec.name).cloned()).collect();
-        if lists.len() < SETS {
-            lists.push((key.cloned(), Arc::clone(&list)));
+        self.shelf.lists.get_with(Key { permissions: permissions.cloned(), roles }, || {
+            catalogue().tools().filter(|entry| self.may(caller, entry)).filter_map(|entry| self.tool_for(caller, entry)).collect()
+        })
+    }
+
+    /// A tool as a caller sees it. What the policy has confirmed counts as destructive: a host's own dialog goes by that.
+    fn tool_for(&self, caller: &Caller, entry: &Entry) -> Option<Tool> {
+        let tool = tool(entry.spec.name)?.clone();
+        let asks = self.settings.policy.decide(caller, &entry.spec) == PolicyDecision::Confirm;
+        if !asks || entry.spec.effect.asks() {
+            return Some(tool);
         }
-        list
+        let mut hints = tool.annotations.clone().unwrap_or_default();
+        (hints.read_only_hint, hints.destructive_hint) = (Some(false), Some(true));
+        Some(tool.with_annotations(hints))
     }
 }
 
