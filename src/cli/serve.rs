@@ -102,7 +102,7 @@ async fn over_http(config: &Config, listen: std::net::SocketAddr, token: Option<
         Some(token) => Admission::Bearer(Arc::new(OwnerToken::new(&token, None))),
         None => Admission::Open(Arc::new(Caller::owner(Credential::Owner))),
     };
-    let options = HttpOptions { listen, admission, allowed_hosts: Vec::new(), bound: Some(bound) };
+    let options = HttpOptions { bound: Some(bound), ..HttpOptions::new(listen, admission) };
     tokio::spawn(async move {
         if let Ok(address) = address.await {
             introduce(&address.to_string(), open);

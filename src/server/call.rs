@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::ask::Verdict;
 use super::audit::{Decision, Note, Refusal, Transport};
 use super::handler::Visit;
+use super::http::ending;
 use super::{App, answer, tools};
 use crate::api::{Entry, catalogue};
 use crate::client::{CallOptions, Reply, traceparent};
@@ -47,6 +48,8 @@ impl Visit {
         let outcome = tokio::select! {
             biased;
             () = context.ct.cancelled() => Err(cancelled()),
+            // A connection's principal renews itself; what came with the request ends.
+            () = ending::wait(self.principal.is_none().then(|| ending::of(&self.caller)).flatten()) => Err(ending::ended()),
             // A fault in a dependency ends this call, not the host's patience.
             outcome = AssertUnwindSafe(self.run(entry, request.arguments.unwrap_or_default(), retry, context, &mut note, traceparent)).catch_unwind() => {
                 outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))

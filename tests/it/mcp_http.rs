@@ -36,12 +36,8 @@ fn open() -> Admission {
 
 async fn serve(app: Arc<App>, token: Option<&str>) -> Served {
     let (bound, address) = oneshot::channel();
-    let options = HttpOptions {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        admission: token.map_or_else(open, |token| Admission::Bearer(Arc::new(OwnerToken::new(&token.into(), None)))),
-        allowed_hosts: Vec::new(),
-        bound: Some(bound),
-    };
+    let admission = token.map_or_else(open, |token| Admission::Bearer(Arc::new(OwnerToken::new(&token.into(), None))));
+    let options = HttpOptions { bound: Some(bound), ..HttpOptions::new(SocketAddr::from(([127, 0, 0, 1], 0)), admission) };
     let shutdown = CancellationToken::new();
     let ended = tokio::spawn(serve_http(app, options, shutdown.clone()));
     Served { address: address.await.unwrap(), shutdown, ended }
@@ -133,7 +129,7 @@ async fn nobody_comes_in_without_the_token() {
     for path in ["livez", "readyz"] {
         assert_eq!(http().get(format!("http://{}/{path}", served.address)).send().await.unwrap().status(), 200);
     }
-    let open = HttpOptions { listen: "0.0.0.0:0".parse().unwrap(), admission: open(), allowed_hosts: Vec::new(), bound: None };
+    let open = HttpOptions::new("0.0.0.0:0".parse().unwrap(), open());
     let refused = serve_http(mcp::app(&platform, Settings::default()), open, CancellationToken::new()).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
 }

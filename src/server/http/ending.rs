@@ -1,0 +1,48 @@
+//! What a token began ends with it: answers that are still being made, and streams that are still open.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use http::header::CONTENT_TYPE;
+use tokio::time::{Instant, sleep_until};
+
+use crate::api::Timestamp;
+use crate::auth::Caller;
+use crate::error::{Error, Kind};
+
+/// How long after its end a token still counts, because clocks differ.
+const LEEWAY: f64 = 30.0;
+/// Further away than this, an end is not waited for.
+const FAR: Duration = Duration::from_hours(24 * 365);
+
+/// When what a caller began has to end; `None` where the credential does not end.
+pub(in crate::server) fn of(caller: &Caller) -> Option<Instant> {
+    let left = caller.expires?.plus_seconds(LEEWAY).seconds_since(Timestamp::now());
+    let left = Duration::try_from_secs_f64(left.max(0.0)).ok().filter(|left| *left < FAR)?;
+    Some(Instant::now() + left)
+}
+
+/// Waits for the end of a caller's credential, which may never come.
+pub(in crate::server) async fn wait(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why a call or a stream ended.
+pub(in crate::server) fn ended() -> Error {
+    Error::new(Kind::Unauthenticated, "FM-MCP-TOKEN-EXPIRED", "the token ended while the call ran")
+        .hint("Look whether it was done, and go on with a new token.")
+}
+
+/// Ends a stream of events with the caller's credential; an answer that is complete passes as it is.
+pub(super) fn bound(response: Response, end: Option<Instant>) -> Response {
+    let is_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    match end {
+        Some(end) if is_stream => response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(sleep_until(end))))),
+        _ => response,
+    }
+}

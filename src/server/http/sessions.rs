@@ -1,0 +1,157 @@
+//! Sessions of the old era, each bound to the caller who opened it: to everybody else it is not there.
+//!
+//! rmcp asks for a session by its id alone. The gate therefore says in a task-local who visits, and this wrapper around
+//! rmcp's own manager answers for a foreign id as for an unknown one. A renewed token of the same caller goes on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::Stream;
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, LocalSessionManagerError};
+use rmcp::transport::streamable_http_server::session::{RestoreOutcome, ServerSseMessage, SessionId, SessionManager};
+
+use super::places::Place;
+use crate::api::ids::TenantId;
+use crate::auth::{Caller, CallerKind};
+
+/// How long a session may be idle; longer than a person may think about a question.
+const IDLE: Duration = Duration::from_mins(10);
+
+tokio::task_local! {
+    /// Who makes the request that rmcp handles in this task.
+    static VISITOR: Visitor;
+}
+
+/// Whoever may use a session.
+#[derive(Clone, PartialEq, Eq)]
+struct Owner {
+    tenant: TenantId,
+    subject: String,
+    kind: CallerKind,
+}
+
+/// Who makes a request, and the place for the session that it opens.
+pub(super) struct Visitor {
+    owner: Owner,
+    place: Mutex<Option<Place>>,
+}
+
+impl Visitor {
+    pub(super) fn new(caller: &Caller, place: Option<Place>) -> Self {
+        let owner = Owner { tenant: caller.tenant.clone(), subject: caller.subject.clone(), kind: caller.kind };
+        Self { owner, place: Mutex::new(place) }
+    }
+
+    /// Lets rmcp handle a request as this visitor's.
+    pub(super) async fn during<F: Future>(self, request: F) -> F::Output {
+        VISITOR.scope(self, request).await
+    }
+}
+
+/// A session's owner, and its place among all sessions.
+struct Kept {
+    owner: Owner,
+    _place: Place,
+}
+
+/// The sessions and whose they are.
+pub(super) struct Sessions {
+    local: LocalSessionManager,
+    kept: Mutex<HashMap<SessionId, Kept>>,
+}
+
+type Result<T> = std::result::Result<T, LocalSessionManagerError>;
+
+impl Sessions {
+    pub(super) fn new() -> Self {
+        let mut local = LocalSessionManager::default();
+        local.session_config.keep_alive = Some(IDLE);
+        Self { local, kept: Mutex::default() }
+    }
+
+    /// Whether a caller opened the session of that id.
+    pub(super) fn belongs(&self, id: &str, visitor: &Visitor) -> bool {
+        self.kept().get(id).is_some_and(|kept| kept.owner == visitor.owner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<SessionId, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses everybody but the owner, and a task that nobody is known to have begun.
+    fn check(&self, id: &SessionId) -> Result<()> {
+        match VISITOR.try_with(|visitor| self.belongs(id, visitor)) {
+            Ok(true) => Ok(()),
+            _ => Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id))),
+        }
+    }
+}
+
+impl SessionManager for Sessions {
+    type Error = LocalSessionManagerError;
+    type Transport = <LocalSessionManager as SessionManager>::Transport;
+
+    async fn create_session(&self) -> Result<(SessionId, Self::Transport)> {
+        let kept = VISITOR.try_with(|visitor| {
+            let place = visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            place.map(|place| Kept { owner: visitor.owner.clone(), _place: place })
+        });
+        // The gate gives a place to every session that it sees begin; none begins unseen.
+        let Ok(Some(kept)) = kept else { return Err(LocalSessionManagerError::SessionNotFound("without a place".into())) };
+        let (id, transport) = self.local.create_session().await?;
+        self.kept().insert(Arc::clone(&id), kept);
+        Ok((id, transport))
+    }
+
+    async fn initialize_session(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<ServerJsonRpcMessage> {
+        self.check(id)?;
+        self.local.initialize_session(id, message).await
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool> {
+        if self.check(id).is_err() {
+            return Ok(false);
+        }
+        self.local.has_session(id).await
+    }
+
+    /// Asked for by its owner, or, outside of any request, by the session's own end.
+    async fn close_session(&self, id: &SessionId) -> Result<()> {
+        if VISITOR.try_with(|visitor| self.belongs(id, visitor)) == Ok(false) {
+            return Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id)));
+        }
+        self.kept().remove(id);
+        self.local.close_session(id).await
+    }
+
+    async fn create_stream(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
+        self.check(id)?;
+        self.local.create_stream(id, message).await
+    }
+
+    async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<()> {
+        self.check(id)?;
+        self.local.accept_message(id, message).await
+    }
+
+    async fn create_standalone_stream(&self, id: &SessionId) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
+        self.check(id)?;
+        self.local.create_standalone_stream(id).await
+    }
+
+    async fn resume(&self, id: &SessionId, last_event_id: String) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
+        self.check(id)?;
+        self.local.resume(id, last_event_id).await
+    }
+
+    /// No session outlives the process, so none is ever restored under a stranger's id.
+    async fn restore_session(&self, _: SessionId) -> Result<RestoreOutcome<Self::Transport>> {
+        Ok(RestoreOutcome::NotSupported)
+    }
+}
