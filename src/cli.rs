@@ -3,6 +3,7 @@
 mod call;
 mod confirm;
 mod connect;
+mod credentials;
 mod doctor;
 #[cfg(feature = "platform")]
 mod embedded;

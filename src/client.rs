@@ -14,6 +14,7 @@
 mod http;
 mod layer;
 mod layers;
+pub mod login;
 mod origin;
 mod refusal;
 mod stack;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::api::{Entry, Operation, catalogue, wire};
-use crate::auth::{Access, Caller};
+use crate::auth::{Access, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
 pub use layer::{Call, CallOptions, Layer, Next, Reply};
@@ -44,6 +45,7 @@ pub struct Builder {
     origin: Arc<dyn Origin>,
     settings: Settings,
     own: Vec<Arc<dyn Layer>>,
+    principal: Option<Arc<dyn Principal>>,
 }
 
 /// The figures of the stack.
@@ -85,11 +87,18 @@ impl Builder {
         self
     }
 
+    /// Has callers of a principal renewed where the platform refuses their token.
+    #[must_use]
+    pub fn renewing(mut self, principal: Arc<dyn Principal>) -> Self {
+        self.principal = Some(principal);
+        self
+    }
+
     /// The client. Nothing is connected before the first call.
     #[must_use]
     pub fn build(self) -> Client {
         let access = self.settings.access.clone();
-        Client { access, stack: Arc::new(stack::build(self.origin, self.settings, self.own)) }
+        Client { access, stack: Arc::new(stack::build(self.origin, self.settings, self.own, self.principal)) }
     }
 }
 
@@ -97,7 +106,7 @@ impl Client {
     /// A client of the platform at an origin.
     #[must_use]
     pub fn builder(origin: Arc<dyn Origin>) -> Builder {
-        Builder { origin, settings: Settings::default(), own: Vec::new() }
+        Builder { origin, settings: Settings::default(), own: Vec::new(), principal: None }
     }
 
     /// How callers' permissions are judged.

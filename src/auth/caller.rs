@@ -58,6 +58,9 @@ pub const OWNER_TENANT: &str = "tenant-local";
 /// The owner's user id.
 pub const OWNER_SUBJECT: &str = "user-owner";
 
+/// Who a token belongs to that does not say so.
+const NAMELESS: &str = "unknown";
+
 impl Caller {
     /// The owner of an embedded platform's data folder: may do everything in it.
     #[must_use]
@@ -104,13 +107,19 @@ impl Caller {
         };
         Ok(Self {
             tenant: tenant.into(),
-            subject: claims.sub.unwrap_or_else(|| "unknown".to_owned()),
+            subject: claims.sub.unwrap_or_else(|| NAMELESS.to_owned()),
             roles: claims.roles,
             permissions: claims.permissions.map(Permissions::from),
             kind: CallerKind::User,
             expires: claims.exp.map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000))),
             credential: Credential::Bearer(token),
         })
+    }
+
+    /// Whether the token did not say whose it is.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        self.subject == NAMELESS
     }
 
     /// Whether the caller may do everything in its tenant.

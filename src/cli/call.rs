@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (input, output) = tokio::io::split(theirs);
     let ended = CancellationToken::new();
-    let server = tokio::spawn(server::serve_stdio(connection.app()?, connection.principal(), input, output, ended.clone()));
+    let server = tokio::spawn(server::serve_stdio(connection.app()?, connection.principal()?, input, output, ended.clone()));
     let session = Session::open(tokio::io::split(ours), answers).await?;
     let result = session.call(entry.spec.name, fields).await;
     session.close().await;

@@ -1,9 +1,10 @@
 //! From settings to a server: the way to the platform, who calls, and how the server behaves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::api::permission::Names;
-use crate::auth::{Access, Caller, Credential, Filter, OWNER_TENANT, Principal};
+use crate::auth::{Access, Caller, Filter, Principal};
 use crate::client::{Client, Fixed, Origin};
 use crate::config::{Config, Fallback, PermissionFilter};
 use crate::error::{Error, Kind, Result};
@@ -11,19 +12,33 @@ use crate::server::{self, App};
 
 #[cfg(feature = "platform")]
 use super::Embedded;
+use super::credentials::Credentials;
 
-/// A client with its caller. Nothing is opened before the first call.
+/// How long signing in or renewing may take.
+const RENEWAL: Duration = Duration::from_secs(30);
+
+/// A client with whom it speaks for. Nothing is opened before the first call.
 pub(super) struct Connection {
     pub(super) client: Client,
-    pub(super) caller: Arc<Caller>,
+    /// Nobody where the callers come with their own tokens.
+    credentials: Option<Credentials>,
     settings: server::Settings,
     #[cfg(feature = "platform")]
     embedded: Option<Arc<Embedded>>,
 }
 
 impl Connection {
+    /// A connection that speaks for whoever is signed in.
     pub(super) fn new(config: &Config) -> Result<Self> {
-        let caller = Arc::new(caller(config)?);
+        Self::make(config, true)
+    }
+
+    /// A connection whose callers come with their own tokens.
+    pub(super) fn without_login(config: &Config) -> Result<Self> {
+        Self::make(config, false)
+    }
+
+    fn make(config: &Config, with_login: bool) -> Result<Self> {
         let access = access(config)?;
         #[cfg(feature = "platform")]
         let embedded = config.url.is_none().then(|| Embedded::new(crate::platform::Options::new(&config.data_dir)));
@@ -50,9 +65,18 @@ impl Connection {
             audit: None,
             policy: Arc::new(server::Policy::new(&config.policy)?),
         };
+        let mut builder = Client::builder(Arc::clone(&origin)).settings(bounds);
+        let mut credentials = None;
+        if with_login {
+            // A login signs in and renews by a client of its own, which no login stands before.
+            let bounds = crate::client::Settings { deadline: config.call_timeout.min(RENEWAL), ..Default::default() };
+            let chosen = Credentials::choose(config, Client::builder(origin).settings(bounds).build())?;
+            builder = builder.renewing(chosen.principal());
+            credentials = Some(chosen);
+        }
         Ok(Self {
-            client: Client::builder(origin).settings(bounds).build(),
-            caller,
+            client: builder.build(),
+            credentials,
             settings,
             #[cfg(feature = "platform")]
             embedded,
@@ -64,14 +88,26 @@ impl Connection {
         App::new(server::Options { client: self.client.clone(), settings: self.settings.clone() })
     }
 
-    /// Whom a host on stdio speaks for.
-    pub(super) fn principal(&self) -> Arc<dyn Principal> {
-        Arc::new(Arc::clone(&self.caller))
+    /// Whom this process speaks for.
+    pub(super) fn credentials(&self) -> Result<&Credentials> {
+        self.credentials.as_ref().ok_or_else(|| Error::internal("nobody is signed in where callers bring their own tokens"))
     }
 
-    /// Ends an embedded platform that this process runs.
-    #[cfg_attr(not(feature = "platform"), expect(clippy::unused_async, reason = "a platform elsewhere needs no end"))]
+    /// Whom a host on stdio speaks for.
+    pub(super) fn principal(&self) -> Result<Arc<dyn Principal>> {
+        Ok(self.credentials()?.principal())
+    }
+
+    /// Whom this process speaks for, with a token that is good for a while.
+    pub(super) async fn caller(&self) -> Result<Arc<Caller>> {
+        self.principal()?.caller().await
+    }
+
+    /// Lets a renewal end that is under way, and an embedded platform that this process runs.
     pub(super) async fn close(self) {
+        if let Some(Credentials::Login(login)) = &self.credentials {
+            login.settle().await;
+        }
         #[cfg(feature = "platform")]
         if let Some(embedded) = self.embedded {
             embedded.close().await;
@@ -94,23 +130,6 @@ fn access(config: &Config) -> Result<Access> {
             .hint("`flowmaster-mcp tools NAME` shows the permission that a tool needs.")
     })?;
     Ok(Access::new(filter, names))
-}
-
-fn caller(config: &Config) -> Result<Caller> {
-    match (&config.token, &config.url) {
-        (Some(token), _) => Caller::of_unverified_token(token.clone(), config.tenant.as_deref()),
-        (None, Some(url)) => Err(Error::new(Kind::Unauthenticated, "FM-CONFIG-NO-TOKEN", format!("there is no token for {url}"))
-            .hint("Set FLOWMASTER_TOKEN to an access token of that platform, or leave FLOWMASTER_URL out to use the embedded one.")),
-        (None, None) => match config.tenant.as_deref() {
-            Some(tenant) if tenant != OWNER_TENANT => Err(Error::new(
-                Kind::Forbidden,
-                "FM-CONFIG-TENANT",
-                format!("the embedded platform's owner belongs to {OWNER_TENANT}, but FLOWMASTER_TENANT says {tenant}"),
-            )
-            .hint("Leave FLOWMASTER_TENANT out, or set FLOWMASTER_TOKEN to a token of that tenant.")),
-            _ => Ok(Caller::owner(Credential::Owner)),
-        },
-    }
 }
 
 fn no_platform() -> Error {

@@ -1,11 +1,14 @@
 //! `doctor`: what is set up, what works, and what to do about the rest.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::Outcome;
 use super::connect::{Connection, name_of};
 use super::terminal::{Paint, plain, say};
 use crate::api::{Timestamp, audit, auth};
+use crate::auth::Caller;
 use crate::config::{Config, ENVIRONMENT, Fallback, slips_in};
 use crate::error::Result;
 
@@ -114,7 +117,11 @@ fn exposed(config: &Config) -> Vec<Finding> {
 }
 
 async fn look_at_platform(connection: &Connection, config: &Config, findings: &mut Vec<Finding>) {
-    let validity = match connection.client.send(&connection.caller, &auth::Validate {}).await {
+    let caller = match connection.caller().await {
+        Ok(caller) => caller,
+        Err(error) => return findings.push(Finding::bad("login", &error)),
+    };
+    let validity = match connection.client.send(&caller, &auth::Validate {}).await {
         Ok(validity) => validity,
         Err(error) => return findings.push(Finding::bad("platform", &error)),
     };
@@ -131,14 +138,14 @@ async fn look_at_platform(connection: &Connection, config: &Config, findings: &m
         _ => Finding::care("login", "the platform does not say who is signed in", "Check the token; FlowMaster's login gives a new one."),
     });
     if config.url.is_none() {
-        findings.push(trail(connection).await);
+        findings.push(trail(connection, &caller).await);
     }
 }
 
 /// The embedded platform's audit chain, as its compliance report judges it.
-async fn trail(connection: &Connection) -> Finding {
+async fn trail(connection: &Connection, caller: &Arc<Caller>) -> Finding {
     let request = audit::ComplianceReport { standard: audit::Standard::Soc2, from: None, to: None };
-    match connection.client.send(&connection.caller, &request).await {
+    match connection.client.send(caller, &request).await {
         Ok(report) => {
             let rows = report.chain.get("rows").and_then(Value::as_u64).unwrap_or_default();
             if report.chain.get("verified") == Some(&Value::Bool(true)) {

@@ -89,13 +89,13 @@ async fn on_stdio(config: &Config) -> Result<Outcome> {
     if std::io::stdin().is_terminal() {
         greet(config);
     }
-    let served = server::serve_stdio(connection.app()?, connection.principal(), tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
+    let served = server::serve_stdio(connection.app()?, connection.principal()?, tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
     connection.close().await;
     served.map(|()| Outcome::Done)
 }
 
 async fn over_http(config: &Config, listen: std::net::SocketAddr, token: Option<SecretString>) -> Result<Outcome> {
-    let connection = Connection::new(config)?;
+    let connection = Connection::without_login(config)?;
     let open = token.is_none();
     let (bound, address) = oneshot::channel();
     let admission = match token {

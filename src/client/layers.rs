@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod deadline;
+pub(super) mod renew;
 pub(super) mod sign;
 pub(super) mod timeout;
 pub(super) mod trace;

@@ -52,6 +52,14 @@ impl Fixed {
     }
 }
 
+impl Fixed {
+    /// The URL as it is called.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.0.base
+    }
+}
+
 impl Origin for Fixed {
     fn locate(&self) -> BoxFuture<'_, Result<Located>> {
         Box::pin(std::future::ready(Ok(self.0.clone())))

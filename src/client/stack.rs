@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::Settings;
 use super::http::Http;
 use super::layer::{Call, Layer, Next, Reply};
-use super::layers::{deadline::Deadline, sign::Sign, timeout::Timeout, trace::Trace};
+use super::layers::{deadline::Deadline, renew::Renew, sign::Sign, timeout::Timeout, trace::Trace};
 use super::origin::Origin;
+use crate::auth::Principal;
 use crate::error::Result;
 
 /// Layers from the outside in, and HTTP at the end.
@@ -16,7 +17,7 @@ pub(super) struct Stack {
 }
 
 /// The stack of a client.
-pub(super) fn build(origin: Arc<dyn Origin>, settings: Settings, own: Vec<Arc<dyn Layer>>) -> Stack {
+pub(super) fn build(origin: Arc<dyn Origin>, settings: Settings, own: Vec<Arc<dyn Layer>>, principal: Option<Arc<dyn Principal>>) -> Stack {
     // Two places are kept for what the next services need: `cache` (a hit costs no quota) and `retry` follow the
     // deadline; `pick`, `breaker`, `bulkhead` and `rate_limit` come once per attempt, before the timeout.
     Stack::new(Http::new(settings.answer_limit))
@@ -25,6 +26,7 @@ pub(super) fn build(origin: Arc<dyn Origin>, settings: Settings, own: Vec<Arc<dy
         .then(settings.access)
         .then_all(own)
         .then(Deadline(settings.deadline))
+        .then_all(principal.map(|principal| Arc::new(Renew(principal)) as Arc<dyn Layer>))
         // once per attempt
         .then(Timeout(settings.timeout))
         .then(Sign(origin))
@@ -40,7 +42,7 @@ impl Stack {
         self
     }
 
-    fn then_all(mut self, layers: Vec<Arc<dyn Layer>>) -> Self {
+    fn then_all(mut self, layers: impl IntoIterator<Item = Arc<dyn Layer>>) -> Self {
         self.layers.extend(layers);
         self
     }

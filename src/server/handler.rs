@@ -30,8 +30,6 @@ pub(super) struct Handler {
 pub(super) struct Visit {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,
-    /// Whom the connection speaks for, where the caller does not come with each request.
-    pub(super) principal: Option<Arc<dyn Principal>>,
 }
 
 impl Handler {
@@ -44,8 +42,8 @@ impl Handler {
         let app = Arc::clone(&self.app);
         let with_the_request = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Arc<Caller>>());
         match with_the_request {
-            Some(caller) => Ok(Visit { app, caller: Arc::clone(caller), principal: None }),
-            None => Ok(Visit { app, caller: self.principal.caller().await?, principal: Some(Arc::clone(&self.principal)) }),
+            Some(caller) => Ok(Visit { app, caller: Arc::clone(caller) }),
+            None => Ok(Visit { app, caller: self.principal.caller().await? }),
         }
     }
 }

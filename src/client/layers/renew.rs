@@ -1,0 +1,36 @@
+//! Repeats a call once with a new token where the platform refused the old one.
+//!
+//! It stands between what happens once per call and what happens once per attempt: a call that was refused for its
+//! token was not executed, so it may go out again, within the time that the whole call has.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::auth::Principal;
+use crate::client::layer::{Call, Layer, Next, Reply};
+use crate::error::{Kind, Result};
+
+/// Knows who can renew; a caller of somebody else's stays as it is.
+pub(in crate::client) struct Renew(pub(in crate::client) Arc<dyn Principal>);
+
+impl Layer for Renew {
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
+        if call.entry.spec.public {
+            return next.run(call);
+        }
+        Box::pin(async move {
+            let mut again = call.clone();
+            let refused = match next.run(call).await {
+                Err(error) if error.kind() == Kind::Unauthenticated => error,
+                other => return other,
+            };
+            let renewed = self.0.renewed(Arc::clone(&again.caller)).await?;
+            if Arc::ptr_eq(&renewed, &again.caller) {
+                return Err(refused);
+            }
+            again.caller = renewed;
+            next.run(again).await
+        })
+    }
+}
