@@ -102,7 +102,7 @@ impl Visit {
 
     /// By which way the request came.
     pub(super) const fn transport(&self) -> Transport {
-        if self.principal.is_some() { Transport::Stdio } else { Transport::Http }
+        if self.over_http { Transport::Http } else { Transport::Stdio }
     }
 
     fn refuse_unknown(&self, tool: &str) {
