@@ -11,6 +11,7 @@
 //! # Ok(()) }
 //! ```
 
+mod accounts;
 mod http;
 mod layer;
 mod layers;
@@ -18,6 +19,7 @@ pub mod login;
 mod origin;
 mod refusal;
 mod stack;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,22 +30,26 @@ use crate::api::{Entry, Operation, catalogue, wire};
 use crate::auth::{Access, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
+pub use accounts::{Accounts, Configured};
 pub use layer::{Call, CallOptions, Layer, Next, Reply};
 pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
 use stack::Stack;
+pub use upstream::{Exchange, Mode, TokenEndpoint, Upstream};
 
 /// The client. A clone shares everything.
 #[derive(Clone)]
 pub struct Client {
     stack: Arc<Stack>,
     access: Access,
+    upstream: Arc<Upstream>,
 }
 
 /// How a client behaves; every field has a default.
 pub struct Builder {
     origin: Arc<dyn Origin>,
     settings: Settings,
+    upstream: Upstream,
     own: Vec<Arc<dyn Layer>>,
     principal: Option<Arc<dyn Principal>>,
 }
@@ -80,6 +86,13 @@ impl Builder {
         self
     }
 
+    /// By which token calls go on; callers' own unless it is said.
+    #[must_use]
+    pub fn upstream(mut self, upstream: Upstream) -> Self {
+        self.upstream = upstream;
+        self
+    }
+
     /// Adds a layer of one's own: once per call, after the caller was let through.
     #[must_use]
     pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
@@ -98,7 +111,9 @@ impl Builder {
     #[must_use]
     pub fn build(self) -> Client {
         let access = self.settings.access.clone();
-        Client { access, stack: Arc::new(stack::build(self.origin, self.settings, self.own, self.principal)) }
+        let upstream = Arc::new(self.upstream);
+        let stack = Arc::new(stack::build(self.origin, self.settings, Arc::clone(&upstream), self.own, self.principal));
+        Client { stack, access, upstream }
     }
 }
 
@@ -106,13 +121,19 @@ impl Client {
     /// A client of the platform at an origin.
     #[must_use]
     pub fn builder(origin: Arc<dyn Origin>) -> Builder {
-        Builder { origin, settings: Settings::default(), own: Vec::new(), principal: None }
+        Builder { origin, settings: Settings::default(), upstream: Upstream::default(), own: Vec::new(), principal: None }
     }
 
     /// How callers' permissions are judged.
     #[must_use]
     pub const fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// By which token calls go on.
+    #[must_use]
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// Calls an operation by its type.

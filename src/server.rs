@@ -154,6 +154,7 @@ impl App {
     /// asked about any other.
     fn authorise(&self, caller: &Caller, entry: &Entry) -> Result<PolicyDecision> {
         self.client.access().check(caller, &entry.spec)?;
+        self.client.upstream().check(caller, &entry.spec)?;
         self.settings.policy.check(caller, &entry.spec)
     }
 

@@ -49,6 +49,8 @@ pub enum Credential {
     Bearer(SecretString),
     /// The owner's token of the embedded platform; whoever provides the platform's address provides it too.
     Owner,
+    /// The server's own account in the caller's tenant; the client knows its token.
+    Service,
     /// Nothing: the caller was verified on this side, as by the platform itself.
     Verified,
 }
@@ -122,6 +124,20 @@ impl Caller {
         self.subject == NAMELESS
     }
 
+    /// The tenant that a token says it belongs to, unverified; `None` where it is no JWT or says nothing.
+    #[must_use]
+    pub fn tenant_claimed_by(token: &SecretString) -> Option<TenantId> {
+        #[derive(Deserialize)]
+        struct Claim {
+            #[serde(rename = "tenantId", alias = "tenant_id")]
+            tenant: Option<String>,
+        }
+        payload_of(token.expose_secret())
+            .and_then(|payload| serde_json::from_slice::<Claim>(&payload).ok())
+            .and_then(|claim| claim.tenant)
+            .map(TenantId::from)
+    }
+
     /// Whether the caller may do everything in its tenant.
     #[must_use]
     pub fn is_admin(&self) -> bool {
@@ -146,7 +162,9 @@ struct UnverifiedClaims {
 }
 
 fn claims_of(token: &str) -> Option<UnverifiedClaims> {
-    let payload = token.split('.').nth(1)?;
-    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    serde_json::from_slice(&payload).ok()
+    serde_json::from_slice(&payload_of(token)?).ok()
+}
+
+fn payload_of(token: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()
 }

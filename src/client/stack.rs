@@ -7,6 +7,7 @@ use super::http::Http;
 use super::layer::{Call, Layer, Next, Reply};
 use super::layers::{deadline::Deadline, renew::Renew, sign::Sign, timeout::Timeout, trace::Trace};
 use super::origin::Origin;
+use super::upstream::Upstream;
 use crate::auth::Principal;
 use crate::error::Result;
 
@@ -17,7 +18,13 @@ pub(super) struct Stack {
 }
 
 /// The stack of a client.
-pub(super) fn build(origin: Arc<dyn Origin>, settings: Settings, own: Vec<Arc<dyn Layer>>, principal: Option<Arc<dyn Principal>>) -> Stack {
+pub(super) fn build(
+    origin: Arc<dyn Origin>,
+    settings: Settings,
+    upstream: Arc<Upstream>,
+    own: Vec<Arc<dyn Layer>>,
+    principal: Option<Arc<dyn Principal>>,
+) -> Stack {
     // Two places are kept for what the next services need: `cache` (a hit costs no quota) and `retry` follow the
     // deadline; `pick`, `breaker`, `bulkhead` and `rate_limit` come once per attempt, before the timeout.
     Stack::new(Http::new(settings.answer_limit))
@@ -29,7 +36,7 @@ pub(super) fn build(origin: Arc<dyn Origin>, settings: Settings, own: Vec<Arc<dy
         .then_all(principal.map(|principal| Arc::new(Renew(principal)) as Arc<dyn Layer>))
         // once per attempt
         .then(Timeout(settings.timeout))
-        .then(Sign(origin))
+        .then(Sign { origin, upstream })
 }
 
 impl Stack {

@@ -49,7 +49,7 @@ impl Visit {
             biased;
             () = context.ct.cancelled() => Err(cancelled()),
             // A connection's principal renews itself; what came with the request ends.
-            () = ending::wait(self.principal.is_none().then(|| ending::of(&self.caller)).flatten()) => Err(ending::ended()),
+            () = ending::wait(self.over_http.then(|| ending::of(&self.caller)).flatten()) => Err(ending::ended()),
             // A fault in a dependency ends this call, not the host's patience.
             outcome = AssertUnwindSafe(self.run(entry, request.arguments.unwrap_or_default(), retry, context, &mut note, traceparent)).catch_unwind() => {
                 outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))

@@ -10,31 +10,37 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, HeaderValue, IF_MATCH};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::auth::Credential;
 use crate::client::layer::{Call, Layer, Next, Reply};
 use crate::client::origin::Origin;
+use crate::client::upstream::Upstream;
 use crate::error::{Error, Kind, Result};
 
 const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
+const ON_BEHALF_OF: HeaderName = HeaderName::from_static("x-on-behalf-of");
 const SERVICE: HeaderName = HeaderName::from_static("x-service-name");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// See the module.
-pub(in crate::client) struct Sign(pub(in crate::client) Arc<dyn Origin>);
+pub(in crate::client) struct Sign {
+    pub(in crate::client) origin: Arc<dyn Origin>,
+    pub(in crate::client) upstream: Arc<Upstream>,
+}
 
 impl Layer for Sign {
     fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(async move {
-            let located = self.0.locate().await?;
-            if !call.entry.spec.public {
-                let token = match &call.caller.credential {
-                    Credential::Bearer(token) => bearer(token)?,
-                    Credential::Owner => bearer(located.owner_token.as_ref().ok_or_else(nobody)?)?,
-                    Credential::Verified => return Err(nobody()),
-                };
-                call.headers.insert(AUTHORIZATION, token);
+            // Whoever calls the client, a person's decision never goes out as the server's own.
+            self.upstream.check(&call.caller, &call.entry.spec)?;
+            let located = self.origin.locate().await?;
+            let signed = !call.entry.spec.public;
+            if signed {
+                let proof = self.upstream.prove(&call.caller, &located).await?;
+                call.headers.insert(AUTHORIZATION, bearer(&proof.token)?);
                 let tenant = call.caller.tenant.to_string();
                 call.header(TENANT, &tenant)?;
+                if let Some(subject) = proof.on_behalf_of {
+                    call.headers.insert(ON_BEHALF_OF, HeaderValue::from_str(&subject).map_err(|_| unspeakable())?);
+                }
             }
             call.header(SERVICE, "flowmaster-mcp")?;
             if let Some(etag) = call.options.if_match.take() {
@@ -44,7 +50,12 @@ impl Layer for Sign {
                 call.header(IDEMPOTENCY_KEY, &key)?;
             }
             call.located = Some(located);
-            next.run(call).await
+            let caller = Arc::clone(&call.caller);
+            let answer = next.run(call).await;
+            if signed && answer.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+                self.upstream.refused(&caller);
+            }
+            answer
         })
     }
 }
@@ -55,7 +66,7 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
     Ok(value)
 }
 
-fn nobody() -> Error {
-    Error::new(Kind::Unauthenticated, "FM-MCP-NO-CREDENTIAL", "there is no token to call the platform with")
-        .hint("Set FLOWMASTER_TOKEN to an access token.")
+fn unspeakable() -> Error {
+    Error::new(Kind::Forbidden, "FM-MCP-ON-BEHALF-OF", "the caller's name cannot go into X-On-Behalf-Of")
+        .hint("The operator gives users ids of printable ASCII characters, or lets callers' own tokens go on.")
 }

@@ -1,0 +1,125 @@
+//! By which token a call goes on to the platform: the caller's own, one that it is exchanged for, or the server's.
+
+mod exchange;
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::accounts::Accounts;
+use super::origin::Located;
+use crate::api::{Effect, Spec};
+use crate::auth::{Caller, Credential};
+use crate::error::{Error, Kind, Result};
+
+pub use exchange::{Exchange, TokenEndpoint};
+
+/// What happens to the token of a caller who brought one.
+#[derive(Default)]
+pub enum Mode {
+    /// It is passed on.
+    #[default]
+    Propagate,
+    /// It is exchanged for one that the platform takes (RFC 8693).
+    Exchange(Exchange),
+    /// The server's own account calls, on behalf of the caller.
+    Service {
+        /// Whether the platform honours X-On-Behalf-Of.
+        on_behalf_of: bool,
+    },
+}
+
+/// The way that calls go on. Callers who brought no token are not touched by the mode.
+#[derive(Default)]
+pub struct Upstream {
+    mode: Mode,
+    accounts: Option<Arc<dyn Accounts>>,
+}
+
+/// What a call carries to prove itself.
+pub(super) struct Proof {
+    pub(super) token: SecretString,
+    pub(super) on_behalf_of: Option<String>,
+}
+
+impl Upstream {
+    /// Calls in a mode; the accounts are the server's own.
+    #[must_use]
+    pub fn new(mode: Mode, accounts: Option<Arc<dyn Accounts>>) -> Self {
+        Self { mode, accounts }
+    }
+
+    /// The tenant of the server's own account, where it has one.
+    #[must_use]
+    pub fn home(&self) -> Option<crate::api::ids::TenantId> {
+        self.accounts.as_ref().and_then(|accounts| accounts.home())
+    }
+
+    /// Refuses a person's decision that would reach the platform as the server's own.
+    ///
+    /// # Errors
+    /// `FM-MCP-DECIDE-AS-SERVICE`.
+    pub fn check(&self, caller: &Caller, spec: &Spec) -> Result<()> {
+        let as_service = matches!(self.mode, Mode::Service { on_behalf_of: false }) && matches!(caller.credential, Credential::Bearer(_));
+        if !as_service || spec.effect != Effect::Decide {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Forbidden,
+            "FM-MCP-DECIDE-AS-SERVICE",
+            format!("{} speaks for a person, but this server calls the platform by its own account", spec.name),
+        )
+        .hint("Decide it in FlowMaster. The operator sets upstream.on_behalf_of where the platform honours X-On-Behalf-Of."))
+    }
+
+    pub(super) async fn prove(&self, caller: &Caller, located: &Located) -> Result<Proof> {
+        let own = |token| Ok(Proof { token, on_behalf_of: None });
+        match (&caller.credential, &self.mode) {
+            (Credential::Owner, _) => own(located.owner_token.clone().ok_or_else(nobody)?),
+            (Credential::Verified, _) => Err(nobody()),
+            (Credential::Service, _) => own(self.account(caller).await?),
+            (Credential::Bearer(token), Mode::Propagate) => own(token.clone()),
+            (Credential::Bearer(token), Mode::Exchange(exchange)) => own(exchange.of(caller, token).await?),
+            (Credential::Bearer(_), Mode::Service { .. }) => {
+                Ok(Proof { token: self.account(caller).await?, on_behalf_of: Some(caller.subject.clone()) })
+            }
+        }
+    }
+
+    /// The platform refused what a call proved itself with: what is remembered of it is forgotten.
+    pub(super) fn refused(&self, caller: &Caller) {
+        match (&caller.credential, &self.mode) {
+            (Credential::Bearer(token), Mode::Exchange(exchange)) => exchange.forget(token),
+            (Credential::Bearer(_), Mode::Service { .. }) | (Credential::Service, _) => {
+                if let Some(accounts) = &self.accounts {
+                    accounts.refused(&caller.tenant);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn account(&self, caller: &Caller) -> Result<SecretString> {
+        match &self.accounts {
+            Some(accounts) => accounts.token(&caller.tenant).await,
+            None => Err(Error::new(Kind::Unauthenticated, "FM-MCP-NO-ACCOUNT", "this server has no account of its own at the platform")
+                .hint("The operator sets FLOWMASTER_SERVICE_TOKEN, or [service.tokens] in the configuration file.")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mode = match self.mode {
+            Mode::Propagate => "propagate",
+            Mode::Exchange(_) => "exchange",
+            Mode::Service { .. } => "service",
+        };
+        f.debug_struct("Upstream").field("mode", &mode).finish_non_exhaustive()
+    }
+}
+
+fn nobody() -> Error {
+    Error::new(Kind::Unauthenticated, "FM-MCP-NO-CREDENTIAL", "there is no token to call the platform with")
+        .hint("Set FLOWMASTER_TOKEN to an access token.")
+}

@@ -1,0 +1,273 @@
+//! Token exchange (RFC 8693): the caller's token for one that the platform takes, remembered until shortly before it ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use futures_util::StreamExt as _;
+use moka::sync::Cache;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::api::Timestamp;
+use crate::auth::Caller;
+use crate::error::{Error, Kind, Result};
+
+/// How many callers' tokens are remembered.
+const REMEMBERED: u64 = 16_384;
+/// How long before its end a token is exchanged anew.
+const MARGIN: Duration = Duration::from_mins(1);
+/// The longest that a token is remembered, whatever its answer says.
+const LONGEST: Duration = Duration::from_hours(1);
+/// How long a token is good whose answer does not say.
+const UNSAID: Duration = Duration::from_mins(5);
+/// How long a failed exchange answers for those that waited for it.
+const FAILED: Duration = Duration::from_secs(2);
+/// How long an exchange may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest answer that is read, in bytes.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// What may stand in a client's id and secret as it is (RFC 6749, section 2.3.1).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Where tokens are exchanged, and as whom.
+#[derive(Debug, Clone)]
+pub struct TokenEndpoint {
+    /// The endpoint's URL; https, or http on this machine.
+    pub url: String,
+    /// The server's client id.
+    pub client_id: String,
+    /// Its secret; a public client has none.
+    pub client_secret: Option<SecretString>,
+    /// The platform's audience.
+    pub audience: String,
+}
+
+/// See the module.
+pub struct Exchange {
+    endpoint: TokenEndpoint,
+    http: reqwest::Client,
+    remembered: Cache<[u8; 32], Arc<Mutex<Option<Held>>>>,
+}
+
+/// What an exchange came to, and until when that holds.
+struct Held {
+    outcome: std::result::Result<SecretString, Failure>,
+    until: Instant,
+}
+
+/// A failed exchange, as each of those who waited for it is told.
+struct Failure {
+    kind: Kind,
+    code: String,
+    message: String,
+    hint: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: Option<SecretString>,
+    issued_token_type: Option<String>,
+    token_type: Option<String>,
+    expires_in: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+impl Exchange {
+    /// Exchanges at an endpoint. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// A URL that is none, or that would carry tokens in the clear over a network.
+    pub fn new(endpoint: TokenEndpoint) -> Result<Self> {
+        let refuse = |why: &str| {
+            Error::new(Kind::Invalid, "FM-CONFIG-TOKEN-URL", format!("upstream.token_url {why}"))
+                .hint("Set it to the authorization server's token endpoint, such as https://login.example.com/oauth/token.")
+        };
+        let url = reqwest::Url::parse(&endpoint.url).map_err(|_| refuse("is no URL"))?;
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+            return Err(refuse("must be https: tokens and the client's secret go there"));
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err(refuse("carries a user name, a password or a fragment"));
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("flowmaster-mcp/", env!("CARGO_PKG_VERSION")))
+            // A redirect would carry tokens to a place that nobody named.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(PATIENCE);
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(Error::internal)?;
+        let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_idle(LONGEST).build();
+        Ok(Self { endpoint, http, remembered })
+    }
+
+    /// The platform's token for a caller; however many calls wait, it is asked for once.
+    pub(super) async fn of(&self, caller: &Caller, token: &SecretString) -> Result<SecretString> {
+        let slot = self.remembered.get_with(key_of(token), Arc::default);
+        let mut held = slot.lock().await;
+        if let Some(held) = &*held
+            && held.until > Instant::now()
+        {
+            return held.answer();
+        }
+        *held = None;
+        let (token, good_for) = match self.ask(caller, token).await {
+            Ok(given) => given,
+            Err(error) => {
+                *held = Some(Held { outcome: Err(Failure::of(&error)), until: Instant::now() + FAILED });
+                return Err(error);
+            }
+        };
+        // The caller's own end is the end of what it was exchanged for.
+        let left =
+            caller.expires.map_or(LONGEST, |end| Duration::try_from_secs_f64(end.seconds_since(Timestamp::now())).unwrap_or_default());
+        let until = Instant::now() + good_for.saturating_sub(MARGIN).min(left).min(LONGEST);
+        *held = Some(Held { outcome: Ok(token.clone()), until });
+        Ok(token)
+    }
+
+    /// Forgets what a token was exchanged for.
+    pub(super) fn forget(&self, token: &SecretString) {
+        self.remembered.invalidate(&key_of(token));
+    }
+
+    async fn ask(&self, caller: &Caller, token: &SecretString) -> Result<(SecretString, Duration)> {
+        let mut form = vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", token.expose_secret()),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("requested_token_type", ACCESS_TOKEN),
+            ("audience", &self.endpoint.audience),
+        ];
+        let mut request = self.http.post(&self.endpoint.url).header(http::header::ACCEPT, "application/json");
+        match &self.endpoint.client_secret {
+            Some(secret) => {
+                let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
+                request = request.basic_auth(encode(&self.endpoint.client_id), Some(encode(secret.expose_secret())));
+            }
+            None => form.push(("client_id", &self.endpoint.client_id)),
+        }
+        let response = request.form(&form).send().await.map_err(unreachable)?;
+        let status = response.status();
+        let body = read(response).await?;
+        if !status.is_success() {
+            return Err(refused(status.as_u16(), &body));
+        }
+        Self::judge(caller, &body)
+    }
+
+    /// Reads what the endpoint gave, and holds it to be a bearer token of the caller's own tenant.
+    fn judge(caller: &Caller, body: &[u8]) -> Result<(SecretString, Duration)> {
+        let wrong = |why: &str| {
+            Error::new(Kind::BadAnswer, "FM-MCP-EXCHANGE-ANSWER", format!("the token endpoint's answer {why}"))
+                .hint("The operator checks upstream.token_url, and what that client may exchange.")
+        };
+        // The parser's own words could repeat what it read.
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| wrong("is not as RFC 8693 has it"))?;
+        if answer.issued_token_type.as_deref().is_some_and(|kind| kind != ACCESS_TOKEN && kind != JWT) {
+            return Err(wrong("holds no access token"));
+        }
+        if !answer.token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
+            return Err(wrong("holds no bearer token"));
+        }
+        let token = answer.access_token.ok_or_else(|| wrong("holds no access token"))?;
+        let about = Caller::of_unverified_token(token.clone(), None).map_err(|_| wrong("holds a token that cannot go into a header"))?;
+        drop(about);
+        if Caller::tenant_claimed_by(&token).is_some_and(|tenant| tenant != caller.tenant) {
+            return Err(Error::new(Kind::Forbidden, "FM-MCP-EXCHANGE-TENANT", "the token endpoint gave a token of another tenant")
+                .hint("Nothing was called. The operator checks how the token endpoint maps tenants."));
+        }
+        Ok((token, answer.expires_in.map_or(UNSAID, Duration::from_secs)))
+    }
+}
+
+impl Held {
+    fn answer(&self) -> Result<SecretString> {
+        match &self.outcome {
+            Ok(token) => Ok(token.clone()),
+            Err(failure) => Err(failure.error()),
+        }
+    }
+}
+
+impl Failure {
+    fn of(error: &Error) -> Self {
+        Self {
+            kind: error.kind(),
+            code: error.code().to_owned(),
+            message: error.message().to_owned(),
+            hint: error.next_step().map(str::to_owned),
+        }
+    }
+
+    fn error(&self) -> Error {
+        let error = Error::new(self.kind, self.code.clone(), self.message.clone());
+        match &self.hint {
+            Some(hint) => error.hint(hint.clone()),
+            None => error,
+        }
+    }
+}
+
+fn key_of(token: &SecretString) -> [u8; 32] {
+    let mut key = [0; 32];
+    key.copy_from_slice(digest(&SHA256, token.expose_secret().as_bytes()).as_ref());
+    key
+}
+
+async fn read(response: reqwest::Response) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(unreachable)?;
+        if body.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(Error::new(Kind::BadAnswer, "FM-MCP-EXCHANGE-ANSWER", "the token endpoint's answer is larger than 64 KiB")
+                .hint("The operator checks upstream.token_url."));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn refused(status: u16, body: &[u8]) -> Error {
+    // OAuth's codes are short and plain; anything else is not repeated.
+    let code = serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.error);
+    let code = code.filter(|code| code.len() <= 40 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+    let said = code.as_deref().unwrap_or("no OAuth error");
+    if status == 429 || status >= 500 {
+        return Error::new(Kind::Unavailable, "FM-MCP-EXCHANGE-UNAVAILABLE", format!("the token endpoint answered {status} ({said})"))
+            .hint("Try again later.");
+    }
+    if matches!(said, "invalid_client" | "unauthorized_client") || (status == 401 && code.is_none()) {
+        return Error::new(Kind::Forbidden, "FM-MCP-EXCHANGE-CLIENT", format!("the token endpoint does not know this server ({said})"))
+            .hint("The operator checks upstream.client_id and upstream.client_secret.");
+    }
+    Error::new(Kind::Forbidden, "FM-MCP-EXCHANGE-REFUSED", format!("the token endpoint does not exchange the caller's token ({said})"))
+        .hint("Sign in anew; if that does not help, the operator checks what the token endpoint allows this server.")
+}
+
+fn unreachable(error: reqwest::Error) -> Error {
+    let timed_out = error.is_timeout();
+    Error::new(
+        Kind::Unavailable,
+        "FM-MCP-EXCHANGE-UNREACHABLE",
+        if timed_out { "the token endpoint did not answer within 10 s" } else { "the token endpoint cannot be reached" },
+    )
+    .hint("Try again later; the operator checks upstream.token_url.")
+    .caused_by(error.without_url())
+}
