@@ -153,7 +153,7 @@ async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Call(arguments) => call::run(arguments, &config).await,
         #[cfg(feature = "platform")]
         Command::Token => token::run(&config),
-        Command::Confirm(arguments) => confirm::run(&arguments, &config),
+        Command::Confirm(arguments) => confirm::run(&arguments, &config).await,
         #[cfg(feature = "platform")]
         Command::Tour(arguments) => tour::run(&arguments, &config).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config).await,

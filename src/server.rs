@@ -16,11 +16,13 @@ mod handler;
 mod hint;
 mod http;
 mod policy;
+mod private;
 mod prompts;
 mod question;
 mod redact;
 mod resources;
 mod seal;
+mod spent;
 mod stdio;
 mod tools;
 
@@ -134,7 +136,7 @@ impl App {
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
             shelf: tools::Shelf::default(),
-            seal: seal::Seal::new(settings.ask_timeout)?,
+            seal: seal::Seal::new(settings.ask_timeout, settings.data_dir.as_deref()),
             calls: TaskTracker::new(),
             settings,
         }))

@@ -1,6 +1,7 @@
-//! `confirm`: a person's consent outside the model, where the host cannot ask.
+//! `confirm`: a person's consent outside the model, where the host cannot ask, for the calls of the same caller alone.
 
 use super::Outcome;
+use super::connect::Connection;
 use super::terminal::{Paint, plain, say};
 use crate::config::Config;
 use crate::error::Result;
@@ -16,10 +17,14 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+    let connection = Connection::new(config)?;
+    let caller = connection.caller().await;
+    connection.close().await;
+    let caller = caller?;
     let paint = Paint::stdout();
     if let Some(id) = &arguments.id {
-        let approved = approve(&config.data_dir, id)?;
+        let approved = approve(&config.data_dir, &caller, id)?;
         if arguments.json {
             say(serde_json::json!(approved));
         } else {
@@ -28,11 +33,11 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
         }
         return Ok(Outcome::Done);
     }
-    let waiting = list(&config.data_dir)?;
+    let waiting = list(&config.data_dir, &caller)?;
     if arguments.json {
         say(serde_json::json!({ "pending": waiting }));
     } else if waiting.is_empty() {
-        say("No call waits for consent.");
+        say(format_args!("No call of {} waits for consent.", plain(&caller.subject)));
     } else {
         for pending in &waiting {
             show(pending, paint);

@@ -3,6 +3,7 @@
 //! In the old era the server asks its host while the call waits; in the new one the call ends with the question, and
 //! the host calls again with the answer. Both are behind [`Visit::consent`]. Nothing is done before the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleServer;
@@ -19,7 +20,7 @@ use super::call::Retry;
 use super::digest;
 use super::handler::{Visit, is_modern};
 use super::question::Question;
-use crate::api::Entry;
+use crate::api::{Entry, Timestamp};
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 
@@ -27,6 +28,8 @@ use crate::error::{Error, Kind, Result};
 const QUESTION: &str = "confirm";
 /// How often a host hears that the person is still thinking.
 const PROGRESS: Duration = Duration::from_secs(10);
+/// Seconds by which clocks may differ.
+const LEEWAY: f64 = 30.0;
 
 /// Whether a call may go on.
 pub(super) enum Verdict {
@@ -61,40 +64,50 @@ impl Visit {
             return Ok(Verdict::Go { if_match: None, decision: Decision::Host });
         }
         let call = digest::of_call(&self.caller, entry.spec.name, arguments);
-        let question = app.question(&self.caller, entry, arguments).await?;
         if !can_ask {
+            let question = app.question(&self.caller, entry, arguments).await?;
             app.desk.consume_or_keep(&self.caller, entry, &call, &question).await?;
             return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
         }
-        if is_modern(context) { self.settle(&call, question, retry) } else { self.ask_now(question, context).await }
+        if is_modern(context) { self.settle(&call, entry, arguments, retry).await } else { self.ask_now(entry, arguments, context).await }
     }
 
-    /// The new era: the question goes out, or the answer to it came back.
-    fn settle(&self, call: &str, question: Question, retry: Retry) -> Result<Verdict> {
+    /// The new era: the question goes out, or the answer to it came back. All that stood before the question has been
+    /// checked again by then.
+    async fn settle(&self, call: &str, entry: &'static Entry, arguments: &Map<String, Value>, retry: Retry) -> Result<Verdict> {
+        let app = &self.app;
         let answer = retry.responses.and_then(|mut responses| responses.remove(QUESTION));
         let (Some(state), Some(answer)) = (retry.state, answer) else {
-            let state = self.app.seal.seal(call, question.seen.clone())?;
-            let requests =
-                InputRequests::from([(QUESTION.to_owned(), InputRequest::Elicitation(ElicitRequest::new(form(question.text)?)))]);
+            let Question { text, seen, if_match } = app.question(&self.caller, entry, arguments).await?;
+            let state = app.seal.seal(call, seen, if_match).await?;
+            let requests = InputRequests::from([(QUESTION.to_owned(), InputRequest::Elicitation(ElicitRequest::new(form(text)?)))]);
             return Ok(Verdict::Ask(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
         };
-        let seen = self.app.seal.open(call, &state)?;
+        let opened = app.seal.open(call, &state).await?;
         let answer: ElicitResult = serde_json::from_value(answer).map_err(|error| {
             Error::new(Kind::Refused, "FM-MCP-CONFIRMATION", format!("the person's answer cannot be understood: {error}"))
                 .hint("Call the tool again without requestState and inputResponses; the person is asked anew.")
         })?;
+        // An answer is used up whatever it says, so that a no does not become a yes later.
+        app.seal.spend(&opened).await?;
         agreed(&answer)?;
-        if seen != question.seen {
-            return Err(Error::new(Kind::Changed, "FM-MCP-CHANGED", "it changed after the person was asked, so the answer does not count")
-                .hint("Call the tool again; the person is asked about it as it is now."));
-        }
-        Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Confirmed })
+        let question = app.question(&self.caller, entry, arguments).await?;
+        unchanged(opened.seen.as_deref(), &question)?;
+        Ok(Verdict::Go { if_match: opened.if_match, decision: Decision::Confirmed })
     }
 
     /// The old era: the host is asked while the call waits, and hears every ten seconds that it still does.
-    async fn ask_now(&self, question: Question, context: &RequestContext<RoleServer>) -> Result<Verdict> {
+    ///
+    /// Much may happen while a person thinks: what stood before the question is checked again after it.
+    async fn ask_now(
+        &self,
+        entry: &'static Entry,
+        arguments: &Map<String, Value>,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Verdict> {
         let patience = self.app.settings.ask_timeout;
-        let asked = context.peer.create_elicitation_with_timeout(form(question.text)?, Some(patience));
+        let Question { text, seen, if_match } = self.app.question(&self.caller, entry, arguments).await?;
+        let asked = context.peer.create_elicitation_with_timeout(form(text)?, Some(patience));
         tokio::pin!(asked);
         let mut ticks = tokio::time::interval(PROGRESS);
         ticks.tick().await;
@@ -123,8 +136,31 @@ impl Visit {
             .caused_by(error)
         })?;
         agreed(&answer)?;
-        Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Confirmed })
+        self.authorise_again(entry).await?;
+        unchanged(seen.as_deref(), &self.app.question(&self.caller, entry, arguments).await?)?;
+        Ok(Verdict::Go { if_match, decision: Decision::Confirmed })
     }
+
+    /// Whether the one who called may still do it, and still is the one.
+    async fn authorise_again(&self, entry: &'static Entry) -> Result<()> {
+        let caller = match &self.principal {
+            Some(principal) => principal.caller().await?,
+            None => Arc::clone(&self.caller),
+        };
+        let ended = caller.expires.is_some_and(|end| end.plus_seconds(LEEWAY) < Timestamp::now());
+        if ended || (&caller.tenant, &caller.subject) != (&self.caller.tenant, &self.caller.subject) {
+            return Err(Error::new(Kind::Unauthenticated, "FM-MCP-LOGIN-ENDED", "the login ended while the person was asked"));
+        }
+        self.app.authorise(&caller, entry).map(drop)
+    }
+}
+
+fn unchanged(seen: Option<&str>, now: &Question) -> Result<()> {
+    if seen == now.seen.as_deref() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Changed, "FM-MCP-CHANGED", "it changed after the person was asked, so the answer does not count")
+        .hint("Call the tool again; the person is asked about it as it is now."))
 }
 
 /// Whether the host shows forms to a person.

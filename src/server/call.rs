@@ -102,7 +102,7 @@ impl Visit {
 
     /// By which way the request came.
     pub(super) const fn transport(&self) -> Transport {
-        if self.over_http { Transport::Http } else { Transport::Stdio }
+        if self.principal.is_none() { Transport::Http } else { Transport::Stdio }
     }
 
     fn refuse_unknown(&self, tool: &str) {

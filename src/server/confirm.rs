@@ -1,23 +1,29 @@
-//! Calls that wait for a person outside the model: refused where the host cannot ask, approved by `flowmaster-mcp confirm`.
+//! Calls that wait for a person outside the model: refused where the host cannot ask, approved by the same caller
+//! with `flowmaster-mcp confirm`.
 //!
-//! One file a call in `pending/` of the data folder, readable by its owner alone. The model never learns the file's id:
-//! nothing it could say approves a call. An approval lets the identical next call of the same caller through, once.
+//! One file a call in `pending/` of the data folder, in a folder of the caller's own, readable by the server's user
+//! alone. The model never learns the file's id: nothing it could say approves a call. An approval lets the identical
+//! next call of the same caller through, once.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::question::Question;
+use super::spent::unusable;
+use super::{App, digest, private};
 use crate::api::{Entry, Timestamp, ids};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 
 /// How long a refused call can be approved, and an approval can be used, in seconds.
 const KEPT: f64 = 900.0;
-/// How many calls wait at most; the oldest gives way.
-const MOST: usize = 100;
+/// How many calls of a caller wait at most; the oldest gives way.
+const MOST: usize = 50;
+/// How many callers have calls that wait at most.
+const CALLERS: usize = 10_000;
 
 /// A call that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,50 +53,30 @@ pub struct Pending {
     seen: Option<String>,
 }
 
-/// The calls that wait, oldest first.
+/// The calls of a caller that wait, oldest first.
 ///
 /// # Errors
 /// A folder that cannot be read.
-pub fn list(data_dir: &Path) -> Result<Vec<Pending>> {
-    let now = Timestamp::now();
-    let folder = folder(data_dir);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(&folder, &error)),
-    };
-    let mut all = Vec::new();
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        // A file that another process just took away, or that is none of ours, is not there.
-        let Some(pending) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Pending>(&text).ok()) else { continue };
-        if pending.expires_at < now {
-            let _gone = fs::remove_file(&path);
-        } else if path.file_stem().is_some_and(|stem| stem == pending.id.as_str()) {
-            all.push(pending);
-        }
-    }
-    all.sort_by(|one, other| one.id.cmp(&other.id));
-    Ok(all)
+pub fn list(data_dir: &Path, caller: &Caller) -> Result<Vec<Pending>> {
+    waiting(&folder(data_dir, caller))
 }
 
-/// Approves a call that waits: its next identical repetition is let through, once.
+/// Approves a call of a caller that waits: its next identical repetition is let through, once.
 ///
 /// # Errors
-/// No call of that id waits, or the folder cannot be written.
-pub fn approve(data_dir: &Path, id: &str) -> Result<Pending> {
-    let Some(mut pending) = list(data_dir)?.into_iter().find(|pending| pending.id == id) else {
-        return Err(Error::new(Kind::NotFound, "FM-MCP-CONFIRM-UNKNOWN", "no call of that id waits for approval")
-            .hint("`flowmaster-mcp confirm` lists the calls that wait; each does for 15 minutes."));
-    };
+/// No call of that id waits for this caller, or the folder cannot be written.
+pub fn approve(data_dir: &Path, caller: &Caller, id: &str) -> Result<Pending> {
+    let Some(mut pending) = list(data_dir, caller)?.into_iter().find(|pending| pending.id == id) else { return Err(unknown()) };
     let now = Timestamp::now();
     pending.approved_at = Some(now);
     pending.expires_at = now.plus_seconds(KEPT);
-    write(data_dir, &pending)?;
+    write(&folder(data_dir, caller), &pending)?;
     Ok(pending)
+}
+
+fn unknown() -> Error {
+    Error::new(Kind::NotFound, "FM-MCP-CONFIRM-UNKNOWN", "no call of yours with that id waits for approval")
+        .hint("`flowmaster-mcp confirm` lists the calls that wait; each does for 15 minutes.")
 }
 
 /// Where calls wait.
@@ -127,14 +113,56 @@ impl Desk {
             call: call.to_owned(),
             seen: question.seen.clone(),
         };
-        tokio::task::spawn_blocking(move || take_or_write(&data_dir, &pending)).await.map_err(Error::internal)?
+        let folder = folder(&data_dir, caller);
+        tokio::task::spawn_blocking(move || take_or_write(&folder, &pending)).await.map_err(Error::internal)?
     }
 }
 
-fn take_or_write(data_dir: &Path, pending: &Pending) -> Result<()> {
-    let all = list(data_dir)?;
+impl App {
+    /// The calls of a caller that wait for approval.
+    pub(super) async fn pending(&self, caller: &Arc<Caller>) -> Result<Vec<Pending>> {
+        let Some(data_dir) = self.settings.data_dir.clone() else { return Ok(Vec::new()) };
+        let caller = Arc::clone(caller);
+        tokio::task::spawn_blocking(move || list(&data_dir, &caller)).await.map_err(Error::internal)?
+    }
+
+    /// Approves a call of a caller.
+    pub(super) async fn approve(&self, caller: &Arc<Caller>, id: String) -> Result<Pending> {
+        let Some(data_dir) = self.settings.data_dir.clone() else { return Err(unknown()) };
+        let caller = Arc::clone(caller);
+        tokio::task::spawn_blocking(move || approve(&data_dir, &caller, &id)).await.map_err(Error::internal)?
+    }
+}
+
+fn waiting(folder: &Path) -> Result<Vec<Pending>> {
+    let now = Timestamp::now();
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unusable(folder, &error)),
+    };
+    let mut all = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        // A file that another process just took away, or that is none of ours, is not there.
+        let Some(pending) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Pending>(&text).ok()) else { continue };
+        if pending.expires_at < now {
+            let _gone = fs::remove_file(&path);
+        } else if path.file_stem().is_some_and(|stem| stem == pending.id.as_str()) {
+            all.push(pending);
+        }
+    }
+    all.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(all)
+}
+
+fn take_or_write(folder: &Path, pending: &Pending) -> Result<()> {
+    let all = waiting(folder)?;
     for known in all.iter().filter(|known| known.call == pending.call) {
-        let path = file(data_dir, &known.id);
+        let path = file(folder, &known.id);
         if known.seen != pending.seen {
             // It was approved as it was, not as it is.
             let _gone = fs::remove_file(&path);
@@ -148,10 +176,32 @@ fn take_or_write(data_dir: &Path, pending: &Pending) -> Result<()> {
         }
     }
     for oldest in all.iter().take((all.len() + 1).saturating_sub(MOST)) {
-        let _gone = fs::remove_file(file(data_dir, &oldest.id));
+        let _gone = fs::remove_file(file(folder, &oldest.id));
     }
-    write(data_dir, pending)?;
+    if !folder.exists() {
+        make_room(folder)?;
+    }
+    write(folder, pending)?;
     Err(refused(&pending.tool))
+}
+
+/// Takes away the folders of callers for whom nothing waits any more, before a new one comes.
+fn make_room(folder: &Path) -> Result<()> {
+    let Some(all) = folder.parent() else { return Ok(()) };
+    let mut callers = 0;
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // A folder in which something still waits cannot be removed.
+        if waiting(&path).is_ok_and(|waiting| waiting.is_empty()) && fs::remove_dir(&path).is_ok() {
+            continue;
+        }
+        callers += 1;
+    }
+    if callers < CALLERS {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", "the call needs a person's consent, and too many calls wait for theirs already")
+        .hint("Nothing was done. Call again in 15 minutes."))
 }
 
 fn refused(tool: &str) -> Error {
@@ -159,41 +209,21 @@ fn refused(tool: &str) -> Error {
         .hint("Nothing was done; the call waits for 15 minutes. Ask the person to run `flowmaster-mcp confirm` in a terminal, look at the call and approve it; then make exactly the same call again.")
 }
 
-fn folder(data_dir: &Path) -> PathBuf {
-    data_dir.join("pending")
+/// The place of a caller's calls. Its name is a digest, so that no subject can be a path.
+fn folder(data_dir: &Path, caller: &Caller) -> PathBuf {
+    data_dir.join("pending").join(digest::of_caller(caller))
 }
 
-fn file(data_dir: &Path, id: &str) -> PathBuf {
-    folder(data_dir).join(format!("{id}.json"))
+fn file(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("{id}.json"))
 }
 
-/// Writes the whole file under another name first: nobody reads half of it.
-fn write(data_dir: &Path, pending: &Pending) -> Result<()> {
-    let path = file(data_dir, &pending.id);
+fn write(folder: &Path, pending: &Pending) -> Result<()> {
+    let path = file(folder, &pending.id);
     let text = serde_json::to_vec_pretty(pending).map_err(Error::internal)?;
-    let half = path.with_extension("new");
-    let written = make_folder(&folder(data_dir)).and_then(|()| {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&half)?.write_all(&text)?;
-        fs::rename(&half, &path)
-    });
-    written.map_err(|error| unreadable(&path, &error))
-}
-
-fn make_folder(path: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(Kind::Internal, "FM-MCP-CONFIRM-FOLDER", format!("{} cannot be used: {error}", path.display()))
-        .hint("Check that the data folder belongs to you and is writable.")
+    let once = || private::folder(folder).and_then(|()| private::replace(&path, &text));
+    // Another process may take the empty folder away between the two.
+    once().or_else(|_| once()).map_err(|error| unusable(&path, &error))
 }
 
 #[cfg(test)]
@@ -206,36 +236,74 @@ mod tests {
         Question { text: "Answer a task?".to_owned(), seen: Some(seen.to_owned()), if_match: None }
     }
 
+    fn owner() -> Caller {
+        Caller::owner(Credential::Verified)
+    }
+
+    async fn tried(data_dir: &Path, caller: &Caller, call: &str, seen: &str) -> Result<()> {
+        let entry = catalogue().get("tasks_respond").unwrap();
+        Desk::new(Some(data_dir)).consume_or_keep(caller, entry, call, &question(seen)).await
+    }
+
     #[tokio::test]
     async fn an_approval_lets_the_identical_call_through_once() {
         let data = tempfile::tempdir().unwrap();
-        let desk = Desk::new(Some(data.path()));
-        let caller = Caller::owner(Credential::Verified);
-        let entry = catalogue().get("tasks_respond").unwrap();
-
-        let refused = desk.consume_or_keep(&caller, entry, "call-1", &question("1")).await.unwrap_err();
+        let caller = owner();
+        let refused = tried(data.path(), &caller, "call-1", "1").await.unwrap_err();
         assert_eq!(refused.kind(), Kind::Refused);
-        desk.consume_or_keep(&caller, entry, "call-1", &question("1")).await.unwrap_err();
-        let waiting = list(data.path()).unwrap();
+        tried(data.path(), &caller, "call-1", "1").await.unwrap_err();
+        let waiting = list(data.path(), &caller).unwrap();
         assert_eq!(waiting.len(), 1, "a repeated call waits once");
         assert!(!refused.to_string().contains(&waiting[0].id), "the model never learns the id");
 
-        approve(data.path(), &waiting[0].id).unwrap();
-        desk.consume_or_keep(&caller, entry, "call-2", &question("1")).await.unwrap_err();
-        desk.consume_or_keep(&caller, entry, "call-1", &question("1")).await.unwrap();
-        desk.consume_or_keep(&caller, entry, "call-1", &question("1")).await.unwrap_err();
+        approve(data.path(), &caller, &waiting[0].id).unwrap();
+        tried(data.path(), &caller, "call-2", "1").await.unwrap_err();
+        tried(data.path(), &caller, "call-1", "1").await.unwrap();
+        tried(data.path(), &caller, "call-1", "1").await.unwrap_err();
     }
 
     #[tokio::test]
     async fn an_approval_does_not_outlive_a_change() {
         let data = tempfile::tempdir().unwrap();
-        let desk = Desk::new(Some(data.path()));
-        let caller = Caller::owner(Credential::Verified);
-        let entry = catalogue().get("tasks_respond").unwrap();
-        desk.consume_or_keep(&caller, entry, "call", &question("1")).await.unwrap_err();
-        approve(data.path(), &list(data.path()).unwrap()[0].id).unwrap();
-        desk.consume_or_keep(&caller, entry, "call", &question("2")).await.unwrap_err();
-        assert!(list(data.path()).unwrap().iter().all(|pending| pending.approved_at.is_none()));
+        let caller = owner();
+        tried(data.path(), &caller, "call", "1").await.unwrap_err();
+        approve(data.path(), &caller, &list(data.path(), &caller).unwrap()[0].id).unwrap();
+        tried(data.path(), &caller, "call", "2").await.unwrap_err();
+        assert!(list(data.path(), &caller).unwrap().iter().all(|pending| pending.approved_at.is_none()));
+    }
+
+    #[tokio::test]
+    async fn nobody_sees_or_approves_the_calls_of_somebody_else() {
+        let data = tempfile::tempdir().unwrap();
+        let mine = owner();
+        tried(data.path(), &mine, "call", "1").await.unwrap_err();
+        let id = list(data.path(), &mine).unwrap()[0].id.clone();
+        for other in [
+            Caller { subject: "user-2".to_owned(), ..owner() },
+            Caller { tenant: "tenant-2".into(), ..owner() },
+            Caller { subject: "../pending".to_owned(), ..owner() },
+        ] {
+            assert!(list(data.path(), &other).unwrap().is_empty());
+            assert_eq!(approve(data.path(), &other, &id).unwrap_err().code(), "FM-MCP-CONFIRM-UNKNOWN");
+        }
+        assert!(approve(data.path(), &mine, "../pending").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_and_goes_away() {
+        let data = tempfile::tempdir().unwrap();
+        let caller = owner();
+        for call in 0..=MOST {
+            tried(data.path(), &caller, &call.to_string(), "1").await.unwrap_err();
+        }
+        let all = list(data.path(), &caller).unwrap();
+        assert_eq!((all.len(), all[0].call.as_str()), (MOST, "1"), "the oldest gave way");
+        for mut pending in all {
+            pending.expires_at = Timestamp::now().plus_seconds(-1.0);
+            write(&folder(data.path(), &caller), &pending).unwrap();
+        }
+        tried(data.path(), &Caller { subject: "user-2".to_owned(), ..owner() }, "call", "1").await.unwrap_err();
+        assert!(!folder(data.path(), &caller).exists(), "nothing waits there any more");
     }
 
     #[cfg(unix)]
@@ -243,11 +311,8 @@ mod tests {
     async fn what_waits_is_for_its_owner_alone() {
         use std::os::unix::fs::PermissionsExt as _;
         let data = tempfile::tempdir().unwrap();
-        let desk = Desk::new(Some(data.path()));
-        let entry = catalogue().get("tasks_respond").unwrap();
-        desk.consume_or_keep(&Caller::owner(Credential::Verified), entry, "call", &question("1")).await.unwrap_err();
-        let path = file(data.path(), &list(data.path()).unwrap()[0].id);
+        tried(data.path(), &owner(), "call", "1").await.unwrap_err();
+        let path = file(&folder(data.path(), &owner()), &list(data.path(), &owner()).unwrap()[0].id);
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(approve(data.path(), "../pending").is_err());
     }
 }

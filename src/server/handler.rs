@@ -30,8 +30,8 @@ pub(super) struct Handler {
 pub(super) struct Visit {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,
-    /// Whether the caller came with the request rather than with the connection.
-    pub(super) over_http: bool,
+    /// Whom the connection speaks for, where the caller did not come with the request.
+    pub(super) principal: Option<Arc<dyn Principal>>,
 }
 
 impl Handler {
@@ -44,8 +44,8 @@ impl Handler {
         let app = Arc::clone(&self.app);
         let with_the_request = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Arc<Caller>>());
         match with_the_request {
-            Some(caller) => Ok(Visit { app, caller: Arc::clone(caller), over_http: true }),
-            None => Ok(Visit { app, caller: self.principal.caller().await?, over_http: false }),
+            Some(caller) => Ok(Visit { app, caller: Arc::clone(caller), principal: None }),
+            None => Ok(Visit { app, caller: self.principal.caller().await?, principal: Some(Arc::clone(&self.principal)) }),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flowmaster_mcp::auth::{Caller, Credential};
 use flowmaster_mcp::server::{App, Settings, confirm, serve_stdio};
 use rmcp::model::ElicitationAction;
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
@@ -82,15 +83,15 @@ async fn an_owner_who_cannot_be_asked_approves_elsewhere() {
     let record = ok(call(&session, "entities_insert", json!({ "type": "customer", "data": { "name": "Acme" } })).await);
     let delete = json!({ "type": "customer", "id": record["id"] });
     assert!(text(&call(&session, "entities_delete", delete.clone()).await).starts_with("FM-MCP-CONFIRM:"));
-    let waiting = confirm::list(platform.folder.path()).unwrap();
+    let waiting = confirm::list(platform.folder.path(), &Caller::owner(Credential::Owner)).unwrap();
     assert!(waiting[0].question.contains("Acme"), "{}", waiting[0].question);
-    confirm::approve(platform.folder.path(), &waiting[0].id).unwrap();
+    confirm::approve(platform.folder.path(), &Caller::owner(Credential::Owner), &waiting[0].id).unwrap();
     // What changes meanwhile is not what was approved.
     ok(call(&session, "entities_update", json!({ "type": "customer", "id": record["id"], "data": { "name": "Bolt" } })).await);
     assert!(text(&call(&session, "entities_delete", delete.clone()).await).starts_with("FM-MCP-CONFIRM:"));
-    let waiting = confirm::list(platform.folder.path()).unwrap();
+    let waiting = confirm::list(platform.folder.path(), &Caller::owner(Credential::Owner)).unwrap();
     assert!(waiting.len() == 1 && waiting[0].question.contains("Bolt"), "{waiting:?}");
-    confirm::approve(platform.folder.path(), &waiting[0].id).unwrap();
+    confirm::approve(platform.folder.path(), &Caller::owner(Credential::Owner), &waiting[0].id).unwrap();
     ok(call(&session, "entities_delete", delete).await);
 }
 
