@@ -49,7 +49,7 @@ impl Visit {
             biased;
             () = context.ct.cancelled() => Err(cancelled()),
             // A connection's principal renews itself; what came with the request ends.
-            () = ending::wait(self.over_http.then(|| ending::of(&self.caller)).flatten()) => Err(ending::ended()),
+            () = ending::wait(self.over_http().then(|| ending::of(&self.caller)).flatten()) => Err(ending::ended()),
             // A fault in a dependency ends this call, not the host's patience.
             outcome = AssertUnwindSafe(self.run(entry, request.arguments.unwrap_or_default(), retry, context, &mut note, traceparent)).catch_unwind() => {
                 outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))
@@ -102,7 +102,7 @@ impl Visit {
 
     /// By which way the request came.
     pub(super) const fn transport(&self) -> Transport {
-        if self.principal.is_none() { Transport::Http } else { Transport::Stdio }
+        if self.over_http() { Transport::Http } else { Transport::Stdio }
     }
 
     fn refuse_unknown(&self, tool: &str) {

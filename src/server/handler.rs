@@ -34,6 +34,13 @@ pub(super) struct Visit {
     pub(super) principal: Option<Arc<dyn Principal>>,
 }
 
+impl Visit {
+    /// Whether the caller came with the request rather than with the connection.
+    pub(super) const fn over_http(&self) -> bool {
+        self.principal.is_none()
+    }
+}
+
 impl Handler {
     pub(super) fn new(app: &Arc<App>, principal: &Arc<dyn Principal>) -> Self {
         Self { app: Arc::clone(app), principal: Arc::clone(principal) }
