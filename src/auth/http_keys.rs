@@ -1,0 +1,108 @@
+//! Fetches published keys over HTTP: from nowhere but the named place, and no more than a key set may have.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use http::header::ACCEPT;
+use reqwest::Url;
+
+use super::jwks::{KeySource, LARGEST_KEY_SET};
+use crate::error::{Error, Kind, Result};
+
+/// Longest that a fetch may take.
+const SLOWEST: Duration = Duration::from_secs(5);
+
+/// Keys that are published at a URL.
+pub struct HttpKeys {
+    url: Url,
+    loopback: bool,
+    fetcher: KeyFetcher,
+}
+
+/// The HTTP client of key sets, made at the first fetch: reading certificates takes time.
+#[derive(Default)]
+pub struct KeyFetcher {
+    direct: OnceLock<reqwest::Client>,
+    proxied: OnceLock<reqwest::Client>,
+}
+
+impl HttpKeys {
+    /// The keys at a URL, such as `https://login.example/keys`.
+    ///
+    /// # Errors
+    /// `FM-CONFIG-JWKS-URL` for a URL that is none, is not http or https, or carries a password.
+    pub fn new(url: &str) -> Result<Self> {
+        let refuse = |why: &str| {
+            Error::new(Kind::Invalid, "FM-CONFIG-JWKS-URL", format!("the URL of the keys that sign tokens {why}"))
+                .hint("FLOWMASTER_JWKS_URL is http:// or https:// with a host and a path.")
+        };
+        let url = Url::parse(url).map_err(|_| refuse("cannot be read"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refuse("is neither http nor https"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("carries a user name or a password"));
+        }
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        Ok(Self { url, loopback, fetcher: KeyFetcher::default() })
+    }
+}
+
+impl KeySource for HttpKeys {
+    fn fetch(&self) -> BoxFuture<'_, Result<Bytes>> {
+        Box::pin(self.fetcher.fetch(self.url.as_str(), self.loopback))
+    }
+}
+
+impl KeyFetcher {
+    /// Fetches a key set. Between this machine and itself no proxy stands.
+    ///
+    /// # Errors
+    /// No answer, an answer that is no success, one that is too large, or one that takes too long.
+    pub async fn fetch(&self, url: &str, loopback: bool) -> Result<Bytes> {
+        let response = self.client(loopback)?.get(url).header(ACCEPT, "application/jwk-set+json, application/json").send().await;
+        let response = response.map_err(unreachable)?;
+        if !response.status().is_success() {
+            let status = response.status().as_u16();
+            return Err(Error::new(Kind::Unavailable, "FM-MCP-KEYS-ANSWER", format!("whoever publishes the keys answered {status}")));
+        }
+        let mut body = BytesMut::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(unreachable)?;
+            if body.len() + chunk.len() > LARGEST_KEY_SET {
+                return Err(Error::new(Kind::BadAnswer, "FM-MCP-KEYS-WRONG", "the published keys are larger than 256 KiB"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    fn client(&self, loopback: bool) -> Result<&reqwest::Client> {
+        let slot = if loopback { &self.direct } else { &self.proxied };
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("flowmaster-mcp/", env!("CARGO_PKG_VERSION")))
+            // Keys come from the place that was named, and from nowhere that it points to.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(SLOWEST)
+            .timeout(SLOWEST);
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(Error::internal)?;
+        Ok(slot.get_or_init(|| client))
+    }
+}
+
+fn unreachable(error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
+    Error::new(Kind::Unavailable, "FM-MCP-KEYS-UNREACHABLE", format!("whoever publishes the keys {what}")).caused_by(error)
+}

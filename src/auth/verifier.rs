@@ -1,0 +1,160 @@
+//! Lets in whoever brings a token that is signed, meant for this server and still good.
+//!
+//! What is cheap comes first, so that a flood of rubbish costs next to nothing: the form, the claims, the name of the
+//! key, and only then one signature. A token that was verified is remembered by its digest until it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use futures_util::future::BoxFuture;
+use moka::sync::Cache;
+use secrecy::ExposeSecret as _;
+
+use super::jwks::KeySet;
+use super::key::algorithm_of;
+use super::revocation::{Confirm, Confirmation, Interval};
+use super::rules::{self, Judgement, Rules};
+use super::token::{Claims, Header, Parts, check_length, refusal, shown};
+use super::{Admit, Caller, Credential};
+use crate::api::Timestamp;
+use crate::error::Result;
+
+/// How much remembered tokens may weigh, in bytes: 16,384 of usual size.
+const REMEMBERED: u64 = 16_384 * LIGHTEST as u64;
+/// What a remembered token weighs at least.
+const LIGHTEST: u32 = 4096;
+/// How long a token is remembered, if it does not end before.
+const REMEMBERED_FOR: Duration = Duration::from_hours(1);
+
+/// Tells the time in seconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+type Digest = [u8; 32];
+
+/// Lets in whoever brings a good token.
+pub struct Verifier {
+    rules: Rules,
+    keys: KeySet,
+    confirm: Option<Arc<dyn Confirm>>,
+    interval: Interval,
+    clock: Clock,
+    remembered: Cache<Digest, Arc<Remembered>>,
+}
+
+/// A token whose signature was checked.
+struct Remembered {
+    caller: Arc<Caller>,
+    judgement: Judgement,
+    /// The keys that were in force when it was checked.
+    generation: AtomicU64,
+    confirmation: Confirmation,
+}
+
+impl Verifier {
+    /// Verifies by these rules and keys, and asks nobody whether a token was revoked.
+    #[must_use]
+    pub fn new(rules: Rules, keys: KeySet) -> Self {
+        Self {
+            rules,
+            keys,
+            confirm: None,
+            interval: Interval::new(Duration::ZERO),
+            clock: Arc::new(|| Timestamp::now().millis().div_euclid(1000)),
+            remembered: Cache::builder()
+                .weigher(|_: &Digest, known: &Arc<Remembered>| known.weight())
+                .max_capacity(REMEMBERED)
+                .time_to_live(REMEMBERED_FOR)
+                .build(),
+        }
+    }
+
+    /// Asks the platform whether it still takes a token, at most once per token and interval; zero asks only about
+    /// tokens that must be confirmed, and once.
+    #[must_use]
+    pub fn confirmed_by(mut self, confirm: Arc<dyn Confirm>, interval: Duration) -> Self {
+        self.confirm = Some(confirm);
+        self.interval = Interval::new(interval);
+        self
+    }
+
+    /// Takes the time from elsewhere, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    async fn judge(&self, token: &str) -> Result<Arc<Caller>> {
+        check_length(token)?;
+        let now = (self.clock)();
+        let generation = self.keys.generation(now);
+        let mut digest = Digest::default();
+        digest.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        let known = match self.remembered.get(&digest) {
+            Some(known) if known.generation.load(Ordering::Acquire) == generation => known,
+            Some(known) => {
+                // A key was withdrawn: whether it was this token's shows when it is verified again.
+                if let Err(refused) = self.verify(token, now, generation).await {
+                    self.remembered.invalidate(&digest);
+                    return Err(refused);
+                }
+                known.generation.store(generation, Ordering::Release);
+                known
+            }
+            None => {
+                let verified = self.verify(token, now, generation).await?;
+                // Of two that come at once one is kept, so that the platform is asked once.
+                self.remembered.get_with(digest, || Arc::new(verified))
+            }
+        };
+        if now >= known.judgement.ends {
+            self.remembered.invalidate(&digest);
+            return Err(rules::expired());
+        }
+        if known.judgement.confirm || self.interval.recurs() {
+            match &self.confirm {
+                Some(confirm) => known.confirmation.hold(&**confirm, &known.caller, self.interval, now).await?,
+                None => return Err(refusal("FM-MCP-TOKEN-ISSUER", "the token lacks `iss` or `aud`, and nobody can be asked whose it is")),
+            }
+        }
+        Ok(Arc::clone(&known.caller))
+    }
+
+    /// Judges a token that is not remembered. The generation is that of before, so that keys which change meanwhile are
+    /// noticed at the next use.
+    async fn verify(&self, token: &str, now: i64, generation: u64) -> Result<Remembered> {
+        let parts = Parts::of(token)?;
+        let header = parts.header()?;
+        let header = Header::read(&header)?;
+        let Some(algorithm) = algorithm_of(&header.alg) else {
+            return Err(refusal("FM-MCP-TOKEN-ALGORITHM", format!("tokens signed with {} are not taken", shown(&header.alg))));
+        };
+        let claims = parts.claims()?;
+        let claims = Claims::read(&claims)?;
+        let judgement = self.rules.judge(&claims, now)?;
+        let key = self.keys.find(header.kid.as_deref(), algorithm, now).await?;
+        key.check(parts)?;
+        Ok(Remembered {
+            caller: Arc::new(rules::caller(&claims, token)?),
+            judgement,
+            generation: AtomicU64::new(generation),
+            confirmation: Confirmation::default(),
+        })
+    }
+}
+
+impl Remembered {
+    fn weight(&self) -> u32 {
+        let token = if let Credential::Bearer(token) = &self.caller.credential { token.expose_secret().len() } else { 0 };
+        // The token itself, and its claims once more.
+        u32::try_from(token * 2).unwrap_or(u32::MAX).max(LIGHTEST)
+    }
+}
+
+impl Admit for Verifier {
+    fn admit<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>>> {
+        Box::pin(self.judge(token))
+    }
+}
