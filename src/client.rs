@@ -20,6 +20,7 @@ mod origin;
 mod refusal;
 mod stack;
 mod upstream;
+mod validity;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
 use stack::Stack;
 pub use upstream::{Exchange, Mode, TokenEndpoint, Upstream};
+pub use validity::{PlatformKeys, Validation};
 
 /// The client. A clone shares everything.
 #[derive(Clone)]

@@ -194,6 +194,7 @@ fn claims() -> Value {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the changes are written in place")]
 fn but(changes: Value) -> Value {
     let mut claims = claims();
     for (name, value) in changes.as_object().unwrap() {
@@ -499,7 +500,7 @@ async fn a_configured_key_takes_the_place_of_published_ones() {
     let private = rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
     let private = STANDARD.encode(aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&private).unwrap().as_ref());
     for wrong in
-        ["".to_owned(), "no key".to_owned(), pem(b"junk"), format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n")]
+        [String::new(), "no key".to_owned(), pem(b"junk"), format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n")]
     {
         assert_eq!(KeySet::of_pem(wrong.as_bytes()).err().map(|error| error.code().to_owned()).as_deref(), Some("FM-CONFIG-AUTH-KEY"));
     }

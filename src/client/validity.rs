@@ -1,0 +1,100 @@
+//! What the platform knows of callers' tokens: the keys that sign them, and whether one was revoked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+
+use super::{CallOptions, Client, Origin};
+use crate::api::auth::Validate;
+use crate::api::{Operation as _, catalogue};
+use crate::auth::{Caller, Confirm, KeyFetcher, KeySource};
+use crate::error::{Error, Kind, Result};
+
+/// Longest that the platform is waited for; a call stands behind it.
+const SLOWEST: Duration = Duration::from_secs(5);
+
+/// The keys that a platform publishes where it is now.
+pub struct PlatformKeys {
+    origin: Arc<dyn Origin>,
+    fetcher: KeyFetcher,
+}
+
+impl PlatformKeys {
+    /// The keys of the platform at an origin.
+    #[must_use]
+    pub fn new(origin: Arc<dyn Origin>) -> Self {
+        Self { origin, fetcher: KeyFetcher::default() }
+    }
+}
+
+impl KeySource for PlatformKeys {
+    fn fetch(&self) -> BoxFuture<'_, Result<Bytes>> {
+        Box::pin(async {
+            let located = self.origin.locate().await?;
+            self.fetcher.fetch(&format!("{}/.well-known/jwks.json", located.base), located.loopback).await
+        })
+    }
+}
+
+/// Asks the platform whether it still takes a caller's token, as that caller.
+pub struct Validation(Client);
+
+impl Validation {
+    /// Asks by a client.
+    #[must_use]
+    pub const fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    async fn ask(&self, caller: &Arc<Caller>) -> Result<bool> {
+        let entry = catalogue().get(Validate::SPEC.name).ok_or_else(|| Error::internal("validation is in no service"))?;
+        let options = CallOptions { deadline: Some(SLOWEST), ..CallOptions::default() };
+        match self.0.call(caller, entry, Map::new(), options).await {
+            Ok(reply) => Ok(is_good(&reply.body, caller)),
+            Err(error) if error.kind() == Kind::Unauthenticated => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Confirm for Validation {
+    fn confirm<'a>(&'a self, caller: &'a Arc<Caller>) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(self.ask(caller))
+    }
+}
+
+/// Whether an answer says that the token is good, and of nobody else.
+fn is_good(answer: &Value, caller: &Caller) -> bool {
+    let said = |name: &str| answer.pointer(&format!("/claims/{name}")).and_then(Value::as_str);
+    answer.get("valid") == Some(&Value::Bool(true))
+        && said("sub").is_none_or(|subject| subject == caller.subject)
+        && said("tenantId").is_none_or(|tenant| tenant == caller.tenant.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::Credential;
+
+    #[test]
+    fn an_answer_counts_for_the_caller_alone() {
+        let owner = Caller::owner(Credential::Owner);
+        let (sub, tenant) = (owner.subject.as_str(), owner.tenant.as_str());
+        for (answer, good) in [
+            (json!({ "valid": true }), true),
+            (json!({ "valid": true, "claims": { "sub": sub, "tenantId": tenant } }), true),
+            (json!({ "valid": true, "claims": { "sub": "another", "tenantId": tenant } }), false),
+            (json!({ "valid": true, "claims": { "sub": sub, "tenantId": "another" } }), false),
+            (json!({ "valid": false }), false),
+            (json!({ "valid": "true" }), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(is_good(&answer, &owner), good, "{answer}");
+        }
+    }
+}
