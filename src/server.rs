@@ -147,6 +147,12 @@ impl App {
         self.client.access().allows(caller, &entry.spec) && self.settings.policy.decide(caller, &entry.spec) != PolicyDecision::Deny
     }
 
+    /// How many tools a caller is offered.
+    #[must_use]
+    pub fn offers(&self, caller: &Caller) -> usize {
+        self.tools_of(caller).len()
+    }
+
     /// Whether a caller may call an operation without anybody being asked.
     fn may_freely(&self, caller: &Caller, entry: &Entry) -> bool {
         self.client.access().allows(caller, &entry.spec) && self.settings.policy.decide(caller, &entry.spec) == PolicyDecision::Allow

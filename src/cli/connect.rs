@@ -103,10 +103,10 @@ impl Connection {
         self.principal()?.caller().await
     }
 
-    /// Lets a renewal end that is under way, and an embedded platform that this process runs.
+    /// Lets a renewal end that is under way, ends a login of this process alone, and an embedded platform that this process runs.
     pub(super) async fn close(self) {
         if let Some(Credentials::Login(login)) = &self.credentials {
-            login.settle().await;
+            login.close().await;
         }
         #[cfg(feature = "platform")]
         if let Some(embedded) = self.embedded {

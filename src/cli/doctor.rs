@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::connect::{Connection, name_of};
-use super::terminal::{Paint, plain, say};
-use crate::api::{Timestamp, audit, auth};
+use super::standing::Standing;
+use super::terminal::{Paint, say};
+use crate::api::audit;
 use crate::auth::Caller;
 use crate::config::{Config, ENVIRONMENT, Fallback, slips_in};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 
 /// How it is shown.
 #[derive(Debug, clap::Args)]
@@ -56,18 +57,22 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
     findings.extend(slips());
     findings.extend(exposed(config));
     findings.push(Finding::good("data folder", config.data_dir.display().to_string()));
-    match Connection::new(config) {
+    let standing = match Connection::new(config) {
         Ok(connection) => {
-            look_at_platform(&connection, config, &mut findings).await;
+            let standing = look_at_platform(&connection, config, &mut findings).await;
             connection.close().await;
+            standing
         }
-        Err(error) => findings.push(Finding::bad("platform", &error)),
-    }
+        Err(error) => {
+            findings.push(Finding::bad("login", &error));
+            None
+        }
+    };
     findings.push(confirmation(config));
 
     let healthy = findings.iter().all(|finding| finding.state != State::Bad);
     if arguments.json {
-        print_json(&findings, config, healthy);
+        print_json(&findings, standing.as_ref(), config, healthy);
     } else {
         print(&findings, config);
     }
@@ -116,30 +121,31 @@ fn exposed(config: &Config) -> Vec<Finding> {
     findings
 }
 
-async fn look_at_platform(connection: &Connection, config: &Config, findings: &mut Vec<Finding>) {
-    let caller = match connection.caller().await {
-        Ok(caller) => caller,
-        Err(error) => return findings.push(Finding::bad("login", &error)),
-    };
-    let validity = match connection.client.send(&caller, &auth::Validate {}).await {
-        Ok(validity) => validity,
-        Err(error) => return findings.push(Finding::bad("platform", &error)),
-    };
-    findings.push(Finding::good("platform", format!("{} answers", name_of(config))));
-    findings.push(match validity.claims {
-        Some(claims) if validity.valid => {
-            let until = claims.exp.map_or_else(
-                || "does not end".to_owned(),
-                |seconds| format!("until {}", Timestamp::from_millis(seconds.saturating_mul(1000))),
-            );
-            let roles = if claims.roles.is_empty() { "no roles".to_owned() } else { claims.roles.join(", ") };
-            Finding::good("login", plain(&format!("{} of {} ({roles}), {until}", claims.sub, claims.tenant_id)))
+async fn look_at_platform(connection: &Connection, config: &Config, findings: &mut Vec<Finding>) -> Option<Standing> {
+    let standing = match Standing::find(connection).await {
+        Ok(standing) => standing,
+        // Whoever asks for a login is there.
+        Err(error) if error.kind() == Kind::Unauthenticated => {
+            findings.push(Finding::good("platform", format!("{} answers", name_of(config))));
+            findings.push(Finding::bad("login", &error));
+            return None;
         }
-        _ => Finding::care("login", "the platform does not say who is signed in", "Check the token; FlowMaster's login gives a new one."),
-    });
-    if config.url.is_none() {
-        findings.push(trail(connection, &caller).await);
+        Err(error) => {
+            findings.push(Finding::bad("platform", &error));
+            return None;
+        }
+    };
+    match &standing.unconfirmed {
+        None => findings.push(Finding::good("platform", format!("{} answers", name_of(config)))),
+        Some(error) => findings.push(Finding::bad("platform", error)),
     }
+    let text = format!("{}, {}, by {}", standing.who(), standing.until(), standing.credential);
+    findings.push(Finding::good("login", text));
+    findings.push(Finding::good("rights", standing.may()));
+    if config.url.is_none() {
+        findings.push(trail(connection, &standing.caller).await);
+    }
+    Some(standing)
 }
 
 /// The embedded platform's audit chain, as its compliance report judges it.
@@ -201,7 +207,7 @@ fn print(findings: &[Finding], config: &Config) {
     }
 }
 
-fn print_json(findings: &[Finding], config: &Config, healthy: bool) {
+fn print_json(findings: &[Finding], standing: Option<&Standing>, config: &Config, healthy: bool) {
     let checks: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -219,6 +225,7 @@ fn print_json(findings: &[Finding], config: &Config, healthy: bool) {
         "version": env!("CARGO_PKG_VERSION"),
         "ok": healthy,
         "checks": checks,
+        "caller": standing.map(Standing::json),
         "dataDir": config.data_dir.display().to_string(),
         "url": config.url,
         "confirm": config.fallback,

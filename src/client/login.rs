@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Client;
-use crate::api::auth::{Login as SignIn, Refresh};
+use crate::api::auth::{Login as SignIn, Logout, Refresh};
 use crate::api::{Permissions, Timestamp};
 use crate::auth::{Caller, CallerKind, Credential, Principal};
 use crate::error::{Error, Kind, Result};
@@ -28,7 +28,7 @@ const REFUSED_FOR: Duration = Duration::from_mins(15);
 const OFTEN: usize = 5;
 const OFTEN_WITHIN: Duration = Duration::from_mins(5);
 /// How long an end waits for a renewal under way: its refresh token is spent, so the next one must be kept.
-const SETTLE: Duration = Duration::from_secs(5);
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// What a login lives on.
 #[derive(Debug)]
@@ -107,9 +107,33 @@ impl Login {
         &self.0.source
     }
 
-    /// Waits, for a moment, until a renewal under way is kept.
-    pub async fn settle(&self) {
-        let _ended = tokio::time::timeout(SETTLE, self.0.turn.lock()).await;
+    /// The name that is or was signed in with, where it is known.
+    #[must_use]
+    pub fn username(&self) -> Option<String> {
+        match &self.0.source {
+            Source::Password { username, .. } => Some(username.clone()),
+            _ => self.0.held().current.as_ref().and_then(|(grant, _)| grant.username.clone()),
+        }
+    }
+
+    /// Whether it is renewed before it ends.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        !matches!(self.0.source, Source::Given(_, None))
+    }
+
+    /// Waits, for a moment, until a renewal under way is kept. What signed itself in signs itself out.
+    pub async fn close(&self) {
+        let ended = async {
+            let _turn = self.0.turn.lock().await;
+            let current = self.0.held().current.take();
+            if let (Source::Password { .. }, Some((_, caller))) = (&self.0.source, current)
+                && let Err(error) = self.0.client.send(&caller, &Logout {}).await
+            {
+                tracing::debug!(%error, "the login was not ended");
+            }
+        };
+        let _in_time = tokio::time::timeout(CLOSE, ended).await;
     }
 
     async fn renew(&self, refused: Option<Arc<Caller>>) -> Result<Arc<Caller>> {

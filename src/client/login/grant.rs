@@ -92,7 +92,10 @@ impl Grant {
     }
 
     /// Whom the pair makes the caller.
-    pub(super) fn caller(&self, asserted_tenant: Option<&str>) -> Result<Caller> {
+    ///
+    /// # Errors
+    /// A token that cannot be one, or of another tenant than the one asserted or signed in to.
+    pub fn caller(&self, asserted_tenant: Option<&str>) -> Result<Caller> {
         let tenant = asserted_tenant.or(self.tenant.as_deref());
         let mut caller = Caller::of_unverified_token(self.access_token.clone(), tenant)?;
         if let (true, Some(user)) = (caller.is_nameless(), &self.user) {
