@@ -21,6 +21,8 @@ mod executions;
 #[cfg(feature = "platform")]
 mod host;
 #[cfg(feature = "platform")]
+mod http_callers;
+#[cfg(feature = "platform")]
 mod mcp_http;
 #[cfg(feature = "platform")]
 mod mcp_stdio;

@@ -23,6 +23,7 @@ use super::refusal::Refusal;
 use super::sessions::{Sessions, Visitor};
 use super::{Admission, HttpOptions};
 use crate::auth::Caller;
+use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::server::{App, tools};
 
@@ -59,6 +60,10 @@ impl Gate {
         })))
     }
 
+    pub(super) fn app(&self) -> &App {
+        &self.0.app
+    }
+
     pub(super) fn admission(&self) -> &Admission {
         &self.0.admission
     }
@@ -81,9 +86,14 @@ impl Gate {
         self.metadata()?;
         let tool = message.method.as_deref().filter(|method| *method == "tools/call").and(message.params.as_ref())?;
         let entry = tools::find(tool.name.as_deref()?)?;
-        let access = self.0.app.client.access();
-        let error = access.check(caller, &entry.spec).err()?;
-        Some(Refusal::from(error).needs(entry.spec.name, scopes_of(access, entry)).of(message.id()))
+        let app = &self.0.app;
+        let decision = app.settings.policy.decide(caller, &entry.spec);
+        let error = app.client.access().check(caller, &entry.spec).err()?;
+        // What the policy denies, no token opens.
+        (decision != PolicyDecision::Deny).then(|| {
+            let scopes = scopes_of(app.client.access(), entry, decision == PolicyDecision::Confirm);
+            Refusal::from(error).needs(entry.spec.name, scopes).of(message.id())
+        })
     }
 }
 

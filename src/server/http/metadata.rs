@@ -71,9 +71,9 @@ impl Metadata {
     }
 }
 
-/// All that a tool needs: its permission, and those of the reads that its question makes.
-pub(super) fn scopes_of(access: &Access, entry: &Entry) -> String {
-    let read = entry.spec.effect.asks().then(|| getter(entry)).flatten();
+/// All that a tool needs: its permission, and that of the read that its question makes where a person is asked.
+pub(super) fn scopes_of(access: &Access, entry: &Entry, asked: bool) -> String {
+    let read = asked.then(|| getter(entry)).flatten();
     names(access, read.map(|read| &read.spec).into_iter().chain([&entry.spec])).join(" ")
 }
 

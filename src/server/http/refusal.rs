@@ -9,6 +9,7 @@ use super::gate::Gate;
 use super::metadata::challenge;
 use crate::auth::Caller;
 use crate::error::{Error, Kind};
+use crate::server::audit;
 
 /// The code of a request without any token, which is no fault yet: the challenge says how to come in.
 pub(super) const NO_TOKEN: &str = "FM-MCP-TOKEN-MISSING";
@@ -21,6 +22,7 @@ pub(super) struct Refusal {
     status: StatusCode,
     rpc: i32,
     id: Value,
+    endpoint: &'static str,
     /// The tool that was called.
     tool: Option<&'static str>,
     /// The scopes that the tool needs.
@@ -34,7 +36,7 @@ impl From<Error> for Refusal {
             kind => StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         };
         let rpc = if status.is_server_error() { -32603 } else { -32600 };
-        Self { error, status, rpc, id: Value::Null, tool: None, scope: None }
+        Self { error, status, rpc, id: Value::Null, endpoint: "/mcp", tool: None, scope: None }
     }
 }
 
@@ -65,8 +67,9 @@ impl Refusal {
 impl Gate {
     /// Refuses a request; `caller` is whoever made it, as far as that is known.
     pub(super) fn refuse(&self, caller: Option<&Caller>, refusal: impl Into<Refusal>) -> Response {
-        let Refusal { error, status, rpc, id, tool, scope } = refusal.into();
+        let Refusal { error, status, rpc, id, endpoint, tool, scope } = refusal.into();
         tracing::info!(code = error.code(), status = status.as_u16(), subject = caller.map(|caller| &*caller.subject), tool, "refused");
+        self.app().audit.refused(&audit::Refusal { caller, transport: audit::Transport::Http, tool, endpoint, error: &error });
         let mut data = json!({ "code": error.code() });
         if let Some(hint) = error.next_step() {
             data["hint"] = hint.into();
