@@ -58,7 +58,7 @@ fn ending(after: i64) -> Caller {
 }
 
 fn list(served: &Served, token: &str) -> RequestBuilder {
-    served.modern(token, "tools/list", json!({}))
+    served.modern(token, "tools/list", &json!({}))
 }
 
 const SERVERS: &str = "https://login.example.com";
@@ -72,7 +72,7 @@ fn resource_server(options: &mut HttpOptions) {
 async fn a_session_is_there_for_its_caller_alone() {
     let served = serve(app(), known().admission(), |_| {}).await;
     let session = served.open("anna-1").await;
-    let tools = |token| served.legacy(token, &session, "tools/list", json!({}));
+    let tools = |token| served.legacy(token, &session, "tools/list", &json!({}));
     for token in ["bert", "anna-elsewhere", "anna-the-service"] {
         assert_eq!(answer(tools(token)).await.status, 404, "{token}");
         assert_eq!(answer(served.on_session(Method::GET, token, &session)).await.status, 404, "{token}");
@@ -83,7 +83,7 @@ async fn a_session_is_there_for_its_caller_alone() {
     }
     // The foreign session is as unknown as one that never was.
     let never = "00000000-0000-4000-8000-000000000000";
-    let (foreign, unknown) = (answer(tools("bert")).await, answer(served.legacy("bert", never, "tools/list", json!({}))).await);
+    let (foreign, unknown) = (answer(tools("bert")).await, answer(served.legacy("bert", never, "tools/list", &json!({}))).await);
     assert_eq!((foreign.status, &foreign.body), (unknown.status, &unknown.body));
     let (foreign, unknown) =
         (answer(served.on_session(Method::DELETE, "bert", &session)).await, answer(served.on_session(Method::DELETE, "bert", never)).await);
@@ -101,7 +101,7 @@ async fn sessions_of_a_tenant_are_bounded() {
     let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 2).await;
     let first = served.open("anna-1").await;
     served.open("bert").await;
-    let refused = answer(served.initialize("anna-1", json!({}))).await;
+    let refused = answer(served.initialize("anna-1", &json!({}))).await;
     refused.refused(429, "FM-MCP-SESSIONS-TENANT");
     assert!(refused.headers.contains_key(RETRY_AFTER) && refused.body["id"] == 1, "{refused:?}");
     served.open("anna-elsewhere").await;
@@ -114,7 +114,7 @@ async fn sessions_of_a_tenant_are_bounded() {
 async fn sessions_of_the_server_are_bounded() {
     let served = serve(app(), known().admission(), |options| options.sessions = 1).await;
     served.open("anna-1").await;
-    let refused = answer(served.initialize("anna-elsewhere", json!({}))).await;
+    let refused = answer(served.initialize("anna-elsewhere", &json!({}))).await;
     assert!(refused.refused(503, "FM-MCP-SESSIONS").headers.contains_key(RETRY_AFTER));
 }
 
@@ -125,7 +125,7 @@ async fn a_tenant_begins_so_many_sessions_a_minute() {
         let session = served.open("anna-1").await;
         answer(served.on_session(Method::DELETE, "anna-1", &session)).await;
     }
-    let refused = answer(served.initialize("bert", json!({}))).await;
+    let refused = answer(served.initialize("bert", &json!({}))).await;
     refused.refused(429, "FM-MCP-SESSIONS-RATE");
     let seconds: u64 = refused.headers[RETRY_AFTER].to_str().unwrap().parse().unwrap();
     assert!((1..=20).contains(&seconds), "{seconds}");
@@ -136,7 +136,7 @@ async fn a_tenant_begins_so_many_sessions_a_minute() {
 async fn no_session_begins_unseen() {
     let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 1).await;
     served.open("anna-1").await;
-    let message = served.initialize("anna-1", json!({})).build().unwrap();
+    let message = served.initialize("anna-1", &json!({})).build().unwrap();
     let text = String::from_utf8(message.body().unwrap().as_bytes().unwrap().to_vec()).unwrap();
     // Twice the same member, or a session's name that nobody can read: the bound holds.
     for (body, session) in [
@@ -162,7 +162,7 @@ async fn a_tenant_that_is_lied_about_is_refused() {
     let twice = list(&served, "anna-1").header("x-tenant-id", "tenant-1").header("x-tenant-id", "tenant-2");
     answer(twice).await.refused(403, "FM-MCP-TENANT-MISMATCH");
     let session = served.open("anna-1").await;
-    let request = served.legacy("anna-1", &session, "tools/list", json!({})).header("x-tenant-id", "tenant-2");
+    let request = served.legacy("anna-1", &session, "tools/list", &json!({})).header("x-tenant-id", "tenant-2");
     answer(request).await.refused(403, "FM-MCP-TENANT-MISMATCH");
 }
 
@@ -237,7 +237,7 @@ async fn without_an_authorization_server_there_is_no_metadata() {
     }
     assert_eq!(answer(list(&served, "")).await.refused(401, "FM-MCP-TOKEN-MISSING").challenge(), "Bearer realm=\"flowmaster-mcp\"");
     let called =
-        answer(served.modern("looker", "tools/call", json!({ "name": "entities_query", "arguments": { "type": "customer" } }))).await;
+        answer(served.modern("looker", "tools/call", &json!({ "name": "entities_query", "arguments": { "type": "customer" } }))).await;
     let text = called.result()["content"][0]["text"].as_str().unwrap();
     assert!(text.starts_with("FM-MCP-FORBIDDEN") && text.contains("entity:view"), "{text}");
 }
@@ -270,9 +270,7 @@ async fn metadata_and_challenges_tell_a_host_where_to_get_a_token_and_for_what()
         ("entities_query", json!({ "type": "customer" }), "entity:view"),
     ] {
         let params = json!({ "name": tool, "arguments": arguments });
-        for request in
-            [served.modern("looker", "tools/call", params.clone()), served.legacy("looker", &session, "tools/call", params.clone())]
-        {
+        for request in [served.modern("looker", "tools/call", &params), served.legacy("looker", &session, "tools/call", &params)] {
             let refused = answer(request).await;
             let challenge = refused.refused(403, "FM-MCP-FORBIDDEN").challenge();
             assert!(challenge.contains("error=\"insufficient_scope\"") && challenge.contains(url), "{challenge}");
@@ -281,7 +279,7 @@ async fn metadata_and_challenges_tell_a_host_where_to_get_a_token_and_for_what()
         }
     }
     // What is covered, or is no tool at all, is not the gate's business.
-    let unknown = answer(served.modern("looker", "tools/call", json!({ "name": "no_such_tool", "arguments": {} }))).await;
+    let unknown = answer(served.modern("looker", "tools/call", &json!({ "name": "no_such_tool", "arguments": {} }))).await;
     assert_eq!((unknown.status, &unknown.body["error"]["code"]), (200, &json!(-32602)), "{unknown:?}");
 }
 
@@ -336,8 +334,8 @@ async fn what_a_token_began_ends_with_it() {
         began.elapsed()
     };
     let params = json!({ "name": "tasks_list", "arguments": {} });
-    let old = async { (answer(served.legacy("ending", &session, "tools/call", params.clone())).await, began.elapsed()) };
-    let new = async { (answer(served.modern("ending", "tools/call", params.clone())).await, began.elapsed()) };
+    let old = async { (answer(served.legacy("ending", &session, "tools/call", &params)).await, began.elapsed()) };
+    let new = async { (answer(served.modern("ending", "tools/call", &params)).await, began.elapsed()) };
     let (listened, (old, old_took), (new, new_took)) = tokio::join!(listening, old, new);
     for took in [listened, old_took, new_took] {
         assert!((1500..5000).contains(&took.as_millis()), "{listened:?} {old_took:?} {new_took:?}");
@@ -353,9 +351,9 @@ async fn a_question_ends_with_the_token_of_its_call() {
     let anna = platform.signed_in("tenant-1", "anna", &["entity:*"]).await;
     let caller = Caller { credential: Credential::Bearer(anna.into()), ..ending(4000) };
     let served = serve(mcp::app(&platform, Settings::default()), Known::default().with("anna", caller).admission(), |_| {}).await;
-    let session = served.open_with("anna", json!({ "elicitation": {} })).await;
+    let session = served.open_with("anna", &json!({ "elicitation": {} })).await;
     let call =
-        |tool: &str, arguments: Value| served.legacy("anna", &session, "tools/call", json!({ "name": tool, "arguments": arguments }));
+        |tool: &str, arguments: Value| served.legacy("anna", &session, "tools/call", &json!({ "name": tool, "arguments": arguments }));
     answer(call("entities_define", json!({ "entityType": "customer" }))).await.result();
     let record = answer(call("entities_insert", json!({ "type": "customer", "data": { "name": "Acme" } }))).await;
     let id = record.result()["structuredContent"]["id"].clone();

@@ -87,8 +87,8 @@ impl Served {
     }
 
     /// A request of the new era, not sent yet.
-    pub fn modern(&self, token: &str, method: &str, params: Value) -> RequestBuilder {
-        let mut params = params;
+    pub fn modern(&self, token: &str, method: &str, params: &Value) -> RequestBuilder {
+        let mut params = params.clone();
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
@@ -103,7 +103,7 @@ impl Served {
     }
 
     /// A request within a session of the old era, not sent yet.
-    pub fn legacy(&self, token: &str, session: &str, method: &str, params: Value) -> RequestBuilder {
+    pub fn legacy(&self, token: &str, session: &str, method: &str, params: &Value) -> RequestBuilder {
         self.request(Method::POST, "/mcp", token)
             .header("mcp-protocol-version", "2025-11-25")
             .header("mcp-session-id", session)
@@ -111,7 +111,7 @@ impl Served {
     }
 
     /// The request that opens a session, not sent yet.
-    pub fn initialize(&self, token: &str, capabilities: Value) -> RequestBuilder {
+    pub fn initialize(&self, token: &str, capabilities: &Value) -> RequestBuilder {
         let params = json!({
             "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": { "name": "test", "version": "1" },
         });
@@ -121,11 +121,11 @@ impl Served {
 
     /// Opens a session of the old era, and answers its id.
     pub async fn open(&self, token: &str) -> String {
-        self.open_with(token, json!({})).await
+        self.open_with(token, &json!({})).await
     }
 
     /// Opens a session of a host with capabilities.
-    pub async fn open_with(&self, token: &str, capabilities: Value) -> String {
+    pub async fn open_with(&self, token: &str, capabilities: &Value) -> String {
         let answer = answer(self.initialize(token, capabilities)).await;
         answer.result();
         let session = answer.headers["mcp-session-id"].to_str().unwrap().to_owned();
