@@ -130,9 +130,9 @@ impl App {
         let info =
             ServerConfig::new(capabilities).with_server_info(implementation).with_instructions(include_str!("server/instructions.md"));
         Ok(Arc::new(Self {
+            audit: audit::Audit::new(settings.audit.clone(), &client),
             client,
             desk: confirm::Desk::new(settings.data_dir.as_deref()),
-            audit: audit::Audit::new(settings.audit.clone()),
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
             shelf: tools::Shelf::default(),

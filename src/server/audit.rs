@@ -3,20 +3,32 @@
 //! A call notes what it is when it begins and how it ended; the row is finished, kept and sent in the background.
 //! Where no record is configured nothing is noted.
 
+mod flood;
+mod keep;
+mod key;
+mod recorder;
 mod row;
+mod ship;
+mod spool;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::digest;
 use crate::api::{Effect, Entry};
 use crate::auth::Caller;
+use crate::client::Client;
 use crate::error::{Error, Kind};
 
+use recorder::Recorder;
 use row::{Action, Draft, Row};
 pub(super) use row::{Decision, Transport};
+pub use spool::{Waiting, waiting};
+
+/// How long the end of a server may take for what is still to be kept and sent.
+const AT_THE_END: Duration = Duration::from_secs(2);
 
 /// What is recorded, and where it goes.
 #[derive(Debug, Clone)]
@@ -29,12 +41,21 @@ pub struct Options {
     pub file: Option<PathBuf>,
     /// Whether rows hold arguments and answers themselves, secrets taken out.
     pub bodies: bool,
+    /// How long to wait after the platform could not be reached; it doubles up to a minute.
+    pub pause: Duration,
+}
+
+impl Options {
+    /// Rows without bodies, for the platform alone.
+    #[must_use]
+    pub fn new(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_owned(), platform: true, file: None, bodies: false, pause: Duration::from_secs(1) }
+    }
 }
 
 /// The record of one server.
-#[derive(Debug)]
 pub(super) struct Audit {
-    options: Option<Options>,
+    recorder: Option<Recorder>,
 }
 
 /// What was refused before it became a call.
@@ -61,19 +82,25 @@ struct Begun {
 }
 
 impl Audit {
-    pub(super) const fn new(options: Option<Options>) -> Self {
-        Self { options }
+    /// A record as it is configured; the client sends its rows.
+    pub(super) fn new(options: Option<Options>, client: &Client) -> Self {
+        Self { recorder: options.map(|options| Recorder::new(options, client.clone())) }
+    }
+
+    /// Keeps and sends what is under way, for two seconds at most.
+    pub(super) async fn flush(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.flush(AT_THE_END).await;
+        }
     }
 
     /// Notes a refusal that no call came of: nobody known to ask, a tool not covered, too many requests.
     pub(super) fn refused(&self, refusal: &Refusal<'_>) {
-        if self.options.is_none() {
-            return;
-        }
+        let Some(recorder) = &self.recorder else { return };
         let (kind, resource) = refusal.tool.map_or(("endpoint", refusal.endpoint), |tool| ("tool", tool));
         let mut row = Row::new(Action::Refused, refusal.caller, refusal.transport, kind, resource);
         row.outcome = row::bounded(refusal.error.code(), 100);
-        self.record(Draft::from(row));
+        recorder.count(row);
     }
 
     /// Begins the row of a call.
@@ -85,7 +112,7 @@ impl Audit {
         arguments: Option<&Map<String, Value>>,
         traceparent: &str,
     ) -> Note {
-        let Some(options) = &self.options else { return Note(None) };
+        let Some(Recorder { options, .. }) = &self.recorder else { return Note(None) };
         let mut row = Row::new(Action::Called, Some(caller), transport, "tool", entry.spec.name);
         row.trace = traceparent.get(3..35).map(str::to_owned);
         if entry.spec.effect != Effect::Read {
@@ -101,24 +128,26 @@ impl Audit {
 
     /// Ends the row of a call: what was decided, how it came out and what the model was given.
     pub(super) fn end(&self, note: Note, outcome: &str, answer: Option<&str>) {
-        let (Some(begun), Some(options)) = (note.0, &self.options) else { return };
+        let (Some(begun), Some(recorder)) = (note.0, &self.recorder) else { return };
         let Begun { mut draft, started, decision } = *begun;
         draft.row.decision = decision.unwrap_or(Decision::Denied);
         draft.row.action = if draft.row.decision.is_refusal() { Action::Refused } else { Action::Called };
         draft.row.outcome = row::bounded(outcome, 100);
         draft.row.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         draft.answer = answer.map(digest::of_text);
-        if options.bodies {
+        if recorder.options.bodies {
             draft.row.answer_body = answer.map(|text| match serde_json::from_str(text) {
                 Ok(value) => row::body(value),
                 Err(_) => row::bounded(text, row::LARGEST_BODY),
             });
         }
-        self.record(draft);
+        recorder.record(draft);
     }
+}
 
-    fn record(&self, draft: Draft) {
-        let _ = draft;
+impl std::fmt::Debug for Audit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Audit").field("options", &self.recorder.as_ref().map(|recorder| &recorder.options)).finish()
     }
 }
 

@@ -37,7 +37,17 @@ where
         opened: false,
         shutdown,
     };
-    let running = match serve_server(Handler::new(&app, &principal), transport).await {
+    let served = serve(&app, &principal, transport).await;
+    app.audit.flush().await;
+    served
+}
+
+async fn serve<R, W>(app: &Arc<App>, principal: &Arc<dyn Principal>, transport: Stdio<R, W>) -> Result<()>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let running = match serve_server(Handler::new(app, principal), transport).await {
         Ok(running) => running,
         // Some hosts start a server and go away before they say anything.
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => return Ok(()),
