@@ -1,5 +1,6 @@
 //! The command line. It is the only module that names both the server and the embedded platform.
 
+mod admission;
 mod call;
 mod confirm;
 mod connect;
@@ -12,6 +13,7 @@ mod host;
 #[cfg(feature = "platform")]
 mod platform;
 mod serve;
+mod standing;
 mod terminal;
 mod token;
 mod tools;

@@ -20,6 +20,8 @@ const RENEWAL: Duration = Duration::from_secs(30);
 /// A client with whom it speaks for. Nothing is opened before the first call.
 pub(super) struct Connection {
     pub(super) client: Client,
+    /// Where the platform is.
+    pub(super) origin: Arc<dyn Origin>,
     /// Nobody where the callers come with their own tokens.
     credentials: Option<Credentials>,
     settings: server::Settings,
@@ -70,12 +72,13 @@ impl Connection {
         if with_login {
             // A login signs in and renews by a client of its own, which no login stands before.
             let bounds = crate::client::Settings { deadline: config.call_timeout.min(RENEWAL), ..Default::default() };
-            let chosen = Credentials::choose(config, Client::builder(origin).settings(bounds).build())?;
+            let chosen = Credentials::choose(config, Client::builder(Arc::clone(&origin)).settings(bounds).build())?;
             builder = builder.renewing(chosen.principal());
             credentials = Some(chosen);
         }
         Ok(Self {
             client: builder.build(),
+            origin,
             credentials,
             settings,
             #[cfg(feature = "platform")]

@@ -1,24 +1,22 @@
-//! `serve`: MCP on stdio, or over HTTP on this machine.
+//! `serve`: MCP on stdio, or over HTTP.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
 
-use secrecy::SecretString;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::admission::Choice;
 use super::connect::{Connection, name_of};
 use super::terminal::{Paint, tell};
-use crate::auth::{Caller, Credential, OwnerToken};
 use crate::config::{Config, listen_address};
 use crate::error::{Error, Kind, Result};
-use crate::server::{self, Admission, HttpOptions};
+use crate::server::{self, Admission};
 
 /// How it is served.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Arguments {
-    /// Serves over HTTP at /mcp instead of stdio, on this machine alone; 127.0.0.1:8321 without an address.
+    /// Serves over HTTP at /mcp instead of stdio; 127.0.0.1:8321 without an address.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "")]
     http: Option<String>,
     /// Lets everybody on this machine in, for test suites.
@@ -51,36 +49,18 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         return on_stdio(config).await;
     };
     let listen = if address.is_empty() { config.listen } else { listen_address(address)? };
-    if config.url.is_some() {
-        return Err(Error::new(
-            Kind::Unsupported,
-            "FM-CLI-HTTP-UPSTREAM",
-            "over HTTP, callers of a real platform cannot be told apart yet",
-        )
-        .hint("Serve on stdio with FLOWMASTER_URL, or leave FLOWMASTER_URL out to serve the embedded platform over HTTP."));
-    }
-    require_loopback(listen)?;
-    let token = if arguments.no_token { None } else { Some(owner_token(config)?) };
-    over_http(config, listen, token).await
+    let choice = Choice::read(config, arguments.no_token)?;
+    choice.check_address(config, listen)?;
+    over_http(config, choice, listen).await
 }
 
-/// Whoever is not on this machine cannot be let in: nothing tells callers apart yet, and nothing is encrypted.
+/// The embedded platform is for this machine: its tokens would travel unencrypted.
 pub(super) fn require_loopback(listen: std::net::SocketAddr) -> Result<()> {
     if listen.ip().is_loopback() {
         return Ok(());
     }
     Err(Error::new(Kind::Unsupported, "FM-CLI-HTTP-ADDRESS", format!("{listen} can be reached from other machines"))
         .hint(format!("Listen on 127.0.0.1:{}; other machines come through a tunnel of your own, such as ssh -L.", listen.port())))
-}
-
-#[cfg(feature = "platform")]
-fn owner_token(config: &Config) -> Result<SecretString> {
-    crate::platform::folder::owner_token(&config.data_dir)
-}
-
-#[cfg(not(feature = "platform"))]
-fn owner_token(_: &Config) -> Result<SecretString> {
-    Err(Error::new(Kind::Unsupported, "FM-CLI-NO-PLATFORM", "this build has no embedded platform to serve over HTTP"))
 }
 
 async fn on_stdio(config: &Config) -> Result<Outcome> {
@@ -94,18 +74,20 @@ async fn on_stdio(config: &Config) -> Result<Outcome> {
     served.map(|()| Outcome::Done)
 }
 
-async fn over_http(config: &Config, listen: std::net::SocketAddr, token: Option<SecretString>) -> Result<Outcome> {
+async fn over_http(config: &Config, choice: Choice, listen: std::net::SocketAddr) -> Result<Outcome> {
     let connection = Connection::without_login(config)?;
-    let open = token.is_none();
+    let mut options = choice.options(config, &connection, listen)?;
     let (bound, address) = oneshot::channel();
-    let admission = match token {
-        Some(token) => Admission::Bearer(Arc::new(OwnerToken::new(&token, None))),
-        None => Admission::Open(Arc::new(Caller::owner(Credential::Owner))),
+    options.bound = Some(bound);
+    let introduction = Introduction {
+        open: matches!(options.admission, Admission::Open(_)),
+        embedded: config.url.is_none(),
+        public_url: config.http.public_url.clone(),
+        logs_in: !config.auth.authorization_servers.is_empty(),
     };
-    let options = HttpOptions { bound: Some(bound), ..HttpOptions::new(listen, admission) };
     tokio::spawn(async move {
         if let Ok(address) = address.await {
-            introduce(&address.to_string(), open);
+            introduction.tell(&format!("http://{address}/mcp"));
         }
     });
     let served = server::serve_http(connection.app()?, options, shutdown_by_signal()).await;
@@ -155,18 +137,31 @@ fn greet(config: &Config) {
     tell(paint.note("ctrl-d or ctrl-c ends it."));
 }
 
-fn introduce(address: &str, open: bool) {
-    let paint = Paint::stderr();
-    tell(format_args!("flowmaster-mcp serves {}", paint.strong(format_args!("http://{address}/mcp"))));
-    if open {
-        tell(format_args!(
-            "{} every program on this machine may call it, with the owner's rights: no token is asked for",
-            paint.care("warning:")
-        ));
-        tell(format_args!("  claude mcp add --transport http flowmaster http://{address}/mcp"));
-    } else {
-        tell(format_args!(
-            "  claude mcp add --transport http flowmaster http://{address}/mcp --header \"Authorization: Bearer $(flowmaster-mcp token)\""
-        ));
+/// What is told to whoever started it over HTTP.
+struct Introduction {
+    open: bool,
+    embedded: bool,
+    public_url: Option<String>,
+    /// Whether hosts find out by themselves where to get a token.
+    logs_in: bool,
+}
+
+impl Introduction {
+    fn tell(&self, local: &str) {
+        let paint = Paint::stderr();
+        tell(format_args!("flowmaster-mcp serves {}", paint.strong(local)));
+        let url = self.public_url.as_deref().unwrap_or(local);
+        let add = format!("  claude mcp add --transport http flowmaster {url}");
+        if self.open {
+            tell(format_args!(
+                "{} every program on this machine may call it, with the owner's rights: no token is asked for",
+                paint.care("warning:")
+            ));
+        }
+        match (self.open || self.logs_in, self.embedded) {
+            (true, _) => tell(add),
+            (false, true) => tell(format_args!("{add} --header \"Authorization: Bearer $(flowmaster-mcp token)\"")),
+            (false, false) => tell(format_args!("{add} --header \"Authorization: Bearer $FLOWMASTER_TOKEN\"")),
+        }
     }
 }

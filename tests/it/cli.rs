@@ -165,13 +165,15 @@ fn consent_is_given_outside_the_model() {
 }
 
 #[test]
-fn http_is_for_this_machine_and_the_embedded_platform() {
+fn http_is_for_whom_the_operator_chose() {
     let home = tempfile::tempdir().unwrap();
     for (arguments, code) in [
         (&["serve", "--http", "0.0.0.0:0"][..], "FM-CLI-HTTP-ADDRESS"),
         (&["platform", "--listen", "0.0.0.0:0"], "FM-CLI-HTTP-ADDRESS"),
         (&["serve", "--no-token"], "FM-CLI-NO-TOKEN"),
-        (&["serve", "--http", "--url", "http://127.0.0.1:1"], "FM-CLI-HTTP-UPSTREAM"),
+        (&["serve", "--no-token", "--http", "0.0.0.0:0"], "FM-CLI-HTTP-ADDRESS"),
+        (&["serve", "--http", "--url", "http://127.0.0.1:1"], "FM-CONFIG-AUTH-MODE"),
+        (&["serve", "--http", "--no-token", "--url", "http://127.0.0.1:1"], "FM-CLI-NO-TOKEN"),
         (&["--url", "http://127.0.0.1:1"], "FM-CONFIG-NO-TOKEN"),
     ] {
         let output = run(home.path(), arguments);
