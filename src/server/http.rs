@@ -1,5 +1,6 @@
 //! Streamable HTTP at `/mcp`: both eras on one endpoint, callers by their tokens, bounds, health, and a graceful end.
 
+mod confirmations;
 pub(super) mod ending;
 mod gate;
 mod identify;
@@ -156,6 +157,7 @@ fn routes(
         .layer(from_fn_with_state(gate.clone(), gate::pass))
         .layer(from_fn_with_state(gate.clone(), identify::enter))
         .merge(metadata::routes(&gate))
+        .merge(confirmations::routes(&gate))
         .route("/livez", get(|| async { "ok\n" }))
         .route(
             "/readyz",

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::gate::Gate;
-use super::refusal::NO_TOKEN;
-use super::{Admission, ending};
+use super::refusal::{NO_TOKEN, Refusal};
+use super::{Admission, confirmations, ending};
 use crate::auth::{Caller, MAX_TOKEN};
 use crate::error::{Error, Kind, Result};
 
@@ -22,23 +22,24 @@ const IN_QUERIES: &[&str] = &["access_token", "api_key", "authorization", "beare
 
 /// Lets a request on with its caller, and ends what it began with the caller's token.
 pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let endpoint = if request.uri().path().starts_with(confirmations::PATH) { confirmations::PATH } else { "/mcp" };
     let known = match gate.origins().check(request.uri(), request.headers()).and_then(|()| no_token_in(request.uri())) {
         Ok(()) => caller(gate.admission(), request.headers()).await,
         Err(error) => Err(error),
     };
     let caller = match known {
         Ok(caller) => caller,
-        Err(error) => return gate.refuse(None, error),
+        Err(error) => return gate.refuse(None, Refusal::from(error).at(endpoint)),
     };
     if let Err(error) = same_tenant(&caller, request.headers()) {
-        return gate.refuse(Some(&caller), error);
+        return gate.refuse(Some(&caller), Refusal::from(error).at(endpoint));
     }
     let end = ending::of(&caller);
     request.extensions_mut().insert(Arc::clone(&caller));
     tokio::select! {
         biased;
         response = next.run(request) => ending::bound(response, end),
-        () = ending::wait(end) => gate.refuse(Some(&caller), ending::ended()),
+        () = ending::wait(end) => gate.refuse(Some(&caller), Refusal::from(ending::ended()).at(endpoint)),
     }
 }
 

@@ -41,6 +41,12 @@ impl From<Error> for Refusal {
 }
 
 impl Refusal {
+    /// The endpoint that refuses, as the record names it.
+    pub(super) const fn at(mut self, endpoint: &'static str) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
     pub(super) const fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
