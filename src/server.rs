@@ -22,6 +22,7 @@ mod question;
 mod redact;
 mod resources;
 mod seal;
+mod seen;
 mod spent;
 mod stdio;
 mod tools;
@@ -110,6 +111,7 @@ pub struct App {
     identity: MetaObject,
     shelf: tools::Shelf,
     seal: seal::Seal,
+    seen: seen::Seen,
     desk: confirm::Desk,
     audit: audit::Audit,
     calls: TaskTracker,
@@ -136,6 +138,7 @@ impl App {
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
             shelf: tools::Shelf::default(),
+            seen: seen::Seen::default(),
             seal: seal::Seal::new(settings.ask_timeout, settings.data_dir.as_deref()),
             calls: TaskTracker::new(),
             settings,

@@ -60,6 +60,9 @@ impl Visit {
             Ok(Outcome::Answered(reply)) => {
                 tracing::debug!(tool = entry.spec.name, subject = %self.caller.subject, status = reply.status, "called");
                 let result = answer::success(entry, reply.body, limit);
+                if let Some(given) = &result.structured_content {
+                    self.app.seen.keep(&self.caller, entry, given);
+                }
                 self.app.audit.end(note, "ok", result.content.first().and_then(|content| content.as_text()).map(|text| text.text.as_str()));
                 result.into()
             }

@@ -1,6 +1,6 @@
-//! Completion of ids: what the caller's own lists hold, a few at a time.
+//! Completion of ids: what the caller has met in answers, and what its own lists hold, a few at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
 use rmcp::service::RequestContext;
@@ -8,23 +8,30 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
 use super::handler::Visit;
-use super::prompts;
-use super::resources::{ADDRESSES, OPEN};
+use super::resources::OPEN;
+use super::seen::Thing;
+use super::{prompts, resources};
 
 /// How many values are proposed at most.
 const MOST: usize = 50;
 
 /// Where the values of an argument come from.
-enum Source {
-    /// A field of the items that a list answers.
-    List {
-        operation: &'static str,
-        arguments: Value,
-        field: &'static str,
+enum Source<'a> {
+    /// What the caller has met, then what its own list holds.
+    Ids {
+        of: Thing<'a>,
+        list: Option<List>,
     },
     /// A choice that is known.
     Known(&'static [&'static str]),
     Nothing,
+}
+
+/// A field of the items that a list answers.
+struct List {
+    operation: &'static str,
+    arguments: Value,
+    field: &'static str,
 }
 
 pub(super) async fn complete(
@@ -36,9 +43,11 @@ pub(super) async fn complete(
     // What is not there has nothing to propose; a host asks at every key, and an error would only flicker.
     let name = &request.argument.name;
     let source = match &request.r#ref {
-        Reference::Prompt(prompt) if prompts::takes(&prompt.name, name) => of_prompt(name),
+        Reference::Prompt(prompt) if prompts::takes(&visit.app, &visit.caller, &prompt.name, name) => of_prompt(name),
         Reference::Resource(resource) => match resource.uri.strip_prefix("flowmaster://") {
-            Some(path) if ADDRESSES.iter().any(|address| address.path == path) => of_template(path, name, &before),
+            Some(path) if resources::visible(&visit.app, &visit.caller).any(|address| address.path == path) => {
+                of_template(path, name, &before)
+            }
             _ => Source::Nothing,
         },
         _ => Source::Nothing,
@@ -46,11 +55,17 @@ pub(super) async fn complete(
     let values = match source {
         Source::Nothing => Vec::new(),
         Source::Known(values) => values.iter().map(|value| (*value).to_owned()).collect(),
-        Source::List { operation, arguments, field } => tokio::select! {
-            biased;
-            () = context.ct.cancelled() => Vec::new(),
-            values = fetch(visit, operation, arguments, field) => values,
-        },
+        Source::Ids { of, list } => {
+            let mut values = visit.app.seen.met(&visit.caller, of);
+            if let Some(list) = list {
+                tokio::select! {
+                    biased;
+                    () = context.ct.cancelled() => {}
+                    () = fetch(visit, list, &mut values) => {}
+                }
+            }
+            values
+        }
     };
     let given = request.argument.value;
     let mut fitting: Vec<String> = values.into_iter().filter(|value| value.starts_with(&given)).collect();
@@ -60,7 +75,7 @@ pub(super) async fn complete(
     Ok(CompleteResult::new(completion))
 }
 
-fn of_prompt(argument: &str) -> Source {
+fn of_prompt(argument: &str) -> Source<'static> {
     match argument {
         "executionId" => executions(),
         "assignee" => Source::Known(&["me"]),
@@ -68,15 +83,23 @@ fn of_prompt(argument: &str) -> Source {
     }
 }
 
-fn of_template(path: &str, argument: &str, before: &HashMap<String, String>) -> Source {
+fn of_template<'a>(path: &str, argument: &str, before: &'a HashMap<String, String>) -> Source<'a> {
     match (path.split('/').next().unwrap_or_default(), argument) {
-        ("tasks", "id") => Source::List { operation: "tasks_list", arguments: json!({ "limit": 200 }), field: "taskId" },
+        ("tasks", "id") => {
+            let list = List { operation: "tasks_list", arguments: json!({ "limit": 200 }), field: "taskId" };
+            Source::Ids { of: Thing::Task, list: Some(list) }
+        }
         ("executions", "id") => executions(),
         ("processes", "id") => {
-            Source::List { operation: "events_replay", arguments: json!({ "topic": "process.created", "limit": 200 }), field: "subject" }
+            let arguments = json!({ "topic": "process.created", "limit": 200 });
+            Source::Ids { of: Thing::Process, list: Some(List { operation: "events_replay", arguments, field: "subject" }) }
         }
+        ("entities", "type") => Source::Ids { of: Thing::Type, list: None },
         ("entities", "id") => match before.get("type") {
-            Some(kind) => Source::List { operation: "entities_query", arguments: json!({ "type": kind, "limit": 200 }), field: "id" },
+            Some(kind) => {
+                let list = List { operation: "entities_query", arguments: json!({ "type": kind, "limit": 200 }), field: "id" };
+                Source::Ids { of: Thing::Record(kind), list: Some(list) }
+            }
             None => Source::Nothing,
         },
         _ => Source::Nothing,
@@ -84,27 +107,28 @@ fn of_template(path: &str, argument: &str, before: &HashMap<String, String>) -> 
 }
 
 /// The executions that wait for somebody: those one asks about.
-fn executions() -> Source {
-    Source::List { operation: "tasks_list", arguments: json!({ "status": OPEN, "limit": 200 }), field: "executionId" }
+fn executions() -> Source<'static> {
+    let list = List { operation: "tasks_list", arguments: json!({ "status": OPEN, "limit": 200 }), field: "executionId" };
+    Source::Ids { of: Thing::Execution, list: Some(list) }
 }
 
-/// What cannot be listed completes to nothing.
-async fn fetch(visit: &Visit, operation: &str, arguments: Value, field: &str) -> Vec<String> {
+/// Adds what a list made as the caller holds. What cannot be listed adds nothing.
+async fn fetch(visit: &Visit, list: List, values: &mut Vec<String>) {
+    let List { operation, arguments, field } = list;
     let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();
     let reply = match visit.app.read(&visit.caller, operation, arguments).await {
         Ok(reply) => reply,
         Err(error) => {
-            tracing::debug!(operation, code = error.code(), "nothing to complete with");
-            return Vec::new();
+            tracing::debug!(operation, code = error.code(), "nothing more to complete with");
+            return;
         }
     };
-    let mut values: Vec<String> = Vec::new();
+    let mut known: HashSet<String> = values.iter().cloned().collect();
     for item in reply.body.get("items").and_then(Value::as_array).into_iter().flatten() {
         if let Some(value) = item.get(field).and_then(Value::as_str)
-            && !values.iter().any(|known| known == value)
+            && known.insert(value.to_owned())
         {
             values.push(value.to_owned());
         }
     }
-    values
 }

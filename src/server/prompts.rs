@@ -83,9 +83,9 @@ pub(super) fn listed(app: &App, caller: &Caller) -> Vec<Prompt> {
         .collect()
 }
 
-/// Whether there is a prompt of that name with such an argument.
-pub(super) fn takes(prompt: &str, argument: &str) -> bool {
-    TEMPLATES.iter().any(|template| template.name == prompt && template.arguments.iter().any(|known| known.name == argument))
+/// Whether a caller has a prompt of that name with such an argument.
+pub(super) fn takes(app: &App, caller: &Caller, prompt: &str, argument: &str) -> bool {
+    visible(app, caller).any(|template| template.name == prompt && template.arguments.iter().any(|known| known.name == argument))
 }
 
 pub(super) async fn get(

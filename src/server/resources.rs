@@ -26,7 +26,7 @@ pub(super) struct Address {
     title: &'static str,
     description: &'static str,
     /// The operation that reads it.
-    pub(super) operation: &'static str,
+    operation: &'static str,
     /// Arguments beyond those in the address.
     fixed: &'static [(&'static str, &'static str)],
 }
@@ -35,7 +35,7 @@ pub(super) struct Address {
 pub(super) const OPEN: &str = "created,assigned,escalated";
 
 /// Every address there is.
-pub(super) const ADDRESSES: &[Address] = &[
+const ADDRESSES: &[Address] = &[
     Address {
         path: "tasks",
         name: "tasks",
@@ -118,7 +118,8 @@ impl Address {
     }
 }
 
-fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Address> + 'a {
+/// The addresses that a caller may read.
+pub(super) fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Address> + 'a {
     ADDRESSES.iter().filter(|address| catalogue().get(address.operation).is_some_and(|entry| app.may_freely(caller, entry)))
 }
 
@@ -162,7 +163,11 @@ pub(super) async fn read(visit: &Visit, uri: &str, context: &RequestContext<Role
     let mut body = reply.map_err(|error| refusal(uri, address, &error))?.body;
     redact::redact(&mut body);
     let fitted = cut::fit(body, app.settings.answer_limit);
-    let ttl = catalogue().get(address.operation).and_then(|entry| entry.spec.cache).unwrap_or_default();
+    let entry = catalogue().get(address.operation);
+    if let Some(entry) = entry {
+        app.seen.keep(&visit.caller, entry, &fitted.value);
+    }
+    let ttl = entry.and_then(|entry| entry.spec.cache).unwrap_or_default();
     let contents = vec![ResourceContents::text(fitted.text, uri).with_mime_type("application/json")];
     Ok(ReadResourceResult::new(contents)
         .with_ttl_ms(u64::try_from(ttl.as_millis()).unwrap_or_default())
