@@ -1,5 +1,7 @@
 //! The command line. It is the only module that names both the server and the embedded platform.
 
+#[cfg(feature = "platform")]
+mod accounts;
 mod admission;
 mod call;
 mod confirm;
@@ -19,6 +21,7 @@ mod token;
 mod tools;
 #[cfg(feature = "platform")]
 mod tour;
+mod upstream;
 
 use std::env::VarError;
 use std::path::PathBuf;

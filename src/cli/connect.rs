@@ -13,6 +13,7 @@ use crate::server::{self, App};
 #[cfg(feature = "platform")]
 use super::Embedded;
 use super::credentials::Credentials;
+use super::upstream;
 
 /// How long signing in or renewing may take.
 const RENEWAL: Duration = Duration::from_secs(30);
@@ -32,15 +33,20 @@ pub(super) struct Connection {
 impl Connection {
     /// A connection that speaks for whoever is signed in.
     pub(super) fn new(config: &Config) -> Result<Self> {
-        Self::make(config, true)
+        Self::make(config, true, false)
     }
 
-    /// A connection whose callers come with their own tokens.
+    /// A connection to sign in or out by: whoever it calls as is its user's own business.
+    pub(super) fn to_sign_in(config: &Config) -> Result<Self> {
+        Self::make(config, false, false)
+    }
+
+    /// A connection whose callers come with their own tokens, which are verified on this side.
     pub(super) fn without_login(config: &Config) -> Result<Self> {
-        Self::make(config, false)
+        Self::make(config, false, true)
     }
 
-    fn make(config: &Config, with_login: bool) -> Result<Self> {
+    fn make(config: &Config, with_login: bool, verified: bool) -> Result<Self> {
         let access = access(config)?;
         #[cfg(feature = "platform")]
         let embedded = config.url.is_none().then(|| Embedded::new(crate::platform::Options::new(&config.data_dir)));
@@ -64,10 +70,10 @@ impl Connection {
             answer_limit: config.answer_limit,
             data_dir: Some(config.data_dir.clone()),
             platform_name: name_of(config),
-            audit: None,
+            audit: upstream::record(config)?,
             policy: Arc::new(server::Policy::new(&config.policy)?),
         };
-        let mut builder = Client::builder(Arc::clone(&origin)).settings(bounds);
+        let mut builder = Client::builder(Arc::clone(&origin)).settings(bounds).upstream(upstream::upstream(config, &origin, verified)?);
         let mut credentials = None;
         if with_login {
             // A login signs in and renews by a client of its own, which no login stands before.

@@ -8,6 +8,7 @@ use super::Outcome;
 use super::connect::{Connection, name_of};
 use super::standing::Standing;
 use super::terminal::{Paint, say};
+use super::upstream;
 use crate::api::audit;
 use crate::auth::Caller;
 use crate::config::{Config, ENVIRONMENT, Fallback, slips_in};
@@ -69,6 +70,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         }
     };
     findings.push(confirmation(config));
+    findings.push(record(config));
 
     let healthy = findings.iter().all(|finding| finding.state != State::Bad);
     if arguments.json {
@@ -166,6 +168,19 @@ async fn trail(connection: &Connection, caller: &Arc<Caller>) -> Finding {
             }
         }
         Err(error) => Finding::bad("audit trail", &error),
+    }
+}
+
+/// Where rows of what is called and refused go, and how many wait.
+fn record(config: &Config) -> Finding {
+    match upstream::about_record(config) {
+        Ok((text, true)) => Finding::good("audit", text),
+        Ok((text, false)) => Finding::care(
+            "audit",
+            text,
+            "On a real platform rows need a service token with audit:log: set FLOWMASTER_SERVICE_TOKEN, or audit.file for a file of your own.",
+        ),
+        Err(error) => Finding::bad("audit", &error),
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     };
     let password = if arguments.password_stdin { from_stdin()? } else { from_terminal()? };
 
-    let connection = Connection::without_login(config)?;
+    let connection = Connection::to_sign_in(config)?;
     let kept = async {
         let grant = sign_in(&connection.client, &platform, &username, &password, &tenant).await?;
         let locked = store.lock().await?;

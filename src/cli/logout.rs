@@ -17,7 +17,7 @@ pub(super) async fn run(config: &Config) -> Result<Outcome> {
         return Err(Error::new(Kind::NotFound, "FM-MCP-NO-LOGIN", format!("no login at {platform} is stored"))
             .hint(format!("`{}` makes one; a token in FLOWMASTER_TOKEN is not ended here.", login_command(config))));
     }
-    let connection = Connection::without_login(config)?;
+    let connection = Connection::to_sign_in(config)?;
     let told = end(&connection, &store, platform.clone()).await;
     connection.close().await;
     // Whatever the platform says, the login is not kept here.

@@ -126,7 +126,9 @@ pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: Cancellat
     // Calls finish first; then the streams of sessions, which would never end by themselves.
     let _finished = tokio::time::timeout(GRACE, app.calls.wait()).await;
     ended.cancel();
-    match tokio::time::timeout(Duration::from_secs(2), serving).await {
+    let served = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    app.audit.flush().await;
+    match served {
         Ok(ended) => ended.map_err(Error::internal)?.map_err(Error::internal),
         Err(_) => Ok(()),
     }
