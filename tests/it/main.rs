@@ -23,6 +23,8 @@ mod host;
 #[cfg(feature = "platform")]
 mod http_callers;
 #[cfg(feature = "platform")]
+mod isolation;
+#[cfg(feature = "platform")]
 mod mcp_http;
 #[cfg(feature = "platform")]
 mod mcp_stdio;

@@ -27,11 +27,15 @@ impl Origin for Here {
     }
 }
 
+/// Where a running platform is.
+pub fn origin(platform: &TestPlatform) -> Arc<dyn Origin> {
+    let base = platform.running.url().as_str().into();
+    Arc::new(Here(Located { base, owner_token: Some(SecretString::from(platform.owner())), loopback: true }))
+}
+
 /// A server before a platform.
 pub fn app(platform: &TestPlatform, settings: Settings) -> Arc<App> {
-    let located =
-        Located { base: platform.running.url().as_str().into(), owner_token: Some(SecretString::from(platform.owner())), loopback: true };
-    let client = Client::builder(Arc::new(Here(located))).build();
+    let client = Client::builder(origin(platform)).build();
     App::new(Options { client, settings }).unwrap()
 }
 

@@ -88,6 +88,11 @@ impl Served {
 
     /// A request of the new era, not sent yet.
     pub fn modern(&self, token: &str, method: &str, params: &Value) -> RequestBuilder {
+        self.modern_numbered(1, token, method, params)
+    }
+
+    /// A request of the new era with an id of its own.
+    pub fn modern_numbered(&self, id: u64, token: &str, method: &str, params: &Value) -> RequestBuilder {
         let mut params = params.clone();
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -96,18 +101,23 @@ impl Served {
         });
         let mut request =
             self.request(Method::POST, "/mcp", token).header("mcp-protocol-version", "2026-07-28").header("mcp-method", method);
-        if let Some(name) = params["name"].as_str() {
+        if let Some(name) = params["name"].as_str().or(params["uri"].as_str()) {
             request = request.header("mcp-name", name);
         }
-        request.body(json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string())
+        request.body(json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string())
     }
 
     /// A request within a session of the old era, not sent yet.
     pub fn legacy(&self, token: &str, session: &str, method: &str, params: &Value) -> RequestBuilder {
+        self.legacy_numbered(1, token, session, method, params)
+    }
+
+    /// A request within a session with an id of its own, since several may wait in one.
+    pub fn legacy_numbered(&self, id: u64, token: &str, session: &str, method: &str, params: &Value) -> RequestBuilder {
         self.request(Method::POST, "/mcp", token)
             .header("mcp-protocol-version", "2025-11-25")
             .header("mcp-session-id", session)
-            .body(json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string())
+            .body(json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string())
     }
 
     /// The request that opens a session, not sent yet.
