@@ -25,6 +25,8 @@ mod http_callers;
 #[cfg(feature = "platform")]
 mod isolation;
 #[cfg(feature = "platform")]
+mod logins;
+#[cfg(feature = "platform")]
 mod mcp_http;
 #[cfg(feature = "platform")]
 mod mcp_stdio;
