@@ -12,6 +12,8 @@ mod doctor;
 mod embedded;
 pub mod export;
 mod host;
+mod login;
+mod logout;
 #[cfg(feature = "platform")]
 mod platform;
 mod serve;
@@ -22,6 +24,7 @@ mod tools;
 #[cfg(feature = "platform")]
 mod tour;
 mod upstream;
+mod whoami;
 
 use std::env::VarError;
 use std::path::PathBuf;
@@ -74,6 +77,12 @@ enum Command {
     Tools(tools::Arguments),
     /// Calls a tool as a host would.
     Call(call::Arguments),
+    /// Signs a user in and keeps the login, for hosts to use.
+    Login(login::Arguments),
+    /// Ends the stored login.
+    Logout,
+    /// Shows who is signed in, until when, and what they may do.
+    Whoami(whoami::Arguments),
     /// Prints the owner's token of the embedded platform, which `serve --http` asks hosts for.
     #[cfg(feature = "platform")]
     Token,
@@ -156,6 +165,9 @@ async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Platform(arguments) => platform::run(&arguments, &config).await,
         Command::Tools(arguments) => tools::run(&arguments),
         Command::Call(arguments) => call::run(arguments, &config).await,
+        Command::Login(arguments) => login::run(arguments, &config).await,
+        Command::Logout => logout::run(&config).await,
+        Command::Whoami(arguments) => whoami::run(&arguments, &config).await,
         #[cfg(feature = "platform")]
         Command::Token => token::run(&config),
         Command::Confirm(arguments) => confirm::run(&arguments, &config).await,

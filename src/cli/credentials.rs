@@ -30,7 +30,10 @@ impl Credentials {
                 let store = refresh_token.as_ref().map(|token| Store::of_refresh_token(&config.data_dir, token));
                 let variables =
                     if store.is_some() { "FLOWMASTER_TOKEN and FLOWMASTER_REFRESH_TOKEN anew" } else { "FLOWMASTER_TOKEN anew" };
-                return login(Source::Given(first, store), format!("Set {variables}, or leave it out and run {command} in a terminal."));
+                return login(
+                    Source::Given(Box::new(first), store),
+                    format!("Set {variables}, or leave it out and run {command} in a terminal."),
+                );
             }
             (None, Some(_)) => return Err(incomplete("FLOWMASTER_REFRESH_TOKEN", "FLOWMASTER_TOKEN")),
             (None, None) => {}

@@ -26,7 +26,7 @@ pub(super) async fn run(config: &Config) -> Result<Outcome> {
     match told {
         Ok(()) => say(format_args!("{} of {platform}", Paint::stdout().good("Signed out"))),
         Err(error) if error.kind() == Kind::Unauthenticated => {
-            say(format_args!("The login at {platform} had ended already; it is forgotten here"))
+            say(format_args!("The login at {platform} had ended already; it is forgotten here"));
         }
         Err(error) => {
             say(format_args!("The login at {platform} is forgotten here"));

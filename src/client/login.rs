@@ -36,7 +36,7 @@ pub enum Source {
     /// The file that `flowmaster-mcp login` wrote.
     Stored(Store),
     /// A pair that somebody set; those that follow it are kept in a file. Without a refresh token nothing follows.
-    Given(Grant, Option<Store>),
+    Given(Box<Grant>, Option<Store>),
     /// A user's name and password.
     Password {
         /// The name.
@@ -193,7 +193,7 @@ impl Inner {
             Source::Given(first, Some(store)) => self.follow(store, Some(first), refused.as_ref()).await,
             Source::Given(only, None) => {
                 if refused.is_none() {
-                    Ok(only.clone())
+                    Ok(Grant::clone(only))
                 } else {
                     Err(self.ended())
                 }

@@ -220,7 +220,7 @@ async fn fifty_calls_wait_for_one_renewal() {
     let (access, refresh) = home.pair().await;
     let refresh = refresh.into();
     let store = Store::of_refresh_token(&home.data(), &refresh);
-    let source = Source::Given(Grant::of_settings(&access.into(), Some(&refresh), None).unwrap(), Some(store.clone()));
+    let source = Source::Given(Box::new(Grant::of_settings(&access.into(), Some(&refresh), None).unwrap()), Some(store.clone()));
     let (login, client, asked) = login_of(&home, source);
     let caller = login.caller().await.unwrap();
     assert_eq!((caller.tenant.as_str(), asked.load(Ordering::SeqCst)), ("acme", 0));
@@ -252,7 +252,7 @@ async fn nobody_elses_token_is_renewed() {
     let home = Home::new().await;
     let (access, refresh) = home.pair().await;
     let grant = Grant::of_settings(&access.clone().into(), Some(&refresh.into()), None).unwrap();
-    let (_, client, asked) = login_of(&home, Source::Given(grant, None));
+    let (_, client, asked) = login_of(&home, Source::Given(Box::new(grant), None));
     home.pass_two_hours();
     let other = Arc::new(Caller::of_unverified_token(access.into(), None).unwrap());
     assert_eq!(client.send(&other, &Validate {}).await.unwrap_err().code(), "FM-AAS-UNAUTHENTICATED");

@@ -164,12 +164,16 @@ fn make_folder(folder: &Path) -> Result<()> {
 fn check_access(path: &Path, found: &fs::Metadata) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
 
-    if found.mode() & 0o077 == 0 {
-        return Ok(());
+    if found.mode() & 0o077 != 0 {
+        let (mode, wanted) = (found.mode() & 0o777, if found.is_dir() { "700" } else { "600" });
+        return Err(Error::new(
+            Kind::Forbidden,
+            "FM-MCP-LOGIN-FILE",
+            format!("{} is open to other users (mode {mode:03o})", path.display()),
+        )
+        .hint(format!("Run: chmod {wanted} {}", path.display())));
     }
-    let (mode, wanted) = (found.mode() & 0o777, if found.is_dir() { "700" } else { "600" });
-    Err(Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} is open to other users (mode {mode:03o})", path.display()))
-        .hint(format!("Run: chmod {wanted} {}", path.display())))
+    Ok(())
 }
 
 #[cfg(not(unix))]
