@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::key::{Jwk, Key};
-use super::token::{refusal, shown};
+use super::token::refusal;
 use crate::error::{Error, Kind, Result};
 
 /// Largest publication that is read, in bytes.
@@ -128,13 +128,7 @@ impl KeySet {
         match published.known(kid, algorithm, now)? {
             Some(key) => Ok(key),
             None if published.is_away(now) => Err(away()),
-            None => Err(refusal(
-                "FM-MCP-TOKEN-KEY",
-                match kid {
-                    Some(kid) => format!("no key that signs tokens has the name {}", shown(kid)),
-                    None => "the token does not name its key".to_owned(),
-                },
-            )),
+            None => Err(refusal("FM-MCP-TOKEN-KEY", "the token does not name a key that signs tokens")),
         }
     }
 }

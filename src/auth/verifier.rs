@@ -16,7 +16,7 @@ use super::jwks::KeySet;
 use super::key::algorithm_of;
 use super::revocation::{Confirm, Confirmation, Interval};
 use super::rules::{self, Judgement, Rules};
-use super::token::{Claims, Header, Parts, check_length, refusal, shown};
+use super::token::{Claims, Header, Parts, check_length, refusal};
 use super::{Admit, Caller, Credential};
 use crate::api::Timestamp;
 use crate::error::Result;
@@ -129,7 +129,7 @@ impl Verifier {
         let header = parts.header()?;
         let header = Header::read(&header)?;
         let Some(algorithm) = algorithm_of(&header.alg) else {
-            return Err(refusal("FM-MCP-TOKEN-ALGORITHM", format!("tokens signed with {} are not taken", shown(&header.alg))));
+            return Err(refusal("FM-MCP-TOKEN-ALGORITHM", "tokens signed with the algorithm that the token names are not taken"));
         };
         let claims = parts.claims()?;
         let claims = Claims::read(&claims)?;

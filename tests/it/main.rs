@@ -45,5 +45,7 @@ mod support;
 #[cfg(feature = "platform")]
 mod tasks;
 #[cfg(feature = "platform")]
+mod tokens;
+#[cfg(feature = "platform")]
 mod two_processes;
 mod wire;

@@ -1,11 +1,12 @@
 //! A host of either era before the server, and the server before a running platform.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use flowmaster_mcp::auth::{Caller, Credential, Principal};
-use flowmaster_mcp::client::{Client, Located, Origin};
+use flowmaster_mcp::auth::{Caller, Credential, KeySet, Mode, OwnerToken, Principal, Rules, Verifier};
+use flowmaster_mcp::client::{Client, Fixed, Located, Origin, PlatformKeys, Validation};
 use flowmaster_mcp::error::Result;
-use flowmaster_mcp::server::{App, Options, Settings};
+use flowmaster_mcp::server::{Admission, App, Options, Settings};
 use futures_util::future::BoxFuture;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
@@ -106,4 +107,16 @@ pub fn ok(result: CallToolResult) -> Value {
 /// The first text of an answer.
 pub fn text(result: &CallToolResult) -> &str {
     &result.content[0].as_text().unwrap().text
+}
+
+/// Lets in the owner, users and services of a platform by their tokens, as `serve --http` does before the embedded one;
+/// the platform is asked about a token again after the interval.
+pub fn admission(platform: &TestPlatform, interval: Duration) -> Admission {
+    let origin: Arc<dyn Origin> = Arc::new(Fixed::new(&platform.running.url()).unwrap());
+    let mut rules = Rules::new(Mode::FirstParty);
+    rules.audiences_any = vec!["flowmaster".to_owned()];
+    let keys = KeySet::published(Arc::new(PlatformKeys::new(Arc::clone(&origin))));
+    let validation = Arc::new(Validation::new(Client::builder(origin).build()));
+    let verifier = Verifier::new(rules, keys).confirmed_by(validation, interval);
+    Admission::Bearer(Arc::new(OwnerToken::new(&platform.running.owner_token(), Some(Arc::new(verifier)))))
 }
