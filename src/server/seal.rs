@@ -64,16 +64,13 @@ impl Seal {
 
     async fn codec(&self) -> Result<&RequestStateCodec> {
         let made = async {
-            let key = match self.key.clone() {
-                Some(path) => tokio::task::spawn_blocking(move || private::key(&path).map_err(|error| unusable(&path, &error)))
-                    .await
-                    .map_err(Error::internal)??,
-                None => {
-                    let mut key = [0; 32];
-                    getrandom::fill(&mut key).map_err(Error::internal)?;
-                    key
-                }
-            };
+            let mut key = [0; 32];
+            if let Some(path) = self.key.clone() {
+                let read = move || private::key(&path).map_err(|error| unusable(&path, &error));
+                key = tokio::task::spawn_blocking(read).await.map_err(Error::internal)??;
+            } else {
+                getrandom::fill(&mut key).map_err(Error::internal)?;
+            }
             RequestStateCodec::try_new(key).map_err(Error::internal)
         };
         self.codec.get_or_try_init(|| made).await

@@ -9,6 +9,8 @@ mod catalogue;
 #[cfg(feature = "platform")]
 mod cli;
 #[cfg(feature = "platform")]
+mod consent;
+#[cfg(feature = "platform")]
 mod contract;
 #[cfg(feature = "platform")]
 mod durability;
@@ -38,6 +40,8 @@ mod platform_auth;
 mod platform_folder;
 #[cfg(feature = "platform")]
 mod platform_kill;
+#[cfg(feature = "platform")]
+mod policy;
 #[cfg(feature = "platform")]
 mod processes;
 #[cfg(feature = "platform")]

@@ -45,16 +45,25 @@ pub fn owner() -> Arc<dyn Principal> {
     Arc::new(Arc::new(Caller::owner(Credential::Owner)))
 }
 
+/// What happens while a person thinks.
+pub type Meanwhile = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// A host whose person always answers the same; without an answer it cannot ask.
 #[derive(Clone)]
 pub struct Host {
     answer: Option<ElicitationAction>,
     asked: Arc<Mutex<Vec<String>>>,
+    meanwhile: Option<Meanwhile>,
 }
 
 impl Host {
     pub fn new(answer: impl Into<Option<ElicitationAction>>) -> Self {
-        Self { answer: answer.into(), asked: Arc::default() }
+        Self { answer: answer.into(), asked: Arc::default(), meanwhile: None }
+    }
+
+    /// A host whose person agrees after something happened.
+    pub fn after(meanwhile: Meanwhile) -> Self {
+        Self { meanwhile: Some(meanwhile), ..Self::new(ElicitationAction::Accept) }
     }
 
     /// What the person was asked so far.
@@ -79,6 +88,9 @@ impl ClientHandler for Host {
     ) -> std::result::Result<ElicitResult, ErrorData> {
         let ElicitRequestParams::FormElicitationParams { message, .. } = request else { panic!("no form") };
         self.asked.lock().unwrap().push(message);
+        if let Some(meanwhile) = &self.meanwhile {
+            meanwhile().await;
+        }
         Ok(ElicitResult::new(self.answer.clone().unwrap()))
     }
 }
