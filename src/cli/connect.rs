@@ -129,7 +129,8 @@ pub(super) fn name_of(config: &Config) -> String {
     config.url.clone().unwrap_or_else(|| "the embedded FlowMaster".to_owned())
 }
 
-fn access(config: &Config) -> Result<Access> {
+/// How permissions are judged, under the platform's names.
+pub(super) fn access(config: &Config) -> Result<Access> {
     let filter = match config.filter {
         PermissionFilter::Strict => Filter::Strict,
         PermissionFilter::Off => Filter::Off,

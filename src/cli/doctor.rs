@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Outcome;
+use super::admission;
 use super::connect::{Connection, name_of};
 use super::standing::Standing;
 use super::terminal::{Paint, say};
@@ -70,6 +71,10 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         }
     };
     findings.push(confirmation(config));
+    findings.push(match admission::about(config) {
+        Ok(text) => Finding::good("http", text),
+        Err(error) => Finding::bad("http", &error),
+    });
     findings.push(record(config));
 
     let healthy = findings.iter().all(|finding| finding.state != State::Bad);

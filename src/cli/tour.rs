@@ -1,42 +1,45 @@
 //! `tour`: the story of the contract's examples, told by doing it through MCP.
 //!
-//! The tour starts this program once more as a server on stdio, as a host would, and is its host.
+//! The tour starts this program once more as a server on stdio, as a host would, and is its host. Before a platform at a
+//! URL it looks around, and tells the whole story where the caller may do all of it and somebody says yes.
+
+mod elsewhere;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rmcp::model::CallToolResult;
 use rmcp::transport::TokioChildProcess;
 use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
 use super::Outcome;
+use super::connect::access;
 use super::host::{Answers, Asked, Session, take, text_of};
-use super::terminal::{Paint, begin, complain, plain, say};
+use super::terminal::{Paint, ask, begin, complain, is_attended, plain, say};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
 /// How long the execution may take to complete after its task was answered.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The tour has no arguments of its own; `--data DIR` keeps what it makes.
+/// How it is told; `--data DIR` keeps what it makes.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Tells the whole story on the platform at FLOWMASTER_URL too, where it stays in the tenant.
+    #[arg(long, short)]
+    yes: bool,
+}
 
-pub(super) async fn run(_: &Arguments, config: &Config) -> Result<Outcome> {
+pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
     let folder = tempfile::tempdir()
         .map_err(|error| Error::new(Kind::Internal, "FM-MCP-TOUR", "no temporary folder can be made").caused_by(error))?;
-    let kept = config.sources.contains_key("data_dir").then(|| config.data_dir.clone());
-    let data = kept.clone().unwrap_or_else(|| folder.path().join("data"));
     let paint = Paint::stdout();
-    say(paint.strong("A process is designed, run and approved, all through MCP."));
-    match &kept {
-        Some(data) => say(format_args!("The embedded FlowMaster keeps its data in {}.", data.display())),
-        None => say("The embedded FlowMaster keeps its data in a temporary folder, which is gone afterwards."),
-    }
-    say("");
-
     let mut tour = Tour { paint, step: 0, session: None, asked: Asked::default() };
-    let told = tour.tell(&data, folder.path()).await;
+    let told = match &config.url {
+        None => tour.embedded(config, folder.path()).await,
+        Some(url) => tour.elsewhere(arguments, config, url).await,
+    };
     if let Some(session) = tour.session.take() {
         session.close().await;
     }
@@ -65,10 +68,41 @@ struct Tour {
 }
 
 impl Tour {
-    async fn tell(&mut self, data: &Path, scratch: &Path) -> Result<()> {
-        self.connect(data, scratch).await?;
+    /// The whole story on an embedded platform.
+    async fn embedded(&mut self, config: &Config, scratch: &Path) -> Result<()> {
+        let kept = config.sources.contains_key("data_dir").then(|| config.data_dir.clone());
+        let data = kept.clone().unwrap_or_else(|| scratch.join("data"));
+        say(self.paint.strong("A process is designed, run and approved, all through MCP."));
+        match &kept {
+            Some(data) => say(format_args!("The embedded FlowMaster keeps its data in {}.", data.display())),
+            None => say("The embedded FlowMaster keeps its data in a temporary folder, which is gone afterwards."),
+        }
+        say("");
+        self.connect(embedded_server(&data, scratch)?).await?;
+        self.tell("manager").await
+    }
 
-        let design = self.call("Design the contract's \"Approval Workflow\"", "processes_create", approval_workflow()).await?;
+    /// A look around on a platform elsewhere, and the whole story where the caller may and somebody agrees.
+    async fn elsewhere(&mut self, arguments: &Arguments, config: &Config, url: &str) -> Result<()> {
+        let access = access(config)?;
+        say(self.paint.strong(format_args!("What you see on {url}, all through MCP.")));
+        say("");
+        self.connect(server_of(config)?).await?;
+        let caller = self.who().await?;
+        let question = format!("Tell the whole story here? A process is designed, run and approved on {url}, and stays there.");
+        if caller.may_tell_all(&access) && (arguments.yes || (is_attended() && ask(&question))) {
+            return self.tell(&caller.subject).await;
+        }
+        self.look_around(&caller, &access).await?;
+        if caller.may_tell_all(&access) {
+            note("");
+            note("`flowmaster-mcp tour --yes` designs, runs and approves a process here; it stays in the tenant.");
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, approver: &str) -> Result<()> {
+        let design = self.call("Design the contract's \"Approval Workflow\"", "processes_create", approval_workflow(approver)).await?;
         let process = text(&design, "id")?;
         note(format_args!("{process}, version {}, {}", short(&design, "version"), short(&design, "status")));
 
@@ -118,12 +152,10 @@ impl Tour {
     }
 
     /// Starts the server as a host does and sees what it offers.
-    async fn connect(&mut self, data: &Path, scratch: &Path) -> Result<()> {
+    async fn connect(&mut self, server: Command) -> Result<()> {
         self.begin("Start the server and list its tools", "tools/list");
         let begun = Instant::now();
-        let program = std::env::current_exe().map_err(|error| failed("this program does not find itself").caused_by(error))?;
-        let transport = TokioChildProcess::new(server(&program, data, scratch)?)
-            .map_err(|error| failed("the server did not start").caused_by(error))?;
+        let transport = TokioChildProcess::new(server).map_err(|error| failed("the server did not start").caused_by(error))?;
         let session = self.session.insert(Session::open(transport, Answers::Yes(Asked::clone(&self.asked))).await?);
         let tools = session.tools().await?;
         self.end(begun);
@@ -167,10 +199,15 @@ impl Tour {
         Ok(answer)
     }
 
-    async fn ask(&self, tool: &str, arguments: Value) -> Result<Value> {
+    /// Calls a tool, whatever comes of it.
+    async fn send(&self, tool: &str, arguments: Value) -> Result<CallToolResult> {
         let session = self.session.as_ref().ok_or_else(|| failed("there is no connection"))?;
         let Value::Object(arguments) = arguments else { return Err(failed("the arguments are no object")) };
-        let result = session.call(tool, arguments).await?;
+        session.call(tool, arguments).await
+    }
+
+    async fn ask(&self, tool: &str, arguments: Value) -> Result<Value> {
+        let result = self.send(tool, arguments).await?;
         if result.is_error == Some(true) {
             return Err(failed(format!("{tool}: {}", text_of(&result))));
         }
@@ -188,16 +225,23 @@ impl Tour {
     }
 }
 
+impl Tour {
+    /// Ends a step that was not taken.
+    fn skip(&self, word: &str) {
+        say(format_args!("  {}", self.paint.care(word)));
+    }
+}
+
 /// What a step showed.
 fn note(line: impl std::fmt::Display) {
     say(format_args!("    {line}"));
 }
 
 /// This program as a server of its own, whatever is set for the one at hand.
-fn server(program: &Path, data: &Path, scratch: &Path) -> Result<Command> {
+fn embedded_server(data: &Path, scratch: &Path) -> Result<Command> {
     let settings: PathBuf = scratch.join("config.toml");
     std::fs::write(&settings, "").map_err(|error| failed("the temporary folder cannot be written").caused_by(error))?;
-    let mut command = Command::new(program);
+    let mut command = program()?;
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("FLOWMASTER_") && name != "FLOWMASTER_LOG") {
             command.env_remove(name);
@@ -207,8 +251,28 @@ fn server(program: &Path, data: &Path, scratch: &Path) -> Result<Command> {
     Ok(command)
 }
 
+/// This program with the settings at hand: the child inherits the environment, and what flags said is said again.
+fn server_of(config: &Config) -> Result<Command> {
+    let mut command = program()?;
+    command.arg("serve").arg("--data").arg(&config.data_dir);
+    if let Some(url) = &config.url {
+        command.arg("--url").arg(url);
+    }
+    if let Some(tenant) = &config.tenant {
+        command.arg("--tenant").arg(tenant);
+    }
+    if let (Some(file), true) = (&config.file, config.file_found) {
+        command.arg("--config").arg(file);
+    }
+    Ok(command)
+}
+
+fn program() -> Result<Command> {
+    std::env::current_exe().map(Command::new).map_err(|error| failed("this program does not find itself").caused_by(error))
+}
+
 /// The contract's example of a process, with the contract's example of a task as its form.
-fn approval_workflow() -> Value {
+fn approval_workflow(approver: &str) -> Value {
     json!({
         "name": "Approval Workflow",
         "version": "1.0.0",
@@ -217,7 +281,7 @@ fn approval_workflow() -> Value {
             "id": "node-1",
             "type": "human_task",
             "config": {
-                "assignee": "manager",
+                "assignee": approver,
                 "title": "Approve Budget Request",
                 "description": "Review $5000 request for project X",
                 "form": { "fields": [

@@ -382,3 +382,52 @@ async fn a_user_signs_in_to_the_embedded_platform() {
     assert!(run(&data, &["logout"], &[], "").await.status.success());
     assert_eq!(who().await["claims"]["sub"], "user-owner");
 }
+
+#[tokio::test]
+async fn the_tour_shows_a_user_what_it_sees_elsewhere_and_what_it_may_not() {
+    let home = Home::new().await;
+    home.platform
+        .post(
+            "/tasks",
+            &home.platform.signed_in("acme", "boss@acme.example", &["*"]).await,
+            json!({
+                "title": "Check the invoice", "assignee": "clerk",
+            }),
+        )
+        .await
+        .ok();
+    let tasks = async || {
+        let boss = home.platform.login("acme", "boss@acme.example").await;
+        home.platform.get("/tasks", &boss).await.ok()["items"].as_array().unwrap().len()
+    };
+    let before = tasks().await;
+    home.login().await;
+    let (access, _) = home.pair().await;
+    for settings in [&[][..], &[("FLOWMASTER_PERMISSIONS_FILTER", "strict")], &[("FLOWMASTER_TOKEN", access.as_str())]] {
+        let output = home.run(&["tour"], settings, "").await;
+        let story = stdout(&output);
+        assert!(output.status.success(), "{story}{}", stderr(&output));
+        for told in
+            ["may: task:view", "Check the invoice", "task:approve", "process:publish", "execution:start", "event:view", "audit:view"]
+        {
+            assert!(story.contains(told), "{told}: {story}");
+        }
+        assert_eq!(story.matches("refused").count(), 5, "{story}");
+        assert!(!story.contains(&access), "{story}");
+    }
+    assert_eq!(tasks().await, before, "nothing was changed");
+}
+
+#[tokio::test]
+async fn the_tour_tells_its_story_elsewhere_only_where_somebody_says_yes() {
+    let home = Home::new().await;
+    let boss = home.platform.signed_in("acme", "boss@acme.example", &["*"]).await;
+    let processes = async || home.platform.get("/audit-logs?action=process.created", &boss).await.ok()["items"].as_array().unwrap().len();
+    let settings = [("FLOWMASTER_TOKEN", boss.as_str())];
+    let looked = home.run(&["tour"], &settings, "").await;
+    assert!(looked.status.success() && stdout(&looked).contains("tour --yes"), "{}{}", stdout(&looked), stderr(&looked));
+    assert_eq!(processes().await, 0);
+    let told = home.run(&["tour", "--yes"], &settings, "").await;
+    assert!(told.status.success() && stdout(&told).contains("completed at"), "{}{}", stdout(&told), stderr(&told));
+    assert_eq!(processes().await, 1);
+}
