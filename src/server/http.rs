@@ -1,6 +1,7 @@
 //! Streamable HTTP at `/mcp`: both eras on one endpoint, callers by their tokens, bounds, health, and a graceful end.
 
 mod confirmations;
+mod cors;
 pub(super) mod ending;
 mod gate;
 mod identify;
@@ -62,6 +63,8 @@ pub struct HttpOptions {
     pub sessions_per_tenant: u32,
     /// Sessions that a tenant may begin a minute.
     pub initializations_per_minute: u32,
+    /// How often it is asked whether the token of an open stream is still good; zero for never.
+    pub validate_interval: Duration,
     /// Told the address once it listens.
     pub bound: Option<oneshot::Sender<SocketAddr>>,
 }
@@ -80,6 +83,7 @@ impl HttpOptions {
             sessions: 2048,
             sessions_per_tenant: 64,
             initializations_per_minute: 120,
+            validate_interval: Duration::from_mins(1),
             bound: None,
         }
     }
@@ -156,10 +160,11 @@ fn routes(
     let shutdown = shutdown.clone();
     Ok(Router::new()
         .route_service("/mcp", service)
-        .layer(from_fn_with_state(gate.clone(), gate::pass))
-        .layer(from_fn_with_state(gate.clone(), identify::enter))
+        .route_layer(from_fn_with_state(gate.clone(), gate::pass))
+        .route_layer(from_fn_with_state(gate.clone(), identify::enter))
         .merge(metadata::routes(&gate))
         .merge(confirmations::routes(&gate))
+        .route_layer(from_fn_with_state(gate.clone(), cors::share))
         .route("/livez", get(|| async { "ok\n" }))
         .route(
             "/readyz",

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flowmaster_mcp::api::Timestamp;
@@ -363,4 +364,103 @@ async fn a_question_ends_with_the_token_of_its_call() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let last = ended.body.to_string();
     assert!(last.contains("elicitation/create") || last.contains("FM-MCP-TOKEN-EXPIRED"), "{last}");
+}
+
+/// Knows a token until it is taken back.
+#[derive(Default)]
+struct Taken(AtomicBool);
+
+impl Admit for Taken {
+    fn admit<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Arc<Caller>>> {
+        let known = if self.0.load(Ordering::SeqCst) {
+            Err(Error::new(Kind::Unauthenticated, "FM-MCP-TOKEN-REVOKED", "the token was taken back"))
+        } else {
+            Ok(Arc::new(user("tenant-1", "anna", &["*"])))
+        };
+        Box::pin(std::future::ready(known))
+    }
+}
+
+#[tokio::test]
+async fn an_open_stream_ends_when_its_token_is_taken_back() {
+    let taken = Arc::new(Taken::default());
+    let admission = Admission::Bearer(Arc::clone(&taken) as Arc<dyn Admit>);
+    let served = serve(app(), admission, |options| options.validate_interval = Duration::from_millis(200)).await;
+    let session = served.open("any").await;
+    let mut stream = served.on_session(Method::GET, "any", &session).send().await.unwrap().bytes_stream();
+    let quiet = tokio::time::timeout(Duration::from_millis(900), async { while stream.next().await.is_some() {} }).await;
+    assert!(quiet.is_err(), "it stays open while the token is good");
+    taken.0.store(true, Ordering::SeqCst);
+    tokio::time::timeout(Duration::from_secs(3), async { while stream.next().await.is_some() {} }).await.unwrap();
+    answer(served.legacy("any", &session, "tools/list", &json!({}))).await.refused(401, "FM-MCP-TOKEN-REVOKED");
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_read_and_no_other() {
+    let allow = |options: &mut HttpOptions| options.allowed_origins = vec!["https://app.example.com".to_owned()];
+    let served = serve(app(), known().admission(), allow).await;
+    let ask = |origin| {
+        let request = served.request(Method::OPTIONS, "/mcp", "").header(ORIGIN, origin).header("access-control-request-method", "POST");
+        answer(request.header("access-control-request-headers", "authorization,mcp-method"))
+    };
+    let allowed = ask("https://app.example.com").await;
+    assert_eq!((allowed.status, &allowed.headers["access-control-allow-origin"]), (204, &"https://app.example.com".parse().unwrap()));
+    assert!(allowed.headers["access-control-allow-headers"].to_str().unwrap().starts_with("authorization"));
+    let foreign = ask("https://evil.example").await;
+    assert!(foreign.status == 403 && !foreign.headers.contains_key("access-control-allow-origin"), "{foreign:?}");
+    // A refusal is readable too: the page has to see the challenge.
+    let refused = answer(list(&served, "").header(ORIGIN, "https://app.example.com")).await;
+    assert!(refused.status == 401 && refused.headers["access-control-allow-origin"] == "https://app.example.com", "{refused:?}");
+    let called = answer(list(&served, "anna-1").header(ORIGIN, "https://app.example.com")).await;
+    assert_eq!((called.status, &called.headers["vary"]), (200, &"origin".parse().unwrap()));
+    let open = Admission::Open(Arc::new(user("tenant-1", "anna", &["*"])));
+    let served = serve(app(), open, allow).await;
+    let called = answer(list(&served, "").header(ORIGIN, "https://app.example.com")).await;
+    assert!(called.status == 200 && !called.headers.contains_key("access-control-allow-origin"), "{called:?}");
+}
+
+#[tokio::test]
+async fn callers_approve_their_own_calls_over_http_and_nobody_elses() {
+    let platform = TestPlatform::start().await;
+    let mut callers = Known::default();
+    for (tenant, name) in [("tenant-1", "anna"), ("tenant-1", "bert"), ("tenant-2", "cleo")] {
+        let token = platform.signed_in(tenant, name, &["entity:*"]).await;
+        callers = callers.with(name, Caller { credential: Credential::Bearer(token.into()), ..user(tenant, name, &["entity:*"]) });
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { data_dir: Some(folder.path().to_owned()), ..Settings::default() };
+    let served = serve(mcp::app(&platform, settings), callers.admission(), |_| {}).await;
+    let call = |tool: &str, arguments: Value| answer(served.modern("anna", "tools/call", &json!({ "name": tool, "arguments": arguments })));
+    call("entities_define", json!({ "entityType": "customer" })).await.result();
+    let record = call("entities_insert", json!({ "type": "customer", "data": { "name": "Acme" } })).await;
+    let delete = json!({ "type": "customer", "id": record.result()["structuredContent"]["id"] });
+    let refused = call("entities_delete", delete.clone()).await;
+    assert!(refused.result()["content"][0]["text"].as_str().unwrap().starts_with("FM-MCP-CONFIRM"), "{refused:?}");
+
+    let waiting = |name: &'static str| answer(served.request(Method::GET, "/confirmations", name));
+    for other in ["bert", "cleo"] {
+        assert_eq!(waiting(other).await.body["items"], json!([]), "{other}");
+    }
+    let items = waiting("anna").await.body["items"].clone();
+    let id = items[0]["id"].as_str().unwrap().to_owned();
+    assert!(items[0]["question"].as_str().unwrap().contains("Acme") && items[0]["tool"] == "entities_delete", "{items:#}");
+    assert!(!refused.body.to_string().contains(&id) && items[0].get("call").is_none(), "{items:#}");
+    let approve = |name: &'static str, id: &str| answer(served.request(Method::POST, &format!("/confirmations/{id}"), name));
+    for other in ["bert", "cleo"] {
+        approve(other, &id).await.refused(404, "FM-MCP-CONFIRM-UNKNOWN");
+    }
+    approve("nobody", &id).await.refused(401, "FM-MCP-TOKEN-SIGNATURE");
+    answer(served.request(Method::GET, "/confirmations", "")).await.refused(401, "FM-MCP-TOKEN-MISSING");
+    answer(served.request(Method::GET, "/confirmations", "anna").header(ORIGIN, "https://evil.example"))
+        .await
+        .refused(403, "FM-MCP-ORIGIN");
+    approve("anna", "..%2F..%2Fother").await.refused(404, "FM-MCP-CONFIRM-UNKNOWN");
+    let approved = approve("anna", &id).await;
+    assert!(approved.status == 200 && approved.body["approvedAt"].is_string(), "{approved:?}");
+    assert_eq!(call("entities_delete", delete.clone()).await.result()["isError"], false);
+    assert_eq!(call("entities_delete", delete).await.result()["isError"], true);
+
+    let open = Admission::Open(Arc::new(user("tenant-1", "anna", &["*"])));
+    let served = serve(app(), open, |_| {}).await;
+    assert_eq!(answer(served.request(Method::GET, "/confirmations", "")).await.status, 404, "whoever calls could approve itself");
 }

@@ -159,7 +159,7 @@ async fn person(platform: &TestPlatform, served: &Served, tenant: usize, number:
     }
     let written = call("entities_insert", json!({ "type": "note", "data": { "mark": person.mark() } })).await;
     person.record = written.result()["structuredContent"]["id"].as_str().unwrap().to_owned();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         person.session = Some(served.open(&person.token).await);
     }
     person

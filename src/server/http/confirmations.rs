@@ -53,7 +53,7 @@ pub(super) fn routes(gate: &Gate) -> Router {
     Router::new()
         .route(PATH, get(list))
         .route(&format!("{PATH}/{{id}}"), post(approve))
-        .layer(from_fn_with_state(gate.clone(), identify::enter))
+        .route_layer(from_fn_with_state(gate.clone(), identify::enter))
         .with_state(gate.clone())
 }
 

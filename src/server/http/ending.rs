@@ -1,15 +1,17 @@
 //! What a token began ends with it: answers that are still being made, and streams that are still open.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
-use tokio::time::{Instant, sleep_until};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::api::Timestamp;
-use crate::auth::Caller;
+use crate::auth::{Admit, Caller};
 use crate::error::{Error, Kind};
 
 /// How long after its end a token still counts, because clocks differ.
@@ -38,11 +40,46 @@ pub(in crate::server) fn ended() -> Error {
         .hint("Look whether it was done, and go on with a new token.")
 }
 
-/// Ends a stream of events with the caller's credential; an answer that is complete passes as it is.
-pub(super) fn bound(response: Response, end: Option<Instant>) -> Response {
-    let is_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    match end {
-        Some(end) if is_stream => response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(sleep_until(end))))),
-        _ => response,
+/// A token that may be taken back before it ends.
+pub(super) struct Revocable {
+    pub(super) admit: Arc<dyn Admit>,
+    pub(super) token: SecretString,
+    /// How often it is asked about.
+    pub(super) interval: Duration,
+}
+
+impl Revocable {
+    /// Waits until the token is refused. An outage of whoever knows refuses nobody.
+    async fn refused(self) {
+        loop {
+            sleep(self.interval).await;
+            if let Err(error) = self.admit.admit(self.token.expose_secret()).await
+                && matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden)
+            {
+                return;
+            }
+        }
     }
+}
+
+/// Ends a stream of events with the caller's credential, by time or because it was taken back. An answer that is
+/// complete passes as it is.
+pub(super) fn bound(response: Response, end: Option<Instant>, revocable: Option<Revocable>) -> Response {
+    let is_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    if !is_stream || (end.is_none() && revocable.is_none()) {
+        return response;
+    }
+    let over = async move {
+        let taken_back = async {
+            match revocable {
+                Some(revocable) => revocable.refused().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = wait(end) => {}
+            () = taken_back => {}
+        }
+    };
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(over))))
 }

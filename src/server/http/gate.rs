@@ -12,10 +12,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::ending::Revocable;
 use super::metadata::{Metadata, read_url, scopes_of};
 use super::origins::Origins;
 use super::places::Places;
@@ -32,7 +34,7 @@ pub(super) const LARGEST_BODY: usize = 4 * 1024 * 1024;
 /// How long a body may take to come.
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
 /// The header that names a session of the old era.
-const SESSION: &str = "mcp-session-id";
+pub(super) const SESSION: &str = "mcp-session-id";
 
 /// What every request passes. A clone is the same gate.
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub(super) struct Gate(Arc<Parts>);
 struct Parts {
     app: Arc<App>,
     admission: Admission,
+    /// How often it is asked about the token of an open stream.
+    interval: Duration,
     origins: Origins,
     metadata: Option<Metadata>,
     sessions: Arc<Sessions>,
@@ -53,6 +57,7 @@ impl Gate {
         Ok(Self(Arc::new(Parts {
             app: Arc::clone(app),
             admission: options.admission.clone(),
+            interval: options.validate_interval,
             origins: Origins::new(address.ip(), &options.allowed_hosts, public.as_ref(), &options.allowed_origins)?,
             metadata: Metadata::new(options, public.as_ref(), app.client.access())?,
             sessions: Arc::new(Sessions::new()),
@@ -66,6 +71,16 @@ impl Gate {
 
     pub(super) fn admission(&self) -> &Admission {
         &self.0.admission
+    }
+
+    /// A token of whom an open stream is asked about, where anybody would know.
+    pub(super) fn revocable(&self, token: Option<SecretString>) -> Option<Revocable> {
+        match (&self.0.admission, token) {
+            (Admission::Bearer(admit), Some(token)) if !self.0.interval.is_zero() => {
+                Some(Revocable { admit: Arc::clone(admit), token, interval: self.0.interval })
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn origins(&self) -> &Origins {

@@ -8,8 +8,9 @@ use axum::response::Response;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
 
-use super::gate::Gate;
+use super::gate::{Gate, SESSION};
 use super::refusal::{NO_TOKEN, Refusal};
 use super::{Admission, confirmations, ending};
 use crate::auth::{Caller, MAX_TOKEN};
@@ -35,10 +36,13 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
         return gate.refuse(Some(&caller), Refusal::from(error).at(endpoint));
     }
     let end = ending::of(&caller);
+    // Only a session's streams stay open long enough for the token to be taken back meanwhile.
+    let in_session = request.headers().contains_key(SESSION);
+    let revocable = gate.revocable(bearer(request.headers()).ok().filter(|_| in_session).map(SecretString::from));
     request.extensions_mut().insert(Arc::clone(&caller));
     tokio::select! {
         biased;
-        response = next.run(request) => ending::bound(response, end),
+        response = next.run(request) => ending::bound(response, end, revocable),
         () = ending::wait(end) => gate.refuse(Some(&caller), Refusal::from(ending::ended()).at(endpoint)),
     }
 }
@@ -49,6 +53,11 @@ async fn caller(admission: &Admission, headers: &HeaderMap) -> Result<Arc<Caller
         Admission::Open(caller) => return Ok(Arc::clone(caller)),
         Admission::Bearer(admit) => admit,
     };
+    admit.admit(bearer(headers)?).await
+}
+
+/// The one bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Result<&str> {
     let mut given = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
     let value = match (given.next(), given.next()) {
         (Some(value), None) => value,
@@ -70,8 +79,7 @@ async fn caller(admission: &Admission, headers: &HeaderMap) -> Result<Arc<Caller
     if token.len() > MAX_TOKEN {
         return Err(Error::new(Kind::Unauthenticated, "FM-MCP-TOKEN-TOO-LONG", format!("the token is longer than {MAX_TOKEN} bytes")));
     }
-    let token = std::str::from_utf8(token).ok().filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic())).ok_or_else(malformed)?;
-    admit.admit(token).await
+    std::str::from_utf8(token).ok().filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic())).ok_or_else(malformed)
 }
 
 /// A tenant that the request names must be the token's.

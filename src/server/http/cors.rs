@@ -1,0 +1,39 @@
+//! Lets the pages of allowed origins read what they are answered; without it a browser keeps the answers from them.
+//!
+//! Only where callers bring tokens. Where everybody is let in, a page that happens to be served on this machine would
+//! otherwise act as the owner.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderValue, Method, StatusCode};
+
+use super::Admission;
+use super::gate::Gate;
+
+/// What a page may send; a wildcard leaves Authorization out, so it is named.
+const SENT: HeaderValue = HeaderValue::from_static("authorization, *");
+/// What a page may read beside the body.
+const READ: HeaderValue = HeaderValue::from_static("mcp-session-id, mcp-protocol-version, retry-after, www-authenticate");
+
+/// Answers a browser's question beforehand, and marks answers as readable.
+pub(super) async fn share(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let allowed = matches!(gate.admission(), Admission::Bearer(_)) && gate.origins().check(request.uri(), request.headers()).is_ok();
+    let Some(origin) = request.headers().get(ORIGIN).filter(|_| allowed).cloned() else { return next.run(request).await };
+    let asks = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if asks { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    if asks {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, SENT);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, READ);
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    response
+}
