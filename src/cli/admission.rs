@@ -88,6 +88,10 @@ impl Choice {
     /// # Errors
     /// A key or a URL that is none, or a data folder that cannot be used.
     pub(super) fn options(self, config: &Config, connection: &Connection, listen: SocketAddr) -> Result<HttpOptions> {
+        let interval = match &self {
+            Self::Everybody => Duration::ZERO,
+            Self::Tokens(tokens) => tokens.interval,
+        };
         let admission = match self {
             Self::Everybody => Admission::Open(Arc::new(Caller::owner(Credential::Owner))),
             Self::Tokens(tokens) => {
@@ -103,6 +107,7 @@ impl Choice {
         options.allowed_origins.clone_from(&config.http.allowed_origins);
         options.public_url.clone_from(&config.http.public_url);
         options.authorization_servers.clone_from(&config.auth.authorization_servers);
+        options.validate_interval = interval;
         options.sessions_per_tenant = config.http.sessions_per_tenant.unwrap_or(options.sessions_per_tenant);
         options.initializations_per_minute = config.http.initializations_per_minute.unwrap_or(options.initializations_per_minute);
         Ok(options)
