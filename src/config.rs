@@ -272,7 +272,7 @@ pub struct ServiceSettings {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct PermissionSettings {
-    /// Whether callers see and call only what their permissions name; off on a real platform, strict on the embedded one if absent.
+    /// Whether callers see and call only what their permissions name; strict if absent, but off where a real platform judges by the caller's own token.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<PermissionFilter>,
@@ -458,7 +458,11 @@ impl Config {
         };
         Ok(Self {
             fallback: settings.confirm.fallback.unwrap_or(if url.is_some() { Fallback::Refuse } else { Fallback::Host }),
-            filter: settings.permissions.filter.unwrap_or(if url.is_some() { PermissionFilter::Off } else { PermissionFilter::Strict }),
+            filter: settings.permissions.filter.unwrap_or({
+                // As the server's own account every caller would have its rights.
+                let platform_judges = url.is_some() && settings.upstream.mode != Some(UpstreamMode::Service);
+                if platform_judges { PermissionFilter::Off } else { PermissionFilter::Strict }
+            }),
             permission_names: settings.permissions.names,
             url,
             token: settings.token,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 #[cfg(feature = "platform")]
 use super::accounts::Given;
 use crate::client::{Accounts, Configured, Exchange, Mode, Origin, TokenEndpoint, Upstream};
-use crate::config::{Config, UpstreamMode};
+use crate::config::{Config, PermissionFilter, UpstreamMode};
 use crate::error::{Error, Kind, Result};
 use crate::server::audit;
 
@@ -20,6 +20,15 @@ pub(super) fn upstream(config: &Config, origin: &Arc<dyn Origin>, verified: bool
         Some(UpstreamMode::Service) if !has_configured(config) => {
             return Err(Error::new(Kind::Invalid, "FM-CONFIG-SERVICE-TOKEN", "upstream.mode is service, but this server has no account")
                 .hint("Set FLOWMASTER_SERVICE_TOKEN, or [service.tokens] in the configuration file."));
+        }
+        // The platform sees the server's rights alone: whoever may not is told so here, or nowhere.
+        Some(UpstreamMode::Service) if config.filter == PermissionFilter::Off => {
+            return Err(Error::new(
+                Kind::Invalid,
+                "FM-CONFIG-SERVICE-FILTER",
+                "upstream.mode is service, where the platform cannot judge what callers may do, but permissions.filter is off",
+            )
+            .hint("Leave permissions.filter out, or set it to strict; map the names under [permissions.names]."));
         }
         // Nobody but the platform can tell whether the token on stdio is what it says: it goes there itself.
         Some(UpstreamMode::Service) if !verified => Mode::Propagate,

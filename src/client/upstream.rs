@@ -55,13 +55,22 @@ impl Upstream {
         self.accounts.as_ref().and_then(|accounts| accounts.home())
     }
 
-    /// Refuses a person's decision that would reach the platform as the server's own.
+    /// Refuses what must not reach the platform as the server's own: a person's decision, unless the platform honours
+    /// on whose behalf it is, and the calls of whoever's permissions are not known, since the platform cannot judge them.
     ///
     /// # Errors
-    /// `FM-MCP-DECIDE-AS-SERVICE`.
+    /// `FM-MCP-DECIDE-AS-SERVICE` or `FM-MCP-FORBIDDEN`.
     pub fn check(&self, caller: &Caller, spec: &Spec) -> Result<()> {
-        let as_service = matches!(self.mode, Mode::Service { on_behalf_of: false }) && matches!(caller.credential, Credential::Bearer(_));
-        if !as_service || spec.effect != Effect::Decide {
+        let (Mode::Service { on_behalf_of }, Credential::Bearer(_)) = (&self.mode, &caller.credential) else { return Ok(()) };
+        if caller.permissions.is_none() && !spec.public {
+            return Err(Error::new(
+                Kind::Forbidden,
+                "FM-MCP-FORBIDDEN",
+                format!("nobody knows whether {} may use {}: the token names no permissions", caller.subject, spec.name),
+            )
+            .hint("Use a token that names its permissions."));
+        }
+        if *on_behalf_of || spec.effect != Effect::Decide {
             return Ok(());
         }
         Err(Error::new(

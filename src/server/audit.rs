@@ -5,7 +5,6 @@
 
 mod flood;
 mod keep;
-mod key;
 mod recorder;
 mod row;
 mod ship;
@@ -14,6 +13,7 @@ mod spool;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rmcp::ErrorData;
 use serde_json::{Map, Value};
 
 use super::digest;
@@ -103,7 +103,7 @@ impl Audit {
         recorder.count(row);
     }
 
-    /// Begins the row of a call.
+    /// Begins the row of a tool's call.
     pub(super) fn begin(
         &self,
         caller: &Caller,
@@ -112,8 +112,9 @@ impl Audit {
         arguments: Option<&Map<String, Value>>,
         traceparent: &str,
     ) -> Note {
-        let Some(Recorder { options, .. }) = &self.recorder else { return Note(None) };
-        let mut row = Row::new(Action::Called, Some(caller), transport, "tool", entry.spec.name);
+        let mut note = self.begin_reading(caller, transport, "tool", entry.spec.name);
+        let (Note(Some(begun)), Some(Recorder { options, .. })) = (&mut note, &self.recorder) else { return note };
+        let row = &mut begun.draft.row;
         row.trace = traceparent.get(3..35).map(str::to_owned);
         if entry.spec.effect != Effect::Read {
             row.fields = arguments.map(row::fields).unwrap_or_default();
@@ -121,9 +122,29 @@ impl Audit {
         if options.bodies {
             row.arguments_body = arguments.map(|arguments| row::body(Value::Object(arguments.clone())));
         }
-        let mut draft = Draft::from(row);
-        draft.arguments = arguments.map(digest::of_arguments);
+        begun.draft.arguments = arguments.map(digest::of_arguments);
+        note
+    }
+
+    /// Begins the row of what is read without a tool: a resource, or the data of a prompt.
+    pub(super) fn begin_reading(&self, caller: &Caller, transport: Transport, kind: &str, what: &str) -> Note {
+        if self.recorder.is_none() {
+            return Note(None);
+        }
+        let draft = Draft::from(Row::new(Action::Called, Some(caller), transport, kind, what));
         Note(Some(Box::new(Begun { draft, started: Instant::now(), decision: None })))
+    }
+
+    /// Ends the row of what was read without a tool.
+    pub(super) fn end_reading<T>(&self, mut note: Note, read: &std::result::Result<T, ErrorData>) {
+        let code = read.as_ref().err().map(|error| {
+            let code = error.data.as_ref().and_then(|data| data.get("code")).and_then(Value::as_str);
+            code.unwrap_or("FM-MCP-NOT-SEEN")
+        });
+        if !matches!(code, Some("FM-MCP-NOT-SEEN" | "FM-MCP-FORBIDDEN" | "FM-MCP-POLICY")) {
+            note.decided(Decision::Allowed);
+        }
+        self.end(note, code.unwrap_or("ok"), None);
     }
 
     /// Ends the row of a call: what was decided, how it came out and what the model was given.

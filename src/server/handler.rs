@@ -144,7 +144,10 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
-        let mut result = resources::read(&visit, &request.uri, &context).await?;
+        let note = visit.app.audit.begin_reading(&visit.caller, visit.transport(), "resource", &request.uri);
+        let read = resources::read(&visit, &request.uri, &context).await;
+        visit.app.audit.end_reading(note, &read);
+        let mut result = read?;
         if is_modern(&context) {
             result.meta = Some(self.app.identity.clone());
         } else {
@@ -169,7 +172,10 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
-        let mut result = prompts::get(&visit, request, &context).await?;
+        let note = visit.app.audit.begin_reading(&visit.caller, visit.transport(), "prompt", &request.name);
+        let read = prompts::get(&visit, request, &context).await;
+        visit.app.audit.end_reading(note, &read);
+        let mut result = read?;
         if is_modern(&context) {
             result.meta = Some(self.app.identity.clone());
         } else {

@@ -5,6 +5,8 @@
 mod architecture;
 #[cfg(feature = "platform")]
 mod bad_input;
+#[cfg(feature = "platform")]
+mod call_audit;
 mod catalogue;
 #[cfg(feature = "platform")]
 mod cli;
@@ -52,4 +54,6 @@ mod tasks;
 mod tokens;
 #[cfg(feature = "platform")]
 mod two_processes;
+#[cfg(feature = "platform")]
+mod upstream;
 mod wire;

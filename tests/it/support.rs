@@ -4,3 +4,4 @@ pub mod callers;
 pub mod mcp;
 pub mod platform;
 pub mod raw;
+pub mod standin;

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::hmac;
 
 use super::Options;
-use super::key;
 use super::row::{Action, Draft, Row, Transport};
 use super::spool::Spool;
 use crate::error::{Error, Kind, Result};
 use crate::server::digest::hex;
+use crate::server::private;
 
 /// The spool, shared with whoever sends from it; there is none where rows do not go to the platform.
 pub(super) type Shared = Arc<Mutex<Option<Spool>>>;
@@ -78,7 +78,13 @@ impl Keeper {
     /// What is kept on disk is opened at the first row.
     fn open(&mut self) -> Result<()> {
         if self.key.is_none() {
-            self.key = Some(key::read_or_make(&self.options.data_dir)?);
+            // Whoever lacks the key cannot try out what arguments with a digest were.
+            let path = self.options.data_dir.join("audit.key");
+            let key = private::key(&path).map_err(|error| {
+                Error::new(Kind::Internal, "FM-MCP-AUDIT-KEY", format!("{} cannot be used: {error}", path.display()))
+                    .hint("Check that the data folder belongs to you and is writable.")
+            })?;
+            self.key = Some(hmac::Key::new(hmac::HMAC_SHA256, &key));
         }
         if self.options.platform {
             let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);

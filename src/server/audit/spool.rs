@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::row::Row;
 use crate::error::{Error, Kind, Result};
+use crate::server::private;
 
 /// The most that waits, in bytes; what comes then is counted as lost.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -96,7 +97,7 @@ impl Spool {
     /// Opens the folder, and takes over what dead processes left.
     pub(super) fn open(data_dir: &Path) -> Result<Self> {
         let folder = folder_of(data_dir);
-        make_folder(&folder).map_err(|error| unusable(&folder, &error))?;
+        private::folder(&folder).map_err(|error| unusable(&folder, &error))?;
         let mut spool = Self { folder, segments: VecDeque::new() };
         spool.adopt();
         Ok(spool)
@@ -270,15 +271,6 @@ fn spools_in(folder: &Path) -> Vec<PathBuf> {
             name.starts_with("spool-") && path.extension().is_some_and(|extension| extension == "jsonl")
         })
         .collect()
-}
-
-/// Makes a folder that only its owner can look into.
-pub(super) fn make_folder(path: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> Error {
