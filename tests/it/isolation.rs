@@ -1,6 +1,7 @@
 //! Many tenants with many callers each, all calling at once in both eras: not one answer crosses a tenant or a caller.
 //!
-//! Small by default; `FLOWMASTER_ISOLATION=whole` runs 1,000 tenants of 10 callers and 200,000 calls.
+//! Small by default; `FLOWMASTER_ISOLATION=whole` runs 1,000 tenants of 10 callers and 200,000 calls, and
+//! `FLOWMASTER_ISOLATION=100x10x20000` as much as it says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::support::mcp;
 use crate::support::platform::TestPlatform;
@@ -32,22 +34,25 @@ struct Scale {
 
 impl Scale {
     fn chosen() -> Self {
-        if std::env::var("FLOWMASTER_ISOLATION").is_ok_and(|scale| scale == "whole") {
-            Self { tenants: 1000, callers: 10, calls: 200_000 }
-        } else {
-            Self { tenants: 20, callers: 3, calls: 600 }
-        }
+        let chosen = std::env::var("FLOWMASTER_ISOLATION").unwrap_or_default();
+        let numbers: Vec<usize> = match chosen.as_str() {
+            "" => vec![20, 3, 600],
+            "whole" => vec![1000, 10, 200_000],
+            numbers => numbers.split('x').map(|number| number.parse().unwrap()).collect(),
+        };
+        let [tenants, callers, calls] = numbers[..] else { panic!("FLOWMASTER_ISOLATION is TENANTSxCALLERSxCALLS") };
+        Self { tenants, callers, calls: calls as u64 }
     }
 }
 
-/// A caller: its token, what it may do, the record that it wrote, and a session of the old era.
+/// A caller: its token, what it may do, the record that it wrote, and its session of the old era with its last use.
 struct Person {
     tenant: usize,
     subject: String,
     token: String,
     powers: usize,
     record: String,
-    session: Option<String>,
+    session: Mutex<Option<(String, Instant)>>,
 }
 
 impl Person {
@@ -126,7 +131,7 @@ fn admission(platform: &TestPlatform) -> Admission {
     Admission::Bearer(Arc::new(OwnerToken::new(&platform.owner().into(), Some(Arc::new(verifier)))))
 }
 
-/// Makes the callers, each with a record of its own and every second one with a session.
+/// Makes the callers, each with a record of its own.
 async fn people(platform: &TestPlatform, served: &Served, scale: &Scale) -> Vec<Person> {
     let callers = scale.callers;
     let made = stream::iter(0..scale.tenants).map(|tenant| async move {
@@ -136,7 +141,7 @@ async fn people(platform: &TestPlatform, served: &Served, scale: &Scale) -> Vec<
         }
         people
     });
-    made.buffered(16).concat().await
+    made.buffered(32).concat().await
 }
 
 async fn person(platform: &TestPlatform, served: &Served, tenant: usize, number: usize) -> Person {
@@ -151,7 +156,7 @@ async fn person(platform: &TestPlatform, served: &Served, tenant: usize, number:
         let made = platform.post("/service-tokens", &platform.owner(), service).await.ok();
         (made["token"].as_str().unwrap().to_owned(), format!("service-{name}"))
     };
-    let mut person = Person { tenant, subject, token, powers, record: String::new(), session: None };
+    let mut person = Person { tenant, subject, token, powers, record: String::new(), session: Mutex::default() };
     let call =
         |tool: &str, arguments: Value| answer(served.modern(&person.token, "tools/call", &json!({ "name": tool, "arguments": arguments })));
     if number == 0 {
@@ -159,9 +164,6 @@ async fn person(platform: &TestPlatform, served: &Served, tenant: usize, number:
     }
     let written = call("entities_insert", json!({ "type": "note", "data": { "mark": person.mark() } })).await;
     person.record = written.result()["structuredContent"]["id"].as_str().unwrap().to_owned();
-    if number.is_multiple_of(2) {
-        person.session = Some(served.open(&person.token).await);
-    }
     person
 }
 
@@ -219,6 +221,22 @@ impl Stage {
         }
     }
 
+    /// A person's session of the old era, which ends by itself when it is not used for ten minutes.
+    async fn session_of(&self, person: &Person) -> String {
+        let mut session = person.session.lock().await;
+        match &mut *session {
+            Some((id, used)) if used.elapsed() < Duration::from_mins(8) => {
+                *used = Instant::now();
+                id.clone()
+            }
+            none => {
+                let id = self.served.open(&person.token).await;
+                *none = Some((id.clone(), Instant::now()));
+                id
+            }
+        }
+    }
+
     fn of_tenant(&self, tenant: usize) -> &[Person] {
         &self.people[tenant * self.scale.callers..(tenant + 1) * self.scale.callers]
     }
@@ -230,9 +248,11 @@ impl Stage {
     /// Asks in either era. Whatever comes back is the answer to this request and holds nothing of another tenant.
     async fn ask(&self, person: &Person, dice: &mut Dice, method: &str, params: Value) -> Answer {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let request = match &person.session {
-            Some(session) if dice.roll(2) == 0 => self.served.legacy_numbered(id, &person.token, session, method, &params),
-            _ => self.served.modern_numbered(id, &person.token, method, &params),
+        let request = if dice.roll(2) == 0 {
+            let session = self.session_of(person).await;
+            self.served.legacy_numbered(id, &person.token, &session, method, &params)
+        } else {
+            self.served.modern_numbered(id, &person.token, method, &params)
         };
         let answer = answer(request).await;
         assert_eq!((answer.status, &answer.body["id"]), (200, &json!(id)), "{method} of {}: {:#}", person.subject, answer.body);
@@ -247,7 +267,10 @@ impl Stage {
     /// Somebody else's session is not there, whoever asks.
     async fn foreign_session(&self, person: &Person, dice: &mut Dice) {
         let other = self.someone(dice);
-        let Some(session) = other.session.as_ref().filter(|_| other.token != person.token) else { return };
+        if other.token == person.token {
+            return;
+        }
+        let session = &self.session_of(other).await;
         let request = match dice.roll(3) {
             0 => self.served.legacy_numbered(1, &person.token, session, "tools/list", &json!({})),
             1 => self.served.on_session(Method::GET, &person.token, session),
