@@ -1,17 +1,23 @@
 //! `confirm`: a person's consent outside the model, where the host cannot ask, for the calls of the same caller alone.
 
+mod remote;
+
 use super::Outcome;
 use super::connect::Connection;
 use super::terminal::{Paint, plain, say};
 use crate::config::Config;
 use crate::error::Result;
 use crate::server::confirm::{Pending, approve, list};
+use remote::{Server, Waiting};
 
 /// Which call.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The call to approve; without it those that wait are listed.
     id: Option<String>,
+    /// The calls that wait on a server elsewhere, by the URL that hosts call it by.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -22,9 +28,13 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
     let caller = connection.caller().await;
     connection.close().await;
     let caller = caller?;
+    let server = arguments.server.as_deref().map(|url| Server::new(url, &caller, config)).transpose()?;
     let paint = Paint::stdout();
     if let Some(id) = &arguments.id {
-        let approved = approve(&config.data_dir, &caller, id)?;
+        let approved = match &server {
+            Some(server) => server.approve(id).await?,
+            None => approve(&config.data_dir, &caller, id)?.into(),
+        };
         if arguments.json {
             say(serde_json::json!(approved));
         } else {
@@ -33,24 +43,34 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         }
         return Ok(Outcome::Done);
     }
-    let waiting = list(&config.data_dir, &caller)?;
+    let waiting: Vec<Waiting> = match &server {
+        Some(server) => server.list().await?,
+        None => list(&config.data_dir, &caller)?.into_iter().map(Waiting::from).collect(),
+    };
     if arguments.json {
         say(serde_json::json!({ "pending": waiting }));
     } else if waiting.is_empty() {
-        say(format_args!("No call of {} waits for consent.", plain(&caller.subject)));
+        say(format_args!("No call of {} in {} waits for consent.", plain(&caller.subject), plain(caller.tenant.as_str())));
     } else {
         for pending in &waiting {
             show(pending, paint);
         }
-        say("Approve one with: flowmaster-mcp confirm ID");
+        let there = arguments.server.as_ref().map(|url| format!(" --server {}", plain(url))).unwrap_or_default();
+        say(format_args!("Approve one with: flowmaster-mcp confirm{there} ID"));
     }
     Ok(Outcome::Done)
 }
 
-fn show(pending: &Pending, paint: Paint) {
+impl From<Pending> for Waiting {
+    fn from(pending: Pending) -> Self {
+        let Pending { id, tool, question, created_at, expires_at, approved_at, .. } = pending;
+        Self { id, tool, question, created_at, expires_at, approved_at }
+    }
+}
+
+fn show(pending: &Waiting, paint: Paint) {
     let state = if pending.approved_at.is_some() { paint.good("approved") } else { paint.care("waits") };
-    say(format_args!("{}  {}  {state}", paint.strong(&pending.id), pending.tool));
-    say(format_args!("  by {} of {}, {}", plain(&pending.subject), plain(&pending.tenant), pending.created_at));
+    say(format_args!("{}  {}  {state}, since {}", paint.strong(plain(&pending.id)), plain(&pending.tool), pending.created_at));
     for line in pending.question.lines() {
         say(format_args!("  {}", plain(line)));
     }

@@ -14,6 +14,7 @@ use crate::api::audit;
 use crate::auth::Caller;
 use crate::config::{Config, ENVIRONMENT, Fallback, slips_in};
 use crate::error::{Kind, Result};
+use crate::server::{Policy, Tally};
 
 /// How it is shown.
 #[derive(Debug, clap::Args)]
@@ -70,6 +71,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
             None
         }
     };
+    findings.push(policy(config));
     findings.push(confirmation(config));
     findings.push(match admission::about(config) {
         Ok(text) => Finding::good("http", text),
@@ -187,6 +189,22 @@ fn record(config: &Config) -> Finding {
         ),
         Err(error) => Finding::bad("audit", &error),
     }
+}
+
+/// What the rules come to, for a caller who may do everything and holds no role that a rule names.
+fn policy(config: &Config) -> Finding {
+    let policy = match Policy::new(&config.policy) {
+        Ok(policy) => policy,
+        Err(error) => return Finding::bad("policy", &error),
+    };
+    let Tally { rules, allowed, confirmed, denied } = policy.tally();
+    let by = match rules {
+        0 => "no rules, the effect decides".to_owned(),
+        1 => "1 rule".to_owned(),
+        _ => format!("{rules} rules"),
+    };
+    let roles = if config.policy.iter().any(|rule| !rule.roles.is_empty()) { "; roles may change that" } else { "" };
+    Finding::good("policy", format!("{by}: {allowed} tools are called freely, {confirmed} ask a person, {denied} are denied{roles}"))
 }
 
 fn confirmation(config: &Config) -> Finding {

@@ -66,7 +66,7 @@ impl Visit {
         let call = digest::of_call(&self.caller, entry.spec.name, arguments);
         if !can_ask {
             let question = app.question(&self.caller, entry, arguments).await?;
-            app.desk.consume_or_keep(&self.caller, entry, &call, &question).await?;
+            app.desk.consume_or_keep(&self.caller, self.over_http(), entry, &call, &question).await?;
             return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
         }
         if is_modern(context) { self.settle(&call, entry, arguments, retry).await } else { self.ask_now(entry, arguments, context).await }

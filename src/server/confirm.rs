@@ -91,7 +91,16 @@ impl Desk {
     }
 
     /// Uses up the approval of a call, or keeps the call for a person and refuses it.
-    pub(super) async fn consume_or_keep(&self, caller: &Caller, entry: &Entry, call: &str, question: &Question) -> Result<()> {
+    ///
+    /// Whoever calls over HTTP has no terminal on this machine, and is sent to the server's own list.
+    pub(super) async fn consume_or_keep(
+        &self,
+        caller: &Caller,
+        over_http: bool,
+        entry: &Entry,
+        call: &str,
+        question: &Question,
+    ) -> Result<()> {
         let Some(data_dir) = self.data_dir.clone() else {
             return Err(Error::new(
                 Kind::Refused,
@@ -114,7 +123,7 @@ impl Desk {
             seen: question.seen.clone(),
         };
         let folder = folder(&data_dir, caller);
-        tokio::task::spawn_blocking(move || take_or_write(&folder, &pending)).await.map_err(Error::internal)?
+        tokio::task::spawn_blocking(move || take_or_write(&folder, &pending, over_http)).await.map_err(Error::internal)?
     }
 }
 
@@ -159,7 +168,7 @@ fn waiting(folder: &Path) -> Result<Vec<Pending>> {
     Ok(all)
 }
 
-fn take_or_write(folder: &Path, pending: &Pending) -> Result<()> {
+fn take_or_write(folder: &Path, pending: &Pending, over_http: bool) -> Result<()> {
     let all = waiting(folder)?;
     for known in all.iter().filter(|known| known.call == pending.call) {
         let path = file(folder, &known.id);
@@ -172,7 +181,7 @@ fn take_or_write(folder: &Path, pending: &Pending) -> Result<()> {
                 return Ok(());
             }
         } else {
-            return Err(refused(&pending.tool));
+            return Err(refused(&pending.tool, over_http));
         }
     }
     for oldest in all.iter().take((all.len() + 1).saturating_sub(MOST)) {
@@ -182,7 +191,7 @@ fn take_or_write(folder: &Path, pending: &Pending) -> Result<()> {
         make_room(folder)?;
     }
     write(folder, pending)?;
-    Err(refused(&pending.tool))
+    Err(refused(&pending.tool, over_http))
 }
 
 /// Takes away the folders of callers for whom nothing waits any more, before a new one comes.
@@ -204,9 +213,16 @@ fn make_room(folder: &Path) -> Result<()> {
         .hint("Nothing was done. Call again in 15 minutes."))
 }
 
-fn refused(tool: &str) -> Error {
-    Error::new(Kind::Refused, "FM-MCP-CONFIRM", format!("{tool} needs a person's consent, and this host cannot ask"))
-        .hint("Nothing was done; the call waits for 15 minutes. Ask the person to run `flowmaster-mcp confirm` in a terminal, look at the call and approve it; then make exactly the same call again.")
+fn refused(tool: &str, over_http: bool) -> Error {
+    let command = if over_http {
+        "flowmaster-mcp confirm --server URL` (with this server's URL) in a terminal with their own login"
+    } else {
+        "flowmaster-mcp confirm` in a terminal"
+    };
+    Error::new(Kind::Refused, "FM-MCP-CONFIRM", format!("{tool} needs a person's consent, and this host cannot ask")).hint(format!(
+        "Nothing was done; the call waits for 15 minutes. Ask the person to run `{command}, look at the call and approve it; \
+         then make exactly the same call again."
+    ))
 }
 
 /// The place of a caller's calls. Its name is a digest, so that no subject can be a path.
@@ -242,7 +258,7 @@ mod tests {
 
     async fn tried(data_dir: &Path, caller: &Caller, call: &str, seen: &str) -> Result<()> {
         let entry = catalogue().get("tasks_respond").unwrap();
-        Desk::new(Some(data_dir)).consume_or_keep(caller, entry, call, &question(seen)).await
+        Desk::new(Some(data_dir)).consume_or_keep(caller, false, entry, call, &question(seen)).await
     }
 
     #[tokio::test]

@@ -244,6 +244,43 @@ async fn a_call_that_waits_is_approved_by_its_own_caller_alone() {
 }
 
 #[tokio::test]
+async fn the_command_line_approves_on_a_server_elsewhere_with_the_callers_own_token() {
+    let platform = TestPlatform::start().await;
+    let callers = Callers::default();
+    let anna = callers.make(&platform, "tenant-1", "anna", &[], EVERYTHING).await;
+    let bert = callers.make(&platform, "tenant-1", "bert", &[], EVERYTHING).await;
+    let (data, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let settings = Settings { data_dir: Some(data.path().to_owned()), ..Settings::default() };
+    let served = serve(mcp::app(&platform, settings), callers.admission(), |_| {}).await;
+    let session = connect(&served, &anna, modern(), Host::new(None)).await;
+    let id = record(&platform, &anna).await;
+    let delete = json!({ "type": "customer", "id": id });
+    let waits = call(&session, "entities_delete", delete.clone()).await;
+    refused(&waits, "FM-MCP-CONFIRM:");
+    assert!(text(&waits).contains("flowmaster-mcp confirm --server"), "{}", text(&waits));
+
+    let url = format!("http://{}/mcp", served.address);
+    let confirm = async |token: &str, arguments: &[&str]| {
+        let mut command = crate::host::binary(home.path());
+        command.env("FLOWMASTER_URL", platform.running.url().as_str()).env("FLOWMASTER_TOKEN", token);
+        let output = command.args(["confirm", "--json", "--server", &url]).args(arguments).output().await.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!told.contains(token), "{told}");
+        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or(serde_json::Value::Null), told)
+    };
+    let (_, waiting, told) = confirm(&anna, &[]).await;
+    let pending = waiting["pending"][0]["id"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned();
+    assert_eq!(confirm(&bert, &[]).await.1, json!({ "pending": [] }));
+    let (code, _, told) = confirm(&bert, &[&pending]).await;
+    assert!(code == Some(1) && told.contains("FM-MCP-CONFIRM-UNKNOWN"), "{code:?} {told}");
+    let (code, _, told) = confirm("not-a-token", &[]).await;
+    assert!(code == Some(1) && told.contains("FM-MCP-TOKEN"), "{code:?} {told}");
+    refused(&call(&session, "entities_delete", delete.clone()).await, "FM-MCP-CONFIRM:");
+    assert_eq!(confirm(&anna, &[&pending]).await.0, Some(0));
+    ok(call(&session, "entities_delete", delete).await);
+}
+
+#[tokio::test]
 async fn the_hosts_own_dialog_counts_only_where_the_operator_says_so() {
     let platform = TestPlatform::start().await;
     let callers = Callers::default();
