@@ -112,6 +112,14 @@ async fn sessions_of_a_tenant_are_bounded() {
 }
 
 #[tokio::test]
+async fn of_many_sessions_begun_at_once_no_more_are_opened_than_may_be() {
+    let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 5).await;
+    let began = futures_util::future::join_all((0..40).map(|_| answer(served.initialize("anna-1", &json!({}))))).await;
+    let of = |status: u16| began.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((of(200), of(429)), (5, 35));
+}
+
+#[tokio::test]
 async fn sessions_of_the_server_are_bounded() {
     let served = serve(app(), known().admission(), |options| options.sessions = 1).await;
     served.open("anna-1").await;
@@ -202,7 +210,7 @@ async fn a_token_comes_once_in_its_header_and_is_not_repeated() {
         let challenge = match code {
             "FM-MCP-TOKEN-MISSING" => "Bearer realm=\"flowmaster-mcp\"",
             _ if status == 401 => "Bearer realm=\"flowmaster-mcp\", error=\"invalid_token\"",
-            _ => "",
+            _ => "Bearer realm=\"flowmaster-mcp\", error=\"invalid_request\"",
         };
         assert_eq!(refused.challenge(), challenge, "{code}");
     }
@@ -399,10 +407,12 @@ async fn an_open_stream_ends_when_its_token_is_taken_back() {
 async fn a_page_of_an_allowed_origin_may_read_and_no_other() {
     let allow = |options: &mut HttpOptions| options.allowed_origins = vec!["https://app.example.com".to_owned()];
     let served = serve(app(), known().admission(), allow).await;
-    let ask = |origin| {
-        let request = served.request(Method::OPTIONS, "/mcp", "").header(ORIGIN, origin).header("access-control-request-method", "POST");
+    let ask_at = |path, origin| {
+        let request = served.request(Method::OPTIONS, path, "").header(ORIGIN, origin).header("access-control-request-method", "POST");
         answer(request.header("access-control-request-headers", "authorization,mcp-method"))
     };
+    let ask = |origin| ask_at("/mcp", origin);
+    assert_eq!(ask_at("/confirmations", "https://app.example.com").await.status, 204);
     let allowed = ask("https://app.example.com").await;
     assert_eq!((allowed.status, &allowed.headers["access-control-allow-origin"]), (204, &"https://app.example.com".parse().unwrap()));
     assert!(allowed.headers["access-control-allow-headers"].to_str().unwrap().starts_with("authorization"));

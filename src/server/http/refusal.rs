@@ -86,6 +86,7 @@ impl Gate {
             (StatusCode::UNAUTHORIZED, _) if error.code() == NO_TOKEN => Some(None),
             (StatusCode::UNAUTHORIZED, _) => Some(Some("invalid_token")),
             (StatusCode::FORBIDDEN, Some(_)) => Some(Some("insufficient_scope")),
+            (StatusCode::BAD_REQUEST, _) if error.code().starts_with("FM-MCP-TOKEN") => Some(Some("invalid_request")),
             _ => None,
         };
         let challenge = fault.map(|fault| challenge(self.metadata(), fault, scope.as_deref()));
