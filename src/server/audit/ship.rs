@@ -34,6 +34,11 @@ const TENANTS: usize = 8;
 /// The most that is kept of what the platform will not take, in bytes.
 const UNDELIVERED: u64 = 64 * 1024 * 1024;
 
+/// The code of a tenant that the server has no account in; nothing but another configuration changes that.
+const NO_ACCOUNT: &str = "FM-MCP-NO-ACCOUNT";
+/// How codes begin that no platform gives.
+const OWN_CODES: [&str; 3] = ["FM-MCP-", "FM-PLATFORM-", "FM-INTERNAL"];
+
 /// Sends what waits until it is dropped.
 pub(super) struct Shipper {
     pub(super) client: Client,
@@ -235,6 +240,8 @@ fn fate_of(error: &Error) -> Fate {
         // It was carried out; only its answer is gone.
         Kind::Conflict if error.code() == "FM-AGS-IDEMPOTENCY-ANSWER-LOST" => Fate::Delivered,
         _ if error.is_transient() => Fate::Later(error.when_to_retry()),
+        // It was found on this side that nothing can be sent: the platform has not judged the row.
+        _ if error.code() != NO_ACCOUNT && OWN_CODES.iter().any(|own| error.code().starts_with(own)) => Fate::Later(None),
         // The operator can put these right, and the rows are worth the wait.
         Kind::Unauthenticated | Kind::BadAnswer | Kind::Internal | Kind::Cancelled => Fate::Later(None),
         _ => Fate::Undeliverable(format!("{}: {}", error.code(), error.message())),
@@ -280,6 +287,8 @@ mod tests {
         for kind in [Kind::Forbidden, Kind::NotFound, Kind::Invalid, Kind::Malformed, Kind::Conflict] {
             assert!(matches!(fate(kind, "X"), Fate::Undeliverable(_)), "{kind:?}");
         }
+        assert!(matches!(fate(Kind::Forbidden, "FM-MCP-NO-ACCOUNT"), Fate::Undeliverable(_)));
+        assert!(matches!(fate(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE"), Fate::Later(_)), "the platform did not even hear of it");
         assert!(matches!(fate(Kind::Conflict, "FM-AGS-IDEMPOTENCY-ANSWER-LOST"), Fate::Delivered));
     }
 }
