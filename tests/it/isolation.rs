@@ -163,7 +163,7 @@ async fn person(platform: &TestPlatform, served: &Served, tenant: usize, number:
         call("entities_define", json!({ "entityType": "note" })).await.result();
     }
     let written = call("entities_insert", json!({ "type": "note", "data": { "mark": person.mark() } })).await;
-    person.record = written.result()["structuredContent"]["id"].as_str().unwrap().to_owned();
+    person.record.push_str(written.result()["structuredContent"]["id"].as_str().unwrap());
     person
 }
 
