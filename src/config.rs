@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
-pub use layers::{ENVIRONMENT, FILE_ONLY, environment_of, slips_in};
+pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
 
 /// Where `--http` listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8321";

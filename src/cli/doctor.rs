@@ -12,7 +12,7 @@ use super::terminal::{Paint, say};
 use super::upstream;
 use crate::api::audit;
 use crate::auth::Caller;
-use crate::config::{Config, ENVIRONMENT, Fallback, slips_in};
+use crate::config::{Config, ENVIRONMENT, Fallback, SECRETS, slips_in};
 use crate::error::{Kind, Result};
 use crate::server::{Policy, Tally};
 
@@ -105,15 +105,21 @@ fn slips() -> Vec<Finding> {
         .collect()
 }
 
-/// A file with a token that others may read, or a token that travels in the clear.
+/// A file with a secret that others may read, or a token that travels in the clear.
 fn exposed(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     #[cfg(unix)]
-    if let (Some(file), Some(crate::config::Source::File)) = (&config.file, config.sources.get("token")) {
+    if let (Some(file), Some((secret, _))) = (
+        &config.file,
+        config.sources.iter().find(|(setting, source)| {
+            let is_secret = SECRETS.contains(&setting.as_str()) || setting.starts_with("service.tokens");
+            is_secret && **source == crate::config::Source::File
+        }),
+    ) {
         use std::os::unix::fs::PermissionsExt as _;
         if std::fs::metadata(file).is_ok_and(|about| about.permissions().mode() & 0o077 != 0) {
             let file = file.display();
-            findings.push(Finding::care("settings", format!("{file} holds a token that others can read"), format!("chmod 600 {file}")));
+            findings.push(Finding::care("settings", format!("{file} holds {secret}, and others can read it"), format!("chmod 600 {file}")));
         }
     }
     let in_the_clear = config.url.as_deref().and_then(|url| url.strip_prefix("http://")).is_some_and(|rest| {
@@ -140,7 +146,8 @@ async fn look_at_platform(connection: &Connection, config: &Config, findings: &m
             return None;
         }
         Err(error) => {
-            findings.push(Finding::bad("platform", &error));
+            let name = if error.code().starts_with("FM-MCP-LOGIN") { "login" } else { "platform" };
+            findings.push(Finding::bad(name, &error));
             return None;
         }
     };

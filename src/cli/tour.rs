@@ -95,8 +95,8 @@ impl Tour {
         }
         self.look_around(&caller, &access).await?;
         if caller.may_tell_all(&access) {
-            note("");
-            note("`flowmaster-mcp tour --yes` designs, runs and approves a process here; it stays in the tenant.");
+            say("");
+            say("`flowmaster-mcp tour --yes` designs, runs and approves a process here; it stays in the tenant.");
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 pub const FILE_ONLY: &[&str] = &["service.tokens", "permissions.names", "policy"];
 
 /// Settings whose values are never shown.
-pub(super) const SECRETS: &[&str] = &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token"];
+pub const SECRETS: &[&str] = &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token"];
 
 /// The variable of a setting.
 #[must_use]

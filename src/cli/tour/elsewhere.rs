@@ -8,7 +8,7 @@ use super::{Tour, counted, items, note, short};
 use crate::api::{Permission, Permissions, Timestamp};
 use crate::auth::{Access, Filter};
 use crate::cli::host::text_of;
-use crate::cli::terminal::plain;
+use crate::cli::terminal::{plain, say};
 use crate::error::Result;
 
 /// The permissions of the whole story.
@@ -122,17 +122,27 @@ impl Tour {
             return Ok(());
         }
         let told = text_of(&result);
-        let named = told.contains(access.name_of(look.needs));
-        self.skip(if permitted == Some(false) || named { "refused" } else { "not done" });
-        note(plain(told.lines().next().unwrap_or_default()));
-        if permitted == Some(false) && !named {
-            note(format_args!("it takes the permission {}", access.name_of(look.needs)));
+        let permission = access.name_of(look.needs);
+        match (told.contains(permission), permitted) {
+            (true, _) => {
+                self.skip("refused");
+                note(plain(told.lines().next().unwrap_or_default()));
+            }
+            // The object of a question is read before the platform looks at the permission to change it.
+            (false, Some(false)) => {
+                self.skip("not permitted");
+                note(format_args!("it needs the permission {permission}, which {} does not hold", plain(&caller.subject)));
+            }
+            (false, _) => {
+                self.skip("not done");
+                note(plain(told.lines().next().unwrap_or_default()));
+            }
         }
         Ok(())
     }
 }
 
 fn say_filter() {
-    note("");
-    note("Every tool is listed here and the platform judges; FLOWMASTER_PERMISSIONS_FILTER=strict lists what is permitted.");
+    say("");
+    say("Every tool is listed here and the platform judges; FLOWMASTER_PERMISSIONS_FILTER=strict lists what is permitted.");
 }

@@ -17,6 +17,8 @@ const FOLDER: &str = "logins";
 const LARGEST: u64 = 256 * 1024;
 /// How long another process is waited for that renews the same login.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long the pairs are kept that followed a token which somebody set and then forgot.
+const FORGOTTEN: Duration = Duration::from_hours(90 * 24);
 /// How often it is looked whether that process is done.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -120,6 +122,7 @@ impl Locked<'_> {
         // One name is enough for what only the holder of the lock writes.
         let new = self.store.folder.join(format!(".{}.new", self.store.name));
         write_private(&new, &text).and_then(|()| fs::rename(&new, &path)).map_err(|error| unusable(&path, "cannot be written", error))?;
+        forget_old(&self.store.folder);
         // A name is durable once its folder is; where folders cannot be synced, the system does it in time.
         if let Ok(folder) = File::open(&self.store.folder) {
             let _synced = folder.sync_all();
@@ -137,6 +140,19 @@ impl Locked<'_> {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(unusable(&path, "cannot be removed", error)),
+        }
+    }
+}
+
+/// Removes what followed tokens that nobody has used for long; a login of `flowmaster-mcp login` stays until its logout.
+fn forget_old(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_followed = path.extension().is_some_and(|extension| extension == "json")
+            && path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.starts_with("token-"));
+        let changed = entry.metadata().and_then(|found| found.modified()).ok();
+        if is_followed && changed.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > FORGOTTEN) {
+            let _gone = fs::remove_file(path);
         }
     }
 }
@@ -256,6 +272,20 @@ mod tests {
         drop(held);
         waiting.await.unwrap().unwrap().unwrap();
         assert!(store.exists());
+    }
+
+    #[tokio::test]
+    async fn what_followed_a_forgotten_token_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (Store::of_refresh_token(folder.path(), &"old".into()), Store::of_refresh_token(folder.path(), &"new".into()));
+        let stored = Store::of_platform(folder.path(), None);
+        for store in [&old, &stored] {
+            store.lock().await.unwrap().write(&grant()).unwrap();
+            let file = OpenOptions::new().write(true).open(store.file()).unwrap();
+            file.set_modified(std::time::SystemTime::now() - FORGOTTEN * 2).unwrap();
+        }
+        new.lock().await.unwrap().write(&grant()).unwrap();
+        assert!(!old.exists() && new.exists() && stored.exists());
     }
 
     #[tokio::test]
