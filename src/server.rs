@@ -147,7 +147,7 @@ impl App {
 
     /// Whether a caller may see and call an operation, as far as this side can tell.
     fn may(&self, caller: &Caller, entry: &Entry) -> bool {
-        self.client.access().allows(caller, &entry.spec) && self.settings.policy.decide(caller, &entry.spec) != PolicyDecision::Deny
+        self.authorise(caller, entry).is_ok()
     }
 
     /// How many tools a caller is offered.
@@ -158,11 +158,11 @@ impl App {
 
     /// Whether a caller may call an operation without anybody being asked.
     fn may_freely(&self, caller: &Caller, entry: &Entry) -> bool {
-        self.client.access().allows(caller, &entry.spec) && self.settings.policy.decide(caller, &entry.spec) == PolicyDecision::Allow
+        self.authorise(caller, entry).is_ok_and(|decision| decision == PolicyDecision::Allow)
     }
 
-    /// Refuses a call that the caller's permissions or the operator's policy rule out, and says whether a person is
-    /// asked about any other.
+    /// Refuses a call that the caller's permissions, the way upstream or the operator's policy rule out, and says
+    /// whether a person is asked about any other.
     fn authorise(&self, caller: &Caller, entry: &Entry) -> Result<PolicyDecision> {
         self.client.access().check(caller, &entry.spec)?;
         self.client.upstream().check(caller, &entry.spec)?;

@@ -36,7 +36,7 @@ impl Visit {
     ) -> std::result::Result<CallToolResponse, ErrorData> {
         let Some(entry) = tools::find(&request.name) else {
             self.refuse_unknown(&request.name);
-            return Err(unknown(&request.name));
+            return Err(unknown(&request.name, |entry| self.app.may(&self.caller, entry)));
         };
         let _counted = self.app.calls.token();
         let traceparent = match traceparent(context.meta.get_traceparent()) {
@@ -119,7 +119,7 @@ impl Visit {
 pub(super) fn nobody(app: &App, tool: &str, error: Error) -> std::result::Result<CallToolResponse, ErrorData> {
     // Over HTTP a request without a caller does not come this far.
     app.audit.refused(&Refusal { caller: None, transport: Transport::Stdio, tool: Some(tool), endpoint: "", error: &error });
-    let Some(entry) = tools::find(tool) else { return Err(unknown(tool)) };
+    let Some(entry) = tools::find(tool) else { return Err(unknown(tool, |_| false)) };
     Ok(answer::failure(entry, &error.during(entry.spec.name)).into())
 }
 
@@ -127,12 +127,12 @@ fn cancelled() -> Error {
     Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was taken back")
 }
 
-/// A tool that does not exist is a fault of the request, and the neighbours may be what was meant.
-fn unknown(name: &str) -> ErrorData {
+/// A tool that does not exist is a fault of the request, and those neighbours that the caller sees may be what was meant.
+fn unknown(name: &str, seen: impl Fn(&Entry) -> bool) -> ErrorData {
     let shown: String = name.chars().take(80).collect();
     let service = name.split('_').next().unwrap_or_default();
-    let near: Vec<&str> =
-        catalogue().tools().map(|entry| entry.spec.name).filter(|other| other.split('_').next() == Some(service)).collect();
+    let beside = |entry: &&Entry| entry.spec.name.split('_').next() == Some(service);
+    let near: Vec<&str> = catalogue().tools().filter(beside).filter(|entry| seen(entry)).map(|entry| entry.spec.name).collect();
     let hint = if near.is_empty() { "tools/list names those there are".to_owned() } else { format!("near it are {}", near.join(", ")) };
     ErrorData::invalid_params(format!("there is no tool `{shown}`; {hint}"), Some(json!({ "tool": shown })))
 }

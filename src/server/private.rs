@@ -7,13 +7,18 @@ use std::path::Path;
 /// Bytes of a key.
 const KEY: usize = 32;
 
-/// Makes a folder that only its owner can open, and those above it.
+/// Makes a folder that only its owner can open, and those above it. One in which others could put something is refused.
 pub(super) fn folder(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path)?.permissions()) & 0o022 != 0 {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "others can write to it"));
+    }
+    Ok(())
 }
 
 /// Writes a file that only its owner can read; nobody ever sees half of it.
@@ -131,6 +136,8 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&inner), mode(&inner.join("f")), mode(&inner.join("k"))), (0o700, 0o600, 0o600));
         assert_eq!(fs::read(inner.join("f")).unwrap(), b"2");
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(folder(&inner).unwrap_err().kind(), ErrorKind::PermissionDenied);
         fs::set_permissions(inner.join("k"), fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(key(&inner.join("k")).unwrap_err().kind(), ErrorKind::PermissionDenied);
     }

@@ -11,8 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::App;
 use crate::api::{Effect, Entry, Permissions, catalogue};
-use crate::auth::Caller;
-use crate::auth::Filter;
+use crate::auth::{Caller, Credential, Filter};
 use crate::config::PolicyDecision;
 
 /// How many lists are kept; beyond that the least used is built anew when it is wanted.
@@ -29,17 +28,26 @@ pub(super) struct Shelf {
 struct Key {
     permissions: Option<Permissions>,
     roles: Vec<Arc<str>>,
+    token: Token,
+}
+
+/// What the way upstream goes by: whether the caller has a token of its own, and whether that names permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Token {
+    own: bool,
+    speaks: bool,
 }
 
 /// A key that is looked for, before anything is copied.
 struct Look<'a> {
     permissions: Option<&'a Permissions>,
     roles: &'a [Arc<str>],
+    token: Token,
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Look { permissions: self.permissions.as_ref(), roles: &self.roles }.hash(state);
+        Look { permissions: self.permissions.as_ref(), roles: &self.roles, token: self.token }.hash(state);
     }
 }
 
@@ -47,12 +55,13 @@ impl Hash for Look<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.permissions.hash(state);
         self.roles.hash(state);
+        self.token.hash(state);
     }
 }
 
 impl Equivalent<Key> for Look<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.permissions == key.permissions.as_ref() && self.roles == key.roles
+        self.permissions == key.permissions.as_ref() && self.roles == key.roles && self.token == key.token
     }
 }
 
@@ -70,10 +79,11 @@ impl App {
             Filter::Off => None,
         };
         let roles = self.settings.policy.roles_of(caller);
-        if let Some(list) = self.shelf.lists.get(&Look { permissions, roles: &roles }) {
+        let token = Token { own: matches!(caller.credential, Credential::Bearer(_)), speaks: caller.permissions.is_some() };
+        if let Some(list) = self.shelf.lists.get(&Look { permissions, roles: &roles, token }) {
             return list;
         }
-        self.shelf.lists.get_with(Key { permissions: permissions.cloned(), roles }, || {
+        self.shelf.lists.get_with(Key { permissions: permissions.cloned(), roles, token }, || {
             catalogue().tools().filter(|entry| self.may(caller, entry)).filter_map(|entry| self.tool_for(caller, entry)).collect()
         })
     }
@@ -147,6 +157,25 @@ mod tests {
                 entry.spec.name
             );
             assert!(tool.title.is_some() && tool.output_schema.is_some() && tool.meta.is_some(), "{}", entry.spec.name);
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_look_and_by_no_other() {
+        let held = Permissions::from(vec!["task:view".to_owned()]);
+        let (roles, token) = ([Arc::from("clerk")], Token { own: true, speaks: true });
+        let key = Key { permissions: Some(held.clone()), roles: roles.to_vec(), token };
+        let shelf = Shelf::default();
+        shelf.lists.insert(key, Arc::from([]));
+        let found = |look: Look<'_>| shelf.lists.get(&look).is_some();
+        assert!(found(Look { permissions: Some(&held), roles: &roles, token }));
+        for other in [
+            Look { permissions: None, roles: &roles, token },
+            Look { permissions: Some(&Permissions::all()), roles: &roles, token },
+            Look { permissions: Some(&held), roles: &[], token },
+            Look { permissions: Some(&held), roles: &roles, token: Token { own: false, ..token } },
+        ] {
+            assert!(!found(other));
         }
     }
 
