@@ -1,16 +1,19 @@
 //! The server's own account on the embedded platform: the owner gives it a token in each tenant, when it is first needed.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::Permission;
 use crate::api::ids::TenantId;
+use crate::api::{Permission, Timestamp};
 use crate::auth::OWNER_TENANT;
 use crate::client::{Accounts, Origin};
 use crate::error::{Error, Kind, Result};
@@ -18,13 +21,19 @@ use crate::error::{Error, Kind, Result};
 /// How long a token is good, in seconds, and how long it is used.
 const LIFETIME: u32 = 24 * 3600;
 const USED: Duration = Duration::from_hours(12);
+/// How long a token is used that was kept, which may be near its own last use.
+const REUSED: Duration = Duration::from_hours(6);
 /// How many tenants' tokens are kept.
 const TENANTS: usize = 10_000;
 /// How long the platform may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module. The account may add to the audit trail, and nothing else.
+///
+/// The token in the owner's own tenant is kept in the data folder, so that a host that starts the server many times a
+/// day leaves one token behind and not many.
 pub(super) struct Given {
+    kept: PathBuf,
     origin: Arc<dyn Origin>,
     http: std::sync::OnceLock<reqwest::Client>,
     tokens: Mutex<HashMap<TenantId, (SecretString, Instant)>>,
@@ -35,9 +44,16 @@ struct Answer {
     token: SecretString,
 }
 
+/// A token as it is kept, and until when it is used.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    token: String,
+    until: Timestamp,
+}
+
 impl Given {
-    pub(super) fn new(origin: Arc<dyn Origin>) -> Self {
-        Self { origin, http: std::sync::OnceLock::new(), tokens: Mutex::default() }
+    pub(super) fn new(data_dir: &Path, origin: Arc<dyn Origin>) -> Self {
+        Self { kept: data_dir.join("audit").join("account.json"), origin, http: std::sync::OnceLock::new(), tokens: Mutex::default() }
     }
 
     fn held(&self, tenant: &TenantId) -> Option<SecretString> {
@@ -80,22 +96,57 @@ impl Given {
             tokens.clear();
         }
         tokens.insert(tenant.clone(), (token.clone(), Instant::now() + USED));
+        drop(tokens);
+        if tenant.as_str() == OWNER_TENANT
+            && let Err(error) = self.keep(&token)
+        {
+            // It does without: the next process asks for its own.
+            tracing::debug!(%error, "the account's token is not kept");
+        }
         Ok(token)
+    }
+
+    fn kept(&self) -> Option<SecretString> {
+        let kept: Kept = serde_json::from_slice(&fs::read(&self.kept).ok()?).ok()?;
+        (kept.until > Timestamp::now()).then(|| kept.token.into())
+    }
+
+    fn keep(&self, token: &SecretString) -> std::io::Result<()> {
+        let kept = Kept { token: token.expose_secret().to_owned(), until: Timestamp::now().plus_seconds(USED.as_secs_f64()) };
+        let half = self.kept.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()));
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // The folder is there: the rows wait in it.
+        options.open(&half)?.write_all(&serde_json::to_vec(&kept)?)?;
+        fs::rename(&half, &self.kept)
     }
 }
 
 impl Accounts for Given {
     fn token<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<SecretString>> {
         Box::pin(async move {
-            match self.held(tenant) {
-                Some(token) => Ok(token),
-                None => self.ask(tenant).await,
+            if let Some(token) = self.held(tenant) {
+                return Ok(token);
             }
+            if tenant.as_str() == OWNER_TENANT
+                && let Some(token) = self.kept()
+            {
+                let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+                tokens.insert(tenant.clone(), (token.clone(), Instant::now() + REUSED));
+                return Ok(token);
+            }
+            self.ask(tenant).await
         })
     }
 
     fn refused(&self, tenant: &TenantId) {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        if tenant.as_str() == OWNER_TENANT {
+            // Where there is none, none is used again.
+            let _gone = fs::remove_file(&self.kept);
+        }
     }
 
     fn home(&self) -> Option<TenantId> {

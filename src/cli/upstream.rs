@@ -66,7 +66,7 @@ fn accounts(config: &Config, origin: &Arc<dyn Origin>) -> Result<Option<Arc<dyn 
     }
     #[cfg(feature = "platform")]
     if config.url.is_none() {
-        return Ok(Some(Arc::new(Given::new(Arc::clone(origin)))));
+        return Ok(Some(Arc::new(Given::new(&config.data_dir, Arc::clone(origin)))));
     }
     let _ = origin;
     Ok(None)

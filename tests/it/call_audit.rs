@@ -1,7 +1,9 @@
 //! The record of calls and refusals: what a row holds, where it goes, and what outages, floods and dead processes do to it.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -335,4 +337,101 @@ async fn where_no_record_is_configured_nothing_is_written() {
     call(&session, "tasks_list", json!({})).await;
     end((session, server)).await;
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+}
+
+/// The program in a home of its own, with settings.
+fn program(home: &Path, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("FLOWMASTER_") || name.starts_with("XDG_")) {
+            command.env_remove(name);
+        }
+    }
+    command.env("HOME", home).env("FLOWMASTER_DATA_DIR", home.join("data")).envs(settings.iter().copied()).stdin(Stdio::null());
+    command
+}
+
+async fn run(mut command: Command) -> String {
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_killed_leaves_its_rows_to_the_next_and_doctor_counts_them() {
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = Arc::clone(&away);
+    let platform =
+        StandIn::start(move |asked| {
+            let fail = asked.path == "/audit-logs" && is_away.load(Ordering::Relaxed);
+            async move {
+                if fail { http::StatusCode::SERVICE_UNAVAILABLE.into_response() } else { Json(json!({ "items": [] })).into_response() }
+            }
+        })
+        .await;
+    let home = tempfile::tempdir().unwrap();
+    let settings = [
+        ("FLOWMASTER_URL", platform.url.as_str()),
+        ("FLOWMASTER_TOKEN", "own"),
+        ("FLOWMASTER_SERVICE_TOKEN", "account"),
+        ("FLOWMASTER_TENANT", "tenant-1"),
+    ];
+
+    let mut server = program(home.path(), &settings).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "tasks_list", "arguments": {}, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+    } } });
+    writeln!(server.stdin.as_mut().unwrap(), "{request}").unwrap();
+    let data = home.path().join("data");
+    let kept = becomes(|| waiting(&data).rows == 1).await;
+    server.kill().unwrap();
+    server.wait().unwrap();
+    kept.unwrap();
+
+    let found = run({
+        let mut doctor = program(home.path(), &settings);
+        doctor.arg("doctor");
+        doctor
+    })
+    .await;
+    assert!(found.contains("rows go to the platform's audit service; 1 wait"), "{found}");
+    away.store(false, Ordering::Relaxed);
+    let mut call = program(home.path(), &settings);
+    call.args(["call", "tasks_list"]);
+    run(call).await;
+    assert_eq!(waiting(&data).rows, 0);
+    let rows: Vec<Value> = platform
+        .asked()
+        .iter()
+        .filter(|asked| asked.path == "/audit-logs")
+        .map(|asked| serde_json::from_str(&asked.body).unwrap())
+        .collect();
+    let mut ids: Vec<&str> = rows.iter().map(|row| row["changes"]["after"]["id"].as_str().unwrap()).collect();
+    assert!(ids.is_sorted());
+    ids.dedup();
+    assert_eq!(ids.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_platform_gives_the_server_one_account_for_many_starts() {
+    let home = tempfile::tempdir().unwrap();
+    for arguments in [["call", "tasks_list"], ["call", "audit_query"], ["call", "tasks_list"]] {
+        let mut call = program(home.path(), &[]);
+        call.args(arguments);
+        run(call).await;
+    }
+    let mut query = program(home.path(), &[]);
+    query.args(["call", "audit_query"]);
+    let trail: Value = serde_json::from_str(&run(query).await).unwrap();
+    let actions: Vec<&str> = trail["items"].as_array().unwrap().iter().map(|row| row["action"].as_str().unwrap()).collect();
+    assert_eq!(actions.iter().filter(|action| **action == "service_token.created").count(), 1, "{actions:?}");
+    assert_eq!(actions.iter().filter(|action| action.starts_with("mcp.")).count(), 3, "{actions:?}");
+    assert!(trail["items"].as_array().unwrap().iter().all(|row| row["actor"] == "user-owner"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let kept = home.path().join("data/audit/account.json");
+        assert_eq!(std::fs::metadata(kept).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }
