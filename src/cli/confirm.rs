@@ -25,9 +25,14 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
     let connection = Connection::new(config)?;
-    let caller = connection.caller().await;
+    let outcome = consent(arguments, config, &connection).await;
+    // Only now: a login of this process alone ends with the connection, and its token with it.
     connection.close().await;
-    let caller = caller?;
+    outcome
+}
+
+async fn consent(arguments: &Arguments, config: &Config, connection: &Connection) -> Result<Outcome> {
+    let caller = connection.caller().await?;
     let server = arguments.server.as_deref().map(|url| Server::new(url, &caller, config)).transpose()?;
     let paint = Paint::stdout();
     if let Some(id) = &arguments.id {
