@@ -22,6 +22,8 @@ use crate::support::raw::{Answer, Served, answer, serve};
 
 /// How many calls run at once.
 const AT_ONCE: u64 = 32;
+/// How long after its last use a session is surely there still; it ends by itself after ten idle minutes.
+const FRESH: Duration = Duration::from_mins(8);
 /// What callers may do, in turn; the first of a tenant defines its records.
 const POWERS: [&[&str]; 3] = [&["entity:*"], &["entity:view", "entity:insert"], &["entity:view", "entity:insert", "task:view"]];
 
@@ -221,11 +223,11 @@ impl Stage {
         }
     }
 
-    /// A person's session of the old era, which ends by itself when it is not used for ten minutes.
+    /// A person's session of the old era, about to be used.
     async fn session_of(&self, person: &Person) -> String {
         let mut session = person.session.lock().await;
         match &mut *session {
-            Some((id, used)) if used.elapsed() < Duration::from_mins(8) => {
+            Some((id, used)) if used.elapsed() < FRESH => {
                 *used = Instant::now();
                 id.clone()
             }
@@ -270,11 +272,13 @@ impl Stage {
         if other.token == person.token {
             return;
         }
-        let session = &self.session_of(other).await;
+        // Only its owner's requests keep a session from ending, so this one is not counted as a use.
+        let session = other.session.lock().await.as_ref().filter(|(_, used)| used.elapsed() < FRESH).map(|(id, _)| id.clone());
+        let Some(session) = session else { return };
         let request = match dice.roll(3) {
-            0 => self.served.legacy_numbered(1, &person.token, session, "tools/list", &json!({})),
-            1 => self.served.on_session(Method::GET, &person.token, session),
-            _ => self.served.on_session(Method::DELETE, &person.token, session),
+            0 => self.served.legacy_numbered(1, &person.token, &session, "tools/list", &json!({})),
+            1 => self.served.on_session(Method::GET, &person.token, &session),
+            _ => self.served.on_session(Method::DELETE, &person.token, &session),
         };
         assert_eq!(answer(request).await.status, 404);
     }
