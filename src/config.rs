@@ -106,7 +106,7 @@ pub struct ConfirmSettings {
     pub fallback: Option<Fallback>,
     /// Seconds that a question waits for its answer; 300 if absent.
     #[arg(skip)]
-    #[schemars(range(min = 1, max = 3600))]
+    #[schemars(range(min = 1, max = 300))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
 }

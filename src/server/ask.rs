@@ -105,7 +105,7 @@ impl Visit {
         arguments: &Map<String, Value>,
         context: &RequestContext<RoleServer>,
     ) -> Result<Verdict> {
-        let patience = self.app.settings.ask_timeout;
+        let patience = self.app.seal.good_for();
         let Question { text, seen, if_match } = self.app.question(&self.caller, entry, arguments).await?;
         let asked = context.peer.create_elicitation_with_timeout(form(text)?, Some(patience));
         tokio::pin!(asked);

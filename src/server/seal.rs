@@ -62,6 +62,11 @@ impl Seal {
         }
     }
 
+    /// How long a person may take, at most five minutes.
+    pub(super) const fn good_for(&self) -> Duration {
+        self.good_for
+    }
+
     async fn codec(&self) -> Result<&RequestStateCodec> {
         let made = async {
             let mut key = [0; 32];
