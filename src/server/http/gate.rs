@@ -104,8 +104,9 @@ impl Gate {
         let app = &self.0.app;
         let decision = app.settings.policy.decide(caller, &entry.spec);
         let error = app.client.access().check(caller, &entry.spec).err()?;
-        // What the policy denies, no token opens.
-        (decision != PolicyDecision::Deny).then(|| {
+        // What the policy or the way upstream rules out, no token opens.
+        let can_be_opened = decision != PolicyDecision::Deny && app.client.upstream().check(caller, &entry.spec).is_ok();
+        can_be_opened.then(|| {
             let scopes = scopes_of(app.client.access(), entry, decision == PolicyDecision::Confirm);
             Refusal::from(error).needs(entry.spec.name, scopes).of(message.id())
         })
