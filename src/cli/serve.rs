@@ -55,6 +55,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
 }
 
 /// The embedded platform is for this machine: its tokens would travel unencrypted.
+#[cfg(feature = "platform")]
 pub(super) fn require_loopback(listen: std::net::SocketAddr) -> Result<()> {
     if listen.ip().is_loopback() {
         return Ok(());

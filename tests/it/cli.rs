@@ -78,7 +78,22 @@ impl Drop for Running {
 fn help_names_every_command_and_setting() {
     let home = tempfile::tempdir().unwrap();
     let help = stdout(&run(home.path(), &["--help"]));
-    for word in ["serve", "platform", "tools", "call", "token", "confirm", "tour", "doctor", "export", "--http", "--no-token"] {
+    for word in [
+        "serve",
+        "platform",
+        "tools",
+        "call",
+        "login",
+        "logout",
+        "whoami",
+        "token",
+        "confirm",
+        "tour",
+        "doctor",
+        "export",
+        "--http",
+        "--no-token",
+    ] {
         assert!(help.contains(word), "{word}");
     }
     for variable in ["FLOWMASTER_URL", "FLOWMASTER_TENANT", "FLOWMASTER_DATA_DIR", "FLOWMASTER_LOG", "FLOWMASTER_CONFIRM"] {
