@@ -1,5 +1,6 @@
 //! A key that signs tokens, and the one algorithm that it is for. The algorithm is the key's, never the token's.
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -18,7 +19,14 @@ const SHORTEST_SECRET: usize = 32;
 /// One key.
 pub(super) struct Key {
     algorithm: Algorithm,
-    decoding: DecodingKey,
+    material: Material,
+}
+
+/// What signatures are checked with.
+enum Material {
+    /// Read once, when the key comes: reading an RSA key costs as much as half a check.
+    Public(ParsedPublicKey),
+    Secret(DecodingKey),
 }
 
 /// The algorithm that a header names, if tokens may be signed with it.
@@ -56,22 +64,23 @@ impl Key {
     pub(super) fn of_jwk(jwk: &Jwk) -> Option<Self> {
         let for_signatures = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
             && jwk.key_ops.as_ref().is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
-        let (algorithm, decoding) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, DecodingKey::from_ed_der(&coordinate(jwk.x.as_ref()?)?)),
+        let (algorithm, public) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, ParsedPublicKey::new(&ED25519, coordinate(jwk.x.as_ref()?)?).ok()?),
             ("EC", Some("P-256")) => {
                 let point = [&[4][..], &coordinate(jwk.x.as_ref()?)?, &coordinate(jwk.y.as_ref()?)?].concat();
-                (Algorithm::ES256, DecodingKey::from_ec_der(&point))
+                (Algorithm::ES256, ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()?)
             }
             ("RSA", _) => {
-                let (modulus, exponent) = (decode(jwk.n.as_ref()?)?, decode(jwk.e.as_ref()?)?);
-                let significant = modulus.iter().skip_while(|byte| **byte == 0).count();
-                let sound = (256..=1024).contains(&significant) && (1..=8).contains(&exponent.len());
-                (Algorithm::RS256, sound.then(|| DecodingKey::from_rsa_raw_components(&modulus, &exponent))?)
+                let (n, e) = (decode(jwk.n.as_ref()?)?, decode(jwk.e.as_ref()?)?);
+                let significant = n.iter().skip_while(|byte| **byte == 0).count();
+                let sound = (256..=1024).contains(&significant) && (1..=8).contains(&e.len());
+                let components = sound.then_some(RsaPublicKeyComponents { n, e })?;
+                (Algorithm::RS256, components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?)
             }
             _ => return None,
         };
         let named = jwk.alg.as_deref().is_none_or(|name| algorithm_of(name) == Some(algorithm));
-        (for_signatures && named).then_some(Self { algorithm, decoding })
+        (for_signatures && named).then_some(Self { algorithm, material: Material::Public(public) })
     }
 
     /// A public key in PEM: RSA, EC P-256 or Ed25519.
@@ -83,25 +92,23 @@ impl Key {
         if pem.windows(12).any(|window| window == b"PRIVATE KEY-") {
             return Err(refuse("is a private one, which belongs to whoever issues tokens alone"));
         }
-        if let Ok(decoding) = DecodingKey::from_ed_pem(pem) {
-            return Ok(Self { algorithm: Algorithm::EdDSA, decoding });
+        let public = |algorithm, public: std::result::Result<_, _>, why| {
+            public.map(|public| Self { algorithm, material: Material::Public(public) }).map_err(|_| refuse(why))
+        };
+        let bytes = |key: &DecodingKey| key.try_get_as_bytes().map(<[u8]>::to_vec).unwrap_or_default();
+        if let Ok(key) = DecodingKey::from_ed_pem(pem) {
+            return public(Algorithm::EdDSA, ParsedPublicKey::new(&ED25519, bytes(&key)), "is no Ed25519 key");
         }
-        if let Ok(decoding) = DecodingKey::from_ec_pem(pem) {
-            let on_p256 = decoding.try_get_as_bytes().is_ok_and(|point| point.len() == 65);
-            return if on_p256 {
-                Ok(Self { algorithm: Algorithm::ES256, decoding })
-            } else {
-                Err(refuse("is on another curve than P-256"))
-            };
+        if let Ok(key) = DecodingKey::from_ec_pem(pem) {
+            return public(Algorithm::ES256, ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes(&key)), "is on another curve than P-256");
         }
-        match DecodingKey::from_rsa_pem(pem) {
-            // 256 bytes of modulus and what DER writes around them.
-            Ok(decoding) if decoding.try_get_as_bytes().is_ok_and(|der| der.len() >= 266) => {
-                Ok(Self { algorithm: Algorithm::RS256, decoding })
-            }
-            Ok(_) => Err(refuse("has fewer than 2048 bits")),
-            Err(_) => Err(refuse("cannot be read")),
+        let key = DecodingKey::from_rsa_pem(pem).map_err(|_| refuse("cannot be read"))?;
+        let bytes = bytes(&key);
+        // 256 bytes of modulus and what DER writes around them.
+        if bytes.len() < 266 {
+            return Err(refuse("has fewer than 2048 bits"));
         }
+        public(Algorithm::RS256, ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, bytes), "is no RSA key of 2048 to 8192 bits")
     }
 
     /// A secret that this server shares with whoever issues tokens.
@@ -114,7 +121,7 @@ impl Key {
                 format!("the shared secret of tokens has fewer than {SHORTEST_SECRET} bytes"),
             ));
         }
-        Ok(Self { algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(secret) })
+        Ok(Self { algorithm: Algorithm::HS256, material: Material::Secret(DecodingKey::from_secret(secret)) })
     }
 
     /// The algorithm that the key is for.
@@ -124,22 +131,25 @@ impl Key {
 
     /// Checks a token's signature.
     pub(super) fn check(&self, parts: Parts<'_>) -> Result<()> {
-        match jsonwebtoken::crypto::verify(parts.signature, parts.message.as_bytes(), &self.decoding, self.algorithm) {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(refusal("FM-MCP-TOKEN-SIGNATURE", "the token's signature is not by the key that it names")),
-        }
+        let good = match &self.material {
+            Material::Public(key) => {
+                decode(parts.signature).is_some_and(|signature| key.verify_sig(parts.message.as_bytes(), &signature).is_ok())
+            }
+            Material::Secret(key) => {
+                jsonwebtoken::crypto::verify(parts.signature, parts.message.as_bytes(), key, self.algorithm).unwrap_or(false)
+            }
+        };
+        if good { Ok(()) } else { Err(refusal("FM-MCP-TOKEN-SIGNATURE", "the token's signature is not by the key that it names")) }
     }
 }
 
+/// Only published keys are compared, to see whether one was withdrawn.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        use jsonwebtoken::DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
-        self.algorithm == other.algorithm
-            && match (self.decoding.kind(), other.decoding.kind()) {
-                (SecretOrDer(one), SecretOrDer(two)) => one == two,
-                (RsaModulusExponent { n, e }, RsaModulusExponent { n: modulus, e: exponent }) => n == modulus && e == exponent,
-                _ => false,
-            }
+        match (&self.material, &other.material) {
+            (Material::Public(one), Material::Public(two)) => self.algorithm == other.algorithm && one.as_ref() == two.as_ref(),
+            _ => false,
+        }
     }
 }
 
