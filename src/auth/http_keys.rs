@@ -37,7 +37,7 @@ impl HttpKeys {
     pub fn new(url: &str) -> Result<Self> {
         let refuse = |why: &str| {
             Error::new(Kind::Invalid, "FM-CONFIG-JWKS-URL", format!("the URL of the keys that sign tokens {why}"))
-                .hint("FLOWMASTER_JWKS_URL is http:// or https:// with a host and a path.")
+                .hint("FLOWMASTER_JWKS_URL is https:// with a host and a path; http:// does for this machine alone.")
         };
         let url = Url::parse(url).map_err(|_| refuse("cannot be read"))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -48,6 +48,9 @@ impl HttpKeys {
         }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if url.scheme() == "http" && !loopback {
+            return Err(refuse("must be https beyond this machine: whoever answers there signs for everybody"));
+        }
         Ok(Self { url, loopback, fetcher: KeyFetcher::default() })
     }
 }

@@ -60,7 +60,8 @@ impl Confirmation {
         told.judge()
     }
 
-    fn known(&self, now: i64) -> Option<Result<()>> {
+    /// What the platform said, where that still holds.
+    pub(super) fn known(&self, now: i64) -> Option<Result<()>> {
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, holds) = told.asked?;
         (!passed(at, now, holds)).then(|| told.judge())

@@ -62,12 +62,19 @@ impl Rules {
                 return Err(refusal("FM-MCP-TOKEN-USE", format!("the token is no access token, by its `{name}`")));
             }
         }
+        for (name, given) in claims.other_uses() {
+            let refused = ["refresh", "refresh_token", "id", "id_token"];
+            if given.and_then(serde_json::Value::as_str).is_some_and(|given| refused.iter().any(|known| given.eq_ignore_ascii_case(known)))
+            {
+                return Err(refusal("FM-MCP-TOKEN-USE", format!("the token is no access token, by its `{name}`")));
+            }
+        }
         self.judge_issuer(claims)?;
         self.judge_audience(claims)?;
         tenant(claims)?;
         let subject = claims.sub.as_ref().ok_or_else(|| lacks("sub"))?;
-        if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
-            return Err(refusal("FM-MCP-TOKEN-MALFORMED", "the token's `sub` is empty, too long or unprintable"));
+        if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.trim() != &**subject || subject.chars().any(char::is_control) {
+            return Err(refusal("FM-MCP-TOKEN-MALFORMED", "the token's `sub` is empty, too long, unprintable or has spaces around it"));
         }
         Ok(Judgement { ends, confirm: self.mode == Mode::FirstParty && (claims.iss.is_none() || claims.aud.is_none()) })
     }

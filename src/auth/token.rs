@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, de};
+use serde_json::Value;
 
 use super::MAX_TOKEN;
 use crate::error::{Error, Kind, Result};
@@ -125,6 +126,14 @@ pub(super) struct Claims<'a> {
     pub(super) typ: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) token_use: Option<Text<'a>>,
+    #[serde(default, rename = "type")]
+    kind: Option<Value>,
+    #[serde(default)]
+    token_type: Option<Value>,
+    #[serde(default, rename = "tokenType")]
+    token_type_in_camel_case: Option<Value>,
+    #[serde(default, rename = "use")]
+    usage: Option<Value>,
     #[serde(default)]
     pub(super) exp: Option<Seconds>,
     #[serde(default)]
@@ -137,6 +146,18 @@ impl<'a> Claims<'a> {
     /// Reads the claims; a claim of the wrong type or one that is there twice is refused.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
         serde_json::from_slice(bytes).map_err(|_| malformed("the token's claims cannot be read: one is of a wrong type or there twice"))
+    }
+}
+
+impl Claims<'_> {
+    /// Claims without a standard by which some issuers tell their refresh tokens apart; other issuers mean other things.
+    pub(super) fn other_uses(&self) -> [(&'static str, Option<&Value>); 4] {
+        [
+            ("type", self.kind.as_ref()),
+            ("token_type", self.token_type.as_ref()),
+            ("tokenType", self.token_type_in_camel_case.as_ref()),
+            ("use", self.usage.as_ref()),
+        ]
     }
 }
 

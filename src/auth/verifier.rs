@@ -19,7 +19,7 @@ use super::rules::{self, Judgement, Rules};
 use super::token::{Claims, Header, Parts, check_length, refusal};
 use super::{Admit, Caller, Credential};
 use crate::api::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How much remembered tokens may weigh, in bytes: 16,384 of usual size.
 const REMEMBERED: u64 = 16_384 * LIGHTEST as u64;
@@ -115,11 +115,23 @@ impl Verifier {
         }
         if known.judgement.confirm || self.interval.recurs() {
             match &self.confirm {
-                Some(confirm) => known.confirmation.hold(&**confirm, &known.caller, self.interval, now).await?,
+                Some(confirm) => self.confirmed(&known, confirm, now).await?,
                 None => return Err(refusal("FM-MCP-TOKEN-ISSUER", "the token lacks `iss` or `aud`, and nobody can be asked whose it is")),
             }
         }
         Ok(Arc::clone(&known.caller))
+    }
+
+    /// Holds a token to what the platform says of it. The question is asked in a task of its own: whoever goes away
+    /// leaves the answer to those who come.
+    async fn confirmed(&self, known: &Arc<Remembered>, confirm: &Arc<dyn Confirm>, now: i64) -> Result<()> {
+        if let Some(told) = known.confirmation.known(now) {
+            return told;
+        }
+        let (known, confirm, interval) = (Arc::clone(known), Arc::clone(confirm), self.interval);
+        tokio::spawn(async move { known.confirmation.hold(&*confirm, &known.caller, interval, now).await })
+            .await
+            .map_err(Error::internal)?
     }
 
     /// Judges a token that is not remembered. The generation is that of before, so that keys which change meanwhile are

@@ -13,6 +13,7 @@ use crate::auth::{Caller, Credential};
 use crate::error::{Error, Kind, Result};
 
 pub use exchange::{Exchange, TokenEndpoint};
+pub(super) use exchange::{OTHER_TENANT, REFUSED_TOKEN};
 
 /// What happens to the token of a caller who brought one.
 #[derive(Default)]
@@ -56,10 +57,11 @@ impl Upstream {
     }
 
     /// Refuses what must not reach the platform as the server's own: a person's decision, unless the platform honours
-    /// on whose behalf it is, and the calls of whoever's permissions are not known, since the platform cannot judge them.
+    /// on whose behalf it is, the calls of whoever's permissions are not known, since the platform cannot judge them,
+    /// and what the platform would do to or by the account: its login, its rights, and rights that it hands on.
     ///
     /// # Errors
-    /// `FM-MCP-DECIDE-AS-SERVICE` or `FM-MCP-FORBIDDEN`.
+    /// `FM-MCP-DECIDE-AS-SERVICE`, `FM-MCP-AS-SERVICE` or `FM-MCP-FORBIDDEN`.
     pub fn check(&self, caller: &Caller, spec: &Spec) -> Result<()> {
         let (Mode::Service { on_behalf_of }, Credential::Bearer(_)) = (&self.mode, &caller.credential) else { return Ok(()) };
         if caller.permissions.is_none() && !spec.public {
@@ -69,6 +71,15 @@ impl Upstream {
                 format!("nobody knows whether {} may use {}: the token names no permissions", caller.subject, spec.name),
             )
             .hint("Use a token that names its permissions."));
+        }
+        let hands_on = spec.effect == Effect::Grant && !caller.permissions.as_ref().is_some_and(|held| held.covers("*"));
+        if hands_on || (spec.permission.is_none() && !spec.public) {
+            return Err(Error::new(
+                Kind::Forbidden,
+                "FM-MCP-AS-SERVICE",
+                format!("{} would be done with the rights of this server's own account, not with the caller's", spec.name),
+            )
+            .hint("Do it in FlowMaster, as yourself."));
         }
         if *on_behalf_of || spec.effect != Effect::Decide {
             return Ok(());

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
+use super::upstream::{OTHER_TENANT, REFUSED_TOKEN};
 use super::{CallOptions, Client, Origin};
 use crate::api::auth::Validate;
 use crate::api::{Operation as _, catalogue};
@@ -52,9 +53,11 @@ impl Validation {
     async fn ask(&self, caller: &Arc<Caller>) -> Result<bool> {
         let entry = catalogue().get(Validate::SPEC.name).ok_or_else(|| Error::internal("validation is in no service"))?;
         let options = CallOptions { deadline: Some(SLOWEST), ..CallOptions::default() };
+        // What the token was exchanged for outlives its revocation: it is exchanged anew.
+        self.0.upstream().refused(caller);
         match self.0.call(caller, entry, Map::new(), options).await {
             Ok(reply) => Ok(is_good(&reply.body, caller)),
-            Err(error) if error.kind() == Kind::Unauthenticated => Ok(false),
+            Err(error) if is_refusal(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -63,6 +66,15 @@ impl Validation {
 impl Confirm for Validation {
     fn confirm<'a>(&'a self, caller: &'a Arc<Caller>) -> BoxFuture<'a, Result<bool>> {
         Box::pin(self.ask(caller))
+    }
+}
+
+/// Whether somebody who judges tokens said no: the platform itself, or the endpoint that exchanges them.
+fn is_refusal(error: &Error) -> bool {
+    match error.kind() {
+        Kind::Unauthenticated => true,
+        Kind::Forbidden => [REFUSED_TOKEN, OTHER_TENANT].contains(&error.code()) || error.code().starts_with("FM-AAS-"),
+        _ => false,
     }
 }
 

@@ -12,6 +12,7 @@ use rmcp::model::{
     InputRequiredResult, ProgressNotificationParam,
 };
 use rmcp::service::RequestContext;
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
 use super::Fallback;
@@ -21,6 +22,7 @@ use super::digest;
 use super::handler::{Visit, is_modern};
 use super::question::Question;
 use crate::api::{Entry, Timestamp};
+use crate::auth::Credential;
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 
@@ -143,9 +145,11 @@ impl Visit {
 
     /// Whether the one who called may still do it, and still is the one.
     async fn authorise_again(&self, entry: &'static Entry) -> Result<()> {
-        let caller = match &self.principal {
-            Some(principal) => principal.caller().await?,
-            None => Arc::clone(&self.caller),
+        let caller = match (&self.principal, &self.admit, &self.caller.credential) {
+            (Some(principal), ..) => principal.caller().await?,
+            // The person may have taken long enough for the token to be taken back.
+            (None, Some(admit), Credential::Bearer(token)) => admit.admit(token.expose_secret()).await?,
+            _ => Arc::clone(&self.caller),
         };
         let ended = caller.expires.is_some_and(|end| end.plus_seconds(LEEWAY) < Timestamp::now());
         if ended || (&caller.tenant, &caller.subject) != (&self.caller.tenant, &self.caller.subject) {

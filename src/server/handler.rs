@@ -13,7 +13,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 
 use super::{App, call, completion, prompts, resources, tools};
-use crate::auth::{Caller, Principal};
+use crate::auth::{Admit, Caller, Principal};
 use crate::error::{Error, Result};
 
 /// How long a host may keep a list; what it holds changes with the caller's permissions alone.
@@ -32,6 +32,8 @@ pub(super) struct Visit {
     pub(super) caller: Arc<Caller>,
     /// Whom the connection speaks for, where the caller did not come with the request.
     pub(super) principal: Option<Arc<dyn Principal>>,
+    /// What judges the caller's token once more, where it came with the request.
+    pub(super) admit: Option<Arc<dyn Admit>>,
 }
 
 impl Visit {
@@ -49,10 +51,11 @@ impl Handler {
     /// Finds out who asks: whoever the HTTP layer let in, or whom the connection speaks for.
     async fn visit(&self, context: &RequestContext<RoleServer>) -> Result<Visit> {
         let app = Arc::clone(&self.app);
-        let with_the_request = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Arc<Caller>>());
-        match with_the_request {
-            Some(caller) => Ok(Visit { app, caller: Arc::clone(caller), principal: None }),
-            None => Ok(Visit { app, caller: self.principal.caller().await?, principal: Some(Arc::clone(&self.principal)) }),
+        let extensions = context.extensions.get::<Parts>().map(|parts| &parts.extensions);
+        let admit = extensions.and_then(|extensions| extensions.get::<Arc<dyn Admit>>()).map(Arc::clone);
+        match extensions.and_then(|extensions| extensions.get::<Arc<Caller>>()) {
+            Some(caller) => Ok(Visit { app, caller: Arc::clone(caller), principal: None, admit }),
+            None => Ok(Visit { app, caller: self.principal.caller().await?, principal: Some(Arc::clone(&self.principal)), admit }),
         }
     }
 }

@@ -166,7 +166,7 @@ async fn what_a_token_endpoint_does_wrong_reaches_no_platform_and_shows_no_token
     let good = |token: &str| json!({ "access_token": token, "token_type": "Bearer" }).to_string();
     let foreign = good(&token("tenant-2", "anna"));
     let cases: Vec<(u16, String, &str)> = vec![
-        (400, json!({ "error": "invalid_grant", "error_description": "topsecret" }).to_string(), "FM-MCP-EXCHANGE-REFUSED"),
+        (400, json!({ "error": "invalid_grant", "error_description": "topsecret" }).to_string(), "FM-MCP-EXCHANGE-TOKEN"),
         (401, json!({ "error": "invalid_client" }).to_string(), "FM-MCP-EXCHANGE-CLIENT"),
         (403, json!({ "error": "topsecret but not a code" }).to_string(), "FM-MCP-EXCHANGE-REFUSED"),
         (500, "topsecret".to_owned(), "FM-MCP-EXCHANGE-UNAVAILABLE"),

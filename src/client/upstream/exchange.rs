@@ -17,6 +17,10 @@ use crate::error::{Error, Kind, Result};
 
 /// How many callers' tokens are remembered.
 const REMEMBERED: u64 = 16_384;
+/// The code of a caller's token that the endpoint does not take.
+pub(in crate::client) const REFUSED_TOKEN: &str = "FM-MCP-EXCHANGE-TOKEN";
+/// The code of a token that came back for another tenant.
+pub(in crate::client) const OTHER_TENANT: &str = "FM-MCP-EXCHANGE-TENANT";
 /// How long before its end a token is exchanged anew.
 const MARGIN: Duration = Duration::from_mins(1);
 /// The longest that a token is remembered, whatever its answer says.
@@ -189,7 +193,7 @@ impl Exchange {
         let about = Caller::of_unverified_token(token.clone(), None).map_err(|_| wrong("holds a token that cannot go into a header"))?;
         drop(about);
         if Caller::tenant_claimed_by(&token).is_some_and(|tenant| tenant != caller.tenant) {
-            return Err(Error::new(Kind::Forbidden, "FM-MCP-EXCHANGE-TENANT", "the token endpoint gave a token of another tenant")
+            return Err(Error::new(Kind::Forbidden, OTHER_TENANT, "the token endpoint gave a token of another tenant")
                 .hint("Nothing was called. The operator checks how the token endpoint maps tenants."));
         }
         Ok((token, answer.expires_in.map_or(UNSAID, Duration::from_secs)))
@@ -256,6 +260,11 @@ fn refused(status: u16, body: &[u8]) -> Error {
     if matches!(said, "invalid_client" | "unauthorized_client") || (status == 401 && code.is_none()) {
         return Error::new(Kind::Forbidden, "FM-MCP-EXCHANGE-CLIENT", format!("the token endpoint does not know this server ({said})"))
             .hint("The operator checks upstream.client_id and upstream.client_secret.");
+    }
+    if matches!(said, "invalid_grant" | "invalid_request") {
+        // RFC 8693, 2.2.2: the token that was to be exchanged is invalid.
+        return Error::new(Kind::Forbidden, REFUSED_TOKEN, format!("the token endpoint does not take the caller's token ({said})"))
+            .hint("Sign in anew.");
     }
     Error::new(Kind::Forbidden, "FM-MCP-EXCHANGE-REFUSED", format!("the token endpoint does not exchange the caller's token ({said})"))
         .hint("Sign in anew; if that does not help, the operator checks what the token endpoint allows this server.")

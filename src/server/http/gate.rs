@@ -100,7 +100,7 @@ impl Gate {
     fn lacking(&self, caller: &Caller, message: &Message<'_>) -> Option<Refusal> {
         self.metadata()?;
         let tool = message.method.as_deref().filter(|method| *method == "tools/call").and(message.params.as_ref())?;
-        let entry = tools::find(tool.name.as_deref()?)?;
+        let entry = tools::find(tool.name.as_ref()?.as_str()?)?;
         let app = &self.0.app;
         let decision = app.settings.policy.decide(caller, &entry.spec);
         let error = app.client.access().check(caller, &entry.spec).err()?;
@@ -119,14 +119,13 @@ struct Message<'a> {
     #[serde(borrow)]
     method: Option<Cow<'a, str>>,
     id: Option<Value>,
-    #[serde(borrow)]
-    params: Option<Tool<'a>>,
+    params: Option<Tool>,
 }
 
 #[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+struct Tool {
+    /// Of other methods' parameters it may be anything.
+    name: Option<Value>,
 }
 
 impl Message<'_> {

@@ -40,6 +40,9 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
     let in_session = request.headers().contains_key(SESSION);
     let revocable = gate.revocable(bearer(request.headers()).ok().filter(|_| in_session).map(SecretString::from));
     request.extensions_mut().insert(Arc::clone(&caller));
+    if let Admission::Bearer(admit) = gate.admission() {
+        request.extensions_mut().insert(Arc::clone(admit));
+    }
     tokio::select! {
         biased;
         response = next.run(request) => ending::bound(response, end, revocable),
