@@ -78,6 +78,8 @@ struct Held {
     rest_until: Option<Instant>,
     /// The refresh token that the platform refused, by its digest.
     spent: Option<[u8; 32]>,
+    /// A pair that could not be written to the file, and the refresh token in the file, by its digest: that one is spent.
+    unkept: Option<([u8; 32], Grant)>,
     /// When it was signed in by password.
     signed_in: VecDeque<Instant>,
     /// When the password was refused, and how.
@@ -162,6 +164,12 @@ impl Principal for Login {
 }
 
 impl Held {
+    /// The pair that followed the one in the file, where it could not be written.
+    fn what_followed(&self, grant: &Grant) -> Option<Grant> {
+        let (spent, next) = self.unkept.as_ref()?;
+        (sha256(grant.refresh_token()?) == *spent).then(|| next.clone())
+    }
+
     /// The caller as of now, if no renewal is needed.
     fn good_caller(&self, refused: Option<&Arc<Caller>>) -> Option<Arc<Caller>> {
         let (grant, caller) = self.current.as_ref()?;
@@ -217,7 +225,8 @@ impl Inner {
     /// The pair in the file, or the one that follows it. Another process may have renewed it already: a refresh token
     /// that is spent twice ends the whole login.
     async fn follow(&self, store: &Store, first: Option<&Grant>, refused: Option<&Arc<Caller>>) -> Result<Grant> {
-        let find = || Ok::<_, Error>(store.read()?.or_else(|| first.cloned()));
+        let kept = || Ok::<_, Error>(store.read()?.or_else(|| first.cloned()));
+        let find = || Ok::<_, Error>(kept()?.map(|grant| self.held().what_followed(&grant).unwrap_or(grant)));
         let is_good = |grant: &Grant| !grant.is_due(Timestamp::now()) && refused.is_none_or(|refused| !grant.is_of(refused));
         match find()? {
             None => return Err(self.ended()),
@@ -231,9 +240,14 @@ impl Inner {
         }
         match self.refresh(&grant).await {
             Ok(next) => {
-                if let Err(error) = locked.write(&next) {
-                    tracing::warn!(%error, "the renewed login could not be kept; it lasts as long as this process");
-                }
+                let unkept = match locked.write(&next) {
+                    Ok(()) => None,
+                    Err(error) => {
+                        tracing::warn!(%error, "the renewed login could not be kept; it lasts as long as this process");
+                        kept()?.as_ref().and_then(Grant::refresh_token).map(|spent| (sha256(spent), next.clone()))
+                    }
+                };
+                self.held().unkept = unkept;
                 Ok(next)
             }
             Err(error) => self.make_do(grant, refused, error),

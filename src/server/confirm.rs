@@ -66,6 +66,7 @@ pub fn list(data_dir: &Path, caller: &Caller) -> Result<Vec<Pending>> {
 /// # Errors
 /// No call of that id waits for this caller, or the folder cannot be written.
 pub fn approve(data_dir: &Path, caller: &Caller, id: &str) -> Result<Pending> {
+    let _alone = alone(data_dir)?;
     let Some(mut pending) = list(data_dir, caller)?.into_iter().find(|pending| pending.id == id) else { return Err(unknown()) };
     let now = Timestamp::now();
     pending.approved_at = Some(now);
@@ -123,7 +124,11 @@ impl Desk {
             seen: question.seen.clone(),
         };
         let folder = folder(&data_dir, caller);
-        tokio::task::spawn_blocking(move || take_or_write(&folder, &pending, over_http)).await.map_err(Error::internal)?
+        let taken = move || {
+            let _alone = alone(&data_dir)?;
+            take_or_write(&folder, &pending, over_http)
+        };
+        tokio::task::spawn_blocking(taken).await.map_err(Error::internal)?
     }
 }
 
@@ -141,6 +146,17 @@ impl App {
         let caller = Arc::clone(caller);
         tokio::task::spawn_blocking(move || approve(&data_dir, &caller, &id)).await.map_err(Error::internal)?
     }
+}
+
+/// Keeps an approval and its use apart, so that one that was just used is not put back; falls with the file.
+fn alone(data_dir: &Path) -> Result<fs::File> {
+    let path = data_dir.join("pending.lock");
+    let lock = || {
+        private::folder(data_dir)?;
+        let file = private::options().create(true).truncate(false).open(&path)?;
+        file.lock().map(|()| file)
+    };
+    lock().map_err(|error| unusable(&path, &error))
 }
 
 fn waiting(folder: &Path) -> Result<Vec<Pending>> {

@@ -81,7 +81,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn options() -> OpenOptions {
+/// To write a file that its owner alone can read.
+pub(super) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
     #[cfg(unix)]

@@ -8,12 +8,15 @@ use serde_json::{Map, Value};
 use super::{App, digest};
 use crate::api::{Effect, Entry, catalogue, wire};
 use crate::auth::Caller;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Longest value of the object that is shown, in characters.
 const TOLD_LENGTH: usize = 240;
 /// Longest argument that is shown: what is sent weighs more than what is known.
 const SENT_LENGTH: usize = 1500;
+
+/// How many pages of a list are looked through for an object.
+const MOST_PAGES: usize = 10;
 
 /// What is told of an object, in this order, where it has it.
 const TOLD: &[&str] = &[
@@ -83,7 +86,8 @@ impl App {
                         // A run moves on by itself; what the person judges is where it stands.
                         seen = reply.body.get("status").and_then(Value::as_str).map(str::to_owned);
                     } else {
-                        (seen, if_match) = (reply.etag.clone(), reply.etag);
+                        seen = Some(reply.etag.clone().unwrap_or_else(|| digest_of(&reply.body)));
+                        if_match = reply.etag;
                     }
                 }
                 // Who may act but not look is asked about the id alone.
@@ -92,10 +96,8 @@ impl App {
             }
         } else if let Some(item) = self.listed(caller, entry, arguments).await? {
             text.push_str("\n\nAs it is now:");
-            let begun = text.len();
             tell(&mut text, &item, TOLD);
-            // What is only listed has no version: what the person was shown stands for it.
-            seen = Some(digest::hex(&digest::of_text(&text[begun..])));
+            seen = Some(digest_of(&item));
         }
         text.push_str("\n\nWhat will be sent:");
         if arguments.is_empty() {
@@ -111,16 +113,31 @@ impl App {
     async fn listed(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Option<Value>> {
         let service = entry.spec.name.split('_').next().unwrap_or_default();
         let (Some(id), Some(lister)) = (arguments.get("id"), catalogue().get(&format!("{service}_list"))) else { return Ok(None) };
-        let reply = match self.look(caller, lister.spec.name, Map::from_iter([("limit".to_owned(), 200.into())])).await {
-            Ok(reply) => reply,
-            Err(error) if error.kind() == Kind::Forbidden => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut body = reply.body;
-        super::redact::redact(&mut body);
-        let items = body.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-        Ok(items.into_iter().find(|item| item.as_object().is_some_and(|fields| fields.values().any(|value| value == id))))
+        let mut page = Map::from_iter([("limit".to_owned(), 200.into())]);
+        for _ in 0..MOST_PAGES {
+            let mut body = match self.look(caller, lister.spec.name, page.clone()).await {
+                Ok(reply) => reply.body,
+                Err(error) if error.kind() == Kind::Forbidden => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            super::redact::redact(&mut body);
+            let items = body.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
+            if let Some(found) = items.into_iter().find(|item| item.get("id").or_else(|| item.get("subscriptionId")) == Some(id)) {
+                return Ok(Some(found));
+            }
+            match body.get_mut("nextCursor").map(Value::take) {
+                Some(cursor @ Value::String(_)) => drop(page.insert("cursor".to_owned(), cursor)),
+                _ => break,
+            }
+        }
+        Err(Error::new(Kind::NotFound, "FM-MCP-NOTHING-TO-ASK", format!("{} lists no such object", lister.spec.name)))
     }
+}
+
+/// What stands for an object without a version: everything of it that a person is told, in full.
+fn digest_of(object: &Value) -> String {
+    let told = TOLD.iter().filter_map(|name| Some(((*name).to_owned(), object.get(name)?.clone()))).collect();
+    digest::hex(&digest::of_arguments(&told))
 }
 
 fn tell(text: &mut String, object: &Value, names: &[&str]) {

@@ -160,6 +160,30 @@ async fn an_object_that_changed_meanwhile_is_left_alone() {
     }
 }
 
+#[tokio::test]
+async fn a_task_has_no_version_and_what_was_told_of_it_stands_for_one() {
+    let platform = Arc::new(TestPlatform::start().await);
+    let callers = Callers::default();
+    let token = callers.make(&platform, "tenant-1", "anna", &[], EVERYTHING).await;
+    let served = serve(mcp::app(&platform, Settings::default()), callers.admission(), |_| {}).await;
+    for era in eras() {
+        let task = platform.post("/tasks", &token, json!({ "title": "Sign", "assignee": "clerk" })).await.ok();
+        let path = format!("/tasks/{}", task["taskId"].as_str().unwrap());
+        let change: Meanwhile = {
+            let (platform, token, path) = (Arc::clone(&platform), token.clone(), format!("{path}/assign"));
+            Arc::new(move || {
+                let (platform, token, path) = (Arc::clone(&platform), token.clone(), path.clone());
+                Box::pin(async move { drop(platform.put(&path, &token, json!({ "assignee": "boss" })).await.ok()) })
+            })
+        };
+        let session = connect(&served, &token, era, Host::after(change)).await;
+        let arguments = json!({ "id": task["taskId"], "decision": "approve" });
+        let answer = CallToolRequestParams::new("tasks_respond").with_arguments(arguments.as_object().cloned().unwrap());
+        refused(&session.call_tool(answer).await.unwrap(), "FM-MCP-CHANGED");
+        assert_eq!(platform.get(&path, &token).await.ok()["assignedTo"], "boss");
+    }
+}
+
 /// Somebody whose rights change while it is connected.
 struct Somebody(Arc<Mutex<Arc<Caller>>>);
 

@@ -252,6 +252,13 @@ async fn a_decision_by_the_servers_account_counts_as_the_persons_or_is_not_made(
 
         let listed = answer(call("tasks_list", json!({}))).await;
         assert_eq!(listed.result()["structuredContent"]["items"][0]["taskId"], task.as_str());
+        for (tool, arguments) in
+            [("auth_logout", json!({})), ("permissions_list", json!({})), ("roles_create", json!({ "name": "r", "permissions": ["*"] }))]
+        {
+            let refused = answer(call(tool, arguments)).await;
+            let text = refused.result()["content"][0]["text"].as_str().unwrap();
+            assert!(text.starts_with("FM-MCP-AS-SERVICE") || text.starts_with("FM-MCP-FORBIDDEN"), "{tool}: {text}");
+        }
         let decided = answer(call("tasks_respond", json!({ "id": task, "decision": "approve" }))).await;
         let text = decided.result()["content"][0]["text"].as_str().unwrap();
         if honoured {

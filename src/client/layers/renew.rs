@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::auth::Principal;
 use crate::client::layer::{Call, Layer, Next, Reply};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Knows who can renew; a caller of somebody else's stays as it is.
 pub(in crate::client) struct Renew(pub(in crate::client) Arc<dyn Principal>);
@@ -28,6 +28,17 @@ impl Layer for Renew {
             let renewed = self.0.renewed(Arc::clone(&again.caller)).await?;
             if Arc::ptr_eq(&renewed, &again.caller) {
                 return Err(refused);
+            }
+            // What was permitted, and asked a person, was so for the one who called.
+            let is_the_same =
+                (&renewed.tenant, &renewed.subject, renewed.kind) == (&again.caller.tenant, &again.caller.subject, again.caller.kind);
+            if !is_the_same {
+                return Err(Error::new(
+                    Kind::Unauthenticated,
+                    "FM-MCP-LOGIN-CHANGED",
+                    "somebody else signed in meanwhile; nothing was done",
+                )
+                .hint("Call again, if it is to be done by the one who is signed in now."));
             }
             again.caller = renewed;
             next.run(again).await

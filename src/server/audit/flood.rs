@@ -28,7 +28,7 @@ struct Flood {
 impl Floods {
     /// The row, if it is the first of its kind; any other is counted.
     pub(super) fn first(&self, row: Row, now: Instant) -> Option<Row> {
-        let likeness = (row.tenant.clone(), row.subject.clone(), row.outcome.clone(), row.resource.clone());
+        let likeness = (row.tenant.clone(), row.subject.clone(), row.outcome.clone(), resource_of(&row));
         let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flood) = floods.get_mut(&likeness) {
             flood.more += 1;
@@ -56,6 +56,11 @@ impl Floods {
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(|flood| flood.since).min()
     }
+}
+
+/// The name of a tool that does not exist is whatever the caller makes up.
+fn resource_of(row: &Row) -> String {
+    if row.outcome == "FM-MCP-TOOL" { String::new() } else { row.resource.clone() }
 }
 
 #[cfg(test)]

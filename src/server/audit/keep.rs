@@ -52,7 +52,9 @@ impl Keeper {
 
     /// Whether there was room for the rows.
     fn try_keep(&mut self, drafts: Vec<Draft>) -> Result<bool> {
-        self.open()?;
+        self.open_key()?;
+        // One place that cannot be written does not keep rows from the other.
+        let (spool_is_open, file_is_open) = (self.open_spool(), self.open_file());
         let mut lines = Vec::with_capacity((drafts.len() + 1) * 512);
         for draft in drafts {
             self.write(draft, &mut lines)?;
@@ -63,12 +65,13 @@ impl Keeper {
         if room && told > 0 {
             self.write(Draft::from(loss(told)), &mut lines)?;
         }
-        let kept = match &mut *shared {
+        let kept = spool_is_open.and(match &mut *shared {
             Some(spool) if room => spool.append(&lines),
             _ => Ok(()),
-        };
+        });
         drop(shared);
-        let kept = kept.and(self.append_to_file(&lines));
+        let filed = file_is_open.and_then(|()| self.append_to_file(&lines));
+        let kept = kept.and(filed);
         if kept.is_err() || !room {
             self.lost += told;
         }
@@ -76,7 +79,7 @@ impl Keeper {
     }
 
     /// What is kept on disk is opened at the first row.
-    fn open(&mut self) -> Result<()> {
+    fn open_key(&mut self) -> Result<()> {
         if self.key.is_none() {
             // Whoever lacks the key cannot try out what arguments with a digest were.
             let path = self.options.data_dir.join("audit.key");
@@ -86,12 +89,20 @@ impl Keeper {
             })?;
             self.key = Some(hmac::Key::new(hmac::HMAC_SHA256, &key));
         }
+        Ok(())
+    }
+
+    fn open_spool(&self) -> Result<()> {
         if self.options.platform {
             let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
             if spool.is_none() {
                 *spool = Some(Spool::open(&self.options.data_dir)?);
             }
         }
+        Ok(())
+    }
+
+    fn open_file(&mut self) -> Result<()> {
         if let (Some(path), None) = (&self.options.file, &self.file) {
             self.file = Some(append_only(path).map_err(|error| unwritable(path, &error))?);
         }

@@ -100,7 +100,9 @@ impl Shipper {
             by_tenant.entry(tenant).or_default().push(row.clone());
         }
         // Nobody's rows have no place at the platform where the server's account has no tenant.
-        by_tenant.remove(&None);
+        for row in by_tenant.remove(&None).unwrap_or_default() {
+            self.put_aside(row, "FM-MCP-NO-ACCOUNT: it is of no tenant, and neither is the server's account".to_owned()).await;
+        }
         let mut left: Vec<(TenantId, Vec<Row>)> = by_tenant.into_iter().filter_map(|(tenant, rows)| Some((tenant?, rows))).collect();
         let mut pause = self.pause;
         loop {
@@ -137,17 +139,19 @@ impl Shipper {
         while let Some(row) = rows.next() {
             match self.send(&account, &row).await {
                 Fate::Delivered => {}
-                Fate::Undeliverable(reason) => {
-                    let data_dir = self.data_dir.clone();
-                    let kept = tokio::task::spawn_blocking(move || set_aside(&data_dir, &row, &reason)).await;
-                    if let Ok(Err(error)) = kept {
-                        tracing::warn!(%error, "a row of the record that the platform does not take is lost");
-                    }
-                }
+                Fate::Undeliverable(reason) => self.put_aside(row, reason).await,
                 Fate::Later(after) => return (tenant, std::iter::once(row).chain(rows).collect(), after),
             }
         }
         (tenant, Vec::new(), None)
+    }
+
+    /// Keeps a row that the platform will not take.
+    async fn put_aside(&self, row: Row, reason: String) {
+        let data_dir = self.data_dir.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || set_aside(&data_dir, &row, &reason)).await {
+            tracing::warn!(%error, "a row of the record that the platform does not take is lost");
+        }
     }
 
     async fn send(&self, account: &Arc<Caller>, row: &Row) -> Fate {
