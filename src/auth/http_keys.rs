@@ -109,3 +109,35 @@ fn unreachable(error: reqwest::Error) -> Error {
     let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
     Error::new(Kind::Unavailable, "FM-MCP-KEYS-UNREACHABLE", format!("whoever publishes the keys {what}")).caused_by(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_encrypted_or_from_this_machine() {
+        for url in [
+            "https://login.example/keys",
+            "http://localhost:8080/keys",
+            "http://127.0.0.1/keys",
+            "http://127.9.9.9/keys",
+            "http://[::1]:1/keys",
+        ] {
+            assert!(HttpKeys::new(url).is_ok(), "{url}");
+        }
+        for (url, why) in [
+            ("http://login.example/keys", "must be https"),
+            ("http://localhost.evil.example/keys", "must be https"),
+            ("http://127.0.0.1.evil.example/keys", "must be https"),
+            ("http://10.0.0.1/keys", "must be https"),
+            ("http://[fe80::1]/keys", "must be https"),
+            ("ftp://localhost/keys", "neither http nor https"),
+            ("https://anna:hush@login.example/keys", "user name"),
+            ("login.example/keys", "cannot be read"),
+        ] {
+            let Err(error) = HttpKeys::new(url) else { panic!("{url} was taken") };
+            assert_eq!(error.code(), "FM-CONFIG-JWKS-URL", "{url}");
+            assert!(error.message().contains(why) && error.next_step().is_some() && !error.to_string().contains("hush"), "{url}: {error}");
+        }
+    }
+}

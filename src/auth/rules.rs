@@ -63,9 +63,7 @@ impl Rules {
             }
         }
         for (name, given) in claims.other_uses() {
-            let refused = ["refresh", "refresh_token", "id", "id_token"];
-            if given.and_then(serde_json::Value::as_str).is_some_and(|given| refused.iter().any(|known| given.eq_ignore_ascii_case(known)))
-            {
+            if given.and_then(serde_json::Value::as_str).is_some_and(is_no_access) {
                 return Err(refusal("FM-MCP-TOKEN-USE", format!("the token is no access token, by its `{name}`")));
             }
         }
@@ -148,6 +146,12 @@ fn tenant<'a>(claims: &'a Claims<'_>) -> Result<&'a str> {
 /// Why a token whose time is over is refused.
 pub(super) fn expired() -> Error {
     refusal("FM-MCP-TOKEN-EXPIRED", "the token has expired").hint("Sign in again, or renew the token.")
+}
+
+/// Whether a claim's text says that a token is for something else than access, as `refresh_token` or `idToken` do.
+fn is_no_access(said: &str) -> bool {
+    let letters = || said.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b' '));
+    ["refresh", "refreshtoken", "id", "idtoken"].iter().any(|known| letters().map(|byte| byte.to_ascii_lowercase()).eq(known.bytes()))
 }
 
 fn lacks(claim: &str) -> Error {
