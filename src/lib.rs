@@ -8,5 +8,6 @@ pub mod config;
 pub mod error;
 #[cfg(feature = "platform")]
 pub mod platform;
+mod private;
 pub mod server;
 pub mod telemetry;

@@ -16,7 +16,6 @@ mod handler;
 mod hint;
 mod http;
 mod policy;
-mod private;
 mod prompts;
 mod question;
 mod redact;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use crate::api::{Permission, Timestamp};
 use crate::auth::OWNER_TENANT;
 use crate::client::{Accounts, Origin};
 use crate::error::{Error, Kind, Result};
+use crate::private;
 
 /// How long a token is good, in seconds, and how long it is used.
 const LIFETIME: u32 = 24 * 3600;
@@ -25,6 +25,8 @@ const USED: Duration = Duration::from_hours(12);
 const REUSED: Duration = Duration::from_hours(6);
 /// How many tenants' tokens are kept.
 const TENANTS: usize = 10_000;
+/// The largest file that can be a token, in bytes.
+const LARGEST: usize = 64 * 1024;
 /// How long the platform may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -107,20 +109,14 @@ impl Given {
     }
 
     fn kept(&self) -> Option<SecretString> {
-        let kept: Kept = serde_json::from_slice(&fs::read(&self.kept).ok()?).ok()?;
+        let kept: Kept = serde_json::from_slice(&private::read(&self.kept, LARGEST).ok()??).ok()?;
         (kept.until > Timestamp::now()).then(|| kept.token.into())
     }
 
     fn keep(&self, token: &SecretString) -> std::io::Result<()> {
         let kept = Kept { token: token.expose_secret().to_owned(), until: Timestamp::now().plus_seconds(USED.as_secs_f64()) };
-        let half = self.kept.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()));
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         // The folder is there: the rows wait in it.
-        options.open(&half)?.write_all(&serde_json::to_vec(&kept)?)?;
-        fs::rename(&half, &self.kept)
+        private::replace_soon(&self.kept, &serde_json::to_vec(&kept)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The data folder: one owner, one lock, one key; whoever comes second proves the first and attaches to it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,12 +14,15 @@ use serde_json::Value;
 use super::keys::{self, KEY_LENGTH, Keys};
 use super::{Options, Platform, Running};
 use crate::error::{Error, Kind, Result};
+use crate::private::{self, Fault};
 
 const TOKEN_FILE: &str = "owner.token";
 const KEY_FILE: &str = "key";
 const LOCK_FILE: &str = "lock";
 const ADDRESS_FILE: &str = "address";
 const DATABASE_FILE: &str = "platform.db";
+/// The largest file that can be a key or a token, in bytes.
+const LARGEST: usize = 4 * 1024;
 
 /// How long a platform is waited for that holds the lock and does not answer yet, or does no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -169,10 +172,9 @@ pub(crate) fn folder_keys(data_dir: &Path) -> Result<Keys> {
 
 /// Tells others where the platform listens.
 pub(crate) fn write_address(data_dir: &Path, address: &Address) -> Result<()> {
-    let text = serde_json::to_string(address).map_err(Error::internal)?;
+    let text = serde_json::to_vec(address).map_err(Error::internal)?;
     let path = data_dir.join(ADDRESS_FILE);
-    let new = data_dir.join(format!(".{ADDRESS_FILE}-{}", address.instance));
-    write_private(&new, &text, false).and_then(|()| fs::rename(&new, &path)).map_err(|error| unusable(&path, "cannot be written", error))
+    private::replace_soon(&path, &text).map_err(|error| unusable(&path, "cannot be written", error))
 }
 
 /// Takes the address back, if it is still the one of this run.
@@ -212,40 +214,26 @@ fn lock_file(data_dir: &Path) -> Result<File> {
 
 /// Opens a file for the owner alone, and makes it empty if it is missing.
 fn private_file(path: &Path) -> Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    private(&mut options).open(path).map_err(|error| unusable(path, "cannot be opened", error))
+    private::open(path).map_err(|error| unusable(path, "cannot be opened", error))
 }
 
 /// Makes the folder if it is missing, and refuses one that is another's or open to others.
 fn check_folder(data_dir: &Path) -> Result<()> {
-    make_folder(data_dir).map_err(|error| unusable(data_dir, "cannot be created", error))?;
-    let found = fs::metadata(data_dir).map_err(|error| unusable(data_dir, "cannot be read", error))?;
-    if !found.is_dir() {
-        return Err(Error::new(Kind::Conflict, "FM-PLATFORM-FOLDER", format!("{} is no folder", data_dir.display()))
-            .hint("Choose another data folder."));
-    }
-    check_access(data_dir, &found)
+    #[cfg(unix)]
+    check_owner(data_dir)?;
+    private::closed_folder(data_dir).map_err(|fault| refused(data_dir, fault))
 }
 
 #[cfg(unix)]
-fn check_access(path: &Path, found: &fs::Metadata) -> Result<()> {
+fn check_owner(path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
 
+    let Ok(found) = fs::metadata(path) else { return Ok(()) };
     if let Some(own) = own_user(path)
         && found.uid() != own
     {
         return Err(Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-OWNER", format!("{} belongs to another user", path.display()))
             .hint("Choose a data folder of your own."));
-    }
-    if found.mode() & 0o077 != 0 {
-        let (mode, wanted) = (found.mode() & 0o777, if found.is_dir() { "700" } else { "600" });
-        return Err(Error::new(
-            Kind::Forbidden,
-            "FM-PLATFORM-FOLDER-MODE",
-            format!("{} is open to other users (mode {mode:03o})", path.display()),
-        )
-        .hint(format!("Run: chmod {wanted} {}", path.display())));
     }
     Ok(())
 }
@@ -267,70 +255,22 @@ fn own_user(path: &Path) -> Option<u32> {
     Some(*OWN.get_or_init(|| own))
 }
 
-#[cfg(not(unix))]
-fn check_access(_: &Path, _: &fs::Metadata) -> Result<()> {
-    // Elsewhere a folder of the user's profile is private by its inherited rights.
-    Ok(())
-}
-
-fn make_folder(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
-}
-
-fn write_private(path: &Path, text: &str, durable: bool) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    let mut file = private(&mut options).open(path)?;
-    file.write_all(text.as_bytes())?;
-    if durable { file.sync_all() } else { Ok(()) }
-}
-
 /// Reads a file of the folder, or makes it so that of two processes both read what one of them wrote.
 fn read_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<String> {
-    if let Some(text) = read_private(path)? {
-        return Ok(text);
-    }
-    let new = path.with_extension(format!("new-{}", keys::hex(&keys::random::<8>()?)));
-    let text = make()?;
-    let linked = write_private(&new, &text, true).and_then(|()| match fs::hard_link(&new, path) {
-        // A link never replaces: whoever comes second finds the first one's file.
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(&new, path),
-        _ => Ok(()),
-    });
-    let _ = fs::remove_file(&new);
-    linked.map_err(|error| unusable(path, "cannot be written", error))?;
-    sync_folder(path);
-    read_private(path)?.ok_or_else(|| damaged(path))
+    #[cfg(unix)]
+    check_owner(path)?;
+    let fresh = || make().map(String::into_bytes).map_err(io::Error::other);
+    let bytes = private::read_or_make(path, LARGEST, fresh).map_err(|fault| refused(path, fault))?;
+    String::from_utf8(bytes).map_err(|_| damaged(path))
 }
 
-fn sync_folder(path: &Path) {
-    // A file's name is durable once its folder is; where folders cannot be synced, the system does it in time.
-    if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
-        let _ = folder.sync_all();
+fn refused(path: &Path, fault: Fault) -> Error {
+    match fault {
+        Fault::Unusable(what, error) => unusable(path, what, error),
+        Fault::Strange => damaged(path),
+        Fault::Open { wanted, .. } => Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE", format!("{} {fault}", path.display()))
+            .hint(format!("Run: chmod {wanted} {}", path.display())),
     }
-}
-
-fn read_private(path: &Path) -> Result<Option<String>> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unusable(path, "cannot be read", error)),
-        Ok(found) if !found.is_file() => return Err(damaged(path)),
-        Ok(found) => check_access(path, &found)?,
-    }
-    fs::read_to_string(path).map(Some).map_err(|error| unusable(path, "cannot be read", error))
 }
 
 fn damaged(path: &Path) -> Error {

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::question::Question;
 use super::spent::unusable;
-use super::{App, digest, private};
+use super::{App, digest};
 use crate::api::{Entry, Timestamp, ids};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
+use crate::private;
 
 /// How long a refused call can be approved, and an approval can be used, in seconds.
 const KEPT: f64 = 900.0;

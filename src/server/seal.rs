@@ -10,10 +10,10 @@ use rmcp::model::{RequestStateCodec, SealOptions};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::private;
 use super::spent::{Spent, unusable};
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Result};
+use crate::private;
 
 /// A question is good for no longer, however long the person may take.
 const LONGEST: Duration = Duration::from_mins(5);

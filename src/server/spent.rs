@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::private;
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Result};
+use crate::private;
 
 /// How many used answers are kept at most; each only until it could not be used any more.
 const MOST: usize = 65_536;

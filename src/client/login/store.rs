@@ -1,7 +1,7 @@
 //! The file of a login: for its owner alone, replaced whole, and changed by one process at a time.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Grant;
 use crate::error::{Error, Kind, Result};
+use crate::private::{self, Fault};
 
 /// The folder of logins in the data folder.
 const FOLDER: &str = "logins";
 /// The largest file that can be a login.
-const LARGEST: u64 = 256 * 1024;
+const LARGEST: usize = 256 * 1024;
 /// How long another process is waited for that renews the same login.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long the pairs are kept that followed a token which somebody set and then forgot.
@@ -68,22 +69,9 @@ impl Store {
     /// A file that others can read, or that is no login.
     pub fn read(&self) -> Result<Option<Grant>> {
         let path = self.file();
-        match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unusable(&path, "cannot be read", error)),
-            Ok(found) if !found.is_file() => return Err(damaged(&path)),
-            Ok(found) => check_access(&path, &found)?,
-        }
-        let mut text = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text));
-        match read {
-            // Another process signed out at this moment.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unusable(&path, "cannot be read", error)),
-            Ok(length) if length as u64 > LARGEST => Err(damaged(&path)),
-            // What serde has to say may repeat a token.
-            Ok(_) => serde_json::from_slice(&text).map(Some).map_err(|_| damaged(&path)),
-        }
+        let Some(text) = private::read(&path, LARGEST).map_err(|fault| refused(&path, fault))? else { return Ok(None) };
+        // What serde has to say may repeat a token.
+        serde_json::from_slice(&text).map(Some).map_err(|_| damaged(&path))
     }
 
     /// Takes the right to change the login; waits for another process that has it.
@@ -91,11 +79,9 @@ impl Store {
     /// # Errors
     /// A folder that is not the owner's alone, or a process that does not let go.
     pub async fn lock(&self) -> Result<Locked<'_>> {
-        make_folder(&self.folder)?;
+        private::closed_folder(&self.folder).map_err(|fault| refused(&self.folder, fault))?;
         let path = self.folder.join(format!("{}.lock", self.name));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let file = private(&mut options).open(&path).map_err(|error| unusable(&path, "cannot be opened", error))?;
+        let file = private::open(&path).map_err(|error| unusable(&path, "cannot be opened", error))?;
         let begun = tokio::time::Instant::now();
         loop {
             match file.try_lock() {
@@ -118,15 +104,11 @@ impl Locked<'_> {
     /// A folder that cannot be written.
     pub fn write(&self, grant: &Grant) -> Result<()> {
         let path = self.store.file();
-        let text = serde_json::to_string_pretty(grant).map_err(Error::internal)?;
+        let text = serde_json::to_vec_pretty(grant).map_err(Error::internal)?;
         // One name is enough for what only the holder of the lock writes.
         let new = self.store.folder.join(format!(".{}.new", self.store.name));
-        write_private(&new, &text).and_then(|()| fs::rename(&new, &path)).map_err(|error| unusable(&path, "cannot be written", error))?;
+        private::replace_by(&new, &path, &text).map_err(|error| unusable(&path, "cannot be written", error))?;
         forget_old(&self.store.folder);
-        // A name is durable once its folder is; where folders cannot be synced, the system does it in time.
-        if let Ok(folder) = File::open(&self.store.folder) {
-            let _synced = folder.sync_all();
-        }
         Ok(())
     }
 
@@ -166,55 +148,13 @@ fn digest_of(text: &str) -> String {
     })
 }
 
-fn make_folder(folder: &Path) -> Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| unusable(folder, "cannot be created", error))?;
-    let found = fs::metadata(folder).map_err(|error| unusable(folder, "cannot be read", error))?;
-    check_access(folder, &found)
-}
-
-#[cfg(unix)]
-fn check_access(path: &Path, found: &fs::Metadata) -> Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    if found.mode() & 0o077 != 0 {
-        let (mode, wanted) = (found.mode() & 0o777, if found.is_dir() { "700" } else { "600" });
-        return Err(Error::new(
-            Kind::Forbidden,
-            "FM-MCP-LOGIN-FILE",
-            format!("{} is open to other users (mode {mode:03o})", path.display()),
-        )
-        .hint(format!("Run: chmod {wanted} {}", path.display())));
+fn refused(path: &Path, fault: Fault) -> Error {
+    match fault {
+        Fault::Unusable(what, error) => unusable(path, what, error),
+        Fault::Strange => damaged(path),
+        Fault::Open { wanted, .. } => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
+            .hint(format!("Run: chmod {wanted} {}", path.display())),
     }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn check_access(_: &Path, _: &fs::Metadata) -> Result<()> {
-    // Elsewhere a folder of the user's profile is private by its inherited rights.
-    Ok(())
-}
-
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
-}
-
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    // A file that a killed process left keeps the mode it had, so it is made anew.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    let mut file = private(&mut options).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 fn damaged(path: &Path) -> Error {
@@ -281,7 +221,7 @@ mod tests {
         let stored = Store::of_platform(folder.path(), None);
         for store in [&old, &stored] {
             store.lock().await.unwrap().write(&grant()).unwrap();
-            let file = OpenOptions::new().write(true).open(store.file()).unwrap();
+            let file = private::open(&store.file()).unwrap();
             file.set_modified(std::time::SystemTime::now() - FORGOTTEN * 2).unwrap();
         }
         new.lock().await.unwrap().write(&grant()).unwrap();
@@ -295,7 +235,7 @@ mod tests {
         assert!(!store.file().display().to_string().contains("topsecret"));
         drop(store.lock().await.unwrap());
         for text in ["", "{\"accessToken\": [\"topsecret\"]}", "topsecret"] {
-            write_private(&store.file(), text).unwrap();
+            private::replace(&store.file(), text.as_bytes()).unwrap();
             let error = store.read().unwrap_err();
             assert!(!format!("{error} {error:?}").contains("topsecret"), "{error:?}");
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::row::Row;
 use crate::error::{Error, Kind, Result};
-use crate::server::private;
+use crate::private;
 
 /// The most that waits, in bytes; what comes then is counted as lost.
 const LIMIT: u64 = 64 * 1024 * 1024;
