@@ -1,16 +1,15 @@
 //! Fetches published keys over HTTP: from nowhere but the named place, and no more than a key set may have.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::ACCEPT;
 use reqwest::Url;
 
 use super::jwks::{KeySource, LARGEST_KEY_SET};
 use crate::error::{Error, Kind, Result};
+use crate::outbound::{self, Clients, Unread};
 
 /// Longest that a fetch may take.
 const SLOWEST: Duration = Duration::from_secs(5);
@@ -22,11 +21,10 @@ pub struct HttpKeys {
     fetcher: KeyFetcher,
 }
 
-/// The HTTP client of key sets, made at the first fetch: reading certificates takes time.
+/// The HTTP client of key sets, made at the first fetch.
 #[derive(Default)]
 pub struct KeyFetcher {
-    direct: OnceLock<reqwest::Client>,
-    proxied: OnceLock<reqwest::Client>,
+    clients: Clients,
 }
 
 impl HttpKeys {
@@ -46,8 +44,7 @@ impl HttpKeys {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("carries a user name or a password"));
         }
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let loopback = outbound::is_loopback(&url);
         if url.scheme() == "http" && !loopback {
             return Err(refuse("must be https beyond this machine: whoever answers there signs for everybody"));
         }
@@ -67,40 +64,17 @@ impl KeyFetcher {
     /// # Errors
     /// No answer, an answer that is no success, one that is too large, or one that takes too long.
     pub async fn fetch(&self, url: &str, loopback: bool) -> Result<Bytes> {
-        let response = self.client(loopback)?.get(url).header(ACCEPT, "application/jwk-set+json, application/json").send().await;
+        let client = self.clients.get(loopback, |builder| builder.connect_timeout(SLOWEST).timeout(SLOWEST))?;
+        let response = client.get(url).header(ACCEPT, "application/jwk-set+json, application/json").send().await;
         let response = response.map_err(unreachable)?;
         if !response.status().is_success() {
             let status = response.status().as_u16();
             return Err(Error::new(Kind::Unavailable, "FM-MCP-KEYS-ANSWER", format!("whoever publishes the keys answered {status}")));
         }
-        let mut body = BytesMut::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(unreachable)?;
-            if body.len() + chunk.len() > LARGEST_KEY_SET {
-                return Err(Error::new(Kind::BadAnswer, "FM-MCP-KEYS-WRONG", "the published keys are larger than 256 KiB"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.freeze())
-    }
-
-    fn client(&self, loopback: bool) -> Result<&reqwest::Client> {
-        let slot = if loopback { &self.direct } else { &self.proxied };
-        if let Some(client) = slot.get() {
-            return Ok(client);
-        }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("flowmaster-mcp/", env!("CARGO_PKG_VERSION")))
-            // Keys come from the place that was named, and from nowhere that it points to.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(SLOWEST)
-            .timeout(SLOWEST);
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(Error::internal)?;
-        Ok(slot.get_or_init(|| client))
+        outbound::read_bounded(response, LARGEST_KEY_SET).await.map_err(|unread| match unread {
+            Unread::TooLarge => Error::new(Kind::BadAnswer, "FM-MCP-KEYS-WRONG", "the published keys are larger than 256 KiB"),
+            Unread::Broken(error) => unreachable(error),
+        })
     }
 }
 

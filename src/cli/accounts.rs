@@ -16,6 +16,7 @@ use crate::api::{Permission, Timestamp};
 use crate::auth::OWNER_TENANT;
 use crate::client::{Accounts, Origin};
 use crate::error::{Error, Kind, Result};
+use crate::outbound::{self, Clients, Unread};
 use crate::private;
 
 /// How long a token is good, in seconds, and how long it is used.
@@ -25,7 +26,7 @@ const USED: Duration = Duration::from_hours(12);
 const REUSED: Duration = Duration::from_hours(6);
 /// How many tenants' tokens are kept.
 const TENANTS: usize = 10_000;
-/// The largest file that can be a token, in bytes.
+/// The largest answer or file that can hold a token, in bytes.
 const LARGEST: usize = 64 * 1024;
 /// How long the platform may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Given {
     kept: PathBuf,
     origin: Arc<dyn Origin>,
-    http: std::sync::OnceLock<reqwest::Client>,
+    http: Clients,
     tokens: Mutex<HashMap<TenantId, (SecretString, Instant)>>,
 }
 
@@ -55,7 +56,7 @@ struct Kept {
 
 impl Given {
     pub(super) fn new(data_dir: &Path, origin: Arc<dyn Origin>) -> Self {
-        Self { kept: data_dir.join("audit").join("account.json"), origin, http: std::sync::OnceLock::new(), tokens: Mutex::default() }
+        Self { kept: data_dir.join("audit").join("account.json"), origin, http: Clients::default(), tokens: Mutex::default() }
     }
 
     fn held(&self, tenant: &TenantId) -> Option<SecretString> {
@@ -66,24 +67,12 @@ impl Given {
     async fn ask(&self, tenant: &TenantId) -> Result<SecretString> {
         let located = self.origin.locate().await?;
         let owner = located.owner_token.as_ref().ok_or_else(|| Error::internal("the embedded platform has no owner"))?;
-        let http = if let Some(http) = self.http.get() {
-            http
-        } else {
-            let http = reqwest::Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .timeout(PATIENCE)
-                .build()
-                .map_err(Error::internal)?;
-            self.http.get_or_init(|| http)
-        };
+        let http = self.http.get(true, |builder| builder.timeout(PATIENCE))?;
         let request = json!({
             "name": "flowmaster-mcp", "tenantId": tenant, "permissions": [Permission::AUDIT_LOG.name()], "expiresIn": LIFETIME,
         });
-        let failed = |error: reqwest::Error| {
-            Error::new(Kind::Unavailable, "FM-MCP-ACCOUNT", "the embedded platform gives this server no account")
-                .caused_by(error.without_url())
-        };
+        let failed = || Error::new(Kind::Unavailable, "FM-MCP-ACCOUNT", "the embedded platform gives this server no account");
+        let refused = |error: reqwest::Error| failed().caused_by(error.without_url());
         let answer = http
             .post(format!("{}/service-tokens", located.base))
             .bearer_auth(owner.expose_secret())
@@ -91,8 +80,13 @@ impl Given {
             .send()
             .await
             .and_then(reqwest::Response::error_for_status)
-            .map_err(failed)?;
-        let Answer { token } = answer.json().await.map_err(failed)?;
+            .map_err(refused)?;
+        let answer = outbound::read_bounded(answer, LARGEST).await.map_err(|unread| match unread {
+            Unread::TooLarge => failed(),
+            Unread::Broken(error) => refused(error),
+        })?;
+        // What serde has to say may repeat a token.
+        let Answer { token } = serde_json::from_slice(&answer).map_err(|_| failed())?;
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if tokens.len() >= TENANTS {
             tokens.clear();

@@ -1,10 +1,8 @@
 //! The end of the stack: one pooled HTTP client, bounded answers, and answers in the contract's names.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue};
 use serde_json::{Map, Value};
 
@@ -12,36 +10,23 @@ use super::layer::{Call, Reply};
 use super::refusal;
 use crate::api::{Method, wire};
 use crate::error::{Error, Kind, Result};
+use crate::outbound::{self, Clients, Unread};
 
-/// Sends requests. The client inside is made at the first call: reading certificates takes time.
+/// Sends requests.
 pub(super) struct Http {
-    direct: OnceLock<reqwest::Client>,
-    proxied: OnceLock<reqwest::Client>,
+    clients: Clients,
     answer_limit: usize,
 }
 
 impl Http {
-    pub(super) const fn new(answer_limit: usize) -> Self {
-        Self { direct: OnceLock::new(), proxied: OnceLock::new(), answer_limit }
+    pub(super) fn new(answer_limit: usize) -> Self {
+        Self { clients: Clients::default(), answer_limit }
     }
 
     fn client(&self, loopback: bool) -> Result<&reqwest::Client> {
-        let slot = if loopback { &self.direct } else { &self.proxied };
-        if let Some(client) = slot.get() {
-            return Ok(client);
-        }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("flowmaster-mcp/", env!("CARGO_PKG_VERSION")))
-            // A redirect would carry the token to a place that nobody named.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(5))
-            .pool_idle_timeout(Duration::from_mins(1))
-            .tcp_nodelay(true);
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(Error::internal)?;
-        Ok(slot.get_or_init(|| client))
+        self.clients.get(loopback, |builder| {
+            builder.connect_timeout(Duration::from_secs(5)).pool_idle_timeout(Duration::from_mins(1)).tcp_nodelay(true)
+        })
     }
 
     pub(super) async fn send(&self, call: Call) -> Result<Reply> {
@@ -84,28 +69,15 @@ impl Http {
     }
 
     async fn read(&self, response: reqwest::Response, base: &str) -> Result<Bytes> {
-        let too_large = || {
-            Error::new(
+        outbound::read_bounded(response, self.answer_limit).await.map_err(|unread| match unread {
+            Unread::TooLarge => Error::new(
                 Kind::BadAnswer,
                 "FM-MCP-ANSWER-TOO-LARGE",
                 format!("the platform's answer is larger than {} MiB", self.answer_limit >> 20),
             )
-            .hint("Ask for less: a smaller limit, or a narrower filter.")
-        };
-        let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-        if announced > self.answer_limit {
-            return Err(too_large());
-        }
-        let mut body = BytesMut::with_capacity(announced);
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| unreachable(error, base))?;
-            if body.len() + chunk.len() > self.answer_limit {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.freeze())
+            .hint("Ask for less: a smaller limit, or a narrower filter."),
+            Unread::Broken(error) => unreachable(error, base),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 
 use crate::error::{Error, Kind, Result};
+use crate::outbound;
 
 /// Knows where the platform is.
 pub trait Origin: Send + Sync {
@@ -46,8 +47,7 @@ impl Fixed {
         if parsed.query().is_some() || parsed.fragment().is_some() {
             return Err(refuse("has a query or a fragment"));
         }
-        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let loopback = outbound::is_loopback(&parsed);
         Ok(Self(Located { base: parsed.as_str().trim_end_matches('/').into(), owner_token: None, loopback }))
     }
 }

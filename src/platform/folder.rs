@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::keys::{self, KEY_LENGTH, Keys};
 use super::{Options, Platform, Running};
 use crate::error::{Error, Kind, Result};
+use crate::outbound;
 use crate::private::{self, Fault};
 
 const TOKEN_FILE: &str = "owner.token";
@@ -21,7 +22,7 @@ const KEY_FILE: &str = "key";
 const LOCK_FILE: &str = "lock";
 const ADDRESS_FILE: &str = "address";
 const DATABASE_FILE: &str = "platform.db";
-/// The largest file that can be a key or a token, in bytes.
+/// The largest key, token or proof, in bytes.
 const LARGEST: usize = 4 * 1024;
 
 /// How long a platform is waited for that holds the lock and does not answer yet, or does no longer.
@@ -193,15 +194,12 @@ async fn prove(data_dir: &Path, address: &Address) -> bool {
     let attempt = async {
         let keys = folder_keys(data_dir)?;
         let nonce = keys::random_token()?;
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PROOF_TIMEOUT)
-            .build()
-            .map_err(Error::internal)?;
+        let client = outbound::client(true).timeout(PROOF_TIMEOUT).build().map_err(Error::internal)?;
         let url = format!("{}/-/prove", address.url);
         let answer = client.post(url).json(&serde_json::json!({ "nonce": nonce })).send().await.map_err(Error::internal)?;
-        let answer: Value = answer.json().await.map_err(Error::internal)?;
+        // Nobody has proved anything yet.
+        let answer = outbound::read_bounded(answer, LARGEST).await.map_err(|_| Error::internal("the proof cannot be read"))?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(Error::internal)?;
         let proof = answer.get("proof").and_then(Value::as_str).unwrap_or_default();
         Ok::<_, Error>(keys.proves(&nonce, &address.instance, proof))
     };

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures_util::StreamExt as _;
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -13,6 +11,7 @@ use crate::api::Timestamp;
 use crate::auth::{Caller, Credential};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::outbound::{self, Unread};
 
 /// Longest that the server may take.
 const SLOWEST: Duration = Duration::from_secs(30);
@@ -55,8 +54,7 @@ impl Server {
         if !base.username().is_empty() || base.password().is_some() || base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("holds more than scheme, host and path"));
         }
-        let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let loopback = outbound::is_loopback(&base);
         match base.scheme() {
             "https" => {}
             "http" if loopback => {}
@@ -70,15 +68,8 @@ impl Server {
         let path = base.path().trim_end_matches('/');
         let path = format!("{}/confirmations/", path.strip_suffix("/mcp").unwrap_or(path));
         base.set_path(&path);
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("flowmaster-mcp/", env!("CARGO_PKG_VERSION")))
-            // The token goes to the place that was named, and nowhere that it points to.
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(SLOWEST);
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        Ok(Self { base, http: builder.build().map_err(Error::internal)?, token })
+        let http = outbound::client(loopback).timeout(SLOWEST).build().map_err(Error::internal)?;
+        Ok(Self { base, http, token })
     }
 
     /// The caller's calls that wait there.
@@ -105,15 +96,10 @@ impl Server {
         };
         let response = self.http.request(method, url).bearer_auth(self.token.expose_secret()).send().await.map_err(unreachable)?;
         let status = response.status();
-        let mut body = BytesMut::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(unreachable)?;
-            if body.len() + chunk.len() > LARGEST {
-                return Err(Error::new(Kind::BadAnswer, "FM-CLI-CONFIRM-ANSWER", "the server's answer is too large"));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = outbound::read_bounded(response, LARGEST).await.map_err(|unread| match unread {
+            Unread::TooLarge => Error::new(Kind::BadAnswer, "FM-CLI-CONFIRM-ANSWER", "the server's answer is too large"),
+            Unread::Broken(error) => unreachable(error),
+        })?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
             return Ok(answer);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use futures_util::StreamExt as _;
 use moka::sync::Cache;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -14,6 +13,7 @@ use tokio::sync::Mutex;
 use crate::api::Timestamp;
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
+use crate::outbound::{self, Unread};
 
 /// How many callers' tokens are remembered.
 const REMEMBERED: u64 = 16_384;
@@ -98,24 +98,15 @@ impl Exchange {
                 .hint("Set it to the authorization server's token endpoint, such as https://login.example.com/oauth/token.")
         };
         let url = reqwest::Url::parse(&endpoint.url).map_err(|_| refuse("is no URL"))?;
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let loopback = outbound::is_loopback(&url);
         if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
             return Err(refuse("must be https: tokens and the client's secret go there"));
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(refuse("carries a user name, a password or a fragment"));
         }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("flowmaster-mcp/", env!("CARGO_PKG_VERSION")))
-            // A redirect would carry tokens to a place that nobody named.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(PATIENCE);
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(Error::internal)?;
+        let http = outbound::client(loopback).connect_timeout(Duration::from_secs(5)).timeout(PATIENCE);
+        let http = http.build().map_err(Error::internal)?;
         let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_idle(LONGEST).build();
         Ok(Self { endpoint, http, remembered })
     }
@@ -168,7 +159,11 @@ impl Exchange {
         }
         let response = request.form(&form).send().await.map_err(unreachable)?;
         let status = response.status();
-        let body = read(response).await?;
+        let body = outbound::read_bounded(response, LARGEST_ANSWER).await.map_err(|unread| match unread {
+            Unread::TooLarge => Error::new(Kind::BadAnswer, "FM-MCP-EXCHANGE-ANSWER", "the token endpoint's answer is larger than 64 KiB")
+                .hint("The operator checks upstream.token_url."),
+            Unread::Broken(error) => unreachable(error),
+        })?;
         if !status.is_success() {
             return Err(refused(status.as_u16(), &body));
         }
@@ -232,20 +227,6 @@ fn key_of(token: &SecretString) -> [u8; 32] {
     let mut key = [0; 32];
     key.copy_from_slice(digest(&SHA256, token.expose_secret().as_bytes()).as_ref());
     key
-}
-
-async fn read(response: reqwest::Response) -> Result<Vec<u8>> {
-    let mut body = Vec::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(unreachable)?;
-        if body.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(Error::new(Kind::BadAnswer, "FM-MCP-EXCHANGE-ANSWER", "the token endpoint's answer is larger than 64 KiB")
-                .hint("The operator checks upstream.token_url."));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 fn refused(status: u16, body: &[u8]) -> Error {
