@@ -2,8 +2,15 @@
 //!
 //! A setting is one field here: its comment is the flag's help, the schema's description and the README's row.
 
+mod audit;
+mod auth;
+mod calls;
+mod http;
 mod layers;
+mod permissions;
 mod places;
+mod policy;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,10 +25,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
+pub use audit::AuditSettings;
+pub use auth::{AuthMode, AuthSettings};
+pub use calls::{CallSettings, ConfirmSettings, Fallback};
+pub use http::{DEFAULT_LISTEN, HttpSettings, listen_address};
 pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
-
-/// Where `--http` listens unless told otherwise.
-pub const DEFAULT_LISTEN: &str = "127.0.0.1:8321";
+pub use permissions::{PermissionFilter, PermissionSettings};
+pub use policy::{PolicyDecision, PolicyRule};
+pub use upstream::{ServiceSettings, UpstreamMode, UpstreamSettings};
 
 /// What can be set, in a file by these names.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
@@ -94,262 +105,6 @@ pub struct Settings {
     /// The record of what was called and refused.
     #[command(flatten)]
     pub audit: AuditSettings,
-}
-
-/// What happens before a call that deletes, decides or grants.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
-#[serde(default, deny_unknown_fields)]
-pub struct ConfirmSettings {
-    /// What holds for a host that cannot ask its user: refuse on a real platform, host on the embedded one if absent.
-    #[arg(long = "confirm", id = "confirm.fallback", global = true, value_name = "RULE", help_heading = "Settings")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fallback: Option<Fallback>,
-    /// Seconds that a question waits for its answer; 300 if absent.
-    #[arg(skip)]
-    #[schemars(range(min = 1, max = 300))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u64>,
-}
-
-/// The bounds of one call.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
-#[serde(default, deny_unknown_fields)]
-pub struct CallSettings {
-    /// Seconds that a tool may take; 60 if absent.
-    #[arg(skip)]
-    #[schemars(range(min = 1, max = 3600))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u64>,
-    /// Bytes that an answer may have before it is cut by whole items; 32768 if absent.
-    #[arg(skip)]
-    #[schemars(range(min = 1024, max = 1_048_576))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub answer_limit: Option<usize>,
-}
-
-/// MCP over HTTP.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpSettings {
-    /// Where `--http` without an address listens; 127.0.0.1:8321 if absent.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<String>,
-    /// The URL of the endpoint as hosts see it, such as `https://mcp.example.com/mcp`; it names the server in tokens and metadata.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub public_url: Option<String>,
-    /// Names that hosts may call the server by, beyond loopback, the address itself and the public URL's.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub allowed_hosts: Vec<String>,
-    /// Web pages' origins that may call, beyond loopback's, such as `https://app.example.com`.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub allowed_origins: Vec<String>,
-    /// Sessions of the older protocol that a tenant may have open at once; 64 if absent.
-    #[arg(skip)]
-    #[schemars(range(min = 1, max = 100_000))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sessions_per_tenant: Option<u32>,
-    /// Sessions that a tenant may begin a minute; 120 if absent.
-    #[arg(skip)]
-    #[schemars(range(min = 1, max = 100_000))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub initializations_per_minute: Option<u32>,
-}
-
-/// How callers over HTTP prove themselves.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthSettings {
-    /// What this server is to a real platform: `serve --http` needs the choice.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<AuthMode>,
-    /// Where the keys that sign tokens are published; `/.well-known/jwks.json` of the platform if absent.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jwks_url: Option<String>,
-    /// A PEM file with the public key that signs tokens, in place of published keys.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_file: Option<PathBuf>,
-    /// The shared secret of tokens signed with HS256, at least 32 bytes; only then is HS256 taken.
-    #[arg(skip)]
-    #[serde(skip_serializing)]
-    #[schemars(with = "Option<String>")]
-    pub secret: Option<SecretString>,
-    /// Who may issue tokens, as `iss` names them; resource-server needs it.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub issuers: Vec<String>,
-    /// What a token's `aud` may name: in resource-server `http.public_url` if absent, in first-party `flowmaster` and `flowmaster-mcp`.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub audiences: Vec<String>,
-    /// The authorization servers that hosts get tokens from, told to them by RFC 9728 metadata.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub authorization_servers: Vec<String>,
-    /// Seconds after which the platform is asked again whether a token is still good; 60 if absent, 0 for never.
-    #[arg(skip)]
-    #[schemars(range(min = 0, max = 86_400))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub validate_interval: Option<u64>,
-}
-
-/// What this server is to a real platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum AuthMode {
-    /// One of FlowMaster's own services: it takes the platform's tokens.
-    FirstParty,
-    /// A resource of its own, by MCP's authorization: tokens must name it as their audience.
-    ResourceServer,
-}
-
-/// How calls go on to the platform.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
-#[serde(default, deny_unknown_fields)]
-pub struct UpstreamSettings {
-    /// By which token; propagate if absent, but resource-server needs the choice.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<UpstreamMode>,
-    /// The token endpoint of the exchange (RFC 8693).
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_url: Option<String>,
-    /// The server's client id at the token endpoint.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_id: Option<String>,
-    /// The server's client secret there.
-    #[arg(skip)]
-    #[serde(skip_serializing)]
-    #[schemars(with = "Option<String>")]
-    pub client_secret: Option<SecretString>,
-    /// The platform's audience: what exchanged and propagated tokens must name; flowmaster if absent.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audience: Option<String>,
-    /// Whether the platform honours X-On-Behalf-Of; until it is said, decisions are refused in the mode service.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<bool>,
-}
-
-/// By which token calls go on to the platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum UpstreamMode {
-    /// The caller's own.
-    Propagate,
-    /// One that the caller's is exchanged for.
-    Exchange,
-    /// The server's own account, on behalf of the caller.
-    Service,
-}
-
-/// The server's own account at the platform.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServiceSettings {
-    /// The account's token, for audit rows and the upstream mode service; the embedded platform gives its own.
-    #[arg(skip)]
-    #[serde(skip_serializing)]
-    #[schemars(with = "Option<String>")]
-    pub token: Option<SecretString>,
-    /// A token for each tenant, where one does not do for all: `tenant-123 = "..."`.
-    #[arg(skip)]
-    #[serde(skip_serializing)]
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub tokens: BTreeMap<String, SecretString>,
-}
-
-/// What permissions mean.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
-#[serde(default, deny_unknown_fields)]
-pub struct PermissionSettings {
-    /// Whether callers see and call only what their permissions name; strict if absent, but off where a real platform judges by the caller's own token.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub filter: Option<PermissionFilter>,
-    /// What the platform calls a permission: `"task:approve" = "workitem:decide"`.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub names: BTreeMap<String, String>,
-}
-
-/// Whether permissions are looked at on this side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum PermissionFilter {
-    /// What the token does not permit is neither listed nor called.
-    Strict,
-    /// Everything is listed, and the platform judges.
-    Off,
-}
-
-/// A rule by which calls are allowed, confirmed or denied. It fits where everything fits that it names.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyRule {
-    /// Tools by name; a `*` at the end stands for any rest.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tools: Vec<String>,
-    /// Services, such as `human-task`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub services: Vec<String>,
-    /// Effects: read, write, send, decide, grant, destroy.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub effects: Vec<String>,
-    /// Roles of which the caller holds one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<String>,
-    /// What happens.
-    pub decision: PolicyDecision,
-}
-
-/// What a policy rule decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PolicyDecision {
-    /// The call goes through.
-    Allow,
-    /// A person is asked first.
-    Confirm,
-    /// The call is refused, and the tool is not listed.
-    Deny,
-}
-
-/// The record of what was called and refused.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuditSettings {
-    /// Whether rows go to the platform's audit service; true if absent.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<bool>,
-    /// A file that rows are added to as well, one JSON object a line.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// Whether rows hold arguments and answers themselves, secrets taken out; false if absent.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bodies: Option<bool>,
-}
-
-/// The rule for a host that cannot ask its user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Fallback {
-    /// The call is refused and can be approved with `flowmaster-mcp confirm`.
-    Refuse,
-    /// The host's own approval dialog counts.
-    Host,
 }
 
 /// How it is logged.
@@ -490,19 +245,6 @@ impl Config {
     }
 }
 
-/// Reads where to listen: an address with a port, or a port of the loopback interface.
-///
-/// # Errors
-/// Text that is neither.
-pub fn listen_address(text: &str) -> Result<SocketAddr> {
-    let loopback = |port: &str| port.parse().ok().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
-    let named = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
-    text.parse().ok().or_else(|| loopback(named)).ok_or_else(|| {
-        Error::new(Kind::Invalid, "FM-CONFIG-LISTEN", format!("{text:?} is no address to listen on"))
-            .hint(format!("Write an address with a port, such as {DEFAULT_LISTEN}, or a port alone."))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -567,13 +309,5 @@ mod tests {
         assert!(!error.to_string().contains("topsecret"), "{error}");
         let error = load("token = 'topsecret", &[], &Settings::default()).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("topsecret"), "{error:?}");
-    }
-
-    #[test]
-    fn a_port_alone_is_one_of_the_loopback_interface() {
-        for text in ["9000", ":9000", "localhost:9000", "127.0.0.1:9000"] {
-            assert_eq!(listen_address(text).unwrap().to_string(), "127.0.0.1:9000");
-        }
-        assert!(listen_address("example.com:80").is_err());
     }
 }

@@ -1,0 +1,46 @@
+//! One call: its bounds, and what happens before one that deletes, decides or grants.
+
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The bounds of one call.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallSettings {
+    /// Seconds that a tool may take; 60 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// Bytes that an answer may have before it is cut by whole items; 32768 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1024, max = 1_048_576))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_limit: Option<usize>,
+}
+
+/// What happens before a call that deletes, decides or grants.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfirmSettings {
+    /// What holds for a host that cannot ask its user: refuse on a real platform, host on the embedded one if absent.
+    #[arg(long = "confirm", id = "confirm.fallback", global = true, value_name = "RULE", help_heading = "Settings")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+    /// Seconds that a question waits for its answer; 300 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 300))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+}
+
+/// The rule for a host that cannot ask its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// The call is refused and can be approved with `flowmaster-mcp confirm`.
+    Refuse,
+    /// The host's own approval dialog counts.
+    Host,
+}
