@@ -25,6 +25,8 @@ pub(super) fn build(
     own: Vec<Arc<dyn Layer>>,
     principal: Option<Arc<dyn Principal>>,
 ) -> Stack {
+    let renews = principal.is_some() || upstream.exchanges();
+    let renew = renews.then(|| Arc::new(Renew { principal, upstream: Arc::clone(&upstream) }) as Arc<dyn Layer>);
     // Two places are kept for what the next services need: `cache` (a hit costs no quota) and `retry` follow the
     // deadline; `pick`, `breaker`, `bulkhead` and `rate_limit` come once per attempt, before the timeout.
     Stack::new(Http::new(settings.answer_limit))
@@ -33,7 +35,7 @@ pub(super) fn build(
         .then(settings.access)
         .then_all(own)
         .then(Deadline(settings.deadline))
-        .then_all(principal.map(|principal| Arc::new(Renew(principal)) as Arc<dyn Layer>))
+        .then_all(renew)
         // once per attempt
         .then(Timeout(settings.timeout))
         .then(Sign { origin, upstream })

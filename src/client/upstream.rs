@@ -106,10 +106,31 @@ impl Upstream {
         }
     }
 
-    /// The platform refused what a call proved itself with: what is remembered of it is forgotten.
-    pub(super) fn refused(&self, caller: &Caller) {
+    /// Whether callers' tokens are exchanged.
+    pub(super) const fn exchanges(&self) -> bool {
+        matches!(self.mode, Mode::Exchange(_))
+    }
+
+    /// Whether a call would go on by a token that was exchanged before.
+    pub(super) async fn remembers(&self, caller: &Caller) -> bool {
         match (&caller.credential, &self.mode) {
-            (Credential::Bearer(token), Mode::Exchange(exchange)) => exchange.forget(token),
+            (Credential::Bearer(token), Mode::Exchange(exchange)) => exchange.remembers(token).await,
+            _ => false,
+        }
+    }
+
+    /// Exchanges a caller's token anew: what it was exchanged for outlives its revocation.
+    pub(super) async fn renew(&self, caller: &Caller) -> Result<()> {
+        match (&caller.credential, &self.mode) {
+            (Credential::Bearer(token), Mode::Exchange(exchange)) => exchange.renew(caller, token).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The platform refused the token that a call proved itself with: what is remembered of it is forgotten.
+    pub(super) async fn refused(&self, caller: &Caller, refused: &SecretString) {
+        match (&caller.credential, &self.mode) {
+            (Credential::Bearer(token), Mode::Exchange(exchange)) => exchange.forget(token, refused).await,
             (Credential::Bearer(_), Mode::Service { .. }) | (Credential::Service, _) => {
                 if let Some(accounts) = &self.accounts {
                     accounts.refused(&caller.tenant);

@@ -53,9 +53,11 @@ impl Validation {
     async fn ask(&self, caller: &Arc<Caller>) -> Result<bool> {
         let entry = catalogue().get(Validate::SPEC.name).ok_or_else(|| Error::internal("validation is in no service"))?;
         let options = CallOptions { deadline: Some(SLOWEST), ..CallOptions::default() };
-        // What the token was exchanged for outlives its revocation: it is exchanged anew.
-        self.0.upstream().refused(caller);
-        match self.0.call(caller, entry, Map::new(), options).await {
+        let asked = async {
+            self.0.upstream().renew(caller).await?;
+            self.0.call(caller, entry, Map::new(), options).await
+        };
+        match asked.await {
             Ok(reply) => Ok(is_good(&reply.body, caller)),
             Err(error) if is_refusal(&error) => Ok(false),
             Err(error) => Err(error),

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use crate::support::mcp;
 use crate::support::platform::{PASSWORD, TestPlatform, http};
 use crate::support::raw::{Answer, Served, answer, serve};
+use crate::support::standin::StandIn;
 
 const ISSUER: &str = "https://login.example";
 const RESOURCE: &str = "https://mcp.example/mcp";
@@ -377,4 +378,98 @@ async fn before_a_real_platform_its_tokens_come_in_and_no_log_holds_one() {
         let place = log.find(secret);
         assert!(place.is_none(), "{:?}", place.map(|place| &log[place.saturating_sub(600)..place + 20]));
     }
+}
+
+#[tokio::test]
+async fn behind_an_exchange_a_revoked_token_is_noticed_and_an_outage_of_the_endpoint_is_none() {
+    let platform = StandIn::start(|asked| async move {
+        let is_exchanged = asked.header("authorization") == "Bearer exchanged-to-hide";
+        let answer = match asked.path.as_str() {
+            "/auth/validate" => json!({ "valid": is_exchanged, "claims": { "tenantId": "a-tenant-to-hide" } }),
+            _ => json!({ "items": [] }),
+        };
+        let status = if is_exchanged { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        (status, axum::Json(answer)).into_response()
+    })
+    .await;
+    let endpoint = Arc::new(Mutex::new((StatusCode::OK, json!({}))));
+    let exchange = {
+        let good = json!({ "access_token": "exchanged-to-hide", "token_type": "Bearer", "expires_in": 3600 });
+        *endpoint.lock().unwrap() = (StatusCode::OK, good);
+        let endpoint = Arc::clone(&endpoint);
+        StandIn::start(move |_| {
+            let (status, body) = endpoint.lock().unwrap().clone();
+            async move { (status, axum::Json(body)).into_response() }
+        })
+        .await
+    };
+    let home = tempfile::tempdir().unwrap();
+    let secret = "a shared secret of forty bytes or so, to hide";
+    let program = Program::start(
+        home.path(),
+        &[
+            ("FLOWMASTER_URL", platform.url.as_str()),
+            ("FLOWMASTER_AUTH_MODE", "resource-server"),
+            ("FLOWMASTER_PUBLIC_URL", RESOURCE),
+            ("FLOWMASTER_AUTH_ISSUERS", ISSUER),
+            ("FLOWMASTER_AUTH_SECRET", secret),
+            ("FLOWMASTER_UPSTREAM_MODE", "exchange"),
+            ("FLOWMASTER_UPSTREAM_TOKEN_URL", &format!("{}/token", exchange.url)),
+            ("FLOWMASTER_UPSTREAM_CLIENT_ID", "flowmaster-mcp"),
+            ("FLOWMASTER_VALIDATE_INTERVAL", "1"),
+            ("FLOWMASTER_LOG", "trace"),
+        ],
+    );
+    let served = Served::at(program.address);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let token = signed(&json!({ "alg": "HS256" }), &claims(), |message| hmac::sign(&key, message).as_ref().to_vec());
+    let call = async || answer(served.modern(&token, "tools/call", &json!({ "name": "tasks_list", "arguments": {} }))).await;
+    let works = async || assert_eq!(call().await.result()["isError"], false);
+    let validated = || platform.asked().iter().filter(|asked| asked.path == "/auth/validate").count();
+    works().await;
+    works().await;
+    let exchanged = exchange.asked().len();
+    assert_eq!(validated(), exchanged, "one exchange serves the question and the calls behind it");
+
+    // The endpoint is away when the token's turn comes: what it gave before goes on.
+    *endpoint.lock().unwrap() = (StatusCode::SERVICE_UNAVAILABLE, json!({}));
+    for _ in 0..1000 {
+        works().await;
+        if exchange.asked().len() > exchanged {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(exchange.asked().len() > exchanged, "it was asked again");
+    works().await;
+
+    // The token was revoked: what it was exchanged for is good for an hour yet, and does not count any more.
+    *endpoint.lock().unwrap() = (StatusCode::BAD_REQUEST, json!({ "error": "invalid_grant" }));
+    let mut last = call().await;
+    for _ in 0..1000 {
+        if last.status != 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        last = call().await;
+    }
+    last.refused(401, "FM-MCP-TOKEN-REVOKED");
+    let before = platform.asked().len();
+    list(&served, &token).await.refused(401, "FM-MCP-TOKEN-REVOKED");
+    assert_eq!(platform.asked().len(), before, "nothing of it reaches the platform");
+    let log = program.log.lock().unwrap().clone();
+    assert!(log.contains("FM-MCP-TOKEN-REVOKED"), "{log}");
+    for hidden in token.split('.').skip(1).chain([secret, "exchanged-to-hide"]) {
+        assert!(!log.contains(hidden), "{hidden}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn keys_over_plain_http_from_elsewhere_are_no_setting_to_start_with() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = crate::host::binary(home.path());
+    command.env("FLOWMASTER_JWKS_URL", "http://login.example/keys").stdin(Stdio::null());
+    let output = command.args(["serve", "--http", "127.0.0.1:0"]).output().await.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && told.contains("FM-CONFIG-JWKS-URL") && told.contains("https"), "{:?} {told}", output.status);
 }

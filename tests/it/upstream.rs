@@ -159,6 +159,56 @@ async fn a_token_that_ends_soon_or_was_refused_is_exchanged_anew() {
 }
 
 #[tokio::test]
+async fn what_a_token_was_exchanged_for_is_exchanged_once_more_when_the_platform_refuses_it() {
+    let good = Arc::new(AtomicUsize::new(1));
+    let platform = {
+        let good = Arc::clone(&good);
+        StandIn::start(move |asked| {
+            let is_good = asked.header("authorization") == format!("Bearer exchanged-{}", good.load(Ordering::SeqCst));
+            let answer =
+                if is_good { Json(json!({ "items": [] })).into_response() } else { http::StatusCode::UNAUTHORIZED.into_response() };
+            std::future::ready(answer)
+        })
+        .await
+    };
+    let given = Arc::new(AtomicUsize::new(0));
+    let issuer = StandIn::start(move |_| {
+        let name = format!("exchanged-{}", given.fetch_add(1, Ordering::SeqCst) + 1);
+        async move {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            Json(json!({ "access_token": name, "token_type": "bearer", "expires_in": 3600 })).into_response()
+        }
+    })
+    .await;
+    let client = client(&platform, Mode::Exchange(Exchange::new(endpoint(&issuer)).unwrap()));
+    let anna = caller("tenant-1", "anna");
+    list(&client, &anna).await.unwrap();
+    let asked = || (issuer.asked().len(), platform.asked().len());
+    assert_eq!(asked(), (1, 1));
+
+    // The platform has forgotten what it took before: those who call meanwhile share what it is exchanged for anew.
+    good.store(2, Ordering::SeqCst);
+    futures_util::future::try_join_all((0..20).map(|_| list(&client, &anna))).await.unwrap();
+    assert_eq!(asked().0, 2);
+    list(&client, &anna).await.unwrap();
+    assert_eq!(asked().0, 2);
+
+    // It takes none of this caller's any more: once anew, then refused.
+    good.store(0, Ordering::SeqCst);
+    let before = asked();
+    let error = list(&client, &anna).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unauthenticated);
+    let said = format!("{error} {error:?}");
+    assert!(!said.contains("exchanged-") && !said.contains("e30."), "{said}");
+    assert_eq!(asked(), (before.0 + 1, before.1 + 2));
+    // What was exchanged just now and is refused is not exchanged again in the same call.
+    assert_eq!(list(&client, &anna).await.unwrap_err().kind(), Kind::Unauthenticated);
+    assert_eq!(asked(), (before.0 + 2, before.1 + 3));
+    good.store(before.0 + 3, Ordering::SeqCst);
+    list(&client, &anna).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_a_token_endpoint_does_wrong_reaches_no_platform_and_shows_no_token() {
     fn with(status: u16, body: impl Into<String>) -> Response {
         (http::StatusCode::from_u16(status).unwrap(), body.into()).into_response()

@@ -1,4 +1,4 @@
-//! Repeats a call once with a new token where the platform refused the old one.
+//! Repeats a call with a new token where the platform refused the old one: one exchanged anew, else one that the login renewed.
 //!
 //! It stands between what happens once per call and what happens once per attempt: a call that was refused for its
 //! token was not executed, so it may go out again, within the time that the whole call has.
@@ -9,10 +9,14 @@ use futures_util::future::BoxFuture;
 
 use crate::auth::Principal;
 use crate::client::layer::{Call, Layer, Next, Reply};
+use crate::client::upstream::Upstream;
 use crate::error::{Error, Kind, Result};
 
 /// Knows who can renew; a caller of somebody else's stays as it is.
-pub(in crate::client) struct Renew(pub(in crate::client) Arc<dyn Principal>);
+pub(in crate::client) struct Renew {
+    pub(in crate::client) principal: Option<Arc<dyn Principal>>,
+    pub(in crate::client) upstream: Arc<Upstream>,
+}
 
 impl Layer for Renew {
     fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
@@ -21,13 +25,16 @@ impl Layer for Renew {
         }
         Box::pin(async move {
             let mut again = call.clone();
-            let refused = match next.run(call).await {
-                Err(error) if error.kind() == Kind::Unauthenticated => error,
-                other => return other,
-            };
-            let renewed = self.0.renewed(Arc::clone(&again.caller)).await?;
+            // One that was exchanged just now and is refused would be refused again.
+            let was_remembered = self.upstream.remembers(&call.caller).await;
+            let mut answer = next.run(call).await;
+            if was_remembered && is_refused(&answer) {
+                answer = next.run(again.clone()).await;
+            }
+            let (Some(principal), true) = (&self.principal, is_refused(&answer)) else { return answer };
+            let renewed = principal.renewed(Arc::clone(&again.caller)).await?;
             if Arc::ptr_eq(&renewed, &again.caller) {
-                return Err(refused);
+                return answer;
             }
             // What was permitted, and asked a person, was so for the one who called.
             let is_the_same =
@@ -44,4 +51,8 @@ impl Layer for Renew {
             next.run(again).await
         })
     }
+}
+
+fn is_refused(answer: &Result<Reply>) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated)
 }

@@ -32,8 +32,8 @@ impl Layer for Sign {
             // Whoever calls the client, a person's decision never goes out as the server's own.
             self.upstream.check(&call.caller, &call.entry.spec)?;
             let located = self.origin.locate().await?;
-            let signed = !call.entry.spec.public;
-            if signed {
+            let mut sent = None;
+            if !call.entry.spec.public {
                 let proof = self.upstream.prove(&call.caller, &located).await?;
                 call.headers.insert(AUTHORIZATION, bearer(&proof.token)?);
                 let tenant = call.caller.tenant.to_string();
@@ -41,6 +41,7 @@ impl Layer for Sign {
                 if let Some(subject) = proof.on_behalf_of {
                     call.headers.insert(ON_BEHALF_OF, HeaderValue::from_str(&subject).map_err(|_| unspeakable())?);
                 }
+                sent = Some(proof.token);
             }
             call.header(SERVICE, "flowmaster-mcp")?;
             if let Some(etag) = call.options.if_match.take() {
@@ -52,8 +53,10 @@ impl Layer for Sign {
             call.located = Some(located);
             let caller = Arc::clone(&call.caller);
             let answer = next.run(call).await;
-            if signed && answer.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
-                self.upstream.refused(&caller);
+            if let (Some(token), Err(error)) = (&sent, &answer)
+                && error.kind() == Kind::Unauthenticated
+            {
+                self.upstream.refused(&caller, token).await;
             }
             answer
         })

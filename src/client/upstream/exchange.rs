@@ -113,32 +113,62 @@ impl Exchange {
 
     /// The platform's token for a caller; however many calls wait, it is asked for once.
     pub(super) async fn of(&self, caller: &Caller, token: &SecretString) -> Result<SecretString> {
-        let slot = self.remembered.get_with(key_of(token), Arc::default);
+        let slot = self.slot(token);
         let mut held = slot.lock().await;
-        if let Some(held) = &*held
-            && held.until > Instant::now()
-        {
+        if let Some(held) = held.as_ref().filter(|held| held.holds()) {
             return held.answer();
         }
         *held = None;
-        let (token, good_for) = match self.ask(caller, token).await {
-            Ok(given) => given,
-            Err(error) => {
-                *held = Some(Held { outcome: Err(Failure::of(&error)), until: Instant::now() + FAILED });
-                return Err(error);
-            }
-        };
-        // The caller's own end is the end of what it was exchanged for.
-        let left =
-            caller.expires.map_or(LONGEST, |end| Duration::try_from_secs_f64(end.seconds_since(Timestamp::now())).unwrap_or_default());
-        let until = Instant::now() + good_for.saturating_sub(MARGIN).min(left).min(LONGEST);
-        *held = Some(Held { outcome: Ok(token.clone()), until });
-        Ok(token)
+        let made = self.make(caller, token).await;
+        let answer = made.answer();
+        *held = Some(made);
+        answer
     }
 
-    /// Forgets what a token was exchanged for.
-    pub(super) fn forget(&self, token: &SecretString) {
-        self.remembered.invalidate(&key_of(token));
+    /// Exchanges anew, whatever is remembered. Where the endpoint says no, that counts from now on; where it cannot be
+    /// asked, what is remembered stays.
+    pub(super) async fn renew(&self, caller: &Caller, token: &SecretString) -> Result<()> {
+        let slot = self.slot(token);
+        let mut held = slot.lock().await;
+        let made = self.make(caller, token).await;
+        let answer = made.answer().map(drop);
+        let stays = |old: &Held| old.holds() && old.outcome.is_ok();
+        if answer.is_ok() || made.is_refusal() || !held.as_ref().is_some_and(stays) {
+            *held = Some(made);
+        }
+        answer
+    }
+
+    /// Whether a token was exchanged before, and what came of it still holds.
+    pub(super) async fn remembers(&self, token: &SecretString) -> bool {
+        self.slot(token).lock().await.as_ref().is_some_and(|held| held.holds() && held.outcome.is_ok())
+    }
+
+    /// Forgets what a token was exchanged for, unless it is another one by now.
+    pub(super) async fn forget(&self, token: &SecretString, refused: &SecretString) {
+        let slot = self.slot(token);
+        let mut held = slot.lock().await;
+        let is_same = |held: &Held| matches!(&held.outcome, Ok(given) if given.expose_secret() == refused.expose_secret());
+        if held.as_ref().is_some_and(is_same) {
+            *held = None;
+        }
+    }
+
+    fn slot(&self, token: &SecretString) -> Arc<Mutex<Option<Held>>> {
+        self.remembered.get_with(key_of(token), Arc::default)
+    }
+
+    async fn make(&self, caller: &Caller, token: &SecretString) -> Held {
+        match self.ask(caller, token).await {
+            Ok((given, good_for)) => {
+                // The caller's own end is the end of what it was exchanged for.
+                let left = caller
+                    .expires
+                    .map_or(LONGEST, |end| Duration::try_from_secs_f64(end.seconds_since(Timestamp::now())).unwrap_or_default());
+                Held { outcome: Ok(given), until: Instant::now() + good_for.saturating_sub(MARGIN).min(left).min(LONGEST) }
+            }
+            Err(error) => Held { outcome: Err(Failure::of(&error)), until: Instant::now() + FAILED },
+        }
     }
 
     async fn ask(&self, caller: &Caller, token: &SecretString) -> Result<(SecretString, Duration)> {
@@ -196,6 +226,15 @@ impl Exchange {
 }
 
 impl Held {
+    fn holds(&self) -> bool {
+        self.until > Instant::now()
+    }
+
+    /// Whether the endpoint was asked and does not give a token.
+    fn is_refusal(&self) -> bool {
+        self.outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Forbidden)
+    }
+
     fn answer(&self) -> Result<SecretString> {
         match &self.outcome {
             Ok(token) => Ok(token.clone()),

@@ -76,6 +76,11 @@ pub async fn serve(app: Arc<App>, admission: Admission, change: impl FnOnce(&mut
 }
 
 impl Served {
+    /// A server that somebody else started and ends.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, http: http(), shutdown: CancellationToken::new() }
+    }
+
     /// A request to a path, with a token where there is one.
     pub fn request(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
         let request = self
