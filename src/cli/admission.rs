@@ -128,7 +128,7 @@ impl Choice {
             Keys::Secret(_) => "the shared secret".to_owned(),
         };
         let asked = if !tokens.is_confirmed(config) {
-            "good until they end".to_owned()
+            "good until they end: a revoked one is taken too, since they are not the platform's and nobody can be asked".to_owned()
         } else if tokens.interval.is_zero() {
             "revocations are not asked for".to_owned()
         } else {
@@ -346,9 +346,17 @@ mod tests {
     fn doctor_tells_the_choice_and_no_secret() {
         let told = about(&config(&[("FLOWMASTER_AUTH_SECRET", "a secret of thirty-two bytes and more")])).unwrap();
         assert!(told.starts_with("first-party: the owner's token") && !told.contains("thirty"), "{told}");
+        let before = [URL, RESOURCE, PUBLIC, ISSUER];
+        let about_upstream = |mode| about(&config(&[&before[..], &[("FLOWMASTER_UPSTREAM_MODE", mode)]].concat())).unwrap();
+        assert!(about_upstream("service").ends_with("nobody can be asked"), "{}", about_upstream("service"));
+        for mode in ["exchange", "propagate"] {
+            assert!(about_upstream(mode).ends_with("asked about every 60 s"), "{}", about_upstream(mode));
+        }
         assert!(about(&config(&[URL])).unwrap().starts_with("not set up"));
         assert_eq!(about(&config(&[("FLOWMASTER_AUTH_SECRET", "short")])).unwrap_err().code(), "FM-CONFIG-AUTH-SECRET");
         assert_eq!(about(&config(&[("FLOWMASTER_AUTH_KEY_FILE", "/nowhere")])).unwrap_err().code(), "FM-CONFIG-AUTH-KEY");
-        assert_eq!(about(&config(&[("FLOWMASTER_JWKS_URL", "ftp://x")])).unwrap_err().code(), "FM-CONFIG-JWKS-URL");
+        for keys in ["ftp://x", "http://login.example/keys"] {
+            assert_eq!(about(&config(&[("FLOWMASTER_JWKS_URL", keys)])).unwrap_err().code(), "FM-CONFIG-JWKS-URL");
+        }
     }
 }
