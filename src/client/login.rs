@@ -225,16 +225,19 @@ impl Inner {
     /// The pair in the file, or the one that follows it. Another process may have renewed it already: a refresh token
     /// that is spent twice ends the whole login.
     async fn follow(&self, store: &Store, first: Option<&Grant>, refused: Option<&Arc<Caller>>) -> Result<Grant> {
-        let kept = || Ok::<_, Error>(store.read()?.or_else(|| first.cloned()));
-        let find = || Ok::<_, Error>(kept()?.map(|grant| self.held().what_followed(&grant).unwrap_or(grant)));
+        // What is kept, and the pair that counts, which is another one where the last could not be written.
+        let find = || {
+            let kept = store.read()?.or_else(|| first.cloned()).ok_or_else(|| self.ended())?;
+            let grant = self.held().what_followed(&kept).unwrap_or_else(|| kept.clone());
+            Ok::<_, Error>((kept, grant))
+        };
         let is_good = |grant: &Grant| !grant.is_due(Timestamp::now()) && refused.is_none_or(|refused| !grant.is_of(refused));
-        match find()? {
-            None => return Err(self.ended()),
-            Some(grant) if is_good(&grant) => return Ok(grant),
-            Some(_) => {}
+        let (_, grant) = find()?;
+        if is_good(&grant) {
+            return Ok(grant);
         }
         let locked = store.lock().await?;
-        let grant = find()?.ok_or_else(|| self.ended())?;
+        let (kept, grant) = find()?;
         if is_good(&grant) {
             return Ok(grant);
         }
@@ -244,7 +247,7 @@ impl Inner {
                     Ok(()) => None,
                     Err(error) => {
                         tracing::warn!(%error, "the renewed login could not be kept; it lasts as long as this process");
-                        kept()?.as_ref().and_then(Grant::refresh_token).map(|spent| (sha256(spent), next.clone()))
+                        kept.refresh_token().map(|spent| (sha256(spent), next.clone()))
                     }
                 };
                 self.held().unkept = unkept;

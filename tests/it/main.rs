@@ -29,6 +29,8 @@ mod http_callers;
 #[cfg(feature = "platform")]
 mod isolation;
 #[cfg(feature = "platform")]
+mod login_changes;
+#[cfg(feature = "platform")]
 mod logins;
 #[cfg(feature = "platform")]
 mod mcp_http;
