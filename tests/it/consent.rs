@@ -1,13 +1,15 @@
 //! A person's word over HTTP and stdio, in both eras: it counts once, for one call of one caller about one object as it
 //! was shown, and only as long as the caller may still do it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flowmaster_mcp::auth::{Caller, Principal};
+use flowmaster_mcp::auth::{Admit, Caller, Principal, Verifier};
+use flowmaster_mcp::client::{Client, Configured, Mode, Upstream};
 use flowmaster_mcp::error::Result;
-use flowmaster_mcp::server::{Fallback, Settings, serve_stdio};
+use flowmaster_mcp::server::{Admission, App, Fallback, Options, Settings, serve_stdio};
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ElicitationAction, InputResponses};
@@ -233,6 +235,73 @@ async fn who_may_no_longer_do_it_does_not_do_it() {
         let session = Host::after(change).serve_with_lifecycle(ours, old).await.unwrap();
         refused(&session.call_tool(deletion(&id)).await.unwrap(), code);
         assert!(is_there(&platform, &token, &id).await, "{code}");
+    }
+}
+
+/// Judges tokens as the platform does, on a clock that a test moves; the interval may end behind the next token that is let in.
+struct Judge {
+    verifier: Verifier,
+    now: Arc<AtomicI64>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Admit for Judge {
+    fn admit<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>>> {
+        Box::pin(async {
+            let admitted = self.verifier.admit(token).await;
+            if self.ends.swap(false, Ordering::SeqCst) {
+                self.now.fetch_add(60, Ordering::SeqCst);
+            }
+            admitted
+        })
+    }
+}
+
+#[tokio::test]
+async fn whoever_signed_out_while_a_person_was_asked_does_not_do_it() {
+    let platform = Arc::new(TestPlatform::start().await);
+    platform.user("tenant-1", "anna", &[], EVERYTHING).await;
+    // Calls go on by the server's own account: the platform itself would not notice.
+    let account = json!({ "name": "flowmaster-mcp", "tenantId": "tenant-1", "permissions": EVERYTHING });
+    let account = platform.post("/service-tokens", &platform.owner(), account).await.ok()["token"].as_str().unwrap().to_owned();
+    let accounts = Configured::new(Some(account.clone().into()), BTreeMap::new()).unwrap().unwrap();
+    let upstream = Upstream::new(Mode::Service { on_behalf_of: true }, Some(Arc::new(accounts)));
+    let client = Client::builder(mcp::origin(&platform)).upstream(upstream).build();
+    let app = App::new(Options { client, settings: Settings::default() }).unwrap();
+    let now = Arc::new(AtomicI64::new(flowmaster_mcp::api::Timestamp::now().millis() / 1000));
+    let (clock, ends) = (Arc::clone(&now), Arc::<AtomicBool>::default());
+    let verifier = mcp::verifier(&platform, Duration::from_mins(1)).clock(Arc::new(move || clock.load(Ordering::SeqCst)));
+    let judge = Judge { verifier, now: Arc::clone(&now), ends: Arc::clone(&ends) };
+    let served = serve(app, Admission::Bearer(Arc::new(judge)), |_| {}).await;
+    // The platform is asked again before the answer comes in, or between the answer and what it is an answer to.
+    for (signs_out, noticed_before) in [(false, true), (false, false), (true, true), (true, false)] {
+        let token = platform.login("tenant-1", "anna").await;
+        let id = record(&platform, &account).await;
+        let meanwhile: Meanwhile = {
+            let (platform, token, now, ends) = (Arc::clone(&platform), token.clone(), Arc::clone(&now), Arc::clone(&ends));
+            Arc::new(move || {
+                let (platform, token, now, ends) = (Arc::clone(&platform), token.clone(), Arc::clone(&now), Arc::clone(&ends));
+                Box::pin(async move {
+                    if signs_out {
+                        assert_eq!(platform.post("/auth/logout", &token, json!({})).await.status, 204);
+                    }
+                    now.fetch_add(if noticed_before { 60 } else { 0 }, Ordering::SeqCst);
+                    ends.store(!noticed_before, Ordering::SeqCst);
+                })
+            })
+        };
+        let host = Host::after(meanwhile);
+        let [old, _] = eras();
+        let session = connect(&served, &token, old, host.clone()).await;
+        let done = session.call_tool(deletion(&id)).await;
+        assert_eq!(host.asked().len(), 1);
+        match (signs_out, noticed_before) {
+            (false, _) => drop(ok(done.unwrap())),
+            // The answer is a request of its own, and does not come in.
+            (true, true) => assert!(done.is_err(), "{done:?}"),
+            (true, false) => refused(&done.unwrap(), "FM-MCP-TOKEN-REVOKED"),
+        }
+        assert_eq!(is_there(&platform, &account, &id).await, signs_out);
     }
 }
 

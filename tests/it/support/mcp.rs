@@ -124,11 +124,15 @@ pub fn text(result: &CallToolResult) -> &str {
 /// Lets in the owner, users and services of a platform by their tokens, as `serve --http` does before the embedded one;
 /// the platform is asked about a token again after the interval.
 pub fn admission(platform: &TestPlatform, interval: Duration) -> Admission {
+    Admission::Bearer(Arc::new(OwnerToken::new(&platform.running.owner_token(), Some(Arc::new(verifier(platform, interval))))))
+}
+
+/// Verifies the tokens of a platform's users and services.
+pub fn verifier(platform: &TestPlatform, interval: Duration) -> Verifier {
     let origin: Arc<dyn Origin> = Arc::new(Fixed::new(&platform.running.url()).unwrap());
     let mut rules = Rules::new(Mode::FirstParty);
     rules.audiences_any = vec!["flowmaster".to_owned()];
     let keys = KeySet::published(Arc::new(PlatformKeys::new(Arc::clone(&origin))));
     let validation = Arc::new(Validation::new(Client::builder(origin).build()));
-    let verifier = Verifier::new(rules, keys).confirmed_by(validation, interval);
-    Admission::Bearer(Arc::new(OwnerToken::new(&platform.running.owner_token(), Some(Arc::new(verifier)))))
+    Verifier::new(rules, keys).confirmed_by(validation, interval)
 }
