@@ -124,6 +124,12 @@ impl Caller {
         self.subject == NAMELESS
     }
 
+    /// Whether the one whom a login speaks for after its renewal is the same. A token that said nothing may be followed by
+    /// one that says more.
+    pub(crate) fn is_still(&self, renewed: &Self) -> bool {
+        self.tenant == renewed.tenant && (self.is_nameless() || (&self.subject, self.kind) == (&renewed.subject, renewed.kind))
+    }
+
     /// The tenant that a token says it belongs to, unverified; `None` where it is no JWT or says nothing.
     #[must_use]
     pub fn tenant_claimed_by(token: &SecretString) -> Option<TenantId> {

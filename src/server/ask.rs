@@ -152,7 +152,7 @@ impl Visit {
             _ => Arc::clone(&self.caller),
         };
         let ended = caller.expires.is_some_and(|end| end.plus_seconds(LEEWAY) < Timestamp::now());
-        if ended || (&caller.tenant, &caller.subject) != (&self.caller.tenant, &self.caller.subject) {
+        if ended || !self.caller.is_still(&caller) {
             return Err(Error::new(Kind::Unauthenticated, "FM-MCP-LOGIN-ENDED", "the login ended while the person was asked"));
         }
         self.app.authorise(&caller, entry).map(drop)

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use flowmaster_mcp::api::auth::Validate;
 use flowmaster_mcp::auth::Principal as _;
 use flowmaster_mcp::client::login::{Grant, Source, Store};
@@ -12,8 +14,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::host::ERAS;
-use crate::support::home::{Home, login_of};
+use crate::support::home::{ADA, Home, login_at, login_of};
 use crate::support::mcp::{self, Meanwhile, call, eras, text};
+use crate::support::standin::StandIn;
 
 /// A home whose platform knows three users who may do everything, two of them by one name.
 async fn home() -> Home {
@@ -100,6 +103,31 @@ async fn what_a_person_agreed_to_is_not_done_as_another_who_signed_in_while_it_w
         assert_eq!(host.asked().len(), 1);
         assert_eq!(customers(&home, "acme").await, ["Acme"]);
     }
+}
+
+#[tokio::test]
+async fn a_token_that_says_nothing_is_followed_by_one_that_says_whose_it_is() {
+    let platform = StandIn::start(|asked| async move {
+        let user = json!({ "id": "user-1", "email": ADA, "roles": [], "permissions": ["*"] });
+        match (asked.path.as_str(), asked.header("authorization")) {
+            ("/auth/refresh", _) => {
+                axum::Json(json!({ "accessToken": "opaque-2", "refreshToken": "next", "expiresIn": 3600, "user": user })).into_response()
+            }
+            (_, "Bearer opaque-2") => axum::Json(json!({ "valid": true })).into_response(),
+            _ => StatusCode::UNAUTHORIZED.into_response(),
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let refresh = "first".into();
+    let grant = Grant::of_settings(&"opaque-1".into(), Some(&refresh), Some("acme")).unwrap();
+    let (login, client, asked) =
+        login_at(&platform.url, Source::Given(Box::new(grant), Some(Store::of_refresh_token(folder.path(), &refresh))));
+    let before = login.caller().await.unwrap();
+    assert!(client.send(&before, &Validate {}).await.unwrap().valid, "nobody else signed in");
+    let after = login.caller().await.unwrap();
+    assert!(before.is_nameless());
+    assert_eq!((after.subject.as_str(), after.tenant.as_str(), asked.load(Ordering::SeqCst)), ("user-1", "acme", 1));
 }
 
 #[tokio::test]

@@ -37,9 +37,7 @@ impl Layer for Renew {
                 return answer;
             }
             // What was permitted, and asked a person, was so for the one who called.
-            let is_the_same =
-                (&renewed.tenant, &renewed.subject, renewed.kind) == (&again.caller.tenant, &again.caller.subject, again.caller.kind);
-            if !is_the_same {
+            if !again.caller.is_still(&renewed) {
                 return Err(Error::new(
                     Kind::Unauthenticated,
                     "FM-MCP-LOGIN-CHANGED",

@@ -117,8 +117,13 @@ impl Layer for Counted {
 
 /// A login in this process, with the number of times that it asked the platform for tokens.
 pub fn login_of(home: &Home, source: Source) -> (Login, Client, Arc<AtomicUsize>) {
+    login_at(&home.url(), source)
+}
+
+/// A login at a platform by its URL.
+pub fn login_at(url: &str, source: Source) -> (Login, Client, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
-    let origin = || Arc::new(Fixed::new(&home.url()).unwrap());
+    let origin = || Arc::new(Fixed::new(url).unwrap());
     let own = Client::builder(origin()).layer(Counted(Arc::clone(&asked))).build();
     let login = Login::new(own, source, None, "the platform".to_owned(), "run `flowmaster-mcp login`".to_owned());
     let client = Client::builder(origin()).renewing(Arc::new(login.clone())).build();
