@@ -119,8 +119,7 @@ impl Exchange {
             return held.answer();
         }
         *held = None;
-        let made = self.make(caller, token).await;
-        let answer = made.answer();
+        let (answer, made) = self.make(caller, token).await;
         *held = Some(made);
         answer
     }
@@ -130,13 +129,12 @@ impl Exchange {
     pub(super) async fn renew(&self, caller: &Caller, token: &SecretString) -> Result<()> {
         let slot = self.slot(token);
         let mut held = slot.lock().await;
-        let made = self.make(caller, token).await;
-        let answer = made.answer().map(drop);
+        let (answer, made) = self.make(caller, token).await;
         let stays = |old: &Held| old.holds() && old.outcome.is_ok();
         if answer.is_ok() || made.is_refusal() || !held.as_ref().is_some_and(stays) {
             *held = Some(made);
         }
-        answer
+        answer.map(drop)
     }
 
     /// Whether a token was exchanged before, and what came of it still holds.
@@ -158,16 +156,21 @@ impl Exchange {
         self.remembered.get_with(key_of(token), Arc::default)
     }
 
-    async fn make(&self, caller: &Caller, token: &SecretString) -> Held {
+    /// Exchanges a token: what came of it, and how those are told who wait.
+    async fn make(&self, caller: &Caller, token: &SecretString) -> (Result<SecretString>, Held) {
         match self.ask(caller, token).await {
             Ok((given, good_for)) => {
                 // The caller's own end is the end of what it was exchanged for.
                 let left = caller
                     .expires
                     .map_or(LONGEST, |end| Duration::try_from_secs_f64(end.seconds_since(Timestamp::now())).unwrap_or_default());
-                Held { outcome: Ok(given), until: Instant::now() + good_for.saturating_sub(MARGIN).min(left).min(LONGEST) }
+                let until = Instant::now() + good_for.saturating_sub(MARGIN).min(left).min(LONGEST);
+                (Ok(given.clone()), Held { outcome: Ok(given), until })
             }
-            Err(error) => Held { outcome: Err(Failure::of(&error)), until: Instant::now() + FAILED },
+            Err(error) => {
+                let outcome = Err(Failure::of(&error));
+                (Err(error), Held { outcome, until: Instant::now() + FAILED })
+            }
         }
     }
 
