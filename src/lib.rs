@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod error;
+mod hex;
 mod outbound;
 #[cfg(feature = "platform")]
 pub mod platform;

@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{self, Context, Digest, SHA256};
 use serde_json::{Map, Value};
 
 use crate::auth::{Caller, CallerKind};
+use crate::hex::hex;
 
 /// The digest of a call, as hexadecimal text.
 pub(super) fn of_call(caller: &Caller, tool: &str, arguments: &Map<String, Value>) -> String {
@@ -44,15 +45,6 @@ fn bytes(digest: &Digest) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
     bytes
-}
-
-/// Bytes as hexadecimal text.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        text
-    })
 }
 
 /// Lengths go in front, so that no two calls feed the same bytes.

@@ -9,6 +9,7 @@ use super::{App, digest};
 use crate::api::{Effect, Entry, catalogue, wire};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
+use crate::hex::hex;
 
 /// Longest value of the object that is shown, in characters.
 const TOLD_LENGTH: usize = 240;
@@ -137,7 +138,7 @@ impl App {
 /// What stands for an object without a version: everything of it that a person is told, in full.
 fn digest_of(object: &Value) -> String {
     let told = TOLD.iter().filter_map(|name| Some(((*name).to_owned(), object.get(name)?.clone()))).collect();
-    digest::hex(&digest::of_arguments(&told))
+    hex(&digest::of_arguments(&told))
 }
 
 fn tell(text: &mut String, object: &Value, names: &[&str]) {

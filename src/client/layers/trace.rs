@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use crate::client::layer::{Call, Layer, Next, Reply};
 use crate::error::{Error, Result};
+use crate::hex::hex;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -37,16 +38,6 @@ impl Layer for Trace {
             result
         })
     }
-}
-
-/// Bytes in lower-case hex, as the trace context has them.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for half in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(u32::from(half), 16));
-        }
-        text
-    })
 }
 
 /// A child of the given W3C trace, or the root of a new one where there is none or it is broken.

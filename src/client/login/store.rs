@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Grant;
 use crate::error::{Error, Kind, Result};
+use crate::hex::hex;
 use crate::private::{self, Fault};
 
 /// The folder of logins in the data folder.
@@ -140,12 +141,7 @@ fn forget_old(folder: &Path) {
 }
 
 fn digest_of(text: &str) -> String {
-    digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..16].iter().fold(String::with_capacity(32), |mut hex, byte| {
-        for half in [byte >> 4, byte & 15] {
-            hex.extend(char::from_digit(u32::from(half), 16));
-        }
-        hex
-    })
+    hex(&digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..16])
 }
 
 fn refused(path: &Path, fault: Fault) -> Error {

@@ -13,8 +13,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use super::Subscription;
 use crate::api::Event;
 use crate::error::{Error, Kind, Result};
+use crate::hex::hex;
 use crate::outbound;
-use crate::platform::{Platform, keys};
+use crate::platform::Platform;
 
 const MAX_URL: usize = 2_048;
 
@@ -175,7 +176,7 @@ fn signature(secret: &[u8], timestamp: i64, body: &str) -> String {
     context.update(timestamp.to_string().as_bytes());
     context.update(b".");
     context.update(body.as_bytes());
-    format!("v1={}", keys::hex(context.sign().as_ref()))
+    format!("v1={}", hex(context.sign().as_ref()))
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn a_signature_covers_time_and_body() {
         let good = signature(b"key", 1, "{}");
-        assert_eq!(good, "v1=".to_owned() + &keys::hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"key"), b"1.{}").as_ref()));
+        assert_eq!(good, "v1=".to_owned() + &hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"key"), b"1.{}").as_ref()));
         assert_ne!(good, signature(b"key", 2, "{}"));
         assert_ne!(good, signature(b"key", 1, "{ }"));
     }

@@ -11,8 +11,8 @@ use super::Options;
 use super::row::{Action, Draft, Row, Transport};
 use super::spool::Spool;
 use crate::error::{Error, Kind, Result};
+use crate::hex::hex;
 use crate::private;
-use crate::server::digest::hex;
 
 /// The spool, shared with whoever sends from it; there is none where rows do not go to the platform.
 pub(super) type Shared = Arc<Mutex<Option<Spool>>>;
