@@ -14,6 +14,8 @@ const KEY: usize = 32;
 pub(crate) enum Fault {
     /// The system refuses, and at what.
     Unusable(&'static str, io::Error),
+    /// It belongs to another user.
+    Foreign,
     /// Others may open it: the mode that it has, and the one that it should have.
     Open { mode: u32, wanted: &'static str },
     /// It is no file, or a larger one than this program writes there.
@@ -24,6 +26,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable(what, error) => write!(f, "{what}: {error}"),
+            Self::Foreign => f.write_str("belongs to another user"),
             Self::Open { mode, .. } => write!(f, "is open to other users (mode {mode:03o})"),
             Self::Strange => f.write_str("is not what flowmaster-mcp writes there"),
         }
@@ -34,7 +37,7 @@ impl From<Fault> for io::Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Unusable(_, error) => error,
-            Fault::Open { .. } => Self::new(ErrorKind::PermissionDenied, format!("it {fault}")),
+            Fault::Foreign | Fault::Open { .. } => Self::new(ErrorKind::PermissionDenied, format!("it {fault}")),
             Fault::Strange => Self::new(ErrorKind::InvalidData, format!("it {fault}")),
         }
     }
@@ -54,7 +57,7 @@ pub(crate) fn folder(path: &Path) -> io::Result<()> {
 pub(crate) fn closed_folder(path: &Path) -> Result<(), Fault> {
     make_folder(path).map_err(|error| Fault::Unusable("cannot be created", error))?;
     let found = fs::metadata(path).map_err(|error| Fault::Unusable("cannot be read", error))?;
-    check(&found)
+    check(path, &found)
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -141,7 +144,7 @@ pub(crate) fn read(path: &Path, largest: usize) -> Result<Option<Vec<u8>>, Fault
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
         Ok(found) if !found.is_file() => return Err(Fault::Strange),
-        Ok(found) => check(&found)?,
+        Ok(found) => check(path, &found)?,
     }
     let mut bytes = Vec::new();
     match File::open(path).and_then(|file| file.take(largest as u64 + 1).read_to_end(&mut bytes)) {
@@ -193,18 +196,45 @@ fn beside(path: &Path) -> PathBuf {
     path.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()))
 }
 
-/// Refuses what others could open.
+/// Refuses what is another user's, and what others could open.
 #[cfg(unix)]
-fn check(found: &Metadata) -> Result<(), Fault> {
-    let mode = std::os::unix::fs::MetadataExt::mode(found) & 0o777;
+fn check(path: &Path, found: &Metadata) -> Result<(), Fault> {
+    judge(found, own_user(path))
+}
+
+#[cfg(unix)]
+fn judge(found: &Metadata, own: Option<u32>) -> Result<(), Fault> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    if own.is_some_and(|own| found.uid() != own) {
+        return Err(Fault::Foreign);
+    }
+    let mode = found.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Fault::Open { mode, wanted: if found.is_dir() { "700" } else { "600" } });
     }
     Ok(())
 }
 
+/// The user that this process writes as: the owner of a file that it makes.
+#[cfg(unix)]
+fn own_user(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::sync::OnceLock;
+
+    static OWN: OnceLock<u32> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Some(*own);
+    }
+    let own = fs::metadata("/proc/self").ok().map(|found| found.uid()).or_else(|| {
+        let folder = if path.is_dir() { path } else { path.parent()? };
+        tempfile::tempfile_in(folder).and_then(|file| file.metadata()).ok().map(|found| found.uid())
+    })?;
+    Some(*OWN.get_or_init(|| own))
+}
+
 #[cfg(not(unix))]
-fn check(_: &Metadata) -> Result<(), Fault> {
+fn check(_: &Path, _: &Metadata) -> Result<(), Fault> {
     Ok(())
 }
 
@@ -278,6 +308,23 @@ mod tests {
         {
             std::os::unix::fs::symlink("/dev/zero", &new).unwrap();
             assert!(matches!(read(&new, 4), Err(Fault::Strange)), "a link is no file of ours");
+        }
+    }
+    #[cfg(unix)]
+    #[test]
+    fn what_is_another_users_is_refused_before_its_mode_is_looked_at() {
+        use std::os::unix::fs::MetadataExt as _;
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("f");
+        replace(&path, b"1").unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!(own_user(&path), Some(found.uid()), "whoever writes a file owns it");
+        judge(&found, own_user(&path)).unwrap();
+        assert!(matches!(judge(&found, Some(found.uid() + 1)), Err(Fault::Foreign)));
+        // Only the superuser can give a file away, and then see how it is refused.
+        if std::os::unix::fs::chown(&path, Some(found.uid() + 1), None).is_ok() {
+            assert!(matches!(read(&path, 4), Err(Fault::Foreign)));
+            assert_eq!(key(&path).unwrap_err().kind(), ErrorKind::PermissionDenied);
         }
     }
 }

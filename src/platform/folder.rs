@@ -217,46 +217,11 @@ fn private_file(path: &Path) -> Result<File> {
 
 /// Makes the folder if it is missing, and refuses one that is another's or open to others.
 fn check_folder(data_dir: &Path) -> Result<()> {
-    #[cfg(unix)]
-    check_owner(data_dir)?;
     private::closed_folder(data_dir).map_err(|fault| refused(data_dir, fault))
-}
-
-#[cfg(unix)]
-fn check_owner(path: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let Ok(found) = fs::metadata(path) else { return Ok(()) };
-    if let Some(own) = own_user(path)
-        && found.uid() != own
-    {
-        return Err(Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-OWNER", format!("{} belongs to another user", path.display()))
-            .hint("Choose a data folder of your own."));
-    }
-    Ok(())
-}
-
-/// The user that this process writes as: the owner of a file that it makes.
-#[cfg(unix)]
-fn own_user(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt as _;
-    use std::sync::OnceLock;
-
-    static OWN: OnceLock<u32> = OnceLock::new();
-    if let Some(own) = OWN.get() {
-        return Some(*own);
-    }
-    let own = fs::metadata("/proc/self").ok().map(|found| found.uid()).or_else(|| {
-        let folder = if path.is_dir() { path } else { path.parent()? };
-        tempfile::tempfile_in(folder).and_then(|file| file.metadata()).ok().map(|found| found.uid())
-    })?;
-    Some(*OWN.get_or_init(|| own))
 }
 
 /// Reads a file of the folder, or makes it so that of two processes both read what one of them wrote.
 fn read_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<String> {
-    #[cfg(unix)]
-    check_owner(path)?;
     let fresh = || make().map(String::into_bytes).map_err(io::Error::other);
     let bytes = private::read_or_make(path, LARGEST, fresh).map_err(|fault| refused(path, fault))?;
     String::from_utf8(bytes).map_err(|_| damaged(path))
@@ -266,6 +231,8 @@ fn refused(path: &Path, fault: Fault) -> Error {
     match fault {
         Fault::Unusable(what, error) => unusable(path, what, error),
         Fault::Strange => damaged(path),
+        Fault::Foreign => Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-OWNER", format!("{} {fault}", path.display()))
+            .hint("Choose a data folder of your own."),
         Fault::Open { wanted, .. } => Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE", format!("{} {fault}", path.display()))
             .hint(format!("Run: chmod {wanted} {}", path.display())),
     }

@@ -67,7 +67,7 @@ impl Store {
     /// The login, if there is one.
     ///
     /// # Errors
-    /// A file that others can read, or that is no login.
+    /// A file that others can read or that is another user's, or one that is no login.
     pub fn read(&self) -> Result<Option<Grant>> {
         let path = self.file();
         let Some(text) = private::read(&path, LARGEST).map_err(|fault| refused(&path, fault))? else { return Ok(None) };
@@ -148,6 +148,8 @@ fn refused(path: &Path, fault: Fault) -> Error {
     match fault {
         Fault::Unusable(what, error) => unusable(path, what, error),
         Fault::Strange => damaged(path),
+        Fault::Foreign => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
+            .hint("Choose a data folder of your own with --data, and run `flowmaster-mcp login`."),
         Fault::Open { wanted, .. } => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
             .hint(format!("Run: chmod {wanted} {}", path.display())),
     }
@@ -189,6 +191,12 @@ mod tests {
             fs::set_permissions(store.file(), fs::Permissions::from_mode(0o644)).unwrap();
             let error = store.read().unwrap_err();
             assert!(error.code() == "FM-MCP-LOGIN-FILE" && error.to_string().contains("chmod 600"), "{error}");
+            // Only the superuser can give a file away.
+            fs::set_permissions(store.file(), fs::Permissions::from_mode(0o600)).unwrap();
+            if std::os::unix::fs::chown(store.file(), Some(12_345), None).is_ok() {
+                let error = store.read().unwrap_err();
+                assert!(error.code() == "FM-MCP-LOGIN-FILE" && error.to_string().contains("another user"), "{error}");
+            }
             fs::remove_file(store.file()).unwrap();
             std::os::unix::fs::symlink("/dev/zero", store.file()).unwrap();
             assert!(store.read().is_err(), "a link is no login");
