@@ -246,9 +246,11 @@ fn print(findings: &[Finding], config: &Config) {
         }
     }
     say("");
+    let widest = |name: fn(&(&str, &str)) -> usize| ENVIRONMENT.iter().map(name).max().unwrap_or_default();
+    let (settings, variables) = (widest(|(setting, _)| setting.len()), widest(|(_, variable)| variable.len()));
     for (setting, variable) in ENVIRONMENT {
         let source = config.sources.get(*setting).map_or_else(|| paint.note("default"), |source| paint.strong(source));
-        say(format_args!("  {setting:<18} {:<27} {source}", paint.note(format_args!("{variable:<27}"))));
+        say(format_args!("  {setting:<settings$} {} {source}", paint.note(format_args!("{variable:<variables$}"))));
     }
 }
 
