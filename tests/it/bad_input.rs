@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use flowmaster_mcp::platform::{Options, Platform};
 use serde_json::{Value, json};
 
-use crate::host::{ERAS, Era, Host};
 use crate::support::platform::TestPlatform;
+use crate::support::program::{ERAS, Era, Host, text_of};
 
 /// Ids that try to leave their path segment, or are none at all.
 const HOSTILE: [&str; 8] = ["a/b", "../users", "..%2f..%2fusers", "%2f", "a b", "x?y=1#z", "ä\u{202e}\r\nHost: evil", "task-404"];
@@ -123,7 +123,7 @@ async fn a_process_that_cannot_run_is_not_published() {
         // It may be refused at once or kept as a draft that nobody can publish.
         let made = host.call("processes_create", design).await;
         if made["isError"] == json!(true) {
-            is_clear(&crate::host::text_of(&made));
+            is_clear(&text_of(&made));
             continue;
         }
         let id = made["structuredContent"]["id"].clone();

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::mcp::{Host, Session, call, eras, ok, text};
 use crate::support::platform::TestPlatform;
+use crate::support::program;
 use crate::support::raw::{self, Known, answer, serve, user};
 use crate::support::standin::{StandIn, becomes};
 
@@ -341,13 +342,8 @@ async fn where_no_record_is_configured_nothing_is_written() {
 
 /// The program in a home of its own, with settings.
 fn program(home: &Path, settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("FLOWMASTER_") || name.starts_with("XDG_")) {
-            command.env_remove(name);
-        }
-    }
-    command.env("HOME", home).env("FLOWMASTER_DATA_DIR", home.join("data")).envs(settings.iter().copied()).stdin(Stdio::null());
+    let mut command = program::program(home);
+    command.env("FLOWMASTER_DATA_DIR", home.join("data")).envs(settings.iter().copied());
     command
 }
 

@@ -9,17 +9,7 @@ use std::time::{Duration, Instant};
 use flowmaster_mcp::cli::export;
 use serde_json::{Value, json};
 
-/// The program in a home of its own, with none of the settings of whoever runs the tests.
-fn program(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("FLOWMASTER_") || name.starts_with("XDG_")) {
-            command.env_remove(name);
-        }
-    }
-    command.env("HOME", home).env("XDG_CONFIG_HOME", home).env("XDG_DATA_HOME", home).stdin(Stdio::null());
-    command
-}
+use crate::support::program::program;
 
 fn run(home: &Path, arguments: &[&str]) -> Output {
     program(home).args(arguments).output().unwrap()

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::callers::{Callers, connect};
 use crate::support::mcp::{self, Host, Meanwhile, Session, call, eras, ok, text};
 use crate::support::platform::TestPlatform;
+use crate::support::program::binary;
 use crate::support::raw::{answer, serve};
 
 const EVERYTHING: &[&str] = &["*"];
@@ -354,7 +355,7 @@ async fn the_command_line_approves_on_a_server_elsewhere_with_the_callers_own_to
 
     let url = format!("http://{}/mcp", served.address);
     let confirm = async |token: &str, arguments: &[&str]| {
-        let mut command = crate::host::binary(home.path());
+        let mut command = binary(home.path());
         command.env("FLOWMASTER_URL", platform.running.url().as_str()).env("FLOWMASTER_TOKEN", token);
         let output = command.args(["confirm", "--json", "--server", &url]).args(arguments).output().await.unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,18 +1,24 @@
 //! The real program, killed again and again while it writes: what was acknowledged is there, whole, and goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use flowmaster_mcp::platform::folder::{self, Opened};
+use flowmaster_mcp::platform::{Options, verify_trails};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
 
 use crate::support::platform::http;
+use crate::support::program::binary;
 
+/// How often it is killed; FLOWMASTER_KILLS sets another number.
+const KILLS: u64 = 6;
 /// How many clients write at once.
 const WRITERS: usize = 4;
 
@@ -22,40 +28,35 @@ struct Host {
     client: Client,
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Host {
     /// Starts the program on a folder and waits for its address.
-    async fn start(folder: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"))
+    async fn start(home: &Path) -> Self {
+        let data = home.join("data");
+        let mut child = binary(home)
             .args(["platform", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder)
+            .arg(&data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let url = tokio::task::spawn_blocking(move || {
-            BufReader::new(stdout)
-                .lines()
-                .map_while(Result::ok)
-                .find_map(|line| line.find("http://").map(|at| line[at..].trim().to_owned()))
-        });
-        let url = tokio::time::timeout(Duration::from_secs(30), url).await.unwrap().unwrap().expect("the program prints its address");
-        let token = flowmaster_mcp::platform::folder::owner_token(folder).unwrap().expose_secret().to_owned();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("the program prints its address");
+                if let Some(at) = line.find("http://") {
+                    return line[at..].trim().to_owned();
+                }
+            }
+        };
+        let url = tokio::time::timeout(Duration::from_secs(30), address).await.unwrap();
+        let token = folder::owner_token(&data).unwrap().expose_secret().to_owned();
         Self { child, client: Client { http: http(), url, token } }
     }
 
     /// Ends the program at once, in the middle of whatever it does.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 }
 
@@ -115,6 +116,7 @@ struct Acknowledged {
     /// The last count acknowledged for a record.
     records: BTreeMap<String, u64>,
     events: Vec<String>,
+    rows: Vec<String>,
     executions: Vec<String>,
 }
 
@@ -131,6 +133,9 @@ async fn write(client: Client, process: String, acknowledged: Arc<Mutex<Acknowle
         let event = json!({ "topic": "ledger.written", "event": { "number": number } });
         let event = client.try_call("POST", "/events", Some(&event)).await?;
         acknowledged.lock().unwrap().events.push(text(&event["id"]));
+        let row = json!({ "actor": "user-1", "action": "ledger.written", "resourceType": "ledger", "resourceId": number.to_string() });
+        let row = client.try_call("POST", "/audit-logs", Some(&row)).await?;
+        acknowledged.lock().unwrap().rows.push(text(&row["id"]));
         if number % 4 == 1 {
             let start = json!({ "processId": process, "variables": { "amount": number } });
             let execution = client.try_call("POST", "/executions", Some(&start)).await?;
@@ -186,17 +191,21 @@ async fn verify(client: &Client, acknowledged: &Acknowledged) {
             }
         }
     }
+    let rows: HashSet<String> =
+        client.all("/audit-logs?action=ledger.written&limit=200").await.iter().map(|row| text(&row["id"])).collect();
+    for id in &acknowledged.rows {
+        assert!(rows.contains(id), "the row {id} is lost");
+    }
     let report = client.call("POST", "/reports/compliance", Some(&json!({ "standard": "soc2" }))).await;
     assert_eq!(report["chain"]["verified"], true, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
-    let kills = std::env::var("FLOWMASTER_KILLS").map_or(5, |kills| kills.parse().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
+    let kills = std::env::var("FLOWMASTER_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let home = tempfile::tempdir().unwrap();
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
-    let mut host = Host::start(&data).await;
+    let mut host = Host::start(home.path()).await;
     let process = publish_process(&host.client).await;
     for kill in 0..kills {
         let writers: Vec<_> =
@@ -211,11 +220,11 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
         };
         tokio::time::timeout(Duration::from_secs(30), written).await.unwrap();
         tokio::time::sleep(Duration::from_millis(moment)).await;
-        host.kill();
+        host.kill().await;
         for writer in writers {
             writer.await.unwrap();
         }
-        host = Host::start(&data).await;
+        host = Host::start(home.path()).await;
         let waiting = acknowledged.lock().unwrap().executions.pop();
         if let Some(execution) = waiting {
             complete(&host.client, &execution).await;
@@ -223,10 +232,18 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
         println!("kill {}: {} records acknowledged", kill + 1, acknowledged.lock().unwrap().records.len());
     }
     let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
-    assert!(!acknowledged.events.is_empty(), "the program had time to write");
+    assert!(!acknowledged.events.is_empty() && !acknowledged.rows.is_empty(), "the program had time to write");
     verify(&host.client, &acknowledged).await;
     for execution in &acknowledged.executions {
         complete(&host.client, execution).await;
     }
     verify(&host.client, &acknowledged).await;
+    host.kill().await;
+
+    // Whoever comes next takes the folder over at once, though the address of the dead is still there.
+    let data = home.path().join("data");
+    let Opened::Host(running) = folder::open(Options::new(&data)).await.unwrap() else { panic!("nobody holds the lock") };
+    let verdict = verify_trails(&data).unwrap().remove(0);
+    assert!(verdict.verified, "{verdict:?}");
+    running.shutdown().await;
 }

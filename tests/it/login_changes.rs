@@ -13,9 +13,9 @@ use rmcp::service::ClientServiceExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::host::ERAS;
 use crate::support::home::{ADA, Home, login_at, login_of};
 use crate::support::mcp::{self, Meanwhile, call, eras, text};
+use crate::support::program::ERAS;
 use crate::support::standin::StandIn;
 
 /// A home whose platform knows three users who may do everything, two of them by one name.

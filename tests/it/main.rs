@@ -23,8 +23,6 @@ mod events;
 #[cfg(feature = "platform")]
 mod executions;
 #[cfg(feature = "platform")]
-mod host;
-#[cfg(feature = "platform")]
 mod http_callers;
 #[cfg(feature = "platform")]
 mod isolation;
@@ -42,8 +40,6 @@ mod platform_audit;
 mod platform_auth;
 #[cfg(feature = "platform")]
 mod platform_folder;
-#[cfg(feature = "platform")]
-mod platform_kill;
 #[cfg(feature = "platform")]
 mod policy;
 #[cfg(feature = "platform")]

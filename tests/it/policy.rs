@@ -2,7 +2,7 @@
 //! asked about, and what it allows is not.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 
 use flowmaster_mcp::api::{Effect, catalogue};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::support::callers::{Callers, connect};
 use crate::support::mcp::{self, Host, Session, call, eras, ok, text};
 use crate::support::platform::TestPlatform;
+use crate::support::program::program;
 use crate::support::raw::serve;
 
 /// A rule as it stands in a configuration file.
@@ -121,17 +122,7 @@ async fn what_is_no_tool_keeps_to_the_policy_too() {
 fn start(home: &Path, config: &str, arguments: &[&str]) -> Output {
     let file = home.join("config.toml");
     std::fs::write(&file, config).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLOWMASTER_")) {
-        command.env_remove(name);
-    }
-    command
-        .env("FLOWMASTER_CONFIG", &file)
-        .env("FLOWMASTER_DATA_DIR", home.join("data"))
-        .env("HOME", home)
-        .args(arguments)
-        .output()
-        .unwrap()
+    program(home).env("FLOWMASTER_CONFIG", &file).env("FLOWMASTER_DATA_DIR", home.join("data")).args(arguments).output().unwrap()
 }
 
 #[test]

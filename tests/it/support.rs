@@ -4,5 +4,6 @@ pub mod callers;
 pub mod home;
 pub mod mcp;
 pub mod platform;
+pub mod program;
 pub mod raw;
 pub mod standin;

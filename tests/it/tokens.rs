@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::support::mcp;
 use crate::support::platform::{PASSWORD, TestPlatform, http};
+use crate::support::program::{binary, program};
 use crate::support::raw::{Answer, Served, answer, serve};
 use crate::support::standin::StandIn;
 
@@ -311,14 +312,9 @@ struct Program {
 
 impl Program {
     fn start(home: &std::path::Path, settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("FLOWMASTER_") || name.starts_with("XDG_")) {
-                command.env_remove(name);
-            }
-        }
-        command.env("HOME", home).env("XDG_CONFIG_HOME", home).env("XDG_DATA_HOME", home).envs(settings.iter().copied());
-        let mut child = command.args(["serve", "--http", "0"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = program(home);
+        command.envs(settings.iter().copied()).args(["serve", "--http", "0"]).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let (log, mut line) = (Arc::new(Mutex::new(String::new())), String::new());
         while !line.contains("flowmaster-mcp serves") {
@@ -467,7 +463,7 @@ async fn behind_an_exchange_a_revoked_token_is_noticed_and_an_outage_of_the_endp
 #[tokio::test]
 async fn keys_over_plain_http_from_elsewhere_are_no_setting_to_start_with() {
     let home = tempfile::tempdir().unwrap();
-    let mut command = crate::host::binary(home.path());
+    let mut command = binary(home.path());
     command.env("FLOWMASTER_JWKS_URL", "http://login.example/keys").stdin(Stdio::null());
     let output = command.args(["serve", "--http", "127.0.0.1:0"]).output().await.unwrap();
     let told = String::from_utf8_lossy(&output.stderr);

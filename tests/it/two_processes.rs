@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::host::{Era, Host, binary};
+use crate::support::program::{Era, Host, binary};
 
 /// A data folder that does not exist yet.
 struct Folder {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use super::platform::{PASSWORD, TestPlatform};
-use crate::host::{Era, Host, binary};
+use super::program::{Era, Host, binary};
 
 pub const ADA: &str = "ada@acme.example";
 

@@ -1,4 +1,7 @@
-//! A host in a few lines: starts the real binary and speaks JSON-RPC over its stdio, in either era of the protocol.
+//! A host that starts the real program and speaks JSON-RPC over its stdio line by line, in either era of the protocol.
+//!
+//! What a well-behaved host never sends and never sees is tried here: broken lines, a killed server, what stdout holds.
+//! Where that is not the point, the library's own client in `mcp` is the host.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -13,7 +16,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Which protocol a host speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Era {
+pub enum Era {
     /// 2025-11-25: initialize, then requests; the server asks back.
     Old,
     /// 2026-07-28: every request carries its version and the host's capabilities.
@@ -21,40 +24,48 @@ pub(crate) enum Era {
 }
 
 /// The two eras, for tests that hold in both.
-pub(crate) const ERAS: [Era; 2] = [Era::Old, Era::New];
+pub const ERAS: [Era; 2] = [Era::Old, Era::New];
 
 /// A host with its server.
-pub(crate) struct Host {
+pub struct Host {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
     era: Era,
     last: u64,
     /// What the person answers when asked: `accept`, `decline` or `cancel`; `None` is a host that cannot ask.
-    pub(crate) person: Option<&'static str>,
+    pub person: Option<&'static str>,
     /// The questions the person was asked.
-    pub(crate) asked: Vec<String>,
+    pub asked: Vec<String>,
 }
 
-/// The binary on a data folder, with nothing of this process's settings.
-pub(crate) fn binary(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLOWMASTER_")) {
-        command.env_remove(name);
+/// The program in a home of its own, with none of the settings of whoever runs the tests.
+pub fn program(home: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("FLOWMASTER_") || name.starts_with("XDG_")) {
+            command.env_remove(name);
+        }
     }
-    command.env("FLOWMASTER_DATA_DIR", folder).env("FLOWMASTER_LOG", "warn").env("HOME", folder).env("XDG_CONFIG_HOME", folder);
-    command.kill_on_drop(true);
+    command.env("HOME", home).env("XDG_CONFIG_HOME", home).env("XDG_DATA_HOME", home).stdin(Stdio::null());
+    command
+}
+
+/// The program on a data folder, beside other work; it does not outlive its test.
+pub fn binary(folder: &Path) -> Command {
+    let mut command = Command::from(program(folder));
+    command.env("FLOWMASTER_DATA_DIR", folder).env("FLOWMASTER_LOG", "warn").kill_on_drop(true);
     command
 }
 
 impl Host {
     /// Starts the server; in the old era the handshake is done.
-    pub(crate) async fn start(folder: &Path, era: Era) -> Self {
+    pub async fn start(folder: &Path, era: Era) -> Self {
         Self::start_with(folder, era, Some("accept"), &[]).await
     }
 
     /// Starts the server with a person and further settings.
-    pub(crate) async fn start_with(folder: &Path, era: Era, person: Option<&'static str>, settings: &[(&str, &str)]) -> Self {
+    pub async fn start_with(folder: &Path, era: Era, person: Option<&'static str>, settings: &[(&str, &str)]) -> Self {
         let mut command = binary(folder);
         command.envs(settings.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -77,7 +88,7 @@ impl Host {
     }
 
     /// Sends a request and waits for its answer; questions in between are answered by the person.
-    pub(crate) async fn request(&mut self, method: &str, mut params: Value) -> Value {
+    pub async fn request(&mut self, method: &str, mut params: Value) -> Value {
         self.last += 1;
         let id = self.last;
         if self.era == Era::New {
@@ -106,7 +117,7 @@ impl Host {
     }
 
     /// Calls a tool until it is done, and gives its result.
-    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub async fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let mut params = json!({ "name": tool, "arguments": arguments });
         for _ in 0..4 {
             let answer = self.request("tools/call", params.clone()).await;
@@ -125,7 +136,7 @@ impl Host {
     }
 
     /// The structured answer of a call that must succeed.
-    pub(crate) async fn good(&mut self, tool: &str, arguments: Value) -> Value {
+    pub async fn good(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments).await;
         assert_ne!(result["isError"], json!(true), "{tool}: {}", text_of(&result));
         let text: Value = serde_json::from_str(&text_of(&result)).unwrap();
@@ -134,7 +145,7 @@ impl Host {
     }
 
     /// The text of a call that must fail as a tool error.
-    pub(crate) async fn bad(&mut self, tool: &str, arguments: Value) -> String {
+    pub async fn bad(&mut self, tool: &str, arguments: Value) -> String {
         let result = self.call(tool, arguments).await;
         assert_eq!(result["isError"], json!(true), "{tool} succeeded: {result}");
         assert!(result.get("structuredContent").is_none_or(Value::is_null), "{tool}: an error has no structured content");
@@ -142,12 +153,12 @@ impl Host {
     }
 
     /// Sends one message as a line.
-    pub(crate) async fn send(&mut self, message: &Value) {
+    pub async fn send(&mut self, message: &Value) {
         self.send_line(&message.to_string()).await;
     }
 
     /// Sends a line as it stands.
-    pub(crate) async fn send_line(&mut self, line: &str) {
+    pub async fn send_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(line.as_bytes()).await.unwrap();
         stdin.write_all(b"\n").await.unwrap();
@@ -155,26 +166,26 @@ impl Host {
     }
 
     /// The next message; each line of stdout must be one.
-    pub(crate) async fn receive(&mut self) -> Value {
+    pub async fn receive(&mut self) -> Value {
         let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("the server answers in time").unwrap();
         let line = line.expect("the server lives on");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("stdout holds `{line}`: {error}"))
     }
 
     /// Closes stdin and waits for the server to end.
-    pub(crate) async fn end(mut self) -> ExitStatus {
+    pub async fn end(mut self) -> ExitStatus {
         self.stdin = None;
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the server ends at the end of its input").unwrap()
     }
 
     /// Ends the server by SIGKILL, in the middle of whatever it does.
-    pub(crate) async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.child.start_kill().unwrap();
         self.child.wait().await.unwrap();
     }
 }
 
 /// The text of a tool's result.
-pub(crate) fn text_of(result: &Value) -> String {
+pub fn text_of(result: &Value) -> String {
     result["content"].as_array().into_iter().flatten().filter_map(|part| part["text"].as_str()).collect()
 }
