@@ -128,7 +128,7 @@ impl Choice {
             Keys::Secret(_) => "the shared secret".to_owned(),
         };
         let asked = if !tokens.is_confirmed(config) {
-            "good until they end: a revoked one is taken too, since they are not the platform's and nobody can be asked".to_owned()
+            "good until they end: they are not meant for the platform, so nobody is asked whether one was revoked".to_owned()
         } else if tokens.interval.is_zero() {
             "revocations are not asked for".to_owned()
         } else {
@@ -348,7 +348,7 @@ mod tests {
         assert!(told.starts_with("first-party: the owner's token") && !told.contains("thirty"), "{told}");
         let before = [URL, RESOURCE, PUBLIC, ISSUER];
         let about_upstream = |mode| about(&config(&[&before[..], &[("FLOWMASTER_UPSTREAM_MODE", mode)]].concat())).unwrap();
-        assert!(about_upstream("service").ends_with("nobody can be asked"), "{}", about_upstream("service"));
+        assert!(about_upstream("service").ends_with("nobody is asked whether one was revoked"), "{}", about_upstream("service"));
         for mode in ["exchange", "propagate"] {
             assert!(about_upstream(mode).ends_with("asked about every 60 s"), "{}", about_upstream(mode));
         }
