@@ -1,6 +1,7 @@
 //! Streamable HTTP at `/mcp`: both eras on one endpoint, callers by their tokens, bounds, health, and a graceful end.
 
 mod confirmations;
+mod connections;
 mod cors;
 pub(super) mod ending;
 mod gate;
@@ -18,7 +19,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
@@ -33,6 +33,10 @@ use crate::error::{Error, Kind, Result};
 
 /// How long calls that run may take to finish when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long connections may take after that to be told the last of it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a host may take nothing of an answer.
+const STALL: Duration = Duration::from_mins(1);
 
 /// Who is let in.
 #[derive(Clone)]
@@ -65,6 +69,10 @@ pub struct HttpOptions {
     pub initializations_per_minute: u32,
     /// How often it is asked whether the token of an open stream is still good; zero for never.
     pub validate_interval: Duration,
+    /// Connections that may be open at once; further ones wait until one of them ends.
+    pub connections: usize,
+    /// How long the headers of a request may take, and then its body; so long a connection may be idle too.
+    pub request_timeout: Duration,
     /// Told the address once it listens.
     pub bound: Option<oneshot::Sender<SocketAddr>>,
 }
@@ -84,6 +92,9 @@ impl HttpOptions {
             sessions_per_tenant: 64,
             initializations_per_minute: 120,
             validate_interval: Duration::from_mins(1),
+            // A stream and a call for each session.
+            connections: 4096,
+            request_timeout: Duration::from_secs(30),
             bound: None,
         }
     }
@@ -109,12 +120,6 @@ pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: Cancellat
     };
     let listener = TcpListener::bind(options.listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
-    let listener = listener.tap_io(|stream| {
-        // Without it an answer in two packets waits 40 ms for the first one's acknowledgement.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "the socket keeps its delay");
-        }
-    });
 
     let ended = CancellationToken::new();
     let routes = routes(&app, &options, address, &shutdown, &ended)?;
@@ -123,19 +128,22 @@ pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: Cancellat
         let _told = bound.send(address);
     }
     tracing::info!(%address, "listening");
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned()).into_future();
-    let serving = tokio::spawn(serving);
+    let bounds = connections::Bounds { most: options.connections, headers: options.request_timeout, stall: STALL };
+    let over = CancellationToken::new();
+    let mut serving = tokio::spawn(connections::serve(listener, routes, bounds, shutdown.clone(), over.clone()));
     shutdown.cancelled().await;
     app.calls.close();
     // Calls finish first; then the streams of sessions, which would never end by themselves.
     let _finished = tokio::time::timeout(GRACE, app.calls.wait()).await;
     ended.cancel();
-    let served = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    let served = if let Ok(served) = tokio::time::timeout(LAST_WORDS, &mut serving).await {
+        served
+    } else {
+        over.cancel();
+        serving.await
+    };
     app.audit.flush().await;
-    match served {
-        Ok(ended) => ended.map_err(Error::internal)?.map_err(Error::internal),
-        Err(_) => Ok(()),
-    }
+    served.map_err(Error::internal)
 }
 
 fn routes(

@@ -1,0 +1,91 @@
+//! A stream that breaks off when the other side takes nothing of what is written for too long.
+//!
+//! Whoever asks and does not read would otherwise keep a connection, and what is buffered for it, for ever.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// See the module.
+pub(super) struct Stalled<S> {
+    inner: S,
+    patience: Duration,
+    /// Runs while a write waits.
+    waits: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Stalled<S> {
+    pub(super) const fn new(inner: S, patience: Duration) -> Self {
+        Self { inner, patience, waits: None }
+    }
+
+    /// What became of a write, unless it waited too long.
+    fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<Result<T>>) -> Poll<Result<T>> {
+        if written.is_ready() {
+            self.waits = None;
+            return written;
+        }
+        let patience = self.patience;
+        let waits = self.waits.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+        waits.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "nothing was taken of the answer")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stalled<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stalled<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.judge(cx, written)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.judge(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.judge(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_breaks_off_when_nothing_is_taken_and_lasts_while_something_is() {
+        let (near, mut far) = duplex(16);
+        let mut near = Stalled::new(near, Duration::from_secs(1));
+        let reader = tokio::spawn(async move {
+            for _ in 0..8 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                far.read_exact(&mut [0; 16]).await.unwrap();
+            }
+            far
+        });
+        near.write_all(&[0; 16 * 8]).await.unwrap();
+        let _far = reader.await.unwrap();
+        let refused = near.write_all(&[0; 64]).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TimedOut);
+    }
+}
