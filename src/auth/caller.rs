@@ -32,7 +32,7 @@ pub struct Caller {
 }
 
 /// What kind of caller it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallerKind {
     /// A person.
     User,

@@ -3,9 +3,11 @@
 mod confirmations;
 mod connections;
 mod cors;
+mod counted;
 pub(super) mod ending;
 mod gate;
 mod identify;
+mod load;
 mod metadata;
 mod origins;
 mod places;

@@ -23,6 +23,8 @@ mod events;
 #[cfg(feature = "platform")]
 mod executions;
 #[cfg(feature = "platform")]
+mod http_bounds;
+#[cfg(feature = "platform")]
 mod http_callers;
 #[cfg(feature = "platform")]
 mod isolation;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::StreamExt as _;
-use http::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::load::is_stream;
 use crate::api::Timestamp;
 use crate::auth::{Admit, Caller};
 use crate::error::{Error, Kind};
@@ -67,8 +67,7 @@ impl Revocable {
 /// Ends a stream of events with the caller's credential, by time or because it was taken back. An answer that is
 /// complete passes as it is.
 pub(super) fn bound(response: Response, end: Option<Instant>, revocable: Option<Revocable>) -> Response {
-    let is_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    if !is_stream || (end.is_none() && revocable.is_none()) {
+    if !is_stream(&response) || (end.is_none() && revocable.is_none()) {
         return response;
     }
     let over = async move {

@@ -1,4 +1,4 @@
-//! What a message to `/mcp` passes once its caller is known: size and form, scopes, and the bounds of sessions.
+//! What a message to `/mcp` passes once its caller is known: size and form, scopes, and the bounds of sessions and calls.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -18,11 +18,12 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::ending::Revocable;
+use super::load::{Held, Load, during};
 use super::metadata::{Metadata, read_url, scopes_of};
 use super::origins::Origins;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::refusal::Refusal;
-use super::sessions::{Sessions, Visitor};
+use super::sessions::{Owner, Running, Sessions, Visitor};
 use super::{Admission, HttpOptions};
 use crate::auth::Caller;
 use crate::config::PolicyDecision;
@@ -31,8 +32,6 @@ use crate::server::{App, tools};
 
 /// Largest body, in bytes; no tool takes documents yet.
 pub(super) const LARGEST_BODY: usize = 4 * 1024 * 1024;
-/// How long a body may take to come.
-const SLOWEST_BODY: Duration = Duration::from_secs(30);
 /// The header that names a session of the old era.
 pub(super) const SESSION: &str = "mcp-session-id";
 
@@ -48,7 +47,10 @@ struct Parts {
     origins: Origins,
     metadata: Option<Metadata>,
     sessions: Arc<Sessions>,
-    places: Arc<Places>,
+    places: Places,
+    load: Load,
+    /// How long a body may take to come.
+    slowest: Duration,
 }
 
 impl Gate {
@@ -61,7 +63,9 @@ impl Gate {
             origins: Origins::new(address.ip(), &options.allowed_hosts, public.as_ref(), &options.allowed_origins)?,
             metadata: Metadata::new(options, public.as_ref(), app.client.access())?,
             sessions: Arc::new(Sessions::new()),
-            places: Arc::new(Places::new(options.sessions, options.sessions_per_tenant, options.initializations_per_minute)),
+            places: Places::new(options.sessions, options.sessions_per_tenant, options.initializations_per_minute),
+            load: Load::new(options.sessions, options.sessions_per_tenant),
+            slowest: options.request_timeout,
         })))
     }
 
@@ -97,10 +101,12 @@ impl Gate {
 
     /// Refuses a tool that the caller's token does not cover, with all that it needs, so that a host can ask for a wider
     /// one. Without metadata a host could not, and the tool's own error tells the model.
-    fn lacking(&self, caller: &Caller, message: &Message<'_>) -> Option<Refusal> {
+    fn lacking(&self, caller: &Caller, message: &Message<'_>, body: &[u8]) -> Option<Refusal> {
         self.metadata()?;
-        let tool = message.method.as_deref().filter(|method| *method == "tools/call").and(message.params.as_ref())?;
-        let entry = tools::find(tool.name.as_ref()?.as_str()?)?;
+        if message.method.as_deref() != Some("tools/call") {
+            return None;
+        }
+        let entry = tools::find(&serde_json::from_slice::<Call<'_>>(body).ok()?.params.name)?;
         let app = &self.0.app;
         let decision = app.settings.policy.decide(caller, &entry.spec);
         let error = app.client.access().check(caller, &entry.spec).err()?;
@@ -111,6 +117,29 @@ impl Gate {
             Refusal::from(error).needs(entry.spec.name, scopes).of(message.id())
         })
     }
+
+    /// What a message needs to go on: a place among its caller's, an id that no other request of its session has, and a
+    /// session's place where it begins one.
+    fn room(&self, owner: &Owner, session: Option<&str>, message: Option<&Message<'_>>) -> Result<(Option<Arc<Work>>, Option<Place>)> {
+        // What cannot be read is counted: what it is, rmcp finds out.
+        if message.is_some_and(|message| message.method.is_none() || message.id.is_none()) {
+            return Ok((None, None));
+        }
+        let call = self.0.load.call(owner)?;
+        let running = match (session, message.and_then(|message| message.id.as_ref())) {
+            (Some(session), Some(id)) => self.0.sessions.begin(session, owner, id)?,
+            _ => None,
+        };
+        let begins = session.is_none() && message.is_some_and(|message| message.method.as_deref() == Some("initialize"));
+        let place = begins.then(|| self.0.places.take(owner.tenant())).transpose()?;
+        Ok((Some(Arc::new(Work { _call: call, _running: running })), place))
+    }
+}
+
+/// What a request has as long as anything works on it.
+pub(super) struct Work {
+    _call: Held,
+    _running: Option<Running>,
 }
 
 /// As much of a message as the gate looks at.
@@ -119,13 +148,19 @@ struct Message<'a> {
     #[serde(borrow)]
     method: Option<Cow<'a, str>>,
     id: Option<Value>,
-    params: Option<Tool>,
+}
+
+/// As much of a tool's call.
+#[derive(Deserialize)]
+struct Call<'a> {
+    #[serde(borrow)]
+    params: Tool<'a>,
 }
 
 #[derive(Deserialize)]
-struct Tool {
-    /// Of other methods' parameters it may be anything.
-    name: Option<Value>,
+struct Tool<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
 }
 
 impl Message<'_> {
@@ -136,41 +171,48 @@ impl Message<'_> {
 
 /// Hands a message on to rmcp, or refuses it.
 pub(super) async fn pass(State(gate): State<Gate>, Extension(caller): Extension<Arc<Caller>>, request: Request, next: Next) -> Response {
+    let owner = Owner::from(&*caller);
     if request.method() != Method::POST {
-        let visitor = Visitor::new(&caller, None);
-        // rmcp ends a session by its id alone, and calls an unknown one ended.
-        if request.method() == Method::DELETE && session(request.headers()).is_some_and(|id| !gate.0.sessions.belongs(id, &visitor)) {
-            return gate.refuse(Some(&caller), Error::new(Kind::NotFound, "FM-MCP-SESSION", "there is no such session"));
-        }
-        return visitor.during(next.run(request)).await;
+        return not_a_message(&gate, &caller, owner, request, next).await;
     }
     let is_json = is_json(request.headers());
-    let new_session = session(request.headers()).is_none();
-    let (parts, body) = request.into_parts();
-    let body = match whole(body).await {
+    let (mut parts, body) = request.into_parts();
+    let body = match whole(&gate, &owner, body).await {
         Ok(body) => body,
         Err(refusal) => return gate.refuse(Some(&caller), refusal),
     };
-    let mut place = None;
-    if (new_session || gate.metadata().is_some())
-        && let Ok(message) = serde_json::from_slice::<Message<'_>>(&body)
-    {
-        if let Some(refusal) = gate.lacking(&caller, &message) {
-            return gate.refuse(Some(&caller), refusal);
-        }
-        if new_session && message.method.as_deref() == Some("initialize") {
-            match gate.0.places.take(&caller.tenant) {
-                Ok(taken) => place = Some(taken),
-                Err(error) => return gate.refuse(Some(&caller), Refusal::from(error).of(message.id())),
-            }
-        }
+    let message = serde_json::from_slice::<Message<'_>>(&body).ok();
+    if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(&caller, message, &body)) {
+        return gate.refuse(Some(&caller), refusal);
     }
-    let visitor = Visitor::new(&caller, place);
+    let (work, place) = match gate.room(&owner, session(&parts.headers), message.as_ref()) {
+        Ok(room) => room,
+        Err(error) => return gate.refuse(Some(&caller), Refusal::from(error).of(message.map_or(Value::Null, |message| message.id()))),
+    };
+    // rmcp hands these on to the handler, so the place lasts as long as the call does.
+    parts.extensions.insert(work.clone());
+    let visitor = Visitor::new(owner, place, work);
     let response = visitor.during(next.run(Request::from_parts(parts, Body::from(body.clone())))).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {
         return gate.refuse(Some(&caller), unreadable(&body));
     }
     response
+}
+
+/// A session's stream, or its end.
+async fn not_a_message(gate: &Gate, caller: &Caller, owner: Owner, request: Request, next: Next) -> Response {
+    let stream = match (request.method(), session(request.headers())) {
+        // rmcp ends a session by its id alone, and calls an unknown one ended.
+        (&Method::DELETE, Some(id)) if !gate.0.sessions.belongs(id, &owner) => {
+            return gate.refuse(Some(caller), Error::new(Kind::NotFound, "FM-MCP-SESSION", "there is no such session"));
+        }
+        (&Method::GET, Some(_)) => match gate.0.load.stream(&owner) {
+            Ok(stream) => Some(stream),
+            Err(error) => return gate.refuse(Some(caller), error),
+        },
+        _ => None,
+    };
+    during(Visitor::new(owner, None, None).during(next.run(request)).await, stream)
 }
 
 /// The session that a request names, as rmcp reads it.
@@ -186,8 +228,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// The whole body, if it comes in time and is not too large.
-async fn whole(body: Body) -> std::result::Result<Bytes, Refusal> {
-    match tokio::time::timeout(SLOWEST_BODY, to_bytes(body, LARGEST_BODY)).await {
+async fn whole(gate: &Gate, owner: &Owner, body: Body) -> std::result::Result<Bytes, Refusal> {
+    let _place = gate.0.load.body(owner)?;
+    match tokio::time::timeout(gate.0.slowest, to_bytes(body, LARGEST_BODY)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => {
             Err(Error::new(Kind::TooLarge, "FM-MCP-BODY-TOO-LARGE", format!("the body is larger than {LARGEST_BODY} bytes")).into())

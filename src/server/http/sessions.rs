@@ -3,18 +3,21 @@
 //! rmcp asks for a session by its id alone. The gate therefore says in a task-local who visits, and this wrapper around
 //! rmcp's own manager answers for a foreign id as for an unknown one. A renewed token of the same caller goes on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::Stream;
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use futures_util::{Stream, StreamExt as _};
+use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, LocalSessionManagerError};
 use rmcp::transport::streamable_http_server::session::{RestoreOutcome, ServerSseMessage, SessionId, SessionManager};
+use serde_json::Value;
 
+use super::gate::Work;
 use super::places::Place;
 use crate::api::ids::TenantId;
 use crate::auth::{Caller, CallerKind};
+use crate::error::{Error, Kind};
 
 /// How long a session may be idle; longer than a person may think about a question.
 const IDLE: Duration = Duration::from_mins(10);
@@ -24,24 +27,36 @@ tokio::task_local! {
     static VISITOR: Visitor;
 }
 
-/// Whoever may use a session.
-#[derive(Clone, PartialEq, Eq)]
-struct Owner {
+/// Whoever may use a session, and whose calls are counted together.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Owner {
     tenant: TenantId,
     subject: String,
     kind: CallerKind,
 }
 
-/// Who makes a request, and the place for the session that it opens.
+impl From<&Caller> for Owner {
+    fn from(caller: &Caller) -> Self {
+        Self { tenant: caller.tenant.clone(), subject: caller.subject.clone(), kind: caller.kind }
+    }
+}
+
+impl Owner {
+    pub(super) const fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+}
+
+/// Who makes a request, the place for the session that it opens, and its own place among what runs.
 pub(super) struct Visitor {
     owner: Owner,
     place: Mutex<Option<Place>>,
+    work: Option<Arc<Work>>,
 }
 
 impl Visitor {
-    pub(super) fn new(caller: &Caller, place: Option<Place>) -> Self {
-        let owner = Owner { tenant: caller.tenant.clone(), subject: caller.subject.clone(), kind: caller.kind };
-        Self { owner, place: Mutex::new(place) }
+    pub(super) fn new(owner: Owner, place: Option<Place>, work: Option<Arc<Work>>) -> Self {
+        Self { owner, place: Mutex::new(place), work }
     }
 
     /// Lets rmcp handle a request as this visitor's.
@@ -50,10 +65,23 @@ impl Visitor {
     }
 }
 
-/// A session's owner, and its place among all sessions.
+/// A session's owner, its place among all sessions, and the requests that run in it.
 struct Kept {
     owner: Owner,
     _place: Place,
+    running: Arc<Mutex<HashSet<String>>>,
+}
+
+/// A request that runs in a session, by its id, until it is dropped.
+pub(super) struct Running {
+    id: String,
+    among: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.among.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
 }
 
 /// The sessions and whose they are.
@@ -72,8 +100,28 @@ impl Sessions {
     }
 
     /// Whether a caller opened the session of that id.
-    pub(super) fn belongs(&self, id: &str, visitor: &Visitor) -> bool {
-        self.kept().get(id).is_some_and(|kept| kept.owner == visitor.owner)
+    pub(super) fn belongs(&self, id: &str, visitor: &Owner) -> bool {
+        self.kept().get(id).is_some_and(|kept| kept.owner == *visitor)
+    }
+
+    /// Notes that a request runs in a session; nothing where the session is not the visitor's.
+    ///
+    /// rmcp leads an answer to whoever asked last by its id, so two of one id at once would get each other's.
+    ///
+    /// # Errors
+    /// One with that id runs in it.
+    pub(super) fn begin(&self, session: &str, visitor: &Owner, id: &Value) -> std::result::Result<Option<Running>, Error> {
+        let among = match self.kept().get(session) {
+            Some(kept) if kept.owner == *visitor => Arc::clone(&kept.running),
+            _ => return Ok(None),
+        };
+        // The text and the number of one look are two ids.
+        let id = id.to_string();
+        if !among.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+            return Err(Error::new(Kind::Malformed, "FM-MCP-ID-IN-USE", "a request with this id still runs in the session")
+                .hint("Give each request of a session an id of its own."));
+        }
+        Ok(Some(Running { id, among }))
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<SessionId, Kept>> {
@@ -82,7 +130,7 @@ impl Sessions {
 
     /// Refuses everybody but the owner, and a task that nobody is known to have begun.
     fn check(&self, id: &SessionId) -> Result<()> {
-        match VISITOR.try_with(|visitor| self.belongs(id, visitor)) {
+        match VISITOR.try_with(|visitor| self.belongs(id, &visitor.owner)) {
             Ok(true) => Ok(()),
             _ => Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id))),
         }
@@ -96,7 +144,7 @@ impl SessionManager for Sessions {
     async fn create_session(&self) -> Result<(SessionId, Self::Transport)> {
         let kept = VISITOR.try_with(|visitor| {
             let place = visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
-            place.map(|place| Kept { owner: visitor.owner.clone(), _place: place })
+            place.map(|place| Kept { owner: visitor.owner.clone(), _place: place, running: Arc::default() })
         });
         // The gate gives a place to every session that it sees begin; none begins unseen.
         let Ok(Some(kept)) = kept else { return Err(LocalSessionManagerError::SessionNotFound("without a place".into())) };
@@ -119,7 +167,7 @@ impl SessionManager for Sessions {
 
     /// Asked for by its owner, or, outside of any request, by the session's own end.
     async fn close_session(&self, id: &SessionId) -> Result<()> {
-        if VISITOR.try_with(|visitor| self.belongs(id, visitor)) == Ok(false) {
+        if VISITOR.try_with(|visitor| self.belongs(id, &visitor.owner)) == Ok(false) {
             return Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id)));
         }
         self.kept().remove(id);
@@ -132,7 +180,14 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
         self.check(id)?;
-        self.local.create_stream(id, message).await
+        // Whoever has the answer may ask again under its id, so it is given back before the answer goes out.
+        let mut work = VISITOR.try_with(|visitor| visitor.work.clone()).ok().flatten();
+        let stream = self.local.create_stream(id, message).await?;
+        Ok(stream.inspect(move |event| {
+            if event.message.as_deref().is_some_and(|message| matches!(message, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_))) {
+                drop(work.take());
+            }
+        }))
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<()> {

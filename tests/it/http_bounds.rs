@@ -1,0 +1,349 @@
+//! What one host may take of a server over HTTP: connections, time for its headers and bodies, requests at once, streams,
+//! and an id for each request; and that what is taken back is given back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::response::IntoResponse as _;
+use flowmaster_mcp::auth::{Caller, Credential};
+use flowmaster_mcp::client::{Client, Fixed};
+use flowmaster_mcp::server::{App, HttpOptions, Options, Settings};
+use futures_util::StreamExt as _;
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::support::mcp;
+use crate::support::platform::TestPlatform;
+use crate::support::raw::{Known, Served, answer, read, serve, user};
+use crate::support::standin::{StandIn, becomes};
+
+/// Requests that a caller may have running at once.
+const CALLS: usize = 64;
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough to see that something does not happen.
+const A_WHILE: Duration = Duration::from_millis(400);
+
+fn known() -> Known {
+    Known::default()
+        .with("anna", user("tenant-1", "anna", &["*"]))
+        .with("anna-again", user("tenant-1", "anna", &["*"]))
+        .with("bert", user("tenant-1", "bert", &["*"]))
+        .with("anna-elsewhere", user("tenant-2", "anna", &["*"]))
+}
+
+/// A platform that takes every call and answers none, and knows how many it works on.
+struct Busy {
+    working: Arc<AtomicUsize>,
+    url: String,
+}
+
+/// One call that the platform works on, until its caller hangs up.
+struct Working(Arc<AtomicUsize>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Busy {
+    async fn start() -> Self {
+        let working = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&working);
+        let stand_in = StandIn::start(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let working = Working(Arc::clone(&counted));
+            async move {
+                std::future::pending::<()>().await;
+                drop(working);
+                ().into_response()
+            }
+        })
+        .await;
+        Self { working, url: stand_in.url }
+    }
+
+    fn app(&self) -> Arc<App> {
+        App::new(Options { client: Client::builder(Arc::new(Fixed::new(&self.url).unwrap())).build(), settings: Settings::default() })
+            .unwrap()
+    }
+
+    /// Waits until the platform works on so many calls.
+    async fn works_on(&self, calls: usize) {
+        let working = Arc::clone(&self.working);
+        assert!(
+            becomes(move || working.load(Ordering::SeqCst) == calls).await.is_ok(),
+            "{} of {calls}",
+            self.working.load(Ordering::SeqCst)
+        );
+    }
+}
+
+fn tasks() -> Value {
+    json!({ "name": "tasks_list", "arguments": {} })
+}
+
+/// A server whose platform nobody asks.
+async fn idle(change: impl FnOnce(&mut HttpOptions)) -> Served {
+    serve(Busy::start().await.app(), known().admission(), change).await
+}
+
+async fn dial(served: &Served) -> TcpStream {
+    TcpStream::connect(served.address).await.unwrap()
+}
+
+/// Asks whether the server lives, on a connection that stays open.
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+}
+
+async fn is_answered(stream: &mut TcpStream) {
+    let mut read = [0; 512];
+    let length = timeout(PATIENCE, stream.read(&mut read)).await.unwrap().unwrap();
+    assert!(read[..length].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&read[..length]));
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_until_one_ends() {
+    let served = idle(|options| options.connections = 2).await;
+    let (mut first, mut second, mut third) = (dial(&served).await, dial(&served).await, dial(&served).await);
+    for stream in [&mut first, &mut second] {
+        ask(stream).await;
+        is_answered(stream).await;
+    }
+    ask(&mut third).await;
+    assert!(timeout(A_WHILE, third.read(&mut [0; 1])).await.is_err(), "it has to wait");
+    drop(first);
+    is_answered(&mut third).await;
+    ask(&mut second).await;
+    is_answered(&mut second).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_ask_in_time_is_closed() {
+    let served = idle(|options| options.request_timeout = Duration::from_millis(300)).await;
+    for begun in [&b""[..], b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Long: "] {
+        let mut stream = dial(&served).await;
+        stream.write_all(begun).await.unwrap();
+        timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    }
+    let mut idle = dial(&served).await;
+    ask(&mut idle).await;
+    let mut read = Vec::new();
+    timeout(PATIENCE, idle.read_to_end(&mut read)).await.unwrap().unwrap();
+    assert!(read.starts_with(b"HTTP/1.1 200"), "it was answered before it was closed for its silence");
+}
+
+#[tokio::test]
+async fn a_stream_is_no_silence() {
+    let served = idle(|options| options.request_timeout = Duration::from_millis(300)).await;
+    let session = served.open("anna").await;
+    let mut stream = served.on_session(Method::GET, "anna", &session).send().await.unwrap().bytes_stream();
+    let ended = timeout(Duration::from_millis(1200), async { while stream.next().await.is_some() {} }).await;
+    assert!(ended.is_err(), "it stays open");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_refused() {
+    let served = idle(|options| options.request_timeout = Duration::from_millis(300)).await;
+    let mut stream = dial(&served).await;
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer anna\r\nContent-Type: application/json\r\n\
+                Accept: application/json, text/event-stream\r\nContent-Length: 1000\r\n\r\n{\"jsonrpc\":";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut read)).await.unwrap().unwrap();
+    let read = String::from_utf8(read).unwrap();
+    assert!(read.starts_with("HTTP/1.1 408") && read.contains("FM-MCP-BODY-SLOW"), "{read}");
+}
+
+/// Holds that a caller has no place left, and everybody else has.
+async fn is_full(served: &Served, session: &str) {
+    let lists = || json!({});
+    for request in
+        [served.modern("anna", "tools/list", &lists()), served.legacy_numbered(900, "anna-again", session, "tools/list", &lists())]
+    {
+        let refused = answer(request).await;
+        refused.refused(429, "FM-MCP-TOO-MANY-CALLS");
+        assert_eq!((refused.headers[RETRY_AFTER].to_str().unwrap(), &refused.body["error"]["code"]), ("1", &json!(-32600)));
+        assert!(refused.body["id"].is_number(), "{refused:?}");
+    }
+    for other in ["bert", "anna-elsewhere"] {
+        answer(served.modern(other, "tools/list", &lists())).await.result();
+    }
+}
+
+#[tokio::test]
+async fn requests_of_a_caller_at_once_are_bounded_in_the_new_era() {
+    let platform = Busy::start().await;
+    let served = serve(platform.app(), known().admission(), |_| {}).await;
+    let session = served.open("anna").await;
+    let mut calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(served.modern("anna", "tools/call", &tasks()).send())).collect();
+    platform.works_on(CALLS).await;
+    is_full(&served, &session).await;
+    // Whoever hangs up takes the call back.
+    calls.pop().unwrap().abort();
+    platform.works_on(CALLS - 1).await;
+    assert!(is_free(&served).await, "the place of the call was not given back");
+    for call in calls {
+        call.abort();
+    }
+    platform.works_on(0).await;
+}
+
+/// Whether the caller may ask again.
+async fn is_free(served: &Served) -> bool {
+    for _ in 0..500 {
+        if answer(served.modern("anna", "tools/list", &json!({}))).await.status == 200 {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+/// Takes a request of a session back.
+async fn cancel(served: &Served, session: &str, id: u64) {
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } });
+    let sent = served.on_session(Method::POST, "anna", session).body(cancel.to_string()).send().await.unwrap();
+    assert_eq!(sent.status(), 202);
+}
+
+#[tokio::test]
+async fn requests_of_a_caller_at_once_are_bounded_in_the_old_era_also_when_it_hangs_up() {
+    let platform = Busy::start().await;
+    let served = serve(platform.app(), known().admission(), |_| {}).await;
+    let session = served.open("anna").await;
+    let mut streams = Vec::new();
+    for id in 0..CALLS as u64 {
+        let sent = served.legacy_numbered(id, "anna", &session, "tools/call", &tasks()).send().await.unwrap();
+        assert_eq!(sent.status(), 200);
+        streams.push(sent);
+    }
+    platform.works_on(CALLS).await;
+    is_full(&served, &session).await;
+    // In the old era a call goes on when the host hangs up, so its place is taken as long.
+    streams.truncate(CALLS / 2);
+    tokio::time::sleep(A_WHILE).await;
+    platform.works_on(CALLS).await;
+    is_full(&served, &session).await;
+    // What ends calls needs no place.
+    cancel(&served, &session, 7).await;
+    platform.works_on(CALLS - 1).await;
+    assert!(is_free(&served).await, "the place of the call was not given back");
+    // Its id is free again, too.
+    let again = served.legacy_numbered(7, "anna", &session, "tools/call", &tasks()).send().await.unwrap();
+    assert_eq!(again.status(), 200);
+    platform.works_on(CALLS).await;
+    // With its session everything of it ends.
+    assert_eq!(served.on_session(Method::DELETE, "anna", &session).send().await.unwrap().status(), 202);
+    platform.works_on(0).await;
+    assert!(is_free(&served).await);
+}
+
+#[tokio::test]
+async fn two_requests_of_a_session_have_two_ids() {
+    let platform = Busy::start().await;
+    let served = serve(platform.app(), known().admission(), |_| {}).await;
+    let (session, other) = (served.open("anna").await, served.open("anna").await);
+    let first = served.legacy_numbered(5, "anna", &session, "tools/call", &tasks()).send().await.unwrap();
+    platform.works_on(1).await;
+    for token in ["anna", "anna-again"] {
+        let refused = answer(served.legacy_numbered(5, token, &session, "tools/list", &json!({}))).await;
+        refused.refused(400, "FM-MCP-ID-IN-USE");
+        assert_eq!((&refused.body["id"], &refused.body["error"]["code"]), (&json!(5), &json!(-32600)));
+    }
+    // The first one is none the worse, another session has its own ids, and so has a text that looks like the number.
+    platform.works_on(1).await;
+    answer(served.legacy_numbered(5, "anna", &other, "tools/list", &json!({}))).await.result();
+    answer(served.legacy_numbered(6, "anna", &session, "tools/list", &json!({}))).await.result();
+    let text = json!({ "jsonrpc": "2.0", "id": "5", "method": "tools/list", "params": {} }).to_string();
+    answer(served.on_session(Method::POST, "anna", &session).body(text)).await.result();
+    // An id that was answered may come again, at once.
+    for _ in 0..50 {
+        answer(served.legacy_numbered(6, "anna", &session, "ping", &json!({}))).await.result();
+    }
+    cancel(&served, &session, 5).await;
+    platform.works_on(0).await;
+    assert_eq!(read(first).await.body["result"], Value::Null);
+}
+
+#[tokio::test]
+async fn streams_of_a_caller_are_bounded() {
+    let served = idle(|options| options.sessions_per_tenant = 2).await;
+    let session = served.open("anna").await;
+    let listen = |token: &'static str| served.on_session(Method::GET, token, &session).send();
+    let mut streams: Vec<Response> = Vec::new();
+    for _ in 0..4 {
+        streams.push(listen("anna").await.unwrap());
+    }
+    assert!(streams.iter().all(|stream| stream.status() == 200));
+    read(listen("anna-again").await.unwrap()).await.refused(429, "FM-MCP-TOO-MANY-STREAMS");
+    // Streams are no calls, and somebody else's session takes no place of theirs.
+    answer(served.legacy("anna", &session, "tools/list", &json!({}))).await.result();
+    assert_eq!(listen("bert").await.unwrap().status(), 404);
+    streams.pop();
+    let mut status = 429;
+    for _ in 0..500 {
+        status = listen("anna").await.unwrap().status().as_u16();
+        if status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(status, 200, "the place of the stream was not given back");
+}
+
+#[tokio::test]
+async fn a_question_that_is_taken_back_ends_and_its_answer_does_nothing() {
+    let platform = TestPlatform::start().await;
+    let token = platform.signed_in("tenant-1", "anna", &["entity:*"]).await;
+    let caller = Caller { credential: Credential::Bearer(token.into()), ..user("tenant-1", "anna", &["entity:*"]) };
+    let served = serve(mcp::app(&platform, Settings::default()), Known::default().with("anna", caller).admission(), |_| {}).await;
+    let session = served.open_with("anna", &json!({ "elicitation": {} })).await;
+    let call = |id: u64, tool: &str, arguments: Value| {
+        served.legacy_numbered(id, "anna", &session, "tools/call", &json!({ "name": tool, "arguments": arguments }))
+    };
+    answer(call(1, "entities_define", json!({ "entityType": "customer" }))).await.result();
+    let record = answer(call(2, "entities_insert", json!({ "type": "customer", "data": { "name": "Acme" } }))).await;
+    let found = json!({ "type": "customer", "id": record.result()["structuredContent"]["id"] });
+
+    let mut asking = call(3, "entities_delete", found.clone()).send().await.unwrap();
+    let question = timeout(PATIENCE, async {
+        let mut read = String::new();
+        loop {
+            read.push_str(&String::from_utf8_lossy(&asking.chunk().await.unwrap().unwrap()));
+            let told =
+                read.lines().filter_map(|line| line.strip_prefix("data:")).filter_map(|data| serde_json::from_str::<Value>(data).ok());
+            if let Some(question) = told.into_iter().find(|message| message["method"] == "elicitation/create") {
+                return question["id"].clone();
+            }
+        }
+    })
+    .await
+    .unwrap();
+    answer(call(3, "entities_get", found.clone())).await.refused(400, "FM-MCP-ID-IN-USE");
+    cancel(&served, &session, 3).await;
+    let rest = timeout(PATIENCE, read(asking)).await.unwrap();
+    assert!(rest.body["result"].is_null(), "{rest:?}");
+    let yes = json!({ "jsonrpc": "2.0", "id": question, "result": { "action": "accept", "content": {} } });
+    let late = served.on_session(Method::POST, "anna", &session).body(yes.to_string()).send().await.unwrap();
+    assert_eq!(late.status(), 202);
+    // It is there after the answer was heard, and the id is free.
+    let mut there = answer(call(3, "entities_get", found.clone())).await;
+    for _ in 0..100 {
+        if there.status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        there = answer(call(3, "entities_get", found.clone())).await;
+    }
+    assert_eq!(there.result()["isError"], false, "{there:?}");
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(answer(call(4, "entities_get", found)).await.result()["isError"], false);
+}
