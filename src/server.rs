@@ -8,6 +8,7 @@ mod answer;
 mod ask;
 pub mod audit;
 mod call;
+mod changes;
 mod completion;
 pub mod confirm;
 mod cut;

@@ -12,6 +12,11 @@ pub trait Principal: Send + Sync {
     /// The caller as of now, with a credential that is good for a while.
     fn caller(&self) -> BoxFuture<'_, Result<Arc<Caller>>>;
 
+    /// Whether a later caller may have other rights than an earlier one.
+    fn renews(&self) -> bool {
+        false
+    }
+
     /// A caller whose credential the platform just refused; the same one if nothing better can be had.
     fn renewed(&self, refused: Arc<Caller>) -> BoxFuture<'_, Result<Arc<Caller>>> {
         Box::pin(std::future::ready(Ok(refused)))

@@ -147,6 +147,10 @@ impl Login {
 }
 
 impl Principal for Login {
+    fn renews(&self) -> bool {
+        Self::renews(self)
+    }
+
     fn caller(&self) -> BoxFuture<'_, Result<Arc<Caller>>> {
         if let Some(caller) = self.0.held().good_caller(None) {
             return Box::pin(std::future::ready(Ok(caller)));

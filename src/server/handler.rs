@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::request::Parts;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, GetPromptRequestParams, GetPromptResponse,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ServerConfig, Tool,
+    InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 
+use super::changes::Changes;
 use super::{App, call, completion, prompts, resources, tools};
 use crate::auth::{Admit, Caller, Principal};
 use crate::error::{Error, Result};
@@ -24,6 +25,8 @@ const LIST_TTL_MS: u64 = 300_000;
 pub(super) struct Handler {
     app: Arc<App>,
     principal: Arc<dyn Principal>,
+    /// What to tell the host of, where the principal's rights may change.
+    changes: Option<Arc<Changes>>,
 }
 
 /// One request: who asks, and what is asked of the server.
@@ -45,7 +48,7 @@ impl Visit {
 
 impl Handler {
     pub(super) fn new(app: &Arc<App>, principal: &Arc<dyn Principal>) -> Self {
-        Self { app: Arc::clone(app), principal: Arc::clone(principal) }
+        Self { app: Arc::clone(app), principal: Arc::clone(principal), changes: principal.renews().then(Arc::default) }
     }
 
     /// Finds out who asks: whoever the HTTP layer let in, or whom the connection speaks for.
@@ -53,10 +56,14 @@ impl Handler {
         let app = Arc::clone(&self.app);
         let extensions = context.extensions.get::<Parts>().map(|parts| &parts.extensions);
         let admit = extensions.and_then(|extensions| extensions.get::<Arc<dyn Admit>>()).map(Arc::clone);
-        match extensions.and_then(|extensions| extensions.get::<Arc<Caller>>()) {
-            Some(caller) => Ok(Visit { app, caller: Arc::clone(caller), principal: None, admit }),
-            None => Ok(Visit { app, caller: self.principal.caller().await?, principal: Some(Arc::clone(&self.principal)), admit }),
+        if let Some(caller) = extensions.and_then(|extensions| extensions.get::<Arc<Caller>>()) {
+            return Ok(Visit { app, caller: Arc::clone(caller), principal: None, admit });
         }
+        let caller = self.principal.caller().await?;
+        if let Some(changes) = &self.changes {
+            changes.tell(&app, &caller, context).await;
+        }
+        Ok(Visit { app, caller, principal: Some(Arc::clone(&self.principal)), admit })
     }
 }
 
@@ -94,6 +101,20 @@ macro_rules! dated {
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         self.app.info.clone()
+    }
+
+    /// The older protocol's opening; there alone changes are told without being asked for.
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        let mut result = self.negotiate_initialize(&request)?;
+        if self.changes.is_some() {
+            Changes::announce(&mut result.capabilities);
+        }
+        Ok(result)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {

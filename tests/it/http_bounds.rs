@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::response::IntoResponse as _;
-use flowmaster_mcp::auth::{Caller, Credential};
 use flowmaster_mcp::client::{Client, Fixed};
 use flowmaster_mcp::server::{App, HttpOptions, Options, Settings};
 use futures_util::StreamExt as _;
@@ -17,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::support::callers::Callers;
 use crate::support::mcp;
 use crate::support::platform::TestPlatform;
 use crate::support::raw::{Known, Served, answer, read, serve, user};
@@ -208,9 +208,9 @@ async fn is_free(served: &Served) -> bool {
 }
 
 /// Takes a request of a session back.
-async fn cancel(served: &Served, session: &str, id: u64) {
+async fn cancel(served: &Served, token: &str, session: &str, id: u64) {
     let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } });
-    let sent = served.on_session(Method::POST, "anna", session).body(cancel.to_string()).send().await.unwrap();
+    let sent = served.on_session(Method::POST, token, session).body(cancel.to_string()).send().await.unwrap();
     assert_eq!(sent.status(), 202);
 }
 
@@ -233,7 +233,7 @@ async fn requests_of_a_caller_at_once_are_bounded_in_the_old_era_also_when_it_ha
     platform.works_on(CALLS).await;
     is_full(&served, &session).await;
     // What ends calls needs no place.
-    cancel(&served, &session, 7).await;
+    cancel(&served, "anna", &session, 7).await;
     platform.works_on(CALLS - 1).await;
     assert!(is_free(&served).await, "the place of the call was not given back");
     // Its id is free again, too.
@@ -268,7 +268,7 @@ async fn two_requests_of_a_session_have_two_ids() {
     for _ in 0..50 {
         answer(served.legacy_numbered(6, "anna", &session, "ping", &json!({}))).await.result();
     }
-    cancel(&served, &session, 5).await;
+    cancel(&served, "anna", &session, 5).await;
     platform.works_on(0).await;
     assert_eq!(read(first).await.body["result"], Value::Null);
 }
@@ -299,51 +299,60 @@ async fn streams_of_a_caller_are_bounded() {
     assert_eq!(status, 200, "the place of the stream was not given back");
 }
 
-#[tokio::test]
-async fn a_question_that_is_taken_back_ends_and_its_answer_does_nothing() {
+/// Asks anna's person about a record's end, takes the call back or does not, answers yes, and tells whether the record is
+/// there after that.
+async fn outlives_its_question(taken_back: bool) -> bool {
     let platform = TestPlatform::start().await;
-    let token = platform.signed_in("tenant-1", "anna", &["entity:*"]).await;
-    let caller = Caller { credential: Credential::Bearer(token.into()), ..user("tenant-1", "anna", &["entity:*"]) };
-    let served = serve(mcp::app(&platform, Settings::default()), Known::default().with("anna", caller).admission(), |_| {}).await;
-    let session = served.open_with("anna", &json!({ "elicitation": {} })).await;
+    let callers = Callers::default();
+    let anna = callers.make(&platform, "tenant-1", "anna", &[], &["entity:*"]).await;
+    let served = serve(mcp::app(&platform, Settings::default()), callers.admission(), |_| {}).await;
+    let session = served.open_with(&anna, &json!({ "elicitation": {} })).await;
     let call = |id: u64, tool: &str, arguments: Value| {
-        served.legacy_numbered(id, "anna", &session, "tools/call", &json!({ "name": tool, "arguments": arguments }))
+        served.legacy_numbered(id, &anna, &session, "tools/call", &json!({ "name": tool, "arguments": arguments }))
     };
     answer(call(1, "entities_define", json!({ "entityType": "customer" }))).await.result();
     let record = answer(call(2, "entities_insert", json!({ "type": "customer", "data": { "name": "Acme" } }))).await;
     let found = json!({ "type": "customer", "id": record.result()["structuredContent"]["id"] });
 
     let mut asking = call(3, "entities_delete", found.clone()).send().await.unwrap();
-    let question = timeout(PATIENCE, async {
-        let mut read = String::new();
-        loop {
-            read.push_str(&String::from_utf8_lossy(&asking.chunk().await.unwrap().unwrap()));
-            let told =
-                read.lines().filter_map(|line| line.strip_prefix("data:")).filter_map(|data| serde_json::from_str::<Value>(data).ok());
-            if let Some(question) = told.into_iter().find(|message| message["method"] == "elicitation/create") {
-                return question["id"].clone();
-            }
-        }
-    })
-    .await
-    .unwrap();
+    let question = timeout(PATIENCE, question(&mut asking)).await.unwrap();
     answer(call(3, "entities_get", found.clone())).await.refused(400, "FM-MCP-ID-IN-USE");
-    cancel(&served, &session, 3).await;
-    let rest = timeout(PATIENCE, read(asking)).await.unwrap();
-    assert!(rest.body["result"].is_null(), "{rest:?}");
-    let yes = json!({ "jsonrpc": "2.0", "id": question, "result": { "action": "accept", "content": {} } });
-    let late = served.on_session(Method::POST, "anna", &session).body(yes.to_string()).send().await.unwrap();
-    assert_eq!(late.status(), 202);
-    // It is there after the answer was heard, and the id is free.
-    let mut there = answer(call(3, "entities_get", found.clone())).await;
-    for _ in 0..100 {
-        if there.status == 200 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        there = answer(call(3, "entities_get", found.clone())).await;
+    if taken_back {
+        cancel(&served, &anna, &session, 3).await;
+        let rest = timeout(PATIENCE, read(asking)).await.unwrap();
+        assert!(rest.body["result"].is_null(), "{rest:?}");
+        // The call is over when its id is free.
+        let over = async { while answer(call(3, "entities_get", found.clone())).await.status != 200 {} };
+        timeout(PATIENCE, over).await.unwrap();
+        let late = served.on_session(Method::POST, &anna, &session).body(yes(&question)).send().await.unwrap();
+        assert_eq!(late.status(), 202);
+        tokio::time::sleep(A_WHILE).await;
+    } else {
+        assert_eq!(served.on_session(Method::POST, &anna, &session).body(yes(&question)).send().await.unwrap().status(), 202);
+        let done = timeout(PATIENCE, read(asking)).await.unwrap();
+        assert_eq!(done.result()["isError"], false, "{done:?}");
     }
-    assert_eq!(there.result()["isError"], false, "{there:?}");
-    tokio::time::sleep(A_WHILE).await;
-    assert_eq!(answer(call(4, "entities_get", found)).await.result()["isError"], false);
+    answer(call(4, "entities_get", found)).await.result()["isError"] == false
+}
+
+/// The id of the question that a stream brings.
+async fn question(asking: &mut Response) -> Value {
+    let mut read = String::new();
+    loop {
+        read.push_str(&String::from_utf8_lossy(&asking.chunk().await.unwrap().unwrap()));
+        let told = read.lines().filter_map(|line| line.strip_prefix("data:")).filter_map(|data| serde_json::from_str::<Value>(data).ok());
+        if let Some(question) = told.into_iter().find(|message| message["method"] == "elicitation/create") {
+            return question["id"].clone();
+        }
+    }
+}
+
+fn yes(question: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": question, "result": { "action": "accept", "content": {} } }).to_string()
+}
+
+#[tokio::test]
+async fn a_question_that_is_taken_back_ends_and_its_answer_does_nothing() {
+    assert!(!outlives_its_question(false).await, "a yes counts");
+    assert!(outlives_its_question(true).await, "a yes after the call was taken back does not");
 }

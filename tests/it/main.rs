@@ -47,6 +47,8 @@ mod policy;
 #[cfg(feature = "platform")]
 mod processes;
 #[cfg(feature = "platform")]
+mod renewed_rights;
+#[cfg(feature = "platform")]
 mod support;
 #[cfg(feature = "platform")]
 mod tasks;
