@@ -134,8 +134,16 @@ impl Choice {
         } else {
             format!("asked about every {} s", tokens.interval.as_secs())
         };
-        format!("{mode}: {whose}tokens for {} by {keys}, {asked}", tokens.rules.audiences_any.join(" or "))
+        let issuers = if tokens.rules.issuers.is_empty() { ", whatever issuer they name" } else { "" };
+        format!("{mode}: {whose}tokens for {} by {keys}{issuers}, {asked}", tokens.rules.audiences_any.join(" or "))
     }
+}
+
+/// What an operator had better set, where `doctor` finds nothing wrong: the keys of a real platform's tokens may sign for
+/// others too. The embedded one signs for itself alone.
+pub(super) fn advice(config: &Config) -> Option<&'static str> {
+    let open = matches!(Choice::read(config, false), Ok(Choice::Tokens(tokens)) if tokens.rules.issuers.is_empty());
+    (open && config.url.is_some()).then_some("Set auth.issuers (FLOWMASTER_AUTH_ISSUERS) to what `iss` is in the platform's tokens.")
 }
 
 /// What `doctor` says of it.
@@ -353,6 +361,13 @@ mod tests {
             assert!(about_upstream(mode).ends_with("asked about every 60 s"), "{}", about_upstream(mode));
         }
         assert!(about(&config(&[URL])).unwrap().starts_with("not set up"));
+        let first_party = [URL, ("FLOWMASTER_AUTH_MODE", "first-party")];
+        let named = [&first_party[..], &[ISSUER]].concat();
+        let (open, named) = (config(&first_party), config(&named));
+        assert!(about(&open).unwrap().contains("whatever issuer they name") && advice(&open).is_some());
+        assert!(!about(&named).unwrap().contains("issuer") && advice(&named).is_none());
+        // The embedded platform's keys are nobody else's.
+        assert!(advice(&config(&[])).is_none() && advice(&config(&[URL])).is_none());
         assert_eq!(about(&config(&[("FLOWMASTER_AUTH_SECRET", "short")])).unwrap_err().code(), "FM-CONFIG-AUTH-SECRET");
         assert_eq!(about(&config(&[("FLOWMASTER_AUTH_KEY_FILE", "/nowhere")])).unwrap_err().code(), "FM-CONFIG-AUTH-KEY");
         for keys in ["ftp://x", "http://login.example/keys"] {

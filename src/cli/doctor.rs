@@ -73,9 +73,10 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
     };
     findings.push(policy(config));
     findings.push(confirmation(config));
-    findings.push(match admission::about(config) {
-        Ok(text) => Finding::good("http", text),
-        Err(error) => Finding::bad("http", &error),
+    findings.push(match (admission::about(config), admission::advice(config)) {
+        (Ok(text), None) => Finding::good("http", text),
+        (Ok(text), Some(advice)) => Finding::care("http", text, advice),
+        (Err(error), _) => Finding::bad("http", &error),
     });
     findings.push(record(config));
 
