@@ -14,6 +14,7 @@ use crate::api::audit;
 use crate::auth::Caller;
 use crate::config::{Config, ENVIRONMENT, Fallback, SECRETS, slips_in};
 use crate::error::{Kind, Result};
+use crate::outbound;
 use crate::server::{Policy, Tally};
 
 /// How it is shown.
@@ -123,10 +124,8 @@ fn exposed(config: &Config) -> Vec<Finding> {
             findings.push(Finding::care("settings", format!("{file} holds {secret}, and others can read it"), format!("chmod 600 {file}")));
         }
     }
-    let in_the_clear = config.url.as_deref().and_then(|url| url.strip_prefix("http://")).is_some_and(|rest| {
-        let host = rest.split(['/', '?']).next().unwrap_or_default();
-        !["localhost", "127.", "[::1]"].iter().any(|local| host.starts_with(local))
-    });
+    let url = config.url.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
+    let in_the_clear = url.is_some_and(|url| url.scheme() == "http" && !outbound::is_loopback(&url));
     if in_the_clear {
         findings.push(Finding::care(
             "platform",
@@ -279,4 +278,27 @@ fn print_json(findings: &[Finding], standing: Option<&Standing>, config: &Config
         "confirm": config.fallback,
         "set": sources,
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn a_token_that_leaves_the_machine_unencrypted_is_worth_a_word() {
+        let cares = |url: &str| {
+            let flags = Settings { url: Some(url.to_owned()), ..Settings::default() };
+            let config = Config::load(&flags, None, &|name| (name == "HOME").then(|| "/home/x".to_owned())).unwrap();
+            exposed(&config).iter().any(|finding| finding.text.contains("unencrypted"))
+        };
+        for here in ["http://localhost:8320", "http://127.0.0.1/api", "http://[::1]:1", "https://flowmaster.example"] {
+            assert!(!cares(here), "{here}");
+        }
+        for elsewhere in
+            ["http://flowmaster.example", "http://localhost.evil.example", "http://127.evil.example/", "HTTP://flowmaster.example"]
+        {
+            assert!(cares(elsewhere), "{elsewhere}");
+        }
+    }
 }
