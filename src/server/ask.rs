@@ -91,7 +91,7 @@ impl Visit {
                 .hint("Call the tool again without requestState and inputResponses; the person is asked anew.")
         })?;
         // An answer is used up whatever it says, so that a no does not become a yes later.
-        app.seal.spend(&opened).await?;
+        app.seal.spend(&self.caller, &opened).await?;
         agreed(&answer)?;
         let question = app.question(&self.caller, entry, arguments).await?;
         unchanged(opened.seen.as_deref(), &question)?;

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,13 @@ const KEPT: f64 = 900.0;
 const MOST: usize = 50;
 /// How many callers have calls that wait at most.
 const CALLERS: usize = 10_000;
+/// How often what callers left behind is looked for, in milliseconds.
+const SWEEP: i64 = 60_000;
+/// How many callers' folders are taken away at once.
+const SWEPT: usize = 256;
+
+/// The folder in which a folder of each caller is.
+const PENDING: &str = "pending";
 
 /// A call that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,11 +92,21 @@ fn unknown() -> Error {
 #[derive(Debug)]
 pub(super) struct Desk {
     data_dir: Option<PathBuf>,
+    room: Arc<Mutex<Room>>,
+}
+
+/// How many callers have a folder, as far as this process knows.
+#[derive(Debug, Default)]
+struct Room {
+    /// When they were counted, in milliseconds.
+    swept: i64,
+    /// How many there were then, and came since.
+    callers: usize,
 }
 
 impl Desk {
     pub(super) fn new(data_dir: Option<&Path>) -> Self {
-        Self { data_dir: data_dir.map(Path::to_owned) }
+        Self { data_dir: data_dir.map(Path::to_owned), room: Arc::default() }
     }
 
     /// Uses up the approval of a call, or keeps the call for a person and refuses it.
@@ -125,9 +142,11 @@ impl Desk {
             seen: question.seen.clone(),
         };
         let folder = folder(&data_dir, caller);
+        let room = Arc::clone(&self.room);
         let taken = move || {
             let _alone = alone(&data_dir)?;
-            take_or_write(&folder, &pending, over_http)
+            let make_room = || room.lock().unwrap_or_else(PoisonError::into_inner).make(&data_dir.join(PENDING));
+            take_or_write(&folder, &pending, over_http, make_room)
         };
         tokio::task::spawn_blocking(taken).await.map_err(Error::internal)?
     }
@@ -185,7 +204,7 @@ fn waiting(folder: &Path) -> Result<Vec<Pending>> {
     Ok(all)
 }
 
-fn take_or_write(folder: &Path, pending: &Pending, over_http: bool) -> Result<()> {
+fn take_or_write(folder: &Path, pending: &Pending, over_http: bool, make_room: impl FnOnce() -> Result<()>) -> Result<()> {
     let all = waiting(folder)?;
     for known in all.iter().filter(|known| known.call == pending.call) {
         let path = file(folder, &known.id);
@@ -205,29 +224,47 @@ fn take_or_write(folder: &Path, pending: &Pending, over_http: bool) -> Result<()
         let _gone = fs::remove_file(file(folder, &oldest.id));
     }
     if !folder.exists() {
-        make_room(folder)?;
+        make_room()?;
     }
     write(folder, pending)?;
     Err(refused(&pending.tool, over_http))
 }
 
-/// Takes away the folders of callers for whom nothing waits any more, before a new one comes.
-fn make_room(folder: &Path) -> Result<()> {
-    let Some(all) = folder.parent() else { return Ok(()) };
-    let mut callers = 0;
+impl Room {
+    /// Counts one caller more, where there is room. Once a minute at most the folders are counted, and some of those are
+    /// taken away in which nothing can wait any more.
+    fn make(&mut self, all: &Path) -> Result<()> {
+        let now = Timestamp::now().millis();
+        if now - self.swept >= SWEEP {
+            *self = Self { swept: now, callers: sweep(all) };
+        }
+        if self.callers >= CALLERS {
+            let what = "the call needs a person's consent, and too many calls wait for theirs already";
+            return Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", what).hint("Nothing was done. Call again in 15 minutes."));
+        }
+        self.callers += 1;
+        Ok(())
+    }
+}
+
+/// Takes away folders of callers for whom nothing waits any more; gives how many are left.
+fn sweep(all: &Path) -> usize {
+    let kept = std::time::Duration::from_secs_f64(KEPT);
+    let (mut callers, mut swept) = (0, 0);
     for entry in fs::read_dir(all).into_iter().flatten().flatten() {
-        let path = entry.path();
-        // A folder in which something still waits cannot be removed.
-        if waiting(&path).is_ok_and(|waiting| waiting.is_empty()) && fs::remove_dir(&path).is_ok() {
-            continue;
+        // What was put into it last has ended, unless somebody moved the clock; then it is read and stays.
+        let is_over = || entry.metadata().and_then(|about| about.modified()).is_ok_and(|last| last.elapsed().is_ok_and(|age| age > kept));
+        if swept < SWEPT && is_over() {
+            swept += 1;
+            let path = entry.path();
+            // A folder in which something still waits cannot be removed.
+            if waiting(&path).is_ok_and(|waiting| waiting.is_empty()) && fs::remove_dir(&path).is_ok() {
+                continue;
+            }
         }
         callers += 1;
     }
-    if callers < CALLERS {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", "the call needs a person's consent, and too many calls wait for theirs already")
-        .hint("Nothing was done. Call again in 15 minutes."))
+    callers
 }
 
 fn refused(tool: &str, over_http: bool) -> Error {
@@ -244,7 +281,7 @@ fn refused(tool: &str, over_http: bool) -> Error {
 
 /// The place of a caller's calls. Its name is a digest, so that no subject can be a path.
 fn folder(data_dir: &Path, caller: &Caller) -> PathBuf {
-    data_dir.join("pending").join(digest::of_caller(caller))
+    data_dir.join(PENDING).join(digest::of_caller(caller))
 }
 
 fn file(folder: &Path, id: &str) -> PathBuf {
@@ -335,8 +372,90 @@ mod tests {
             pending.expires_at = Timestamp::now().plus_seconds(-1.0);
             write(&folder(data.path(), &caller), &pending).unwrap();
         }
-        tried(data.path(), &Caller { subject: "user-2".to_owned(), ..owner() }, "call", "1").await.unwrap_err();
-        assert!(!folder(data.path(), &caller).exists(), "nothing waits there any more");
+        assert!(list(data.path(), &caller).unwrap().is_empty());
+    }
+
+    /// A caller's folder that was last touched a while ago, with a call in it that may have ended.
+    fn left_behind(data_dir: &Path, subject: &str, expires_in: f64) -> PathBuf {
+        let folder = folder(data_dir, &Caller { subject: subject.to_owned(), ..owner() });
+        let now = Timestamp::now();
+        let pending = Pending {
+            id: "confirm-1".to_owned(),
+            tenant: "tenant-local".to_owned(),
+            subject: subject.to_owned(),
+            tool: "tasks_respond".to_owned(),
+            question: String::new(),
+            created_at: now,
+            expires_at: now.plus_seconds(expires_in),
+            approved_at: None,
+            call: "call".to_owned(),
+            seen: None,
+        };
+        write(&folder, &pending).unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(1000);
+        fs::File::open(&folder).unwrap().set_modified(long_ago).unwrap();
+        folder
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn folders_in_which_nothing_waits_go_away_a_few_at_a_time_and_seldom() {
+        let data = tempfile::tempdir().unwrap();
+        for caller in 0..SWEPT + 10 {
+            left_behind(data.path(), &caller.to_string(), -1.0);
+        }
+        let still = left_behind(data.path(), "still", 60.0);
+        let folders = || fs::read_dir(data.path().join(PENDING)).unwrap().count();
+        let desk = Desk::new(Some(data.path()));
+        let come = async |subject: &str| {
+            let caller = Caller { subject: subject.to_owned(), ..owner() };
+            let entry = catalogue().get("tasks_respond").unwrap();
+            desk.consume_or_keep(&caller, false, entry, "call", &question("1")).await.unwrap_err()
+        };
+        come("new-1").await;
+        let left = folders();
+        assert!((12..=13).contains(&left), "as many as one time takes: {left}");
+        come("new-2").await;
+        assert_eq!(folders(), left + 1, "within a minute nobody looks again");
+        desk.room.lock().unwrap().swept = 0;
+        come("new-3").await;
+        assert_eq!(folders(), 4);
+        assert!(still.exists(), "something waits there");
+        desk.room.lock().unwrap().callers = CALLERS;
+        assert!(come("new-4").await.to_string().contains("too many calls wait"));
+    }
+
+    #[test]
+    fn two_approvals_and_two_uses_at_once_are_one_use() {
+        let caller = owner();
+        for _ in 0..100 {
+            let data = tempfile::tempdir().unwrap();
+            let data = data.path();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(tried(data, &caller, "call", "1")).unwrap_err();
+            let id = list(data, &caller).unwrap()[0].id.clone();
+            let gate = std::sync::Barrier::new(4);
+            let used: usize = std::thread::scope(|scope| {
+                let use_it = || {
+                    scope.spawn(|| {
+                        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                        gate.wait();
+                        (0..5).filter(|_| runtime.block_on(tried(data, &caller, "call", "1")).is_ok()).count()
+                    })
+                };
+                let approve_it = || {
+                    scope.spawn(|| {
+                        gate.wait();
+                        let _known = (0..5).filter(|_| approve(data, &caller, &id).is_ok()).count();
+                        0
+                    })
+                };
+                let all = [use_it(), approve_it(), approve_it(), use_it()];
+                all.into_iter().map(|one| one.join().unwrap()).sum()
+            });
+            let later = usize::from(runtime.block_on(tried(data, &caller, "call", "1")).is_ok());
+            assert_eq!(used + later, 1);
+        }
     }
 
     #[cfg(unix)]

@@ -10,8 +10,10 @@ use rmcp::model::{RequestStateCodec, SealOptions};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+use super::digest;
 use super::spent::{Spent, unusable};
 use crate::api::Timestamp;
+use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::private;
 
@@ -102,11 +104,11 @@ impl Seal {
         Ok(Opened { nonce, until: Timestamp::from_millis(payload.until), seen: payload.seen, if_match: payload.if_match })
     }
 
-    /// Uses an answer up. Of several who come with the same one, one gets through.
-    pub(super) async fn spend(&self, opened: &Opened) -> Result<()> {
+    /// Uses an answer of a caller up. Of several who come with the same one, one gets through.
+    pub(super) async fn spend(&self, caller: &Caller, opened: &Opened) -> Result<()> {
         // The state's own end is measured more finely than its name in the folder.
         let kept = opened.until.plus_seconds(1.0);
-        if self.spent.spend(opened.nonce, kept).await? { Ok(()) } else { Err(no_question()) }
+        if self.spent.spend(&digest::of_caller(caller), opened.nonce, kept).await? { Ok(()) } else { Err(no_question()) }
     }
 }
 
@@ -128,12 +130,13 @@ impl std::fmt::Debug for Seal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Credential;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
     async fn used(seal: &Seal, call: &str, state: &str) -> Result<Option<String>> {
         let opened = seal.open(call, state).await?;
-        seal.spend(&opened).await?;
+        seal.spend(&Caller::owner(Credential::Verified), &opened).await?;
         Ok(opened.seen)
     }
 

@@ -1,4 +1,6 @@
 //! Answers that were used: each counts once, also for another process on the same data folder and after a restart.
+//!
+//! Nobody can use up the room of others: what a caller used is bounded, and so is what all have used.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,6 +13,8 @@ use crate::private;
 
 /// How many used answers are kept at most; each only until it could not be used any more.
 const MOST: usize = 65_536;
+/// How many of them are one caller's: more than people answer in five minutes.
+const OF_ONE: usize = 1024;
 /// How often what is over is thrown away, in milliseconds.
 const SWEEP: i64 = 60_000;
 
@@ -24,11 +28,13 @@ pub(super) struct Spent {
 
 #[derive(Debug, Default)]
 struct Memory {
-    used: HashMap<String, Timestamp>,
-    /// When the folder was swept, in milliseconds.
+    /// What was used, and until when it counts, where there is no folder.
+    used: HashMap<String, i64>,
+    /// When it was last looked through, in milliseconds.
     swept: i64,
-    /// How many were left in it then, and came since.
-    left: usize,
+    /// How much each caller had used then, and has since.
+    of_callers: HashMap<String, usize>,
+    of_all: usize,
 }
 
 impl Spent {
@@ -36,18 +42,22 @@ impl Spent {
         Self { folder: data_dir.map(|data_dir| data_dir.join("spent")), memory: Arc::default() }
     }
 
-    /// Uses an answer up; false where it was used before. `until` is when it ends by itself.
-    pub(super) async fn spend(&self, nonce: uuid::Uuid, until: Timestamp) -> Result<bool> {
-        let name = format!("{}-{}", until.millis(), nonce.simple());
+    /// Uses an answer of a caller up, who is known by a digest; false where it was used before. `until` is when it ends
+    /// by itself.
+    pub(super) async fn spend(&self, caller: &str, nonce: uuid::Uuid, until: Timestamp) -> Result<bool> {
+        let name = format!("{}-{caller}-{}", until.millis(), nonce.simple());
         let memory = Arc::clone(&self.memory);
-        let Some(folder) = self.folder.clone() else { return memory.lock().unwrap_or_else(PoisonError::into_inner).spend(name, until) };
+        let caller = caller.to_owned();
+        let Some(folder) = self.folder.clone() else {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.sweep();
+            memory.count(caller)?;
+            return Ok(memory.used.insert(name, until.millis()).is_none());
+        };
         let work = move || {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            private::folder(&folder).and_then(|()| memory.sweep(&folder)).map_err(|error| unusable(&folder, &error))?;
-            if memory.left >= MOST {
-                return Err(full());
-            }
-            memory.left += 1;
+            private::folder(&folder).and_then(|()| memory.sweep_folder(&folder)).map_err(|error| unusable(&folder, &error))?;
+            memory.count(caller)?;
             private::claim(&folder.join(&name)).map_err(|error| unusable(&folder, &error))
         };
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
@@ -55,40 +65,70 @@ impl Spent {
 }
 
 impl Memory {
-    fn spend(&mut self, name: String, until: Timestamp) -> Result<bool> {
-        let now = Timestamp::now();
-        if self.used.len() >= MOST {
-            self.used.retain(|_, until| *until >= now);
+    /// Counts one more of a caller's, where there is room.
+    fn count(&mut self, caller: String) -> Result<()> {
+        if self.of_all >= MOST {
+            return Err(full("too many confirmations were given within the last minutes"));
         }
-        if self.used.len() >= MOST {
-            return Err(full());
+        let of_caller = self.of_callers.entry(caller).or_default();
+        if *of_caller >= OF_ONE {
+            return Err(full("you gave too many confirmations within the last minutes"));
         }
-        Ok(self.used.insert(name, until).is_none())
+        *of_caller += 1;
+        self.of_all += 1;
+        Ok(())
     }
 
-    /// Throws away what has ended and counts what is left, now and then.
-    fn sweep(&mut self, folder: &Path) -> std::io::Result<()> {
-        let now = Timestamp::now().millis();
+    /// Whether it is time to throw away what has ended, and count what is left, which begins at nothing.
+    fn is_due(&mut self, now: i64) -> bool {
         if now - self.swept < SWEEP {
+            return false;
+        }
+        self.swept = now;
+        self.of_callers.clear();
+        self.of_all = 0;
+        true
+    }
+
+    fn keep(&mut self, name: &str) {
+        let caller = name.split('-').nth(1).unwrap_or_default();
+        *self.of_callers.entry(caller.to_owned()).or_default() += 1;
+        self.of_all += 1;
+    }
+
+    fn sweep(&mut self) {
+        let now = Timestamp::now().millis();
+        if self.is_due(now) {
+            let mut used = std::mem::take(&mut self.used);
+            used.retain(|_, until| *until >= now);
+            for name in used.keys() {
+                self.keep(name);
+            }
+            self.used = used;
+        }
+    }
+
+    fn sweep_folder(&mut self, folder: &Path) -> std::io::Result<()> {
+        let now = Timestamp::now().millis();
+        if !self.is_due(now) {
             return Ok(());
         }
-        (self.swept, self.left) = (now, 0);
         for entry in fs::read_dir(folder)?.flatten() {
             let name = entry.file_name();
-            let until = name.to_str().and_then(|name| name.split('-').next()).and_then(|until| until.parse::<i64>().ok());
+            let Some(name) = name.to_str() else { continue };
+            let until = name.split('-').next().and_then(|until| until.parse::<i64>().ok());
             if until.is_some_and(|until| until < now) {
                 let _gone = fs::remove_file(entry.path());
             } else {
-                self.left += 1;
+                self.keep(name);
             }
         }
         Ok(())
     }
 }
 
-fn full() -> Error {
-    Error::new(Kind::RateLimited, "FM-MCP-CONFIRMATIONS", "too many confirmations were given within the last minutes")
-        .retry_after(std::time::Duration::from_mins(1))
+fn full(what: &str) -> Error {
+    Error::new(Kind::RateLimited, "FM-MCP-CONFIRMATIONS", what).retry_after(std::time::Duration::from_mins(1))
 }
 
 /// A folder that cannot be used: nothing that needs it goes through.
@@ -101,19 +141,59 @@ pub(super) fn unusable(path: &Path, error: &std::io::Error) -> Error {
 mod tests {
     use super::*;
 
+    fn soon() -> Timestamp {
+        Timestamp::now().plus_seconds(60.0)
+    }
+
     #[tokio::test]
     async fn what_was_used_is_used_for_every_process_until_it_ends() {
         let data = tempfile::tempdir().unwrap();
         for data_dir in [Some(data.path()), None] {
-            let (one, nonce, soon) = (Spent::new(data_dir), uuid::Uuid::now_v7(), Timestamp::now().plus_seconds(60.0));
-            assert!(one.spend(nonce, soon).await.unwrap());
-            assert!(!one.spend(nonce, soon).await.unwrap());
+            let (one, nonce, soon) = (Spent::new(data_dir), uuid::Uuid::now_v7(), soon());
+            assert!(one.spend("anna", nonce, soon).await.unwrap());
+            assert!(!one.spend("anna", nonce, soon).await.unwrap());
             let other = Spent::new(data_dir);
-            assert_eq!(other.spend(nonce, soon).await.unwrap(), data_dir.is_none());
+            assert_eq!(other.spend("anna", nonce, soon).await.unwrap(), data_dir.is_none());
         }
-        let past = data.path().join("spent").join(format!("1-{}", uuid::Uuid::now_v7().simple()));
+        let past = data.path().join("spent").join(format!("1-anna-{}", uuid::Uuid::now_v7().simple()));
         fs::write(&past, "").unwrap();
-        assert!(Spent::new(Some(data.path())).spend(uuid::Uuid::now_v7(), Timestamp::now().plus_seconds(60.0)).await.unwrap());
+        assert!(Spent::new(Some(data.path())).spend("anna", uuid::Uuid::now_v7(), soon()).await.unwrap());
         assert!(!past.exists(), "what has ended is thrown away");
+    }
+
+    #[tokio::test]
+    async fn nobody_uses_up_the_room_of_others_and_all_have_a_bound() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("spent");
+        private::folder(&folder).unwrap();
+        for _ in 0..OF_ONE - 1 {
+            fs::write(folder.join(format!("{}-anna-{}", soon().millis(), uuid::Uuid::now_v7().simple())), "").unwrap();
+        }
+        for spent in [Spent::new(Some(data.path())), Spent::new(None)] {
+            if spent.folder.is_none() {
+                for _ in 0..OF_ONE - 1 {
+                    assert!(spent.spend("anna", uuid::Uuid::now_v7(), soon()).await.unwrap());
+                }
+            }
+            assert!(spent.spend("anna", uuid::Uuid::now_v7(), soon()).await.unwrap(), "there is room for one more");
+            let full = spent.spend("anna", uuid::Uuid::now_v7(), soon()).await.unwrap_err();
+            assert_eq!((full.code(), full.kind(), full.is_transient()), ("FM-MCP-CONFIRMATIONS", Kind::RateLimited, true));
+            assert!(spent.spend("bert", uuid::Uuid::now_v7(), soon()).await.unwrap());
+            spent.memory.lock().unwrap().of_all = MOST;
+            assert_eq!(spent.spend("bert", uuid::Uuid::now_v7(), soon()).await.unwrap_err().code(), "FM-MCP-CONFIRMATIONS");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_caller_used_counts_until_it_ends() {
+        let spent = Spent::new(None);
+        let past = Timestamp::now().plus_seconds(-1.0);
+        for _ in 0..OF_ONE {
+            spent.spend("anna", uuid::Uuid::now_v7(), past).await.unwrap();
+        }
+        spent.spend("anna", uuid::Uuid::now_v7(), soon()).await.unwrap_err();
+        spent.memory.lock().unwrap().swept = 0;
+        assert!(spent.spend("anna", uuid::Uuid::now_v7(), soon()).await.unwrap());
+        assert_eq!(spent.memory.lock().unwrap().used.len(), 1);
     }
 }

@@ -1,13 +1,17 @@
 //! Two real processes on one data folder: they see each other's tasks, survive each other, and trust no stranger.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Json;
+use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::program::{Era, Host, binary};
+use crate::support::standin::StandIn;
 
 /// A data folder that does not exist yet.
 struct Folder {
@@ -199,4 +203,56 @@ async fn the_end_of_input_ends_it_and_leaves_nothing_behind() {
     host.good("tasks_list", json!({})).await;
     assert!(host.end().await.success());
     assert!(!inner.join("address").exists(), "no address stays behind");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_approvals_and_two_uses_by_four_processes_at_once_are_one_use() {
+    let platform = StandIn::start(|asked| async move {
+        let status = if asked.path == "/tasks/task-1" { "created" } else { "completed" };
+        Json(json!({ "taskId": "task-1", "title": "Pay the invoice", "status": status })).into_response()
+    })
+    .await;
+    let folder = Folder::new();
+    let settings = [
+        ("FLOWMASTER_URL", platform.url.as_str()),
+        ("FLOWMASTER_TOKEN", "own"),
+        ("FLOWMASTER_TENANT", "tenant-1"),
+        ("FLOWMASTER_CONFIRM", "refuse"),
+    ];
+    let mut one = Host::start_with(folder.path(), Era::New, None, &settings).await;
+    let mut other = Host::start_with(folder.path(), Era::Old, None, &settings).await;
+    let confirm = async |arguments: &[&str]| -> Value {
+        let output = binary(folder.path()).envs(settings).args(["confirm", "--json"]).args(arguments).output().await.unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    for round in 1..=4 {
+        let response = json!({ "id": "task-1", "decision": "approve", "comments": format!("round {round}") });
+        let refused = one.call("tasks_respond", response.clone()).await;
+        assert!(refused["content"][0]["text"].as_str().unwrap().starts_with("FM-MCP-CONFIRM:"), "{refused}");
+        let waiting = confirm(&[]).await;
+        let waits = waiting["pending"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|call| call["question"].as_str().unwrap().contains(&format!("round {round}")));
+        let id = waits.unwrap_or_else(|| panic!("{waiting}"))["id"].as_str().unwrap().to_owned();
+
+        let approved = AtomicBool::new(false);
+        let uses = async |host: &mut Host| {
+            while !approved.load(Ordering::Relaxed) {
+                host.call("tasks_respond", response.clone()).await;
+            }
+            host.call("tasks_respond", response.clone()).await;
+        };
+        let approvals = async {
+            let of_it = [id.as_str()];
+            let both = tokio::join!(confirm(&of_it), confirm(&of_it));
+            approved.store(true, Ordering::Relaxed);
+            both
+        };
+        let (approvals, (), ()) = tokio::join!(approvals, uses(&mut one), uses(&mut other));
+        assert!(approvals.0["id"] == id.as_str() || approvals.1["id"] == id.as_str(), "{approvals:?}");
+        let done = platform.asked().iter().filter(|asked| asked.path == "/tasks/task-1/respond").count();
+        assert_eq!(done, round, "one use a round");
+    }
 }
