@@ -104,10 +104,14 @@ pub(super) fn about_record(config: &Config) -> Result<(String, bool)> {
     }
     let bodies = if options.bodies { ", arguments and answers with them" } else { "" };
     let waiting = audit::waiting(&config.data_dir);
+    let parked = match waiting.parked {
+        0 => String::new(),
+        count => format!(" ({count} of them apart, for tenants whose rows the platform does not take now)"),
+    };
     let undelivered = match waiting.undelivered {
         0 => String::new(),
         count => format!(", {count} were not taken and are in audit/undelivered.jsonl of the data folder"),
     };
-    let text = format!("rows go to {}{bodies}; {} wait{undelivered}", places.join(" and "), waiting.rows);
-    Ok((text, waiting.undelivered == 0))
+    let text = format!("rows go to {}{bodies}; {} wait{parked}{undelivered}", places.join(" and "), waiting.rows);
+    Ok((text, waiting.undelivered + waiting.parked == 0))
 }

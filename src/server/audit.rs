@@ -3,10 +3,14 @@
 //! A call notes what it is when it begins and how it ended; the row is finished, kept and sent in the background.
 //! Where no record is configured nothing is noted.
 
+mod deliver;
 mod flood;
 mod keep;
+mod lane;
+mod lanes;
 mod recorder;
 mod row;
+mod segment;
 mod ship;
 mod spool;
 
@@ -29,6 +33,9 @@ pub use spool::{Waiting, waiting};
 
 /// How long the end of a server may take for what is still to be kept and sent.
 const AT_THE_END: Duration = Duration::from_secs(2);
+
+/// The code of a resource or prompt that there is not, or not for this caller.
+const NOT_SEEN: &str = "FM-MCP-NOT-SEEN";
 
 /// What is recorded, and where it goes.
 #[derive(Debug, Clone)]
@@ -70,6 +77,13 @@ pub(super) struct Refusal<'a> {
     pub(super) endpoint: &'a str,
     /// Why.
     pub(super) error: &'a Error,
+}
+
+/// The code of what was against a read.
+pub(super) fn code_of<T>(read: &std::result::Result<T, ErrorData>) -> Option<&str> {
+    let error = read.as_ref().err()?;
+    let code = error.data.as_ref().and_then(|data| data.get("code")).and_then(Value::as_str);
+    Some(code.unwrap_or(NOT_SEEN))
 }
 
 /// A call under way, as its row will have it.
@@ -135,16 +149,22 @@ impl Audit {
         Note(Some(Box::new(Begun { draft, started: Instant::now(), decision: None })))
     }
 
-    /// Ends the row of what was read without a tool.
-    pub(super) fn end_reading<T>(&self, mut note: Note, read: &std::result::Result<T, ErrorData>) {
-        let code = read.as_ref().err().map(|error| {
-            let code = error.data.as_ref().and_then(|data| data.get("code")).and_then(Value::as_str);
-            code.unwrap_or("FM-MCP-NOT-SEEN")
-        });
-        if !matches!(code, Some("FM-MCP-NOT-SEEN" | "FM-MCP-FORBIDDEN" | "FM-MCP-POLICY")) {
-            note.decided(Decision::Allowed);
+    /// Ends the row of what was read without a tool, with the code of what was against it.
+    pub(super) fn end_reading(&self, mut note: Note, failure: Option<&str>) {
+        match failure {
+            Some(NOT_SEEN) => {
+                // What is not there is whatever the caller makes up, as often as it likes.
+                if let (Some(begun), Some(recorder)) = (note.0, &self.recorder) {
+                    let Begun { draft: Draft { mut row, .. }, .. } = *begun;
+                    (row.action, row.outcome) = (Action::Refused, NOT_SEEN.to_owned());
+                    recorder.count(row);
+                }
+                return;
+            }
+            Some("FM-MCP-ARGUMENTS" | "FM-MCP-FORBIDDEN" | "FM-MCP-POLICY") => {}
+            _ => note.decided(Decision::Allowed),
         }
-        self.end(note, code.unwrap_or("ok"), None);
+        self.end(note, failure.unwrap_or("ok"), None);
     }
 
     /// Ends the row of a call: what was decided, how it came out and what the model was given.

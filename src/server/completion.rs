@@ -11,6 +11,7 @@ use super::handler::Visit;
 use super::resources::OPEN;
 use super::seen::Thing;
 use super::{prompts, resources};
+use crate::error::{Error, Kind, Result};
 
 /// How many values are proposed at most.
 const MOST: usize = 50;
@@ -58,11 +59,20 @@ pub(super) async fn complete(
         Source::Ids { of, list } => {
             let mut values = visit.app.seen.met(&visit.caller, of);
             if let Some(list) = list {
-                tokio::select! {
+                let what = match &request.r#ref {
+                    Reference::Prompt(prompt) => prompt.name.as_str(),
+                    Reference::Resource(resource) => resource.uri.as_str(),
+                    _ => "",
+                };
+                let audit = &visit.app.audit;
+                let note = audit.begin_reading(&visit.caller, visit.transport(), "completion", &format!("{what}#{name}"));
+                let fetched = tokio::select! {
                     biased;
-                    () = context.ct.cancelled() => {}
-                    () = fetch(visit, list, &mut values) => {}
-                }
+                    () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the request was taken back")),
+                    fetched = fetch(visit, list, &mut values) => fetched,
+                };
+                // What cannot be listed adds nothing, and only the record tells why.
+                audit.end_reading(note, fetched.as_ref().err().map(Error::code));
             }
             values
         }
@@ -112,17 +122,11 @@ fn executions() -> Source<'static> {
     Source::Ids { of: Thing::Execution, list: Some(list) }
 }
 
-/// Adds what a list made as the caller holds. What cannot be listed adds nothing.
-async fn fetch(visit: &Visit, list: List, values: &mut Vec<String>) {
+/// Adds what a list made as the caller holds.
+async fn fetch(visit: &Visit, list: List, values: &mut Vec<String>) -> Result<()> {
     let List { operation, arguments, field } = list;
     let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();
-    let reply = match visit.app.read(&visit.caller, operation, arguments).await {
-        Ok(reply) => reply,
-        Err(error) => {
-            tracing::debug!(operation, code = error.code(), "nothing more to complete with");
-            return;
-        }
-    };
+    let reply = visit.app.read(&visit.caller, operation, arguments).await?;
     let mut known: HashSet<String> = values.iter().cloned().collect();
     for item in reply.body.get("items").and_then(Value::as_array).into_iter().flatten() {
         if let Some(value) = item.get(field).and_then(Value::as_str)
@@ -131,4 +135,5 @@ async fn fetch(visit: &Visit, list: List, values: &mut Vec<String>) {
             values.push(value.to_owned());
         }
     }
+    Ok(())
 }

@@ -12,10 +12,11 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 
+use super::audit::{Refusal, Transport};
 use super::changes::Changes;
-use super::{App, call, completion, prompts, resources, tools};
+use super::{App, audit, call, completion, prompts, resources, tools};
 use crate::auth::{Admit, Caller, Principal};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How long a host may keep a list; what it holds changes with the caller's permissions alone.
 const LIST_TTL_MS: u64 = 300_000;
@@ -65,12 +66,16 @@ impl Handler {
         }
         Ok(Visit { app, caller, principal: Some(Arc::clone(&self.principal)), admit })
     }
-}
 
-/// Nobody is known to ask: for requests that have no error of their own.
-fn unknown_caller(error: &Error) -> ErrorData {
-    tracing::info!(code = error.code(), "nobody is known to ask");
-    ErrorData::invalid_request(error.to_string(), Some(json!({ "code": error.code() })))
+    /// The same for requests that have no error of their own.
+    async fn visit_to(&self, method: &str, context: &RequestContext<RoleServer>) -> Result<Visit, ErrorData> {
+        self.visit(context).await.map_err(|error| {
+            tracing::info!(code = error.code(), "nobody is known to ask");
+            // Over HTTP a request without a caller does not come this far.
+            self.app.audit.refused(&Refusal { caller: None, transport: Transport::Stdio, tool: None, endpoint: method, error: &error });
+            ErrorData::invalid_request(error.to_string(), Some(json!({ "code": error.code() })))
+        })
+    }
 }
 
 /// Whether a request belongs to the stateless era of the protocol, which has other ways to ask and to hint.
@@ -127,7 +132,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         first_page(request)?;
-        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let visit = self.visit_to("tools/list", &context).await?;
         dated!(self, context, ListToolsResult::with_all_items(visit.app.tools_of(&visit.caller).to_vec()))
     }
 
@@ -148,7 +153,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         first_page(request)?;
-        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let visit = self.visit_to("resources/list", &context).await?;
         dated!(self, context, ListResourcesResult::with_all_items(resources::listed(&visit.app, &visit.caller)))
     }
 
@@ -158,7 +163,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         first_page(request)?;
-        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let visit = self.visit_to("resources/templates/list", &context).await?;
         dated!(self, context, ListResourceTemplatesResult::with_all_items(resources::templates(&visit.app, &visit.caller)))
     }
 
@@ -167,10 +172,10 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let visit = self.visit_to("resources/read", &context).await?;
         let note = visit.app.audit.begin_reading(&visit.caller, visit.transport(), "resource", &request.uri);
         let read = resources::read(&visit, &request.uri, &context).await;
-        visit.app.audit.end_reading(note, &read);
+        visit.app.audit.end_reading(note, audit::code_of(&read));
         let mut result = read?;
         if is_modern(&context) {
             result.meta = Some(self.app.identity.clone());
@@ -186,7 +191,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         first_page(request)?;
-        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let visit = self.visit_to("prompts/list", &context).await?;
         dated!(self, context, ListPromptsResult::with_all_items(prompts::listed(&visit.app, &visit.caller)))
     }
 
@@ -195,10 +200,10 @@ impl ServerHandler for Handler {
         request: GetPromptRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let visit = self.visit_to("prompts/get", &context).await?;
         let note = visit.app.audit.begin_reading(&visit.caller, visit.transport(), "prompt", &request.name);
         let read = prompts::get(&visit, request, &context).await;
-        visit.app.audit.end_reading(note, &read);
+        visit.app.audit.end_reading(note, audit::code_of(&read));
         let mut result = read?;
         if is_modern(&context) {
             result.meta = Some(self.app.identity.clone());
@@ -209,7 +214,7 @@ impl ServerHandler for Handler {
     }
 
     async fn complete(&self, request: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
-        let visit = self.visit(&context).await.map_err(|error| unknown_caller(&error))?;
+        let visit = self.visit_to("completion/complete", &context).await?;
         completion::complete(&visit, request, &context).await
     }
 }

@@ -127,7 +127,7 @@ fn arguments(template: &Template, given: &Map<String, Value>) -> std::result::Re
         let name: String = name.chars().take(80).collect();
         ErrorData::invalid_params(
             format!("the argument `{name}` {what}; {} takes {}", template.name, known.join(", ")),
-            Some(json!({ "prompt": template.name, "argument": name })),
+            Some(json!({ "prompt": template.name, "argument": name, "code": "FM-MCP-ARGUMENTS" })),
         )
     };
     if let Some(name) = given.keys().find(|name| template.arguments.iter().all(|argument| argument.name != name.as_str())) {

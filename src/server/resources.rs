@@ -152,7 +152,7 @@ pub(super) async fn read(visit: &Visit, uri: &str, context: &RequestContext<Role
         .then(|| uri.strip_prefix(SCHEME))
         .flatten()
         .and_then(|path| visible(&visit.app, &visit.caller).find_map(|address| Some((address, address.arguments(path)?))));
-    let Some((address, arguments)) = found else { return Err(missing(uri)) };
+    let Some((address, arguments)) = found else { return Err(missing(uri, None)) };
     let app = Arc::clone(&visit.app);
     let _counted = app.calls.token();
     let reply = tokio::select! {
@@ -175,15 +175,21 @@ pub(super) async fn read(visit: &Visit, uri: &str, context: &RequestContext<Role
 }
 
 /// -32602 in the new era, -32002 in the old; rmcp knows which.
-fn missing(uri: &str) -> ErrorData {
+///
+/// The code is the platform's, where it was asked.
+fn missing(uri: &str, code: Option<&str>) -> ErrorData {
     let shown: String = uri.chars().take(200).collect();
-    ErrorData::resource_not_found(format!("there is no resource {shown}"), Some(json!({ "uri": shown })))
+    let mut data = json!({ "uri": shown });
+    if let Some(code) = code {
+        data["code"] = code.into();
+    }
+    ErrorData::resource_not_found(format!("there is no resource {shown}"), Some(data))
 }
 
 fn refusal(uri: &str, address: &Address, error: &Error) -> ErrorData {
     // What cannot be an id names nothing. A list is always there: a platform without it is another fault.
     if address.is_template() && matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Malformed) {
-        return missing(uri);
+        return missing(uri, Some(error.code()));
     }
     let text = catalogue().get(address.operation).map_or_else(|| error.to_string(), |entry| answer::describe(entry, error));
     let data = Some(json!({ "uri": uri, "code": error.code() }));

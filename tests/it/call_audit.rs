@@ -316,7 +316,7 @@ async fn a_tenant_without_an_account_holds_nobody_up_and_its_rows_are_kept() {
         let refused: raw::Answer = answer(served.modern(token, "tools/call", &params)).await;
         assert_eq!(refused.result()["isError"], true);
     }
-    becomes(|| waiting(data.path()) == audit::Waiting { rows: 0, undelivered: 2 }).await.unwrap();
+    becomes(|| waiting(data.path()) == audit::Waiting { rows: 0, parked: 0, undelivered: 2 }).await.unwrap();
     assert_eq!(trail(&platform, &admin).await.len(), 3);
     let kept = std::fs::read_to_string(data.path().join("audit/undelivered.jsonl")).unwrap();
     assert!(kept.contains("FM-MCP-NO-ACCOUNT") && kept.contains("elsewhere"), "{kept}");

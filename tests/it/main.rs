@@ -4,6 +4,10 @@
 
 mod architecture;
 #[cfg(feature = "platform")]
+mod audit_lanes;
+#[cfg(feature = "platform")]
+mod audit_reads;
+#[cfg(feature = "platform")]
 mod bad_input;
 #[cfg(feature = "platform")]
 mod call_audit;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::NOT_SEEN;
 use super::row::Row;
 use crate::api::{Timestamp, ids};
 
@@ -58,9 +59,9 @@ impl Floods {
     }
 }
 
-/// The name of a tool that does not exist is whatever the caller makes up.
+/// The name of what does not exist is whatever the caller makes up.
 fn resource_of(row: &Row) -> String {
-    if row.outcome == "FM-MCP-TOOL" { String::new() } else { row.resource.clone() }
+    if matches!(row.outcome.as_str(), "FM-MCP-TOOL" | NOT_SEEN) { String::new() } else { row.resource.clone() }
 }
 
 #[cfg(test)]

@@ -204,4 +204,22 @@ mod tests {
         keeper.keep(vec![draft()], 0);
         assert_eq!(rows(&path).iter().map(|row| row.count).collect::<Vec<_>>(), [None, Some(2)]);
     }
+
+    #[test]
+    fn one_place_that_cannot_be_written_does_not_keep_rows_from_the_other() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("rows.jsonl");
+        // A file stands where the spool's folder should be.
+        fs::write(data.path().join("audit"), "").unwrap();
+        let spool = Shared::default();
+        let mut keeper = Keeper::new(Options { file: Some(path.clone()), ..Options::new(data.path()) }, Arc::clone(&spool));
+        keeper.keep(vec![draft(), draft()], 0);
+        assert_eq!((rows(&path).len(), spool.lock().unwrap().is_some()), (2, false));
+
+        let data = tempfile::tempdir().unwrap();
+        let (nowhere, spool) = (data.path().join("not-there").join("rows.jsonl"), Shared::default());
+        let mut keeper = Keeper::new(Options { file: Some(nowhere), ..Options::new(data.path()) }, spool);
+        keeper.keep(vec![draft(), draft()], 0);
+        assert_eq!(super::super::waiting(data.path()).rows, 2);
+    }
 }

@@ -8,8 +8,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::Options;
+use super::deliver::Carrier;
 use super::flood::{Floods, WINDOW};
 use super::keep::{Keeper, Shared};
+use super::lanes::Lanes;
 use super::row::{Draft, Row};
 use super::ship::Shipper;
 use crate::client::Client;
@@ -87,10 +89,11 @@ impl Recorder {
             let (flush, waiting) = mpsc::unbounded_channel();
             let keeper = Keeper::new(self.options.clone(), Arc::clone(&spool));
             let shipper = self.options.platform.then(|| {
+                let carrier = Carrier { client: self.client.clone(), data_dir: self.options.data_dir.clone() };
                 let shipper = Shipper {
-                    client: self.client.clone(),
+                    lanes: Lanes::new(carrier.clone(), self.options.pause),
+                    carrier,
                     spool,
-                    data_dir: self.options.data_dir.clone(),
                     pause: self.options.pause,
                     woken: Arc::clone(&woken),
                     waiting,

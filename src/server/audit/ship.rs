@@ -1,49 +1,37 @@
 //! Sends rows that wait to the platform's audit service, by the server's own account, in their order within a tenant.
 //!
 //! A row is sent until the platform has it: its id is its Idempotency-Key. What the platform will never take goes to a
-//! file of its own, so that one tenant without an account does not hold up the others.
+//! file of its own. A tenant whose rows cannot be sent now, for whatever reason of its own, waits apart in a lane; the
+//! line in which all rows wait stands still only where the platform hears nobody, or no lane is left.
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::keep::{Shared, append_only};
+use super::deliver::{Carrier, Fate, PATIENCE, account_in};
+use super::keep::Shared;
+use super::lane::LONGEST_PAUSE;
+use super::lanes::Lanes;
 use super::row::Row;
-use super::spool::{Batch, Spool, undelivered_in};
-use crate::api::audit::{Changes, Log};
+use super::segment::Batch;
+use super::spool::Spool;
 use crate::api::ids::TenantId;
-use crate::api::{Entry, Operation as _, catalogue};
-use crate::auth::{Caller, CallerKind, Credential};
-use crate::client::{CallOptions, Client};
-use crate::error::{Error, Kind, Result};
 
-/// How long a row may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest pause between attempts.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// How often files of dead processes are looked for.
 const ADOPTION: Duration = Duration::from_mins(1);
 /// How many tenants are sent to at once.
 const TENANTS: usize = 8;
-/// The most that is kept of what the platform will not take, in bytes.
-const UNDELIVERED: u64 = 64 * 1024 * 1024;
-
-/// The code of a tenant that the server has no account in; nothing but another configuration changes that.
-const NO_ACCOUNT: &str = "FM-MCP-NO-ACCOUNT";
-/// How codes begin that no platform gives.
-const OWN_CODES: [&str; 3] = ["FM-MCP-", "FM-PLATFORM-", "FM-INTERNAL"];
+/// How often rows are tried that the platform does not hear of, before they wait apart.
+const UNHEARD: u32 = 3;
 
 /// Sends what waits until it is dropped.
 pub(super) struct Shipper {
-    pub(super) client: Client,
+    pub(super) carrier: Carrier,
     pub(super) spool: Shared,
-    pub(super) data_dir: PathBuf,
+    pub(super) lanes: Lanes,
     /// The pause after the first failure; it doubles.
     pub(super) pause: Duration,
     /// Told when there is something new.
@@ -54,113 +42,115 @@ pub(super) struct Shipper {
     pub(super) asked: Vec<oneshot::Sender<()>>,
 }
 
-/// What came of a row.
-enum Fate {
-    Delivered,
-    /// The platform will never take it, and this is why.
-    Undeliverable(String),
-    /// It may be taken later.
-    Later(Option<Duration>),
+/// The oldest rows of the line, as far as they were neither sent nor moved out of the way.
+struct Held {
+    batch: Batch,
+    left: Vec<(TenantId, Vec<Row>)>,
+    rounds: u32,
+    pause: Duration,
+    due: Instant,
+}
+
+/// What is left of a tenant's rows after they were tried.
+struct Left {
+    tenant: TenantId,
+    rows: Vec<Row>,
+    /// How long the platform asked to be left alone.
+    after: Option<Duration>,
+    /// Whether it heard of them at all.
+    heard: bool,
 }
 
 impl Shipper {
     pub(super) async fn run(mut self) {
         let mut adopted = Instant::now();
+        let mut held: Option<Held> = None;
         loop {
-            if adopted.elapsed() >= ADOPTION {
-                adopted = Instant::now();
-                self.blocking(Spool::adopt).await;
-            }
             while let Ok(waiting) = self.waiting.try_recv() {
                 self.asked.push(waiting);
             }
-            match self.blocking(Spool::next).await.transpose() {
-                Ok(Some(Some(batch))) => self.ship(batch).await,
-                Ok(_) => {
-                    if self.release() {
-                        self.blocking(Spool::tidy).await;
-                    }
-                    self.rest(ADOPTION).await;
+            self.lanes.tidy();
+            if held.is_none() {
+                // Files that are taken over come first, so nothing of the first one may be under way.
+                if adopted.elapsed() >= ADOPTION {
+                    adopted = Instant::now();
+                    self.blocking(Spool::adopt).await;
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "rows of the record cannot be read");
-                    self.release();
-                    self.rest(ADOPTION).await;
-                }
+                held = self.take().await;
             }
+            if let Some(due) = held.take_if(|held| held.due <= Instant::now()) {
+                held = self.attempt(due).await;
+                continue;
+            }
+            if self.lanes.rest() && self.release() && held.is_none() {
+                self.blocking(Spool::tidy).await;
+            }
+            self.wait(held.as_ref().map(|held| held.due)).await;
         }
     }
 
-    /// Sends a batch, however long it takes.
-    async fn ship(&mut self, batch: Batch) {
+    /// The oldest rows of the line.
+    async fn take(&self) -> Option<Held> {
+        let batch = match self.blocking(Spool::next).await.transpose() {
+            Ok(batch) => batch.flatten()?,
+            Err(error) => {
+                tracing::warn!(%error, "rows of the record cannot be read");
+                return None;
+            }
+        };
         let mut by_tenant: HashMap<Option<TenantId>, Vec<Row>> = HashMap::new();
-        let home = self.client.upstream().home();
+        let home = self.carrier.client.upstream().home();
         for row in &batch.rows {
             let tenant = row.tenant.as_deref().map(TenantId::from).or_else(|| home.clone());
             by_tenant.entry(tenant).or_default().push(row.clone());
         }
         // Nobody's rows have no place at the platform where the server's account has no tenant.
         for row in by_tenant.remove(&None).unwrap_or_default() {
-            self.put_aside(row, "FM-MCP-NO-ACCOUNT: it is of no tenant, and neither is the server's account".to_owned()).await;
+            let why = "FM-MCP-NO-ACCOUNT: it is of no tenant, and neither is the server's account";
+            self.carrier.put_aside(row, why.to_owned()).await;
         }
-        let mut left: Vec<(TenantId, Vec<Row>)> = by_tenant.into_iter().filter_map(|(tenant, rows)| Some((tenant?, rows))).collect();
-        let mut pause = self.pause;
-        loop {
-            let sent: Vec<_> = futures_util::stream::iter(left.drain(..).map(|(tenant, rows)| self.deliver(tenant, rows)))
-                .buffer_unordered(TENANTS)
-                .collect()
-                .await;
-            let mut wanted = None;
-            for (tenant, rows, after) in sent {
-                if !rows.is_empty() {
-                    wanted = wanted.max(after);
-                    left.push((tenant, rows));
+        let left = by_tenant.into_iter().filter_map(|(tenant, rows)| Some((tenant?, rows))).collect();
+        Some(Held { batch, left, rounds: 0, pause: self.pause, due: Instant::now() })
+    }
+
+    /// Sends rows once or moves them out of the way; gives them back where neither can be done.
+    async fn attempt(&mut self, held: Held) -> Option<Held> {
+        let Held { batch, left, rounds, pause, .. } = held;
+        let rounds = rounds + 1;
+        let (behind, free): (Vec<_>, Vec<_>) = left.into_iter().partition(|(tenant, _)| self.lanes.have(tenant));
+        let mut tried: Vec<Left> = behind.into_iter().map(|(tenant, rows)| Left { tenant, rows, after: None, heard: true }).collect();
+        let carrier = &self.carrier;
+        let deliver = |(tenant, rows)| deliver(carrier, tenant, rows);
+        tried.extend(futures_util::stream::iter(free.into_iter().map(deliver)).buffer_unordered(TENANTS).collect::<Vec<_>>().await);
+        let mut left = Vec::new();
+        let mut wanted = None;
+        for Left { tenant, rows, after, heard } in tried.into_iter().filter(|left| !left.rows.is_empty()) {
+            let is_parked = (heard || rounds >= UNHEARD) && self.park(&tenant, &rows, after).await;
+            if !is_parked {
+                wanted = wanted.max(after);
+                left.push((tenant, rows));
+            }
+        }
+        if left.is_empty() {
+            self.blocking(move |spool| {
+                if let Err(error) = spool.sent(&batch, batch.rows.len()) {
+                    tracing::warn!(%error, "what was sent of the record may be sent again");
                 }
-            }
-            if left.is_empty() {
-                break;
-            }
-            self.release();
-            self.rest_fully(wanted.unwrap_or_default().max(pause).min(LONGEST_PAUSE)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            })
+            .await;
+            return None;
         }
-        self.blocking(move |spool| {
-            if let Err(error) = spool.sent(&batch) {
-                tracing::warn!(%error, "what was sent of the record may be sent again");
-            }
-        })
-        .await;
+        let due = Instant::now() + wanted.unwrap_or_default().max(pause).min(LONGEST_PAUSE);
+        Some(Held { batch, left, rounds, pause: (pause * 2).min(LONGEST_PAUSE), due })
     }
 
-    /// Sends a tenant's rows; gives those that have to wait, and for how long at least.
-    async fn deliver(&self, tenant: TenantId, rows: Vec<Row>) -> (TenantId, Vec<Row>, Option<Duration>) {
-        let account = Arc::new(account_in(tenant.clone()));
-        let mut rows = rows.into_iter();
-        while let Some(row) = rows.next() {
-            match self.send(&account, &row).await {
-                Fate::Delivered => {}
-                Fate::Undeliverable(reason) => self.put_aside(row, reason).await,
-                Fate::Later(after) => return (tenant, std::iter::once(row).chain(rows).collect(), after),
-            }
+    /// Whether a tenant's rows wait apart now.
+    async fn park(&mut self, tenant: &TenantId, rows: &[Row], after: Option<Duration>) -> bool {
+        if !self.lanes.have(tenant) && !self.lanes.have_place() {
+            return false;
         }
-        (tenant, Vec::new(), None)
-    }
-
-    /// Keeps a row that the platform will not take.
-    async fn put_aside(&self, row: Row, reason: String) {
-        let data_dir = self.data_dir.clone();
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || set_aside(&data_dir, &row, &reason)).await {
-            tracing::warn!(%error, "a row of the record that the platform does not take is lost");
-        }
-    }
-
-    async fn send(&self, account: &Arc<Caller>, row: &Row) -> Fate {
-        let Ok((entry, arguments)) = request_of(row) else { return Fate::Undeliverable("FM-INTERNAL".to_owned()) };
-        let options = CallOptions { idempotency_key: Some(row.id.clone()), deadline: Some(PATIENCE), ..CallOptions::default() };
-        match self.client.call(account, entry, arguments, options).await {
-            Ok(_) => Fate::Delivered,
-            Err(error) => fate_of(&error),
-        }
+        let added = self.lanes.add(tenant, rows, after).await;
+        added.inspect_err(|error| tracing::warn!(%error, "rows of the record cannot be moved out of the way")).is_ok()
     }
 
     /// Tells those who asked that there is nothing to wait for; whether anybody did.
@@ -173,27 +163,14 @@ impl Shipper {
         any
     }
 
-    /// Waits until there is something to do, or a time is over.
-    async fn rest(&self, most: Duration) {
-        // Whoever comes in between leaves a permit behind.
-        let _over = tokio::time::timeout(most, self.woken.notified()).await;
-    }
-
-    /// Waits, though there may be something to do; those who ask meanwhile hear at once that nothing can be sent now.
-    async fn rest_fully(&mut self, time: Duration) {
-        let over = tokio::time::sleep(time);
-        tokio::pin!(over);
-        loop {
-            tokio::select! {
-                () = &mut over => return,
-                waiting = self.waiting.recv() => match waiting {
-                    Some(waiting) => {
-                        self.asked.push(waiting);
-                        self.release();
-                    }
-                    None => return,
-                },
-            }
+    /// Waits until there may be something to do. What is new waits behind what is held.
+    async fn wait(&mut self, due: Option<Instant>) {
+        let most = due.map_or(ADOPTION, |due| due.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            () = self.woken.notified(), if due.is_none() => {}
+            Some(waiting) = self.waiting.recv() => self.asked.push(waiting),
+            () = self.lanes.changed() => {}
+            () = tokio::time::sleep(most) => {}
         }
     }
 
@@ -203,96 +180,27 @@ impl Shipper {
     }
 }
 
-/// The server's own account.
-fn account_in(tenant: TenantId) -> Caller {
-    Caller {
-        tenant,
-        subject: "flowmaster-mcp".to_owned(),
-        roles: Vec::new(),
-        permissions: None,
-        kind: CallerKind::Service,
-        expires: None,
-        credential: Credential::Service,
-    }
-}
-
-/// A row as the audit service takes it.
-fn request_of(row: &Row) -> Result<(&'static Entry, Map<String, Value>)> {
-    let entry = catalogue().get(Log::SPEC.name).ok_or_else(|| Error::internal("there is no audit service"))?;
-    let Value::Object(mut after) = serde_json::to_value(row).map_err(Error::internal)? else {
-        return Err(Error::internal("a row is no object"));
-    };
-    for said_elsewhere in ["at", "action", "tenant", "subject", "resourceType", "resource"] {
-        after.remove(said_elsewhere);
-    }
-    let log = Log {
-        actor: row.subject.clone(),
-        action: row.action.name().to_owned(),
-        resource_type: row.resource_type.clone(),
-        resource_id: row.resource.clone(),
-        changes: Some(Changes { before: None, after: Some(after) }),
-        timestamp: Some(row.at),
-    };
-    match serde_json::to_value(log).map_err(Error::internal)? {
-        Value::Object(arguments) => Ok((entry, arguments)),
-        _ => Err(Error::internal("a request is no object")),
-    }
-}
-
-fn fate_of(error: &Error) -> Fate {
-    match error.kind() {
-        // It was carried out; only its answer is gone.
-        Kind::Conflict if error.code() == "FM-AGS-IDEMPOTENCY-ANSWER-LOST" => Fate::Delivered,
-        _ if error.is_transient() => Fate::Later(error.when_to_retry()),
-        // It was found on this side that nothing can be sent: the platform has not judged the row.
-        _ if error.code() != NO_ACCOUNT && OWN_CODES.iter().any(|own| error.code().starts_with(own)) => Fate::Later(None),
-        // The operator can put these right, and the rows are worth the wait.
-        Kind::Unauthenticated | Kind::BadAnswer | Kind::Internal | Kind::Cancelled => Fate::Later(None),
-        _ => Fate::Undeliverable(format!("{}: {}", error.code(), error.message())),
-    }
-}
-
-/// Keeps a row that the platform will not take, with the reason.
-fn set_aside(data_dir: &Path, row: &Row, reason: &str) -> std::io::Result<()> {
-    let path = undelivered_in(data_dir);
-    let mut file = append_only(&path)?;
-    if file.metadata()?.len() > UNDELIVERED {
-        return Err(std::io::Error::other("too many rows were set aside already"));
-    }
-    tracing::debug!(reason, "the platform does not take a row of the record");
-    let mut line = serde_json::to_vec(&serde_json::json!({ "reason": reason, "row": row }))?;
-    line.push(b'\n');
-    file.write_all(&line)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::audit::row::{Action, Transport};
-
-    #[test]
-    fn a_row_becomes_an_entry_that_the_platform_would_take() {
-        let mut row = Row::new(Action::Refused, None, Transport::Http, "endpoint", "/mcp");
-        "FM-MCP-TOKEN-EXPIRED".clone_into(&mut row.outcome);
-        let (entry, arguments) = request_of(&row).unwrap();
-        assert_eq!(arguments["actor"], "anonymous");
-        assert_eq!(arguments["changes"]["after"]["outcome"], "FM-MCP-TOKEN-EXPIRED");
-        assert_eq!(arguments["changes"]["after"]["id"], row.id);
-        let mut arguments = Value::Object(arguments);
-        entry.check(&mut arguments, crate::api::check::Reading::Strict).unwrap();
-    }
-
-    #[test]
-    fn what_may_pass_waits_and_what_cannot_is_set_aside() {
-        let fate = |kind, code: &'static str| fate_of(&Error::new(kind, code, "x"));
-        for kind in [Kind::Unavailable, Kind::Timeout, Kind::RateLimited, Kind::Unauthenticated, Kind::Internal] {
-            assert!(matches!(fate(kind, "X"), Fate::Later(_)), "{kind:?}");
+/// Sends a tenant's rows in their order, up to the first that has to wait and for no longer than one row may take.
+async fn deliver(carrier: &Carrier, tenant: TenantId, rows: Vec<Row>) -> Left {
+    let account = Arc::new(account_in(tenant.clone()));
+    let began = Instant::now();
+    let mut rows = rows.into_iter();
+    let (mut after, mut heard) = (None, true);
+    let mut first = None;
+    while began.elapsed() < PATIENCE
+        && let Some(row) = rows.next()
+    {
+        match carrier.send(&account, &row).await {
+            Fate::Delivered => continue,
+            Fate::Undeliverable(reason) => {
+                carrier.put_aside(row, reason).await;
+                continue;
+            }
+            Fate::Failed(_, wanted) | Fate::Later(wanted) => after = wanted,
+            Fate::Unheard(wanted) => (after, heard) = (wanted, false),
         }
-        for kind in [Kind::Forbidden, Kind::NotFound, Kind::Invalid, Kind::Malformed, Kind::Conflict] {
-            assert!(matches!(fate(kind, "X"), Fate::Undeliverable(_)), "{kind:?}");
-        }
-        assert!(matches!(fate(Kind::Forbidden, "FM-MCP-NO-ACCOUNT"), Fate::Undeliverable(_)));
-        assert!(matches!(fate(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE"), Fate::Later(_)), "the platform did not even hear of it");
-        assert!(matches!(fate(Kind::Conflict, "FM-AGS-IDEMPOTENCY-ANSWER-LOST"), Fate::Delivered));
+        first = Some(row);
+        break;
     }
+    Left { tenant, rows: first.into_iter().chain(rows).collect(), after, heard }
 }

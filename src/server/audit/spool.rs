@@ -1,14 +1,16 @@
 //! Rows that wait on disk for the platform's audit service: files of one process each, read in the order they were written.
 //!
 //! A file belongs to whoever holds its lock. When a process dies its lock falls, and the next one that keeps a record
-//! takes the file over. Its first line says how far it was sent, so that little is sent twice after a crash.
+//! takes the file over. Its first line says how far it was sent, so that little is sent twice after a crash. Rows that
+//! were moved out of the others' way are in files of the same kind, one line of them for each tenant; taken over they
+//! come first, since whatever waits in the common line of the same process is younger.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::row::Row;
+use super::segment::{Batch, Segment, read_header};
 use crate::error::{Error, Kind, Result};
 use crate::private;
 
@@ -16,33 +18,15 @@ use crate::private;
 const LIMIT: u64 = 64 * 1024 * 1024;
 /// When a file is followed by the next one, in bytes.
 const SEGMENT: u64 = 4 * 1024 * 1024;
-/// How much is read at once, in bytes; more than the longest row.
-const READ: u64 = 256 * 1024;
-/// How many rows are sent together.
-const TOGETHER: usize = 64;
-/// The length of a file's first line: `{"sent":"00000000000000000032"}`.
-const HEADER: u64 = 32;
+/// How the names of files begin: of the common line, and of rows that were moved out of its way.
+const COMMON: &str = "spool-";
+const PARKED: &str = "parked-";
 
 /// See the module.
 pub(super) struct Spool {
     folder: PathBuf,
+    prefix: &'static str,
     segments: VecDeque<Segment>,
-}
-
-struct Segment {
-    path: PathBuf,
-    file: File,
-    /// Up to where it was sent.
-    sent: u64,
-    end: u64,
-    /// Whether this process writes to it; the others were taken over.
-    own: bool,
-}
-
-/// Rows to send, the oldest that wait.
-pub(super) struct Batch {
-    pub(super) rows: Vec<Row>,
-    bytes: u64,
 }
 
 /// What waits in a data folder.
@@ -50,6 +34,8 @@ pub(super) struct Batch {
 pub struct Waiting {
     /// Rows that were not sent yet.
     pub rows: u64,
+    /// Those of them that were moved out of the way of other tenants' rows.
+    pub parked: u64,
     /// Rows that the platform would not take.
     pub undelivered: u64,
 }
@@ -73,14 +59,14 @@ pub fn waiting(data_dir: &Path) -> Waiting {
             std::io::BufRead::consume(&mut reader, length);
         }
     };
-    let rows = spools_in(&folder)
-        .into_iter()
-        .filter_map(|path| {
-            let sent = File::open(&path).ok().and_then(|mut file| read_header(&mut file))?;
-            lines(&path, sent)
-        })
-        .sum();
-    Waiting { rows, undelivered: lines(&undelivered_in(data_dir), 0).unwrap_or_default() }
+    let mut waiting = Waiting { undelivered: lines(&undelivered_in(data_dir), 0).unwrap_or_default(), ..Waiting::default() };
+    for path in spools_in(&folder) {
+        let sent = File::open(&path).ok().and_then(|mut file| read_header(&mut file));
+        let rows = sent.and_then(|sent| lines(&path, sent)).unwrap_or_default();
+        waiting.rows += rows;
+        waiting.parked += if is_parked(&path) { rows } else { 0 };
+    }
+    waiting
 }
 
 /// Where rows wait.
@@ -98,19 +84,24 @@ impl Spool {
     pub(super) fn open(data_dir: &Path) -> Result<Self> {
         let folder = folder_of(data_dir);
         private::folder(&folder).map_err(|error| unusable(&folder, &error))?;
-        let mut spool = Self { folder, segments: VecDeque::new() };
+        let mut spool = Self { folder, prefix: COMMON, segments: VecDeque::new() };
         spool.adopt();
         Ok(spool)
     }
 
-    /// Takes over the files whose process is gone; theirs come first.
+    /// A line of its own beside the common one, empty at first; its folder is there.
+    pub(super) fn apart(data_dir: &Path) -> Self {
+        Self { folder: folder_of(data_dir), prefix: PARKED, segments: VecDeque::new() }
+    }
+
+    /// Takes over the files whose process is gone; theirs come first, and what was moved out of the way before all.
     pub(super) fn adopt(&mut self) {
         let mut found: Vec<Segment> = spools_in(&self.folder)
             .into_iter()
             .filter(|path| self.segments.iter().all(|segment| segment.path != *path))
             .filter_map(Segment::adopt)
             .collect();
-        found.sort_by(|one, other| one.path.cmp(&other.path));
+        found.sort_by_cached_key(|segment| (!is_parked(&segment.path), segment.path.clone()));
         for segment in found.into_iter().rev() {
             self.segments.push_front(segment);
         }
@@ -118,14 +109,18 @@ impl Spool {
 
     /// Whether so many bytes more may wait.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        let waiting: u64 = self.segments.iter().map(|segment| segment.end).sum();
-        waiting + bytes as u64 <= LIMIT
+        self.size() + bytes as u64 <= LIMIT
+    }
+
+    /// How much its files take, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.segments.iter().map(Segment::size).sum()
     }
 
     /// Adds lines that each end in a newline.
     pub(super) fn append(&mut self, lines: &[u8]) -> Result<()> {
-        if self.segments.back().is_none_or(|last| !last.own || last.end >= SEGMENT) {
-            let segment = Segment::create(&self.folder).map_err(|error| unusable(&self.folder, &error))?;
+        if self.segments.back().is_none_or(|last| !last.is_own() || last.size() >= SEGMENT) {
+            let segment = Segment::create(&self.folder, self.prefix).map_err(|error| unusable(&self.folder, &error))?;
             self.segments.push_back(segment);
         }
         match self.segments.back_mut() {
@@ -137,10 +132,10 @@ impl Spool {
     /// The oldest rows that wait; nothing where none does.
     pub(super) fn next(&mut self) -> Result<Option<Batch>> {
         while let Some(first) = self.segments.front_mut() {
-            if first.sent < first.end {
+            if !first.is_sent() {
                 return first.read().map(Some).map_err(|error| unusable(&first.path, &error));
             }
-            if first.own && self.segments.len() == 1 {
+            if first.is_own() && self.segments.len() == 1 {
                 return Ok(None);
             }
             if let Some(drained) = self.segments.pop_front() {
@@ -150,116 +145,27 @@ impl Spool {
         Ok(None)
     }
 
-    /// The rows of the last batch need not wait any longer.
-    pub(super) fn sent(&mut self, batch: &Batch) -> Result<()> {
+    /// The first rows of the last batch need not wait any longer.
+    pub(super) fn sent(&mut self, batch: &Batch, rows: usize) -> Result<()> {
         match self.segments.front_mut() {
-            Some(first) => first.advance(batch.bytes).map_err(|error| unusable(&first.path, &error)),
+            Some(first) => first.advance(batch.bytes_of(rows)).map_err(|error| unusable(&first.path, &error)),
             None => Ok(()),
         }
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.iter().all(Segment::is_sent)
+    }
+
     /// Removes the files where nothing waits.
     pub(super) fn tidy(&mut self) {
-        if self.segments.iter().all(|segment| segment.sent >= segment.end) {
+        if self.is_empty() {
             for segment in self.segments.drain(..) {
                 segment.remove();
             }
         }
     }
-}
-
-impl Segment {
-    fn create(folder: &Path) -> std::io::Result<Self> {
-        loop {
-            let path = folder.join(format!("spool-{}.jsonl", uuid::Uuid::now_v7()));
-            let mut options = fs::OpenOptions::new();
-            options.read(true).write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&path)?;
-            match file.try_lock() {
-                Ok(()) => {
-                    write_header(&mut file, HEADER)?;
-                    return Ok(Self { path, file, sent: HEADER, end: HEADER, own: true });
-                }
-                // Somebody took the new file for one that was left behind; another name is as good.
-                Err(fs::TryLockError::WouldBlock) => {}
-                Err(fs::TryLockError::Error(error)) => return Err(error),
-            }
-        }
-    }
-
-    fn adopt(path: PathBuf) -> Option<Self> {
-        let mut file = fs::OpenOptions::new().read(true).write(true).open(&path).ok()?;
-        file.try_lock().ok()?;
-        let end = file.metadata().ok()?.len();
-        // A file without its first line was never written to.
-        let sent = read_header(&mut file).unwrap_or(end).clamp(HEADER.min(end), end);
-        Some(Self { path, file, sent, end, own: false })
-    }
-
-    fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.end))?;
-        if let Err(error) = self.file.write_all(lines) {
-            // Half a row would spoil the next one.
-            let _cut = self.file.set_len(self.end);
-            return Err(error);
-        }
-        self.end += lines.len() as u64;
-        Ok(())
-    }
-
-    fn read(&mut self) -> std::io::Result<Batch> {
-        self.file.seek(SeekFrom::Start(self.sent))?;
-        let mut text = Vec::new();
-        (&self.file).take(READ.min(self.end - self.sent)).read_to_end(&mut text)?;
-        let mut batch = Batch { rows: Vec::new(), bytes: 0 };
-        for line in text.split_inclusive(|byte| *byte == b'\n').take(TOGETHER) {
-            if line.last() != Some(&b'\n') {
-                break;
-            }
-            batch.bytes += line.len() as u64;
-            match serde_json::from_slice(line) {
-                Ok(row) => batch.rows.push(row),
-                Err(error) => tracing::warn!(%error, "a row of the record cannot be read and is passed over"),
-            }
-        }
-        if batch.bytes == 0 {
-            // The end of a row was never written: its process died on it.
-            tracing::warn!("a row of the record is cut off and is passed over");
-            batch.bytes = self.end - self.sent;
-        }
-        Ok(batch)
-    }
-
-    fn advance(&mut self, bytes: u64) -> std::io::Result<()> {
-        self.sent = (self.sent + bytes).min(self.end);
-        if self.own && self.sent == self.end {
-            self.file.set_len(HEADER)?;
-            (self.sent, self.end) = (HEADER, HEADER);
-        }
-        write_header(&mut self.file, self.sent)
-    }
-
-    fn remove(self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::debug!(%error, "a file of sent rows stays");
-        }
-    }
-}
-
-fn write_header(file: &mut File, sent: u64) -> std::io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(format!("{{\"sent\":\"{sent:020}\"}}\n").as_bytes())
-}
-
-fn read_header(file: &mut File) -> Option<u64> {
-    let mut header = [0; 32];
-    file.seek(SeekFrom::Start(0)).ok()?;
-    file.read_exact(&mut header).ok()?;
-    std::str::from_utf8(&header).ok()?.strip_prefix("{\"sent\":\"")?.strip_suffix("\"}\n")?.parse().ok()
 }
 
 fn spools_in(folder: &Path) -> Vec<PathBuf> {
@@ -268,9 +174,13 @@ fn spools_in(folder: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .filter(|path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.starts_with("spool-") && path.extension().is_some_and(|extension| extension == "jsonl")
+            (name.starts_with(COMMON) || name.starts_with(PARKED)) && path.extension().is_some_and(|extension| extension == "jsonl")
         })
         .collect()
+}
+
+fn is_parked(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PARKED))
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> Error {
@@ -281,7 +191,8 @@ fn unusable(path: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::audit::row::{Action, Transport};
+    use crate::server::audit::row::{Action, Row, Transport};
+    use crate::server::audit::segment::TOGETHER;
 
     fn line(name: &str) -> Vec<u8> {
         let row = Row::new(Action::Called, None, Transport::Stdio, "tool", name);
@@ -305,7 +216,7 @@ mod tests {
         let batch = spool.next().unwrap().unwrap();
         assert_eq!(names(&batch), ["a", "b", "c"]);
         spool.tidy();
-        spool.sent(&batch).unwrap();
+        spool.sent(&batch, batch.rows.len()).unwrap();
         assert!(spool.next().unwrap().is_none());
         spool.tidy();
         assert!(spools_in(&folder_of(data.path())).is_empty());
@@ -327,10 +238,10 @@ mod tests {
         assert!(late.next().unwrap().is_none());
         let batch = living.next().unwrap().unwrap();
         assert_eq!(names(&batch), ["1", "2"]);
-        living.sent(&batch).unwrap();
+        living.sent(&batch, batch.rows.len()).unwrap();
         let cut = living.next().unwrap().unwrap();
         assert!(cut.rows.is_empty());
-        living.sent(&cut).unwrap();
+        living.sent(&cut, cut.rows.len()).unwrap();
         assert_eq!(names(&living.next().unwrap().unwrap()), ["3"]);
         assert_eq!(spools_in(&folder_of(data.path())).len(), 1);
     }
@@ -344,7 +255,7 @@ mod tests {
         }
         let batch = first.next().unwrap().unwrap();
         assert_eq!(batch.rows.len(), TOGETHER);
-        first.sent(&batch).unwrap();
+        first.sent(&batch, batch.rows.len()).unwrap();
         drop(first);
         assert_eq!(waiting(data.path()).rows, 36);
         let mut second = Spool::open(data.path()).unwrap();
@@ -368,5 +279,29 @@ mod tests {
             use std::os::unix::fs::PermissionsExt as _;
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_part_of_what_was_read_may_be_sent_and_what_was_apart_comes_first() {
+        let data = tempfile::tempdir().unwrap();
+        let mut common = Spool::open(data.path()).unwrap();
+        common.append(&line("common")).unwrap();
+        let mut apart = Spool::apart(data.path());
+        assert!(apart.next().unwrap().is_none());
+        apart.append(&[line("1"), b"no row\n".to_vec(), line("2"), line("3")].concat()).unwrap();
+        let batch = apart.next().unwrap().unwrap();
+        apart.sent(&batch, 0).unwrap();
+        assert_eq!(names(&apart.next().unwrap().unwrap()), ["1", "2", "3"]);
+        apart.sent(&batch, 2).unwrap();
+        assert_eq!(names(&apart.next().unwrap().unwrap()), ["3"]);
+        assert_eq!(waiting(data.path()), Waiting { rows: 2, parked: 1, undelivered: 0 });
+        drop((common, apart));
+        let mut next = Spool::open(data.path()).unwrap();
+        for name in ["3", "common"] {
+            let batch = next.next().unwrap().unwrap();
+            assert_eq!(names(&batch), [name]);
+            next.sent(&batch, 1).unwrap();
+        }
+        assert!(next.next().unwrap().is_none());
     }
 }
