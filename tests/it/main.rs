@@ -53,6 +53,8 @@ mod processes;
 #[cfg(feature = "platform")]
 mod renewed_rights;
 #[cfg(feature = "platform")]
+mod served_tokens;
+#[cfg(feature = "platform")]
 mod support;
 #[cfg(feature = "platform")]
 mod tasks;
