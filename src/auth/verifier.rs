@@ -3,13 +3,15 @@
 //! What is cheap comes first, so that a flood of rubbish costs next to nothing: the form, the claims, the name of the
 //! key, and only then one signature. A token that was verified is remembered by its digest until it ends.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
-use moka::sync::Cache;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use secrecy::ExposeSecret as _;
 
 use super::jwks::KeySet;
@@ -21,12 +23,10 @@ use super::{Admit, Caller, Credential};
 use crate::api::Timestamp;
 use crate::error::{Error, Result};
 
-/// How much remembered tokens may weigh, in bytes: 16,384 of usual size.
-const REMEMBERED: u64 = 16_384 * LIGHTEST as u64;
-/// What a remembered token weighs at least.
-const LIGHTEST: u32 = 4096;
-/// How long a token is remembered, if it does not end before.
-const REMEMBERED_FOR: Duration = Duration::from_hours(1);
+/// How many tokens of usual size are remembered.
+const REMEMBERED: usize = 16_384;
+/// What a remembered token weighs at least, in bytes.
+const LIGHTEST: u64 = 4096;
 
 /// Tells the time in seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -40,7 +40,7 @@ pub struct Verifier {
     confirm: Option<Arc<dyn Confirm>>,
     interval: Interval,
     clock: Clock,
-    remembered: Cache<Digest, Arc<Remembered>>,
+    remembered: Cache<Digest, Arc<Remembered>, Weight>,
 }
 
 /// A token whose signature was checked.
@@ -62,11 +62,7 @@ impl Verifier {
             confirm: None,
             interval: Interval::new(Duration::ZERO),
             clock: Arc::new(|| Timestamp::now().millis().div_euclid(1000)),
-            remembered: Cache::builder()
-                .weigher(|_: &Digest, known: &Arc<Remembered>| known.weight())
-                .max_capacity(REMEMBERED)
-                .time_to_live(REMEMBERED_FOR)
-                .build(),
+            remembered: Cache::with_weighter(REMEMBERED, REMEMBERED as u64 * LIGHTEST, Weight),
         }
     }
 
@@ -97,7 +93,7 @@ impl Verifier {
             Some(known) => {
                 // A key was withdrawn: whether it was this token's shows when it is verified again.
                 if let Err(refused) = self.verify(token, now, generation).await {
-                    self.remembered.invalidate(&digest);
+                    self.remembered.remove(&digest);
                     return Err(refused);
                 }
                 known.generation.store(generation, Ordering::Release);
@@ -106,11 +102,12 @@ impl Verifier {
             None => {
                 let verified = self.verify(token, now, generation).await?;
                 // Of two that come at once one is kept, so that the platform is asked once.
-                self.remembered.get_with(digest, || Arc::new(verified))
+                let Ok(known) = self.remembered.get_or_insert_with(&digest, || Ok::<_, Infallible>(Arc::new(verified)));
+                known
             }
         };
         if now >= known.judgement.ends {
-            self.remembered.invalidate(&digest);
+            self.remembered.remove(&digest);
             return Err(rules::expired());
         }
         if known.judgement.confirm || self.interval.recurs() {
@@ -157,11 +154,14 @@ impl Verifier {
     }
 }
 
-impl Remembered {
-    fn weight(&self) -> u32 {
-        let token = if let Credential::Bearer(token) = &self.caller.credential { token.expose_secret().len() } else { 0 };
-        // The token itself, and its claims once more.
-        u32::try_from(token * 2).unwrap_or(u32::MAX).max(LIGHTEST)
+/// What remembered tokens weigh: each itself, and its claims once more.
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Digest, Arc<Remembered>> for Weight {
+    fn weight(&self, _: &Digest, known: &Arc<Remembered>) -> u64 {
+        let token = if let Credential::Bearer(token) = &known.caller.credential { token.expose_secret().len() } else { 0 };
+        (token as u64 * 2).max(LIGHTEST)
     }
 }
 
