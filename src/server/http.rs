@@ -73,8 +73,10 @@ pub struct HttpOptions {
     pub validate_interval: Duration,
     /// Connections that may be open at once; further ones wait until one of them ends.
     pub connections: usize,
-    /// How long the headers of a request may take, and then its body; so long a connection may be idle too.
-    pub request_timeout: Duration,
+    /// How long a connection may be silent before a request, and the request's headers may take.
+    pub idle_timeout: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
     /// Told the address once it listens.
     pub bound: Option<oneshot::Sender<SocketAddr>>,
 }
@@ -96,7 +98,9 @@ impl HttpOptions {
             validate_interval: Duration::from_mins(1),
             // A stream and a call for each session.
             connections: 4096,
-            request_timeout: Duration::from_secs(30),
+            // Longer than proxies keep theirs, so that none sends into a connection that is just being closed.
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
             bound: None,
         }
     }
@@ -130,7 +134,7 @@ pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: Cancellat
         let _told = bound.send(address);
     }
     tracing::info!(%address, "listening");
-    let bounds = connections::Bounds { most: options.connections, headers: options.request_timeout, stall: STALL };
+    let bounds = connections::Bounds { most: options.connections, headers: options.idle_timeout, stall: STALL };
     let over = CancellationToken::new();
     let mut serving = tokio::spawn(connections::serve(listener, routes, bounds, shutdown.clone(), over.clone()));
     shutdown.cancelled().await;

@@ -127,7 +127,7 @@ async fn connections_beyond_the_bound_wait_until_one_ends() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_ask_in_time_is_closed() {
-    let served = idle(|options| options.request_timeout = Duration::from_millis(300)).await;
+    let served = idle(|options| options.idle_timeout = Duration::from_millis(300)).await;
     for begun in [&b""[..], b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Long: "] {
         let mut stream = dial(&served).await;
         stream.write_all(begun).await.unwrap();
@@ -142,7 +142,7 @@ async fn a_connection_that_does_not_ask_in_time_is_closed() {
 
 #[tokio::test]
 async fn a_stream_is_no_silence() {
-    let served = idle(|options| options.request_timeout = Duration::from_millis(300)).await;
+    let served = idle(|options| options.idle_timeout = Duration::from_millis(300)).await;
     let session = served.open("anna").await;
     let mut stream = served.on_session(Method::GET, "anna", &session).send().await.unwrap().bytes_stream();
     let ended = timeout(Duration::from_millis(1200), async { while stream.next().await.is_some() {} }).await;
@@ -151,7 +151,7 @@ async fn a_stream_is_no_silence() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_in_time_is_refused() {
-    let served = idle(|options| options.request_timeout = Duration::from_millis(300)).await;
+    let served = idle(|options| options.body_timeout = Duration::from_millis(300)).await;
     let mut stream = dial(&served).await;
     let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer anna\r\nContent-Type: application/json\r\n\
                 Accept: application/json, text/event-stream\r\nContent-Length: 1000\r\n\r\n{\"jsonrpc\":";

@@ -65,7 +65,7 @@ impl Gate {
             sessions: Arc::new(Sessions::new()),
             places: Places::new(options.sessions, options.sessions_per_tenant, options.initializations_per_minute),
             load: Load::new(options.sessions, options.sessions_per_tenant),
-            slowest: options.request_timeout,
+            slowest: options.body_timeout,
         })))
     }
 
