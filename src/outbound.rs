@@ -1,12 +1,10 @@
 //! Requests that this program sends: to the place that was named and no other, with answers up to a bound.
 
-use std::sync::OnceLock;
-
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use reqwest::{Client, ClientBuilder, Response, Url};
-
-use crate::error::{Error, Result};
+use tower::BoxError;
+use tower::util::AndThenLayer;
 
 /// Whether a URL leads to this machine itself.
 pub(crate) fn is_loopback(url: &Url) -> bool {
@@ -23,23 +21,15 @@ pub(crate) fn client(loopback: bool) -> ClientBuilder {
     if loopback { builder.no_proxy() } else { builder }
 }
 
-/// A client for this machine and one for everywhere else, each made when it is first needed: reading certificates takes time.
-#[derive(Default)]
-pub(crate) struct Clients {
-    direct: OnceLock<Client>,
-    proxied: OnceLock<Client>,
-}
-
-impl Clients {
-    /// The client for a place, finished by `finish` where it is not made yet.
-    pub(crate) fn get(&self, loopback: bool, finish: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<&Client> {
-        let slot = if loopback { &self.direct } else { &self.proxied };
-        if let Some(client) = slot.get() {
-            return Ok(client);
-        }
-        let client = finish(client(loopback)).build().map_err(Error::internal)?;
-        Ok(slot.get_or_init(|| client))
-    }
+/// Lets a connection be used only if this holds once it stands.
+pub(crate) fn only_while<F>(builder: ClientBuilder, holds: impl Fn() -> F + Clone + Send + Sync + 'static) -> ClientBuilder
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    builder.connector_layer(AndThenLayer::new(move |connection| {
+        let holds = holds();
+        async move { if holds.await { Ok(connection) } else { Err(BoxError::from("the place is another's by now")) } }
+    }))
 }
 
 /// Why an answer was not read to its end.

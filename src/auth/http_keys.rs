@@ -1,15 +1,16 @@
 //! Fetches published keys over HTTP: from nowhere but the named place, and no more than a key set may have.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::ACCEPT;
-use reqwest::Url;
+use reqwest::{Client, Url};
 
 use super::jwks::{KeySource, LARGEST_KEY_SET};
 use crate::error::{Error, Kind, Result};
-use crate::outbound::{self, Clients, Unread};
+use crate::outbound::{self, Unread};
 
 /// Longest that a fetch may take.
 const SLOWEST: Duration = Duration::from_secs(5);
@@ -17,14 +18,8 @@ const SLOWEST: Duration = Duration::from_secs(5);
 /// Keys that are published at a URL.
 pub struct HttpKeys {
     url: Url,
-    loopback: bool,
-    fetcher: KeyFetcher,
-}
-
-/// The HTTP client of key sets, made at the first fetch.
-#[derive(Default)]
-pub struct KeyFetcher {
-    clients: Clients,
+    /// Made at the first fetch: reading certificates takes time.
+    client: OnceLock<Client>,
 }
 
 impl HttpKeys {
@@ -48,34 +43,39 @@ impl HttpKeys {
         if url.scheme() == "http" && !loopback {
             return Err(refuse("must be https beyond this machine: whoever answers there signs for everybody"));
         }
-        Ok(Self { url, loopback, fetcher: KeyFetcher::default() })
+        Ok(Self { url, client: OnceLock::new() })
+    }
+
+    fn client(&self) -> Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = outbound::client(outbound::is_loopback(&self.url)).build().map_err(Error::internal)?;
+        Ok(self.client.get_or_init(|| client))
     }
 }
 
 impl KeySource for HttpKeys {
     fn fetch(&self) -> BoxFuture<'_, Result<Bytes>> {
-        Box::pin(self.fetcher.fetch(self.url.as_str(), self.loopback))
+        Box::pin(async { fetch_keys(self.client()?, self.url.as_str()).await })
     }
 }
 
-impl KeyFetcher {
-    /// Fetches a key set. Between this machine and itself no proxy stands.
-    ///
-    /// # Errors
-    /// No answer, an answer that is no success, one that is too large, or one that takes too long.
-    pub async fn fetch(&self, url: &str, loopback: bool) -> Result<Bytes> {
-        let client = self.clients.get(loopback, |builder| builder.connect_timeout(SLOWEST).timeout(SLOWEST))?;
-        let response = client.get(url).header(ACCEPT, "application/jwk-set+json, application/json").send().await;
-        let response = response.map_err(unreachable)?;
-        if !response.status().is_success() {
-            let status = response.status().as_u16();
-            return Err(Error::new(Kind::Unavailable, "FM-MCP-KEYS-ANSWER", format!("whoever publishes the keys answered {status}")));
-        }
-        outbound::read_bounded(response, LARGEST_KEY_SET).await.map_err(|unread| match unread {
-            Unread::TooLarge => Error::new(Kind::BadAnswer, "FM-MCP-KEYS-WRONG", "the published keys are larger than 256 KiB"),
-            Unread::Broken(error) => unreachable(error),
-        })
+/// Fetches a key set.
+///
+/// # Errors
+/// No answer, an answer that is no success, one that is too large, or one that takes too long.
+pub(crate) async fn fetch_keys(client: &Client, url: &str) -> Result<Bytes> {
+    let request = client.get(url).header(ACCEPT, "application/jwk-set+json, application/json").timeout(SLOWEST);
+    let response = request.send().await.map_err(unreachable)?;
+    if !response.status().is_success() {
+        let status = response.status().as_u16();
+        return Err(Error::new(Kind::Unavailable, "FM-MCP-KEYS-ANSWER", format!("whoever publishes the keys answered {status}")));
     }
+    outbound::read_bounded(response, LARGEST_KEY_SET).await.map_err(|unread| match unread {
+        Unread::TooLarge => Error::new(Kind::BadAnswer, "FM-MCP-KEYS-WRONG", "the published keys are larger than 256 KiB"),
+        Unread::Broken(error) => unreachable(error),
+    })
 }
 
 fn unreachable(error: reqwest::Error) -> Error {

@@ -32,6 +32,8 @@ const SHORT_PAUSE: i64 = 5;
 const FRESH: i64 = 600;
 /// Seconds after which keys that could not be fetched again are taken no longer.
 const STALE: i64 = 24 * 3600;
+/// The generation of keys that are too old.
+const TOO_OLD: u64 = u64::MAX;
 
 /// Where keys are published.
 pub trait KeySource: Send + Sync {
@@ -99,13 +101,14 @@ impl KeySet {
         Key::of_secret(secret).map(|key| Self(Origin::Configured(Arc::new(key))))
     }
 
-    /// The generation of the keys now in force; a token that was verified under another one is verified again.
+    /// The generation of the keys now in force; a token that was verified under another one is verified again. Keys that
+    /// are too old are of none.
     pub(super) fn generation(&self, now: i64) -> u64 {
         match &self.0 {
             Origin::Configured(_) => 0,
             Origin::Published(published) => {
                 published.renew_behind(now);
-                published.generation.load(Ordering::Acquire)
+                if published.held().serves(now) { published.generation.load(Ordering::Acquire) } else { TOO_OLD }
             }
         }
     }

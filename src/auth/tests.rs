@@ -427,6 +427,7 @@ async fn known_keys_serve_while_the_publication_is_away_and_new_ones_come_behind
     assert_eq!(code(&verifier, &Signer::ed(2).token("other", &claims())).await, "FM-MCP-KEYS-AWAY", "it may be a new key");
     time.pass(24 * 3600);
     assert_eq!(code(&verifier, &lasting(2)).await, "FM-MCP-KEYS-AWAY", "after a day they serve no longer");
+    assert_eq!(code(&verifier, &lasting(0)).await, "FM-MCP-KEYS-AWAY", "nor does what they proved before");
 
     // One that was withdrawn is no longer good, also for what is remembered.
     publication.away.store(false, Ordering::SeqCst);

@@ -20,7 +20,8 @@ const MAX_HEADER: usize = 2048;
 pub(super) struct Parts<'a> {
     /// Header and claims with the dot between: what is signed.
     pub(super) message: &'a str,
-    header: &'a str,
+    /// The header, in base64.
+    pub(super) header: &'a str,
     claims: &'a str,
     /// The signature, in base64.
     pub(super) signature: &'a str,
@@ -57,12 +58,12 @@ impl<'a> Parts<'a> {
     }
 
     /// The bytes of the header.
-    pub(super) fn header(&self) -> Result<Vec<u8>> {
+    pub(super) fn header_bytes(&self) -> Result<Vec<u8>> {
         URL_SAFE_NO_PAD.decode(self.header).map_err(|_| malformed("the token's header is no base64"))
     }
 
     /// The bytes of the claims.
-    pub(super) fn claims(&self) -> Result<Vec<u8>> {
+    pub(super) fn claims_bytes(&self) -> Result<Vec<u8>> {
         URL_SAFE_NO_PAD.decode(self.claims).map_err(|_| malformed("the token's claims are no base64"))
     }
 }
@@ -145,7 +146,10 @@ pub(super) struct Claims<'a> {
 impl<'a> Claims<'a> {
     /// Reads the claims; a claim of the wrong type or one that is there twice is refused.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|_| malformed("the token's claims cannot be read: one is of a wrong type or there twice"))
+        let unreadable = || malformed("the token's claims cannot be read: one is of a wrong type or there twice");
+        // As text at once: else the encoding of each string is judged by itself.
+        let text = std::str::from_utf8(bytes).map_err(|_| unreadable())?;
+        serde_json::from_str(text).map_err(|_| unreadable())
     }
 }
 

@@ -4,12 +4,13 @@
 //! key, and only then one signature. A token that was verified is remembered by its digest until it ends.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
+use jsonwebtoken::Algorithm;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use secrecy::ExposeSecret as _;
@@ -41,6 +42,15 @@ pub struct Verifier {
     interval: Interval,
     clock: Clock,
     remembered: Cache<Digest, Arc<Remembered>, Weight>,
+    /// The header of the last good token: those of one key have the same, letter for letter.
+    header: RwLock<Option<Arc<KnownHeader>>>,
+}
+
+/// A header that was read.
+struct KnownHeader {
+    text: String,
+    algorithm: Algorithm,
+    kid: Option<String>,
 }
 
 /// A token whose signature was checked.
@@ -63,6 +73,7 @@ impl Verifier {
             interval: Interval::new(Duration::ZERO),
             clock: Arc::new(|| Timestamp::now().millis().div_euclid(1000)),
             remembered: Cache::with_weighter(REMEMBERED, REMEMBERED as u64 * LIGHTEST, Weight),
+            header: RwLock::default(),
         }
     }
 
@@ -135,22 +146,36 @@ impl Verifier {
     /// noticed at the next use.
     async fn verify(&self, token: &str, now: i64, generation: u64) -> Result<Remembered> {
         let parts = Parts::of(token)?;
-        let header = parts.header()?;
-        let header = Header::read(&header)?;
-        let Some(algorithm) = algorithm_of(&header.alg) else {
-            return Err(refusal("FM-MCP-TOKEN-ALGORITHM", "tokens signed with the algorithm that the token names are not taken"));
+        let known = self.header.read().unwrap_or_else(PoisonError::into_inner).clone().filter(|known| known.text == parts.header);
+        let header = match &known {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(KnownHeader::read(parts)?),
         };
-        let claims = parts.claims()?;
+        let claims = parts.claims_bytes()?;
         let claims = Claims::read(&claims)?;
         let judgement = self.rules.judge(&claims, now)?;
-        let key = self.keys.find(header.kid.as_deref(), algorithm, now).await?;
+        let key = self.keys.find(header.kid.as_deref(), header.algorithm, now).await?;
         key.check(parts)?;
+        if known.is_none() {
+            *self.header.write().unwrap_or_else(PoisonError::into_inner) = Some(header);
+        }
         Ok(Remembered {
             caller: Arc::new(rules::caller(&claims, token)?),
             judgement,
             generation: AtomicU64::new(generation),
             confirmation: Confirmation::default(),
         })
+    }
+}
+
+impl KnownHeader {
+    fn read(parts: Parts<'_>) -> Result<Self> {
+        let header = parts.header_bytes()?;
+        let header = Header::read(&header)?;
+        let Some(algorithm) = algorithm_of(&header.alg) else {
+            return Err(refusal("FM-MCP-TOKEN-ALGORITHM", "tokens signed with the algorithm that the token names are not taken"));
+        };
+        Ok(Self { text: parts.header.to_owned(), algorithm, kid: header.kid.map(|kid| kid.to_string()) })
     }
 }
 

@@ -14,9 +14,9 @@ use serde_json::json;
 use crate::api::ids::TenantId;
 use crate::api::{Permission, Timestamp};
 use crate::auth::OWNER_TENANT;
-use crate::client::{Accounts, Origin};
+use crate::client::{Accounts, Origin, Reach};
 use crate::error::{Error, Kind, Result};
-use crate::outbound::{self, Clients, Unread};
+use crate::outbound::{self, Unread};
 use crate::private;
 
 /// How long a token is good, in seconds, and how long it is used.
@@ -37,8 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// day leaves one token behind and not many.
 pub(super) struct Given {
     kept: PathBuf,
-    origin: Arc<dyn Origin>,
-    http: Clients,
+    reach: Reach,
     tokens: Mutex<HashMap<TenantId, (SecretString, Instant)>>,
 }
 
@@ -56,7 +55,7 @@ struct Kept {
 
 impl Given {
     pub(super) fn new(data_dir: &Path, origin: Arc<dyn Origin>) -> Self {
-        Self { kept: data_dir.join("audit").join("account.json"), origin, http: Clients::default(), tokens: Mutex::default() }
+        Self { kept: data_dir.join("audit").join("account.json"), reach: Reach::new(origin), tokens: Mutex::default() }
     }
 
     fn held(&self, tenant: &TenantId) -> Option<SecretString> {
@@ -65,18 +64,20 @@ impl Given {
     }
 
     async fn ask(&self, tenant: &TenantId) -> Result<SecretString> {
-        let located = self.origin.locate().await?;
+        let located = self.reach.locate().await?;
         let owner = located.owner_token.as_ref().ok_or_else(|| Error::internal("the embedded platform has no owner"))?;
-        let http = self.http.get(true, |builder| builder.timeout(PATIENCE))?;
         let request = json!({
             "name": "flowmaster-mcp", "tenantId": tenant, "permissions": [Permission::AUDIT_LOG.name()], "expiresIn": LIFETIME,
         });
         let failed = || Error::new(Kind::Unavailable, "FM-MCP-ACCOUNT", "the embedded platform gives this server no account");
         let refused = |error: reqwest::Error| failed().caused_by(error.without_url());
-        let answer = http
+        let answer = self
+            .reach
+            .client(&located)?
             .post(format!("{}/service-tokens", located.base))
             .bearer_auth(owner.expose_secret())
             .json(&request)
+            .timeout(PATIENCE)
             .send()
             .await
             .and_then(reqwest::Response::error_for_status)

@@ -82,4 +82,8 @@ impl Origin for Embedded {
     fn locate(&self) -> BoxFuture<'_, Result<Located>> {
         Box::pin(self.current())
     }
+
+    fn is_at<'a>(&'a self, base: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move { self.opened.read().await.as_ref().is_some_and(|place| *place.located.base == *base && place.is_good()) })
+    }
 }

@@ -1,32 +1,28 @@
 //! The end of the stack: one pooled HTTP client, bounded answers, and answers in the contract's names.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::layer::{Call, Reply};
+use super::origin::Origin;
+use super::reach::Reach;
 use super::refusal;
 use crate::api::{Method, wire};
 use crate::error::{Error, Kind, Result};
-use crate::outbound::{self, Clients, Unread};
+use crate::outbound::{self, Unread};
 
 /// Sends requests.
 pub(super) struct Http {
-    clients: Clients,
+    reach: Reach,
     answer_limit: usize,
 }
 
 impl Http {
-    pub(super) fn new(answer_limit: usize) -> Self {
-        Self { clients: Clients::default(), answer_limit }
-    }
-
-    fn client(&self, loopback: bool) -> Result<&reqwest::Client> {
-        self.clients.get(loopback, |builder| {
-            builder.connect_timeout(Duration::from_secs(5)).pool_idle_timeout(Duration::from_mins(1)).tcp_nodelay(true)
-        })
+    pub(super) fn new(origin: Arc<dyn Origin>, answer_limit: usize) -> Self {
+        Self { reach: Reach::new(origin), answer_limit }
     }
 
     pub(super) async fn send(&self, call: Call) -> Result<Reply> {
@@ -38,7 +34,8 @@ impl Http {
             Method::Delete => reqwest::Method::DELETE,
         };
         let mut request = self
-            .client(located.loopback)?
+            .reach
+            .client(&located)?
             .request(method, format!("{}{}", located.base, call.request.path))
             .headers(call.headers)
             .header(ACCEPT, "application/json, application/problem+json");

@@ -10,6 +10,12 @@ use crate::outbound;
 pub trait Origin: Send + Sync {
     /// The platform's address now, and what belongs to it.
     fn locate(&self) -> BoxFuture<'_, Result<Located>>;
+
+    /// Whether the platform is still where it was located, by its [`base`](Located::base). It is asked between connecting
+    /// and sending, so that no token goes to whoever took the address of a platform that has just ended.
+    fn is_at<'a>(&'a self, _base: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
 }
 
 /// The platform's address.

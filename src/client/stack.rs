@@ -29,7 +29,7 @@ pub(super) fn build(
     let renew = renews.then(|| Arc::new(Renew { principal, upstream: Arc::clone(&upstream) }) as Arc<dyn Layer>);
     // Two places are kept for what the next services need: `cache` (a hit costs no quota) and `retry` follow the
     // deadline; `pick`, `breaker`, `bulkhead` and `rate_limit` come once per attempt, before the timeout.
-    Stack::new(Http::new(settings.answer_limit))
+    Stack::new(Http::new(Arc::clone(&origin), settings.answer_limit))
         // once per call
         .then(Trace)
         .then(settings.access)

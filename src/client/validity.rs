@@ -8,10 +8,10 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use super::upstream::{OTHER_TENANT, REFUSED_TOKEN};
-use super::{CallOptions, Client, Origin};
+use super::{CallOptions, Client, Origin, Reach};
 use crate::api::auth::Validate;
 use crate::api::{Operation as _, catalogue};
-use crate::auth::{Caller, Confirm, KeyFetcher, KeySource};
+use crate::auth::{Caller, Confirm, KeySource, fetch_keys};
 use crate::error::{Error, Kind, Result};
 
 /// Longest that the platform is waited for; a call stands behind it.
@@ -19,23 +19,22 @@ const SLOWEST: Duration = Duration::from_secs(5);
 
 /// The keys that a platform publishes where it is now.
 pub struct PlatformKeys {
-    origin: Arc<dyn Origin>,
-    fetcher: KeyFetcher,
+    reach: Reach,
 }
 
 impl PlatformKeys {
     /// The keys of the platform at an origin.
     #[must_use]
     pub fn new(origin: Arc<dyn Origin>) -> Self {
-        Self { origin, fetcher: KeyFetcher::default() }
+        Self { reach: Reach::new(origin) }
     }
 }
 
 impl KeySource for PlatformKeys {
     fn fetch(&self) -> BoxFuture<'_, Result<Bytes>> {
         Box::pin(async {
-            let located = self.origin.locate().await?;
-            self.fetcher.fetch(&format!("{}/.well-known/jwks.json", located.base), located.loopback).await
+            let located = self.reach.locate().await?;
+            fetch_keys(&self.reach.client(&located)?, &format!("{}/.well-known/jwks.json", located.base)).await
         })
     }
 }
