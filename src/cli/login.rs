@@ -51,15 +51,17 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
 
     let connection = Connection::to_sign_in(config)?;
     let kept = async {
-        let grant = sign_in(&connection.client, &platform, &username, &password, &tenant).await?;
+        // Nobody is signed in whose login has no place.
         let locked = store.lock().await?;
+        let grant = sign_in(&connection.client, &platform, &username, &password, &tenant).await?;
         // A file that is no login gives way to one that is.
         let replaced = store.read().ok().flatten();
-        locked.write(&grant)?;
-        if let Some(replaced) = replaced {
-            end(&connection, &replaced).await;
+        let kept = locked.write(&grant);
+        let nobodys = if kept.is_ok() { replaced.as_ref() } else { Some(&grant) };
+        if let Some(nobodys) = nobodys {
+            end(&connection, nobodys).await;
         }
-        Ok::<_, Error>(grant)
+        kept.map(|()| grant)
     }
     .await;
     connection.close().await;
@@ -77,14 +79,15 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// Ends a login that another one replaced, as far as the platform still knows it.
-async fn end(connection: &Connection, replaced: &Grant) {
-    let ended = match replaced.caller(None) {
+/// Ends a login that is kept nowhere, as far as the platform still knows it: one that another replaced, or that could not
+/// be written.
+async fn end(connection: &Connection, nobodys: &Grant) {
+    let ended = match nobodys.caller(None) {
         Ok(caller) => connection.client.send(&caller.into(), &Logout {}).await.map(|_| ()),
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "the login before was not ended");
+        tracing::debug!(%error, "a login that is kept nowhere was not ended");
     }
 }
 

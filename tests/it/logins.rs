@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::Json;
+use axum::response::IntoResponse as _;
 use flowmaster_mcp::api::auth::Validate;
 use flowmaster_mcp::auth::{Caller, Principal as _};
 use flowmaster_mcp::client::login::{Grant, Source, Store};
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::home::{ADA, Home, login_of, run, stderr, stdout};
 use crate::support::platform::PASSWORD;
+use crate::support::standin::StandIn;
 
 #[tokio::test]
 async fn a_person_signs_in_looks_and_signs_out() {
@@ -80,6 +83,46 @@ async fn what_is_missing_or_wrong_at_a_login_is_named() {
         assert!(stderr(&home.run(&["whoami"], &settings, "").await).contains("FM-CONFIG-LOGIN"));
     }
     assert!(!home.store().exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_login_that_cannot_be_kept_is_not_made_or_ended_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let platform = StandIn::start(|_| async {
+        let user = json!({ "id": "user-1", "email": ADA, "roles": [], "permissions": [] });
+        Json(json!({ "accessToken": "given", "refreshToken": "next", "expiresIn": 3600, "user": user })).into_response()
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::of_platform(folder.path(), Some(&platform.url));
+    let logins = store.file().parent().unwrap().to_owned();
+    let asked = || platform.asked().iter().map(|asked| (asked.path.clone(), asked.header("authorization").to_owned())).collect::<Vec<_>>();
+    let login = async || {
+        let arguments = ["login", "--user", ADA, "--tenant", "acme", "--password-stdin"];
+        run(folder.path(), &arguments, &[("FLOWMASTER_URL", &platform.url)], PASSWORD).await
+    };
+
+    // A folder that others can look into: found before anybody is signed in.
+    std::fs::create_dir(&logins).unwrap();
+    std::fs::set_permissions(&logins, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = login().await;
+    assert!(!output.status.success() && stderr(&output).contains("chmod 700"), "{}", stderr(&output));
+    assert_eq!(asked(), []);
+
+    // A file that cannot be written, which shows only when there is something to write.
+    std::fs::set_permissions(&logins, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let name = store.file().file_stem().unwrap().to_str().unwrap().to_owned();
+    let in_the_way = store.file().with_file_name(format!(".{name}.new"));
+    std::fs::create_dir(&in_the_way).unwrap();
+    let output = login().await;
+    assert!(!output.status.success() && stderr(&output).contains("FM-MCP-LOGIN-FILE"), "{}", stderr(&output));
+    let ended = ("/auth/logout".to_owned(), "Bearer given".to_owned());
+    assert_eq!(asked(), [("/auth/login".to_owned(), String::new()), ended]);
+
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert!(login().await.status.success() && store.exists());
+    assert_eq!(asked().len(), 3, "a login that is kept goes on");
 }
 
 #[tokio::test]
