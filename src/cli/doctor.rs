@@ -188,12 +188,8 @@ async fn trail(connection: &Connection, caller: &Arc<Caller>) -> Finding {
 /// Where rows of what is called and refused go, and how many wait.
 fn record(config: &Config) -> Finding {
     match upstream::about_record(config) {
-        Ok((text, true)) => Finding::good("audit", text),
-        Ok((text, false)) => Finding::care(
-            "audit",
-            text,
-            "On a real platform rows need a service token with audit:log: set FLOWMASTER_SERVICE_TOKEN, or audit.file for a file of your own.",
-        ),
+        Ok((text, None)) => Finding::good("audit", text),
+        Ok((text, Some(advice))) => Finding::care("audit", text, advice),
         Err(error) => Finding::bad("audit", &error),
     }
 }

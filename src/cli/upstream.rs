@@ -90,10 +90,17 @@ pub(super) fn record(config: &Config) -> Result<Option<audit::Options>> {
     }))
 }
 
-/// Where rows of the record go, in words, and what waits.
-pub(super) fn about_record(config: &Config) -> Result<(String, bool)> {
+/// What the platform takes rows with, where nobody has said.
+const NO_ACCOUNT: &str =
+    "On a real platform rows need a service token with audit:log: set FLOWMASTER_SERVICE_TOKEN, or audit.file for a file of your own.";
+/// What the platform takes rows with that it does not take now.
+const NOT_TAKEN: &str = "A tenant's rows need a token of that tenant in [service.tokens], of an account that holds audit:log. \
+    What waits apart is tried again by itself; what was not taken stays in the file, each row with its reason.";
+
+/// Where rows of the record go and what waits, in words, and what to do about it.
+pub(super) fn about_record(config: &Config) -> Result<(String, Option<&'static str>)> {
     let Some(options) = record(config)? else {
-        return Ok(("nothing is recorded of what is called and refused".to_owned(), false));
+        return Ok(("nothing is recorded of what is called and refused".to_owned(), Some(NO_ACCOUNT)));
     };
     let mut places = Vec::new();
     if options.platform {
@@ -113,5 +120,10 @@ pub(super) fn about_record(config: &Config) -> Result<(String, bool)> {
         count => format!(", {count} were not taken and are in audit/undelivered.jsonl of the data folder"),
     };
     let text = format!("rows go to {}{bodies}; {} wait{parked}{undelivered}", places.join(" and "), waiting.rows);
-    Ok((text, waiting.undelivered + waiting.parked == 0))
+    let advice = match waiting.undelivered + waiting.parked {
+        0 => None,
+        _ if options.platform => Some(NOT_TAKEN),
+        _ => Some(NO_ACCOUNT),
+    };
+    Ok((text, advice))
 }

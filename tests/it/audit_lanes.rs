@@ -242,4 +242,11 @@ async fn doctor_tells_what_waits_apart_and_what_was_set_aside() {
     let words: Vec<&str> = told.split_whitespace().collect();
     let told = words.join(" ");
     assert!(told.contains("3 wait (3 of them apart, for tenants whose rows the platform does not take now), 1 were not taken"), "{told}");
+    assert!(told.contains("[service.tokens]") && told.contains("audit:log") && !told.contains("set FLOWMASTER_SERVICE_TOKEN"), "{told}");
+
+    // Where it has no account any more, that is what is to be done.
+    let settings = [settings[0], settings[1], ("FLOWMASTER_AUDIT_FILE", "rows.jsonl")];
+    let output = binary(data.path()).arg("doctor").current_dir(data.path()).envs(settings).output().await.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("set FLOWMASTER_SERVICE_TOKEN") && !told.contains("[service.tokens]"), "{told}");
 }
