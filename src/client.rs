@@ -26,6 +26,7 @@ mod validity;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::api::{Entry, Operation, catalogue, wire};
@@ -169,11 +170,23 @@ impl Client {
         arguments: Map<String, Value>,
         options: CallOptions,
     ) -> Result<Reply> {
+        self.call_by(caller, entry, arguments, options, None).await
+    }
+
+    /// Calls by a token that the caller's was exchanged for just now, where there is one.
+    async fn call_by(
+        &self,
+        caller: &Arc<Caller>,
+        entry: &'static Entry,
+        arguments: Map<String, Value>,
+        options: CallOptions,
+        fresh: Option<SecretString>,
+    ) -> Result<Reply> {
         let name = entry.spec.name;
         let request = wire::encode(&entry.spec, arguments).map_err(|fault| {
             Error::new(Kind::Invalid, "FM-MCP-ARGUMENT", "an argument cannot go into the path").with_fields(vec![fault]).during(name)
         })?;
-        let call = Call::new(entry, Arc::clone(caller), request, options)?;
+        let call = Call { fresh, ..Call::new(entry, Arc::clone(caller), request, options)? };
         self.stack.run(call).await.map_err(|error| error.during(name))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::http::Http;
@@ -57,6 +58,8 @@ pub struct Call {
     /// Where it goes; set by `sign`, since address and credential belong together.
     pub located: Option<Located>,
     pub(super) request: Arc<EncodedRequest>,
+    /// What the caller's token was exchanged for just now; the call goes on by it, whatever is remembered.
+    pub(super) fresh: Option<SecretString>,
 }
 
 /// What a call may ask for beyond its arguments.
@@ -85,7 +88,7 @@ impl Call {
         let WireRequest { method, path, query, body } = request;
         let body = body.map(|body| serde_json::to_vec(&body)).transpose().map_err(Error::internal)?.map(Bytes::from);
         let request = Arc::new(EncodedRequest { method, path, query, body });
-        Ok(Self { entry, caller, options, headers: HeaderMap::new(), located: None, request })
+        Ok(Self { entry, caller, options, headers: HeaderMap::new(), located: None, request, fresh: None })
     }
 
     /// Sets a header; what cannot be one is an internal error, since no header is made of arguments.

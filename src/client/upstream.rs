@@ -92,14 +92,18 @@ impl Upstream {
         .hint("Decide it in FlowMaster. The operator sets upstream.on_behalf_of where the platform honours X-On-Behalf-Of."))
     }
 
-    pub(super) async fn prove(&self, caller: &Caller, located: &Located) -> Result<Proof> {
+    /// By which token a caller's call goes on; one that was exchanged just now is not exchanged again.
+    pub(super) async fn prove(&self, caller: &Caller, located: &Located, fresh: Option<SecretString>) -> Result<Proof> {
         let own = |token| Ok(Proof { token, on_behalf_of: None });
         match (&caller.credential, &self.mode) {
             (Credential::Owner, _) => own(located.owner_token.clone().ok_or_else(nobody)?),
             (Credential::Verified, _) => Err(nobody()),
             (Credential::Service, _) => own(self.account(caller).await?),
             (Credential::Bearer(token), Mode::Propagate) => own(token.clone()),
-            (Credential::Bearer(token), Mode::Exchange(exchange)) => own(exchange.of(caller, token).await?),
+            (Credential::Bearer(token), Mode::Exchange(exchange)) => match fresh {
+                Some(fresh) => own(fresh),
+                None => own(exchange.of(caller, token).await?),
+            },
             (Credential::Bearer(_), Mode::Service { .. }) => {
                 Ok(Proof { token: self.account(caller).await?, on_behalf_of: Some(caller.subject.clone()) })
             }
@@ -119,11 +123,11 @@ impl Upstream {
         }
     }
 
-    /// Exchanges a caller's token anew: what it was exchanged for outlives its revocation.
-    pub(super) async fn renew(&self, caller: &Caller) -> Result<()> {
+    /// Exchanges a caller's token anew, where tokens are exchanged: what it was exchanged for outlives its revocation.
+    pub(super) async fn renew(&self, caller: &Caller) -> Result<Option<SecretString>> {
         match (&caller.credential, &self.mode) {
-            (Credential::Bearer(token), Mode::Exchange(exchange)) => exchange.renew(caller, token).await,
-            _ => Ok(()),
+            (Credential::Bearer(token), Mode::Exchange(exchange)) => exchange.renew(caller, token).await.map(Some),
+            _ => Ok(None),
         }
     }
 

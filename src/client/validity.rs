@@ -53,8 +53,8 @@ impl Validation {
         let entry = catalogue().get(Validate::SPEC.name).ok_or_else(|| Error::internal("validation is in no service"))?;
         let options = CallOptions { deadline: Some(SLOWEST), ..CallOptions::default() };
         let asked = async {
-            self.0.upstream().renew(caller).await?;
-            self.0.call(caller, entry, Map::new(), options).await
+            let fresh = self.0.upstream().renew(caller).await?;
+            self.0.call_by(caller, entry, Map::new(), options, fresh).await
         };
         match asked.await {
             Ok(reply) => Ok(is_good(&reply.body, caller)),

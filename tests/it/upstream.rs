@@ -1,8 +1,8 @@
 //! How calls go on to the platform: in every mode they say whose they are, by a token that belongs there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Json;
@@ -10,8 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use flowmaster_mcp::api::tasks;
-use flowmaster_mcp::auth::{Caller, Credential};
-use flowmaster_mcp::client::{Accounts, Client, Configured, Exchange, Fixed, Mode, TokenEndpoint, Upstream};
+use flowmaster_mcp::auth::{Caller, Confirm as _, Credential};
+use flowmaster_mcp::client::{Accounts, Client, Configured, Exchange, Fixed, Mode, TokenEndpoint, Upstream, Validation};
 use flowmaster_mcp::error::{Error, Kind};
 use flowmaster_mcp::server::{App, Fallback, Options, Settings};
 use serde_json::{Value, json};
@@ -218,9 +218,12 @@ async fn what_a_token_endpoint_does_wrong_reaches_no_platform_and_shows_no_token
     let cases: Vec<(u16, String, &str)> = vec![
         (400, json!({ "error": "invalid_grant", "error_description": "topsecret" }).to_string(), "FM-MCP-EXCHANGE-TOKEN"),
         (401, json!({ "error": "invalid_client" }).to_string(), "FM-MCP-EXCHANGE-CLIENT"),
-        (403, json!({ "error": "topsecret but not a code" }).to_string(), "FM-MCP-EXCHANGE-REFUSED"),
+        (400, json!({ "error": "invalid_target" }).to_string(), "FM-MCP-EXCHANGE-REFUSED"),
+        (401, String::new(), "FM-MCP-EXCHANGE-CLIENT"),
+        (403, json!({ "error": "topsecret but not a code" }).to_string(), "FM-MCP-EXCHANGE-ANSWER"),
+        (404, "<h1>topsecret</h1>".to_owned(), "FM-MCP-EXCHANGE-ANSWER"),
         (500, "topsecret".to_owned(), "FM-MCP-EXCHANGE-UNAVAILABLE"),
-        (302, String::new(), "FM-MCP-EXCHANGE-REFUSED"),
+        (302, String::new(), "FM-MCP-EXCHANGE-ANSWER"),
         (200, "topsecret".to_owned(), "FM-MCP-EXCHANGE-ANSWER"),
         (200, "x".repeat(100_000), "FM-MCP-EXCHANGE-ANSWER"),
         (200, json!({ "access_token": "topsecret" }).to_string(), "FM-MCP-EXCHANGE-ANSWER"),
@@ -252,6 +255,68 @@ async fn what_a_token_endpoint_does_wrong_reaches_no_platform_and_shows_no_token
     for url in ["http://login.example.com/token", "ftp://x/", "no url", "https://user:pw@login.example.com/token"] {
         let endpoint = TokenEndpoint { url: url.to_owned(), ..endpoint(&platform) };
         assert_eq!(Exchange::new(endpoint).map(drop).unwrap_err().code(), "FM-CONFIG-TOKEN-URL", "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_about_a_token_costs_one_exchange_and_one_answer_whatever_it_is() {
+    for (expires_in, is_good) in [(3600, true), (3600, false), (30, true), (30, false)] {
+        let platform = StandIn::start(move |_| {
+            let answer =
+                if is_good { Json(json!({ "valid": true })).into_response() } else { http::StatusCode::UNAUTHORIZED.into_response() };
+            std::future::ready(answer)
+        })
+        .await;
+        let issuer = issuer(expires_in).await;
+        let validation = Validation::new(client(&platform, Mode::Exchange(Exchange::new(endpoint(&issuer)).unwrap())));
+        let anna = caller("tenant-1", "anna");
+        for round in 1..=3 {
+            assert_eq!(validation.confirm(&anna).await.unwrap(), is_good);
+            assert_eq!((issuer.asked().len(), platform.asked().len()), (round, round), "{expires_in} {is_good}");
+        }
+        let exchanged = format!("Bearer exchanged-{}", token("tenant-1", "anna").len());
+        assert!(platform.asked().iter().all(|asked| asked.header("authorization") == exchanged));
+    }
+}
+
+#[tokio::test]
+async fn what_was_exchanged_before_outlasts_everything_but_the_endpoints_own_no() {
+    let said = |code: &str| json!({ "error": code }).to_string();
+    let foreign = json!({ "access_token": token("tenant-2", "anna"), "token_type": "Bearer" }).to_string();
+    let cases: Vec<(u16, String, Option<&str>)> = vec![
+        (302, String::new(), None),
+        (401, String::new(), None),
+        (401, said("invalid_client"), None),
+        (403, "<h1>Blocked</h1>".to_owned(), None),
+        (404, json!({ "error": "Not Found" }).to_string(), None),
+        (429, said("slow_down"), None),
+        (503, said("temporarily_unavailable"), None),
+        (200, "<h1>Soon back</h1>".to_owned(), None),
+        (400, said("invalid_grant"), Some("FM-MCP-EXCHANGE-TOKEN")),
+        (400, said("invalid_target"), Some("FM-MCP-EXCHANGE-REFUSED")),
+        (200, foreign, Some("FM-MCP-EXCHANGE-TENANT")),
+    ];
+    let platform = StandIn::start(|_| async { Json(json!({ "valid": true, "items": [] })).into_response() }).await;
+    for (status, body, refused) in cases {
+        let good = json!({ "access_token": "exchanged", "token_type": "Bearer", "expires_in": 3600 }).to_string();
+        let answers = Arc::new(Mutex::new((200, good)));
+        let issuer = {
+            let answers = Arc::clone(&answers);
+            StandIn::start(move |_| {
+                let (status, body) = answers.lock().unwrap().clone();
+                std::future::ready((http::StatusCode::from_u16(status).unwrap(), body).into_response())
+            })
+            .await
+        };
+        let client = client(&platform, Mode::Exchange(Exchange::new(endpoint(&issuer)).unwrap()));
+        let anna = caller("tenant-1", "anna");
+        list(&client, &anna).await.unwrap();
+        *answers.lock().unwrap() = (status, body.clone());
+        let confirmed = Validation::new(client.clone()).confirm(&anna).await;
+        let listed = list(&client, &anna).await;
+        assert_eq!(listed.as_ref().err().map(Error::code), refused, "{status} {body}");
+        assert_ne!(confirmed.ok(), Some(true), "{status} {body}");
+        assert_eq!(issuer.asked().len(), 2, "{status} {body}");
     }
 }
 

@@ -26,7 +26,7 @@ impl Layer for Renew {
         Box::pin(async move {
             let mut again = call.clone();
             // One that was exchanged just now and is refused would be refused again.
-            let was_remembered = self.upstream.remembers(&call.caller).await;
+            let was_remembered = call.fresh.is_none() && self.upstream.remembers(&call.caller).await;
             let mut answer = next.run(call).await;
             if was_remembered && is_refused(&answer) {
                 answer = next.run(again.clone()).await;
@@ -46,6 +46,7 @@ impl Layer for Renew {
                 .hint("Call again, if it is to be done by the one who is signed in now."));
             }
             again.caller = renewed;
+            again.fresh = None;
             next.run(again).await
         })
     }

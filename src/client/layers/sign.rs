@@ -34,7 +34,7 @@ impl Layer for Sign {
             let located = self.origin.locate().await?;
             let mut sent = None;
             if !call.entry.spec.public {
-                let proof = self.upstream.prove(&call.caller, &located).await?;
+                let proof = self.upstream.prove(&call.caller, &located, call.fresh.take()).await?;
                 call.headers.insert(AUTHORIZATION, bearer(&proof.token)?);
                 let tenant = call.caller.tenant.to_string();
                 call.header(TENANT, &tenant)?;

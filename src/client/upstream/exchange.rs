@@ -21,6 +21,8 @@ const REMEMBERED: u64 = 16_384;
 pub(in crate::client) const REFUSED_TOKEN: &str = "FM-MCP-EXCHANGE-TOKEN";
 /// The code of a token that came back for another tenant.
 pub(in crate::client) const OTHER_TENANT: &str = "FM-MCP-EXCHANGE-TENANT";
+/// The code of what the endpoint says no to for another reason, in OAuth's words.
+const REFUSED: &str = "FM-MCP-EXCHANGE-REFUSED";
 /// How long before its end a token is exchanged anew.
 const MARGIN: Duration = Duration::from_mins(1);
 /// The longest that a token is remembered, whatever its answer says.
@@ -126,7 +128,7 @@ impl Exchange {
 
     /// Exchanges anew, whatever is remembered. Where the endpoint says no, that counts from now on; where it cannot be
     /// asked, what is remembered stays.
-    pub(super) async fn renew(&self, caller: &Caller, token: &SecretString) -> Result<()> {
+    pub(super) async fn renew(&self, caller: &Caller, token: &SecretString) -> Result<SecretString> {
         let slot = self.slot(token);
         let mut held = slot.lock().await;
         let (answer, made) = self.make(caller, token).await;
@@ -134,7 +136,7 @@ impl Exchange {
         if answer.is_ok() || made.is_refusal() || !held.as_ref().is_some_and(stays) {
             *held = Some(made);
         }
-        answer.map(drop)
+        answer
     }
 
     /// Whether a token was exchanged before, and what came of it still holds.
@@ -233,9 +235,10 @@ impl Held {
         self.until > Instant::now()
     }
 
-    /// Whether the endpoint was asked and does not give a token.
+    /// Whether the endpoint said no to this caller. Somebody in its place, or trouble with this server's own secret, says
+    /// nothing about the caller.
     fn is_refusal(&self) -> bool {
-        self.outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Forbidden)
+        self.outcome.as_ref().is_err_and(|failure| [REFUSED_TOKEN, OTHER_TENANT, REFUSED].contains(&failure.code.as_str()))
     }
 
     fn answer(&self) -> Result<SecretString> {
@@ -289,7 +292,12 @@ fn refused(status: u16, body: &[u8]) -> Error {
         return Error::new(Kind::Forbidden, REFUSED_TOKEN, format!("the token endpoint does not take the caller's token ({said})"))
             .hint("Sign in anew.");
     }
-    Error::new(Kind::Forbidden, "FM-MCP-EXCHANGE-REFUSED", format!("the token endpoint does not exchange the caller's token ({said})"))
+    if code.is_none() {
+        let what = format!("the token endpoint's answer is {status}, without an OAuth error");
+        return Error::new(Kind::BadAnswer, "FM-MCP-EXCHANGE-ANSWER", what)
+            .hint("Try again later; the operator checks upstream.token_url, and what stands before it.");
+    }
+    Error::new(Kind::Forbidden, REFUSED, format!("the token endpoint does not exchange the caller's token ({said})"))
         .hint("Sign in anew; if that does not help, the operator checks what the token endpoint allows this server.")
 }
 
