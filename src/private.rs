@@ -1,5 +1,7 @@
 //! Files and folders that are for their owner alone: how they are made, replaced, read and refused.
 
+mod owner;
+
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -7,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of a key.
 const KEY: usize = 32;
+/// How often a file is opened anew that others replace meanwhile.
+const ATTEMPTS: usize = 16;
 
 /// Why a file or a folder does not count as its owner's own.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(crate) enum Fault {
     Foreign,
     /// Others may open it: the mode that it has, and the one that it should have.
     Open { mode: u32, wanted: &'static str },
+    /// The folder in which it is does not count as its owner's own.
+    Within(Box<Fault>),
     /// It is no file, or a larger one than this program writes there.
     Strange,
 }
@@ -28,6 +34,7 @@ impl fmt::Display for Fault {
             Self::Unusable(what, error) => write!(f, "{what}: {error}"),
             Self::Foreign => f.write_str("belongs to another user"),
             Self::Open { mode, .. } => write!(f, "is open to other users (mode {mode:03o})"),
+            Self::Within(why) => write!(f, "is in a folder that {why}"),
             Self::Strange => f.write_str("is not what flowmaster-mcp writes there"),
         }
     }
@@ -37,27 +44,24 @@ impl From<Fault> for io::Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Unusable(_, error) => error,
-            Fault::Foreign | Fault::Open { .. } => Self::new(ErrorKind::PermissionDenied, format!("it {fault}")),
+            Fault::Foreign | Fault::Open { .. } | Fault::Within(_) => Self::new(ErrorKind::PermissionDenied, format!("it {fault}")),
             Fault::Strange => Self::new(ErrorKind::InvalidData, format!("it {fault}")),
         }
     }
 }
 
-/// Makes a folder that only its owner can open, and those above it. One in which others could put something is refused.
+/// Makes a folder that only its owner can open, and those above it. One that is another user's or in which others could put
+/// something is refused.
 pub(crate) fn folder(path: &Path) -> io::Result<()> {
     make_folder(path)?;
-    #[cfg(unix)]
-    if std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path)?.permissions()) & 0o022 != 0 {
-        return Err(io::Error::new(ErrorKind::PermissionDenied, "others can write to it"));
-    }
-    Ok(())
+    Ok(owner::kept(&fs::metadata(path)?, path)?)
 }
 
 /// Makes a folder as [`folder`] does. One that others can so much as open is refused.
 pub(crate) fn closed_folder(path: &Path) -> Result<(), Fault> {
     make_folder(path).map_err(|error| Fault::Unusable("cannot be created", error))?;
     let found = fs::metadata(path).map_err(|error| Fault::Unusable("cannot be read", error))?;
-    check(path, &found)
+    owner::closed(&found, path)
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -123,12 +127,11 @@ pub(crate) fn claim(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The key in a file. The first of several processes makes it, and all get the same one.
+/// The key in a file, whose folder is made where there is none. The first of several processes makes the key, and all get
+/// the same one.
 pub(crate) fn key(path: &Path) -> io::Result<[u8; KEY]> {
+    folder(folder_of(path))?;
     let fresh = || {
-        if let Some(parent) = path.parent() {
-            folder(parent)?;
-        }
         let mut fresh = vec![0; KEY];
         getrandom::fill(&mut fresh).map_err(io::Error::other)?;
         Ok(fresh)
@@ -137,41 +140,106 @@ pub(crate) fn key(path: &Path) -> io::Result<[u8; KEY]> {
     <[u8; KEY]>::try_from(bytes).map_err(|_| Fault::Strange.into())
 }
 
-/// What a file holds; nothing where there is none. A link is no file of ours, and a larger one is not read.
+/// What a file holds; nothing where there is none. A link is no file of ours, a larger one is not read, and none counts in a
+/// folder that is another user's or in which others could put something.
 pub(crate) fn read(path: &Path, largest: usize) -> Result<Option<Vec<u8>>, Fault> {
-    let unreadable = |error| Fault::Unusable("cannot be read", error);
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-        Ok(found) if !found.is_file() => return Err(Fault::Strange),
-        Ok(found) => check(path, &found)?,
-    }
+    let Some(file) = open_own(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(largest as u64 + 1).read_to_end(&mut bytes)) {
-        // Another process just took it away.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+    match file.take(largest as u64 + 1).read_to_end(&mut bytes) {
         Err(error) => Err(unreadable(error)),
         Ok(length) if length > largest => Err(Fault::Strange),
         Ok(_) => Ok(Some(bytes)),
     }
 }
 
+fn open_own(path: &Path) -> Result<Option<File>, Fault> {
+    let folder = folder_of(path);
+    match fs::metadata(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+        Ok(found) => owner::kept(&found, folder).map_err(|why| Fault::Within(Box::new(why)))?,
+    }
+    for _ in 0..ATTEMPTS {
+        let named = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+            Ok(named) if !named.is_file() => return Err(Fault::Strange),
+            Ok(named) => named,
+        };
+        match open_named(path, &named) {
+            Ok(Some((file, found))) => return owner::closed(&found, folder).map(|()| Some(file)),
+            Ok(None) => {}
+            // Another process just took it away.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            // Whose it is says more than that it cannot be opened.
+            Err(error) => return owner::closed(&named, folder).and(Err(unreadable(error))),
+        }
+    }
+    Err(Fault::Strange)
+}
+
+/// Opens the very file that was found by a name; nothing where the name means another one by now, such as a link. What
+/// blocks when it is opened can only come in between by a process of the same user, as nobody else can write to the folder.
+fn open_named(path: &Path, named: &Metadata) -> io::Result<Option<(File, Metadata)>> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    Ok((found.is_file() && is_same(named, &found)).then_some((file, found)))
+}
+
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, _: &Metadata) -> bool {
+    true
+}
+
+fn unreadable(error: io::Error) -> Fault {
+    Fault::Unusable("cannot be read", error)
+}
+
 /// What a file holds, which is made where there is none. Of several who make it one wins, and all read the same.
 pub(crate) fn read_or_make(path: &Path, largest: usize, fresh: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<Vec<u8>, Fault> {
+    read_or_make_by(path, largest, fresh, |new, path| fs::hard_link(new, path))
+}
+
+fn read_or_make_by(
+    path: &Path,
+    largest: usize,
+    fresh: impl FnOnce() -> io::Result<Vec<u8>>,
+    link: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> Result<Vec<u8>, Fault> {
     if let Some(bytes) = read(path, largest)? {
         return Ok(bytes);
     }
     let new = beside(path);
     let written = fresh().and_then(|bytes| write(&new, &bytes, true));
-    let linked = written.and_then(|()| match fs::hard_link(&new, path) {
+    let named = written.and_then(|()| match link(&new, path) {
         // A link never replaces, so whoever comes second takes the first one's. Some folders know no links.
-        Err(error) if error.kind() != ErrorKind::AlreadyExists && !path.exists() => fs::rename(&new, path),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => rename_first(&new, path),
         _ => Ok(()),
     });
     let _gone = fs::remove_file(&new);
-    linked.map_err(|error| Fault::Unusable("cannot be written", error))?;
+    named.map_err(|error| Fault::Unusable("cannot be written", error))?;
     sync_folder(path);
     read(path, largest)?.ok_or(Fault::Strange)
+}
+
+/// Renames a file to a name that nobody has taken yet. A renamed file replaces, so one process at a time looks and renames;
+/// the lock lies beside the file and stays.
+fn rename_first(new: &Path, path: &Path) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let lock = open(Path::new(&beside))?;
+    lock.lock()?;
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::rename(new, path),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
 }
 
 fn write(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
@@ -191,51 +259,14 @@ fn sync_folder(path: &Path) {
     }
 }
 
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// A name next to a file that no other call uses.
 fn beside(path: &Path) -> PathBuf {
     path.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()))
-}
-
-/// Refuses what is another user's, and what others could open.
-#[cfg(unix)]
-fn check(path: &Path, found: &Metadata) -> Result<(), Fault> {
-    judge(found, own_user(path))
-}
-
-#[cfg(unix)]
-fn judge(found: &Metadata, own: Option<u32>) -> Result<(), Fault> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    if own.is_some_and(|own| found.uid() != own) {
-        return Err(Fault::Foreign);
-    }
-    let mode = found.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(Fault::Open { mode, wanted: if found.is_dir() { "700" } else { "600" } });
-    }
-    Ok(())
-}
-
-/// The user that this process writes as: the owner of a file that it makes.
-#[cfg(unix)]
-fn own_user(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt as _;
-    use std::sync::OnceLock;
-
-    static OWN: OnceLock<u32> = OnceLock::new();
-    if let Some(own) = OWN.get() {
-        return Some(*own);
-    }
-    let own = fs::metadata("/proc/self").ok().map(|found| found.uid()).or_else(|| {
-        let folder = if path.is_dir() { path } else { path.parent()? };
-        tempfile::tempfile_in(folder).and_then(|file| file.metadata()).ok().map(|found| found.uid())
-    })?;
-    Some(*OWN.get_or_init(|| own))
-}
-
-#[cfg(not(unix))]
-fn check(_: &Path, _: &Metadata) -> Result<(), Fault> {
-    Ok(())
 }
 
 #[cfg(test)]
@@ -310,21 +341,84 @@ mod tests {
             assert!(matches!(read(&new, 4), Err(Fault::Strange)), "a link is no file of ours");
         }
     }
+
     #[cfg(unix)]
     #[test]
-    fn what_is_another_users_is_refused_before_its_mode_is_looked_at() {
-        use std::os::unix::fs::MetadataExt as _;
+    fn a_folder_is_looked_at_before_a_file_in_it_counts() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("k");
+        let made = key(&path).unwrap();
+        fs::set_permissions(data.path(), fs::Permissions::from_mode(0o722)).unwrap();
+        assert_eq!(key(&path).unwrap_err().kind(), ErrorKind::PermissionDenied, "although the key is there");
+        let refused = read(&path, KEY).unwrap_err();
+        assert_eq!(refused.to_string(), "is in a folder that is open to other users (mode 722)");
+        fs::set_permissions(data.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(key(&path).unwrap(), made);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_comes_under_a_name_after_it_was_looked_at_is_not_read() {
+        let data = tempfile::tempdir().unwrap();
+        let (path, other) = (data.path().join("f"), data.path().join("other"));
+        replace(&path, b"1").unwrap();
+        replace(&other, b"2").unwrap();
+        let named = fs::symlink_metadata(&path).unwrap();
+        assert!(open_named(&path, &named).unwrap().is_some());
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(open_named(&path, &named).unwrap().is_none(), "a link to a file of the same user");
+        fs::rename(&other, &path).unwrap();
+        assert!(open_named(&path, &named).unwrap().is_none(), "another file");
+    }
+
+    #[test]
+    fn a_file_can_be_read_while_it_is_replaced() {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join("f");
-        replace(&path, b"1").unwrap();
-        let found = fs::metadata(&path).unwrap();
-        assert_eq!(own_user(&path), Some(found.uid()), "whoever writes a file owns it");
-        judge(&found, own_user(&path)).unwrap();
-        assert!(matches!(judge(&found, Some(found.uid() + 1)), Err(Fault::Foreign)));
-        // Only the superuser can give a file away, and then see how it is refused.
-        if std::os::unix::fs::chown(&path, Some(found.uid() + 1), None).is_ok() {
-            assert!(matches!(read(&path, 4), Err(Fault::Foreign)));
-            assert_eq!(key(&path).unwrap_err().kind(), ErrorKind::PermissionDenied);
-        }
+        replace(&path, b"0").unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    let new = beside(&path);
+                    write(&new, b"1", false).and_then(|()| rename(&new, &path)).unwrap();
+                }
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(read(&path, 1).unwrap().unwrap().len(), 1);
+            }
+        });
+    }
+
+    #[test]
+    fn where_no_link_can_be_made_one_at_a_time_looks_and_renames() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("k");
+        let (come, has_come) = std::sync::mpsc::channel();
+        // Another process is between its look and its renaming.
+        let lock = open(&data.path().join("k.lock")).unwrap();
+        lock.lock().unwrap();
+        let second = std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let no_link = move |_: &Path, _: &Path| {
+                    come.send(()).unwrap();
+                    Err(ErrorKind::Unsupported.into())
+                };
+                read_or_make_by(&path, 5, || Ok(b"2".to_vec()), no_link).unwrap()
+            });
+            has_come.recv().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            replace(&path, b"first").unwrap();
+            lock.unlock().unwrap();
+            second.join().unwrap()
+        });
+        assert_eq!(second, b"first");
+        fs::remove_file(&path).unwrap();
+        let alone = read_or_make_by(&path, 5, || Ok(b"3".to_vec()), |_, _| Err(ErrorKind::Unsupported.into())).unwrap();
+        assert_eq!(alone, b"3");
+        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 2, "the file and its lock");
     }
 }

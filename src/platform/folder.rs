@@ -186,7 +186,7 @@ pub(crate) fn clear_address(data_dir: &Path, instance: &str) {
 }
 
 fn read_address(data_dir: &Path) -> Option<Address> {
-    serde_json::from_slice(&fs::read(data_dir.join(ADDRESS_FILE)).ok()?).ok()
+    serde_json::from_slice(&private::read(&data_dir.join(ADDRESS_FILE), LARGEST).ok()??).ok()
 }
 
 /// Whether the listener at an address knows the folder's key.
@@ -231,6 +231,7 @@ fn refused(path: &Path, fault: Fault) -> Error {
     match fault {
         Fault::Unusable(what, error) => unusable(path, what, error),
         Fault::Strange => damaged(path),
+        Fault::Within(why) => refused(path.parent().unwrap_or(path), *why),
         Fault::Foreign => Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-OWNER", format!("{} {fault}", path.display()))
             .hint("Choose a data folder of your own."),
         Fault::Open { wanted, .. } => Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE", format!("{} {fault}", path.display()))

@@ -17,12 +17,14 @@ use super::{App, digest};
 use crate::api::{Entry, Timestamp, ids};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
-use crate::private;
+use crate::private::{self, Fault};
 
 /// How long a refused call can be approved, and an approval can be used, in seconds.
 const KEPT: f64 = 900.0;
 /// How many calls of a caller wait at most; the oldest gives way.
 const MOST: usize = 50;
+/// The largest file of a call that waits.
+const LARGEST: usize = 1024 * 1024;
 /// How many callers have calls that wait at most.
 const CALLERS: usize = 10_000;
 /// How often what callers left behind is looked for, in milliseconds.
@@ -173,7 +175,8 @@ fn alone(data_dir: &Path) -> Result<fs::File> {
     let path = data_dir.join("pending.lock");
     let lock = || {
         private::folder(data_dir)?;
-        let file = private::options().create(true).truncate(false).open(&path)?;
+        private::folder(&data_dir.join(PENDING))?;
+        let file = private::open(&path)?;
         file.lock().map(|()| file)
     };
     lock().map_err(|error| unusable(&path, &error))
@@ -192,8 +195,14 @@ fn waiting(folder: &Path) -> Result<Vec<Pending>> {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        // A file that another process just took away, or that is none of ours, is not there.
-        let Some(pending) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Pending>(&text).ok()) else { continue };
+        let text = match private::read(&path, LARGEST) {
+            // In a folder that is not the server's own anybody could have approved a call.
+            Err(fault @ Fault::Within(_)) => return Err(unusable(&path, &fault.into())),
+            // A file that another process just took away, or that is none of ours, is not there.
+            Err(_) | Ok(None) => continue,
+            Ok(Some(text)) => text,
+        };
+        let Ok(pending) = serde_json::from_slice::<Pending>(&text) else { continue };
         if pending.expires_at < now {
             let _gone = fs::remove_file(&path);
         } else if path.file_stem().is_some_and(|stem| stem == pending.id.as_str()) {
@@ -291,6 +300,11 @@ fn file(folder: &Path, id: &str) -> PathBuf {
 fn write(folder: &Path, pending: &Pending) -> Result<()> {
     let path = file(folder, &pending.id);
     let text = serde_json::to_vec_pretty(pending).map_err(Error::internal)?;
+    if text.len() > LARGEST {
+        // It would be there, and yet never be read.
+        let what = format!("{} needs a person's consent, and its arguments are too long to wait for it", pending.tool);
+        return Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", what).hint("Nothing was done. Call again with less."));
+    }
     let once = || private::folder(folder).and_then(|()| private::replace(&path, &text));
     // Another process may take the empty folder away between the two.
     once().or_else(|_| once()).map_err(|error| unusable(&path, &error))
@@ -456,6 +470,71 @@ mod tests {
             let later = usize::from(runtime.block_on(tried(data, &caller, "call", "1")).is_ok());
             assert_eq!(used + later, 1);
         }
+    }
+
+    /// A call that waits and was approved, and its file.
+    #[cfg(unix)]
+    async fn approved(data_dir: &Path) -> PathBuf {
+        tried(data_dir, &owner(), "call", "1").await.unwrap_err();
+        let id = list(data_dir, &owner()).unwrap()[0].id.clone();
+        approve(data_dir, &owner(), &id).unwrap();
+        file(&folder(data_dir, &owner()), &id)
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn an_approval_that_somebody_else_could_have_put_there_does_not_count() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let path = approved(data).await;
+        let own = path.parent().unwrap();
+        for folder in [data, &data.join(PENDING), own] {
+            let mode = fs::metadata(folder).unwrap().permissions();
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+            assert_eq!(tried(data, &owner(), "call", "1").await.unwrap_err().code(), "FM-MCP-CONFIRM-FOLDER", "{}", folder.display());
+            fs::set_permissions(folder, mode).unwrap();
+        }
+        let another = fs::metadata(&path).unwrap().uid() + 1;
+        // Only the superuser can give something away.
+        for folder in [data, &data.join(PENDING), own] {
+            if chown(folder, Some(another), None).is_ok() {
+                assert_eq!(tried(data, &owner(), "call", "1").await.unwrap_err().code(), "FM-MCP-CONFIRM-FOLDER", "{}", folder.display());
+                chown(folder, Some(another - 1), None).unwrap();
+            }
+        }
+        tried(data, &owner(), "call", "1").await.unwrap();
+
+        let path = approved(data).await;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(tried(data, &owner(), "call", "1").await.unwrap_err().code(), "FM-MCP-CONFIRM");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let elsewhere = data.join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert_eq!(tried(data, &owner(), "call", "1").await.unwrap_err().code(), "FM-MCP-CONFIRM");
+    }
+
+    #[test]
+    fn a_call_that_could_not_be_read_again_is_not_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let mut pending = Pending {
+            id: "confirm-1".to_owned(),
+            tenant: "tenant-local".to_owned(),
+            subject: "user".to_owned(),
+            tool: "tasks_respond".to_owned(),
+            question: "x".repeat(LARGEST - 1000),
+            created_at: now,
+            expires_at: now.plus_seconds(60.0),
+            approved_at: None,
+            call: "call".to_owned(),
+            seen: None,
+        };
+        write(data.path(), &pending).unwrap();
+        assert_eq!(waiting(data.path()).unwrap().len(), 1);
+        pending.question = "x".repeat(LARGEST);
+        assert_eq!(write(data.path(), &pending).unwrap_err().code(), "FM-MCP-CONFIRM");
     }
 
     #[cfg(unix)]

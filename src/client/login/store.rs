@@ -67,7 +67,8 @@ impl Store {
     /// The login, if there is one.
     ///
     /// # Errors
-    /// A file that others can read or that is another user's, or one that is no login.
+    /// A file that others can read or that is another user's, one in a folder that is another user's or in which others could
+    /// put something, or one that is no login.
     pub fn read(&self) -> Result<Option<Grant>> {
         let path = self.file();
         let Some(text) = private::read(&path, LARGEST).map_err(|fault| refused(&path, fault))? else { return Ok(None) };
@@ -148,6 +149,7 @@ fn refused(path: &Path, fault: Fault) -> Error {
     match fault {
         Fault::Unusable(what, error) => unusable(path, what, error),
         Fault::Strange => damaged(path),
+        Fault::Within(why) => refused(path.parent().unwrap_or(path), *why),
         Fault::Foreign => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
             .hint("Choose a data folder of your own with --data, and run `flowmaster-mcp login`."),
         Fault::Open { wanted, .. } => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
@@ -191,6 +193,10 @@ mod tests {
             fs::set_permissions(store.file(), fs::Permissions::from_mode(0o644)).unwrap();
             let error = store.read().unwrap_err();
             assert!(error.code() == "FM-MCP-LOGIN-FILE" && error.to_string().contains("chmod 600"), "{error}");
+            fs::set_permissions(&store.folder, fs::Permissions::from_mode(0o777)).unwrap();
+            let (error, wanted) = (store.read().unwrap_err(), format!("chmod 700 {}", store.folder.display()));
+            assert!(error.code() == "FM-MCP-LOGIN-FILE" && error.to_string().contains(&wanted), "{error}");
+            fs::set_permissions(&store.folder, fs::Permissions::from_mode(0o700)).unwrap();
             // Only the superuser can give a file away.
             fs::set_permissions(store.file(), fs::Permissions::from_mode(0o600)).unwrap();
             if std::os::unix::fs::chown(store.file(), Some(12_345), None).is_ok() {
