@@ -8,8 +8,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
 
 use super::question::Question;
 use super::spent::unusable;
@@ -27,8 +29,8 @@ const MOST: usize = 50;
 const LARGEST: usize = 1024 * 1024;
 /// How many callers have calls that wait at most.
 const CALLERS: usize = 10_000;
-/// How often what callers left behind is looked for, in milliseconds.
-const SWEEP: i64 = 60_000;
+/// How often what callers left behind is looked for.
+const SWEEP: Duration = Duration::from_mins(1);
 /// How many callers' folders are taken away at once.
 const SWEPT: usize = 256;
 
@@ -77,12 +79,16 @@ pub fn list(data_dir: &Path, caller: &Caller) -> Result<Vec<Pending>> {
 /// No call of that id waits for this caller, or the folder cannot be written.
 pub fn approve(data_dir: &Path, caller: &Caller, id: &str) -> Result<Pending> {
     let _alone = alone(data_dir)?;
-    let Some(mut pending) = list(data_dir, caller)?.into_iter().find(|pending| pending.id == id) else { return Err(unknown()) };
+    let mut pending = find(data_dir, caller, id)?;
     let now = Timestamp::now();
     pending.approved_at = Some(now);
     pending.expires_at = now.plus_seconds(KEPT);
     write(&folder(data_dir, caller), &pending)?;
     Ok(pending)
+}
+
+fn find(data_dir: &Path, caller: &Caller, id: &str) -> Result<Pending> {
+    list(data_dir, caller)?.into_iter().find(|pending| pending.id == id).ok_or_else(unknown)
 }
 
 fn unknown() -> Error {
@@ -95,20 +101,26 @@ fn unknown() -> Error {
 pub(super) struct Desk {
     data_dir: Option<PathBuf>,
     room: Arc<Mutex<Room>>,
+    /// Whose turn it is at the lock. Where others of the machine hold it, one thread of this process waits there.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How many callers have a folder, as far as this process knows.
 #[derive(Debug, Default)]
 struct Room {
-    /// When they were counted, in milliseconds.
-    swept: i64,
+    /// When they were counted.
+    swept: Option<Instant>,
     /// How many there were then, and came since.
     callers: usize,
 }
 
 impl Desk {
     pub(super) fn new(data_dir: Option<&Path>) -> Self {
-        Self { data_dir: data_dir.map(Path::to_owned), room: Arc::default() }
+        Self { data_dir: data_dir.map(Path::to_owned), room: Arc::default(), turn: Arc::default() }
+    }
+
+    async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     /// Uses up the approval of a call, or keeps the call for a person and refuses it.
@@ -145,7 +157,9 @@ impl Desk {
         };
         let folder = folder(&data_dir, caller);
         let room = Arc::clone(&self.room);
+        let turn = self.turn().await;
         let taken = move || {
+            let _turn = turn;
             let _alone = alone(&data_dir)?;
             let make_room = || room.lock().unwrap_or_else(PoisonError::into_inner).make(&data_dir.join(PENDING));
             take_or_write(&folder, &pending, over_http, make_room)
@@ -155,18 +169,34 @@ impl Desk {
 }
 
 impl App {
-    /// The calls of a caller that wait for approval.
-    pub(super) async fn pending(&self, caller: &Arc<Caller>) -> Result<Vec<Pending>> {
+    /// The calls of a caller that wait for approval. `held` is let go when nothing looks for them any more, which may be
+    /// after whoever asked has gone.
+    pub(super) async fn pending(&self, caller: &Arc<Caller>, held: impl Send + 'static) -> Result<Vec<Pending>> {
         let Some(data_dir) = self.settings.data_dir.clone() else { return Ok(Vec::new()) };
         let caller = Arc::clone(caller);
-        tokio::task::spawn_blocking(move || list(&data_dir, &caller)).await.map_err(Error::internal)?
+        let look = move || {
+            let _held = held;
+            list(&data_dir, &caller)
+        };
+        tokio::task::spawn_blocking(look).await.map_err(Error::internal)?
     }
 
-    /// Approves a call of a caller.
-    pub(super) async fn approve(&self, caller: &Arc<Caller>, id: String) -> Result<Pending> {
+    /// Approves a call of a caller. `held` is let go when nothing works on it any more.
+    pub(super) async fn approve(&self, caller: &Arc<Caller>, id: String, held: impl Send + 'static) -> Result<Pending> {
         let Some(data_dir) = self.settings.data_dir.clone() else { return Err(unknown()) };
         let caller = Arc::clone(caller);
-        tokio::task::spawn_blocking(move || approve(&data_dir, &caller, &id)).await.map_err(Error::internal)?
+        // What does not wait takes no turn and no lock.
+        let look = {
+            let (data_dir, caller, id) = (data_dir.clone(), Arc::clone(&caller), id.clone());
+            move || find(&data_dir, &caller, &id).map(|_| held)
+        };
+        let held = tokio::task::spawn_blocking(look).await.map_err(Error::internal)??;
+        let turn = self.desk.turn().await;
+        let work = move || {
+            let _held = (held, turn);
+            approve(&data_dir, &caller, &id)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
     }
 }
 
@@ -243,9 +273,8 @@ impl Room {
     /// Counts one caller more, where there is room. Once a minute at most the folders are counted, and some of those are
     /// taken away in which nothing can wait any more.
     fn make(&mut self, all: &Path) -> Result<()> {
-        let now = Timestamp::now().millis();
-        if now - self.swept >= SWEEP {
-            *self = Self { swept: now, callers: sweep(all) };
+        if self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
+            *self = Self { swept: Some(Instant::now()), callers: sweep(all) };
         }
         if self.callers >= CALLERS {
             let what = "the call needs a person's consent, and too many calls wait for theirs already";
@@ -258,7 +287,7 @@ impl Room {
 
 /// Takes away folders of callers for whom nothing waits any more; gives how many are left.
 fn sweep(all: &Path) -> usize {
-    let kept = std::time::Duration::from_secs_f64(KEPT);
+    let kept = Duration::from_secs_f64(KEPT);
     let (mut callers, mut swept) = (0, 0);
     for entry in fs::read_dir(all).into_iter().flatten().flatten() {
         // What was put into it last has ended, unless somebody moved the clock; then it is read and stays.
@@ -406,7 +435,7 @@ mod tests {
             seen: None,
         };
         write(&folder, &pending).unwrap();
-        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(1000);
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(1000);
         fs::File::open(&folder).unwrap().set_modified(long_ago).unwrap();
         folder
     }
@@ -431,7 +460,7 @@ mod tests {
         assert!((12..=13).contains(&left), "as many as one time takes: {left}");
         come("new-2").await;
         assert_eq!(folders(), left + 1, "within a minute nobody looks again");
-        desk.room.lock().unwrap().swept = 0;
+        desk.room.lock().unwrap().swept = None;
         come("new-3").await;
         assert_eq!(folders(), 4);
         assert!(still.exists(), "something waits there");

@@ -31,6 +31,8 @@ mod http_bounds;
 #[cfg(feature = "platform")]
 mod http_callers;
 #[cfg(feature = "platform")]
+mod http_confirmations;
+#[cfg(feature = "platform")]
 mod isolation;
 #[cfg(feature = "platform")]
 mod login_changes;

@@ -1,7 +1,7 @@
 //! Approval beside the model for callers who have no terminal on the server: each sees and approves its own calls alone.
 //!
 //! `GET /confirmations` lists the calls that wait, `POST /confirmations/{id}` approves one, both with the caller's own
-//! bearer token. Where everybody is let in there are no such routes: whoever calls could approve itself.
+//! bearer token, and each counted among the caller's calls. Where everybody is let in there are no such routes: whoever calls could approve itself.
 
 use std::sync::Arc;
 
@@ -58,14 +58,16 @@ pub(super) fn routes(gate: &Gate) -> Router {
 }
 
 async fn list(State(gate): State<Gate>, Extension(caller): Extension<Arc<Caller>>) -> Response {
-    match gate.app().pending(&caller).await {
+    let known = async { gate.app().pending(&caller, gate.call(&caller)?).await };
+    match known.await {
         Ok(waiting) => told(&json!({ "items": waiting.iter().map(Waiting::from).collect::<Vec<_>>() })),
         Err(error) => refuse(&gate, &caller, error),
     }
 }
 
 async fn approve(State(gate): State<Gate>, Extension(caller): Extension<Arc<Caller>>, Path(id): Path<String>) -> Response {
-    match gate.app().approve(&caller, id).await {
+    let approved = async { gate.app().approve(&caller, id, gate.call(&caller)?).await };
+    match approved.await {
         Ok(approved) => told(&Waiting::from(&approved)),
         Err(error) => refuse(&gate, &caller, error),
     }

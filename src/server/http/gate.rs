@@ -99,6 +99,11 @@ impl Gate {
         Arc::clone(&self.0.sessions)
     }
 
+    /// A place among a caller's calls for what is none of a tool.
+    pub(super) fn call(&self, caller: &Caller) -> Result<Held> {
+        self.0.load.call(&Owner::from(caller))
+    }
+
     /// Refuses a tool that the caller's token does not cover, with all that it needs, so that a host can ask for a wider
     /// one. Without metadata a host could not, and the tool's own error tells the model.
     fn lacking(&self, caller: &Caller, message: &Message<'_>, body: &[u8]) -> Option<Refusal> {
