@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Result};
@@ -15,8 +16,8 @@ use crate::private;
 const MOST: usize = 65_536;
 /// How many of them are one caller's: more than people answer in five minutes.
 const OF_ONE: usize = 1024;
-/// How often what is over is thrown away, in milliseconds.
-const SWEEP: i64 = 60_000;
+/// How often what is over is thrown away.
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// What was used.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ pub(super) struct Spent {
 struct Memory {
     /// What was used, and until when it counts, where there is no folder.
     used: HashMap<String, i64>,
-    /// When it was last looked through, in milliseconds.
-    swept: i64,
+    /// When it was last looked through.
+    swept: Option<Instant>,
     /// How much each caller had used then, and has since.
     of_callers: HashMap<String, usize>,
     of_all: usize,
@@ -49,42 +50,61 @@ impl Spent {
         let memory = Arc::clone(&self.memory);
         let caller = caller.to_owned();
         let Some(folder) = self.folder.clone() else {
-            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = locked(&memory);
             memory.sweep();
-            memory.count(caller)?;
-            return Ok(memory.used.insert(name, until.millis()).is_none());
+            if memory.used.contains_key(&name) {
+                return Ok(false);
+            }
+            memory.room(&caller)?;
+            memory.count(caller);
+            memory.used.insert(name, until.millis());
+            return Ok(true);
         };
         let work = move || {
-            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            private::folder(&folder).and_then(|()| memory.sweep_folder(&folder)).map_err(|error| unusable(&folder, &error))?;
-            memory.count(caller)?;
-            private::claim(&folder.join(&name)).map_err(|error| unusable(&folder, &error))
+            {
+                let mut memory = locked(&memory);
+                private::folder(&folder).and_then(|()| memory.sweep_folder(&folder)).map_err(|error| unusable(&folder, &error))?;
+                memory.room(&caller)?;
+            }
+            // The disk takes its time, in which others use theirs: at most as many too many as there are at once.
+            let new = private::claim(&folder.join(&name)).map_err(|error| unusable(&folder, &error))?;
+            if new {
+                locked(&memory).count(caller);
+            }
+            Ok(new)
         };
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
     }
 }
 
+fn locked(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Memory {
-    /// Counts one more of a caller's, where there is room.
-    fn count(&mut self, caller: String) -> Result<()> {
+    /// Whether there is room for one more of a caller's.
+    fn room(&self, caller: &str) -> Result<()> {
         if self.of_all >= MOST {
             return Err(full("too many confirmations were given within the last minutes"));
         }
-        let of_caller = self.of_callers.entry(caller).or_default();
-        if *of_caller >= OF_ONE {
+        if self.of_callers.get(caller).is_some_and(|used| *used >= OF_ONE) {
             return Err(full("you gave too many confirmations within the last minutes"));
         }
-        *of_caller += 1;
-        self.of_all += 1;
         Ok(())
     }
 
+    /// Counts one more of a caller's. What was used before is no more.
+    fn count(&mut self, caller: String) {
+        *self.of_callers.entry(caller).or_default() += 1;
+        self.of_all += 1;
+    }
+
     /// Whether it is time to throw away what has ended, and count what is left, which begins at nothing.
-    fn is_due(&mut self, now: i64) -> bool {
-        if now - self.swept < SWEEP {
+    fn is_due(&mut self) -> bool {
+        if self.swept.is_some_and(|swept| swept.elapsed() < SWEEP) {
             return false;
         }
-        self.swept = now;
+        self.swept = Some(Instant::now());
         self.of_callers.clear();
         self.of_all = 0;
         true
@@ -92,13 +112,12 @@ impl Memory {
 
     fn keep(&mut self, name: &str) {
         let caller = name.split('-').nth(1).unwrap_or_default();
-        *self.of_callers.entry(caller.to_owned()).or_default() += 1;
-        self.of_all += 1;
+        self.count(caller.to_owned());
     }
 
     fn sweep(&mut self) {
-        let now = Timestamp::now().millis();
-        if self.is_due(now) {
+        if self.is_due() {
+            let now = Timestamp::now().millis();
             let mut used = std::mem::take(&mut self.used);
             used.retain(|_, until| *until >= now);
             for name in used.keys() {
@@ -109,10 +128,10 @@ impl Memory {
     }
 
     fn sweep_folder(&mut self, folder: &Path) -> std::io::Result<()> {
-        let now = Timestamp::now().millis();
-        if !self.is_due(now) {
+        if !self.is_due() {
             return Ok(());
         }
+        let now = Timestamp::now().millis();
         for entry in fs::read_dir(folder)?.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
@@ -128,7 +147,7 @@ impl Memory {
 }
 
 fn full(what: &str) -> Error {
-    Error::new(Kind::RateLimited, "FM-MCP-CONFIRMATIONS", what).retry_after(std::time::Duration::from_mins(1))
+    Error::new(Kind::RateLimited, "FM-MCP-CONFIRMATIONS", what).retry_after(SWEEP)
 }
 
 /// A folder that cannot be used: nothing that needs it goes through.
@@ -185,6 +204,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_used_before_takes_no_room() {
+        let data = tempfile::tempdir().unwrap();
+        for spent in [Spent::new(Some(data.path())), Spent::new(None)] {
+            let (nonce, until) = (uuid::Uuid::now_v7(), soon());
+            assert!(spent.spend("anna", nonce, until).await.unwrap());
+            for _ in 0..OF_ONE {
+                assert!(!spent.spend("anna", nonce, until).await.unwrap());
+            }
+            assert!(spent.spend("anna", uuid::Uuid::now_v7(), until).await.unwrap(), "there is as much room as before");
+            assert_eq!(spent.memory.lock().unwrap().of_all, 2);
+        }
+    }
+
+    #[tokio::test]
     async fn what_a_caller_used_counts_until_it_ends() {
         let spent = Spent::new(None);
         let past = Timestamp::now().plus_seconds(-1.0);
@@ -192,7 +225,7 @@ mod tests {
             spent.spend("anna", uuid::Uuid::now_v7(), past).await.unwrap();
         }
         spent.spend("anna", uuid::Uuid::now_v7(), soon()).await.unwrap_err();
-        spent.memory.lock().unwrap().swept = 0;
+        spent.memory.lock().unwrap().swept = None;
         assert!(spent.spend("anna", uuid::Uuid::now_v7(), soon()).await.unwrap());
         assert_eq!(spent.memory.lock().unwrap().used.len(), 1);
     }
