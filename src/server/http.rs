@@ -13,6 +13,7 @@ mod origins;
 mod places;
 mod refusal;
 mod sessions;
+mod shares;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

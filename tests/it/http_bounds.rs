@@ -153,9 +153,7 @@ async fn a_stream_is_no_silence() {
 async fn a_body_that_does_not_come_in_time_is_refused() {
     let served = idle(|options| options.body_timeout = Duration::from_millis(300)).await;
     let mut stream = dial(&served).await;
-    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer anna\r\nContent-Type: application/json\r\n\
-                Accept: application/json, text/event-stream\r\nContent-Length: 1000\r\n\r\n{\"jsonrpc\":";
-    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(begun(1000).as_bytes()).await.unwrap();
     let mut read = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut read)).await.unwrap().unwrap();
     let read = String::from_utf8(read).unwrap();
@@ -258,6 +256,15 @@ async fn two_requests_of_a_session_have_two_ids() {
         refused.refused(400, "FM-MCP-ID-IN-USE");
         assert_eq!((&refused.body["id"], &refused.body["error"]["code"]), (&json!(5), &json!(-32600)));
     }
+    // However the number is written it is the same, and one that is no whole number is none.
+    for id in ["5.0", "5e0", "50e-1"] {
+        let again = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{}}}}"#);
+        answer(served.on_session(Method::POST, "anna", &session).body(again)).await.refused(400, "FM-MCP-ID-IN-USE");
+    }
+    for id in ["5.5", "1e300", "[5]"] {
+        let strange = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{}}}}"#);
+        answer(served.on_session(Method::POST, "anna", &session).body(strange)).await.refused(400, "FM-MCP-MESSAGE");
+    }
     // The first one is none the worse, another session has its own ids, and so has a text that looks like the number.
     platform.works_on(1).await;
     answer(served.legacy_numbered(5, "anna", &other, "tools/list", &json!({}))).await.result();
@@ -271,6 +278,60 @@ async fn two_requests_of_a_session_have_two_ids() {
     cancel(&served, "anna", &session, 5).await;
     platform.works_on(0).await;
     assert_eq!(read(first).await.body["result"], Value::Null);
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_call_that_was_taken_back() {
+    let platform = Busy::start().await;
+    let served = serve(platform.app(), known().admission(), |_| {}).await;
+    let session = served.open("anna").await;
+    let call = served.legacy_numbered(5, "anna", &session, "tools/call", &tasks()).send().await.unwrap();
+    platform.works_on(1).await;
+    cancel(&served, "anna", &session, 5).await;
+    let stream = timeout(PATIENCE, call.text()).await.unwrap().unwrap();
+    let event = stream.lines().find_map(|line| line.strip_prefix("id:")).unwrap().trim().to_owned();
+    let again = served.on_session(Method::GET, "anna", &session).header("last-event-id", event).send().await.unwrap();
+    let replayed = timeout(PATIENCE, again.text()).await.unwrap().unwrap();
+    assert!(!replayed.contains("id:"), "{replayed}");
+}
+
+#[tokio::test]
+async fn bodies_of_a_caller_are_bounded_together_while_they_come_and_while_they_are_worked_on() {
+    const LARGE: usize = 4 * 1024 * 1024 - 128 * 1024;
+    let platform = Busy::start().await;
+    let served = serve(platform.app(), known().admission(), |_| {}).await;
+    let large = |token: &str| {
+        let request = served.modern(token, "tools/call", &tasks()).build().unwrap();
+        let body = [&vec![b' '; LARGE], request.body().unwrap().as_bytes().unwrap()].concat();
+        reqwest::RequestBuilder::from_parts(served.http.clone(), request).body(body)
+    };
+    let calls: Vec<_> = (0..8).map(|_| tokio::spawn(large("anna").send())).collect();
+    platform.works_on(8).await;
+    answer(large("anna")).await.refused(429, "FM-MCP-TOO-MANY-CALLS");
+    answer(served.modern("anna", "tools/list", &json!({}))).await.result();
+    for call in calls {
+        call.abort();
+    }
+    platform.works_on(0).await;
+    // Bodies that do not come cost what they say.
+    let mut coming = Vec::new();
+    for _ in 0..8 {
+        let mut stream = dial(&served).await;
+        stream.write_all(begun(LARGE).as_bytes()).await.unwrap();
+        coming.push(stream);
+    }
+    let is_full = async { while answer(large("anna")).await.status != 429 {} };
+    timeout(PATIENCE, is_full).await.unwrap();
+    answer(served.modern("bert", "tools/list", &json!({}))).await.result();
+    answer(served.modern("anna", "tools/list", &json!({}))).await.result();
+}
+
+/// The beginning of a request whose body is to be so large.
+fn begun(length: usize) -> String {
+    format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer anna\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Length: {length}\r\n\r\n{{\"jsonrpc\":"
+    )
 }
 
 #[tokio::test]

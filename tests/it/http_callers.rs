@@ -112,6 +112,21 @@ async fn sessions_of_a_tenant_are_bounded() {
 }
 
 #[tokio::test]
+async fn one_caller_does_not_take_all_sessions_of_its_tenant() {
+    let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 40).await;
+    let mut sessions = Vec::new();
+    for _ in 0..10 {
+        sessions.push(served.open("anna-1").await);
+    }
+    let refused = answer(served.initialize("anna-2", &json!({}))).await;
+    assert!(refused.refused(429, "FM-MCP-SESSIONS-CALLER").headers.contains_key(RETRY_AFTER));
+    served.open("bert").await;
+    served.open("anna-elsewhere").await;
+    assert_eq!(answer(served.on_session(Method::DELETE, "anna-1", &sessions[0])).await.status, 202);
+    served.open("anna-1").await;
+}
+
+#[tokio::test]
 async fn of_many_sessions_begun_at_once_no_more_are_opened_than_may_be() {
     let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 5).await;
     let began = futures_util::future::join_all((0..40).map(|_| answer(served.initialize("anna-1", &json!({}))))).await;

@@ -1,4 +1,4 @@
-//! Places that are counted: in all, and of each one who takes them. Nothing is kept of whoever has none.
+//! Places that are counted: in all, and of each one who takes them, some at once. Nothing is kept of whoever has none.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,10 +16,11 @@ struct Taken<K> {
     by: HashMap<K, usize>,
 }
 
-/// A place, until it is dropped.
+/// Places, until they are dropped.
 pub(super) struct Place<K: Eq + Hash> {
     places: Arc<Counted<K>>,
     of: K,
+    much: usize,
 }
 
 /// Why there is no place.
@@ -36,21 +37,21 @@ impl<K: Eq + Hash> Counted<K> {
         Arc::new(Self { most, each, taken: Mutex::new(Taken { all: 0, by: HashMap::new() }) })
     }
 
-    /// One more place, if there is one.
-    pub(super) fn take(self: &Arc<Self>, of: K) -> Result<Place<K>, Full>
+    /// So many more places, if they are there.
+    pub(super) fn take(self: &Arc<Self>, of: K, much: usize) -> Result<Place<K>, Full>
     where
         K: Clone,
     {
         let mut taken = self.taken();
-        if taken.by.get(&of).is_some_and(|taken| *taken >= self.each) {
+        if taken.by.get(&of).copied().unwrap_or_default().saturating_add(much) > self.each {
             return Err(Full::Each);
         }
-        if taken.all >= self.most {
+        if taken.all.saturating_add(much) > self.most {
             return Err(Full::All);
         }
-        taken.all += 1;
-        *taken.by.entry(of.clone()).or_default() += 1;
-        Ok(Place { places: Arc::clone(self), of })
+        taken.all += much;
+        *taken.by.entry(of.clone()).or_default() += much;
+        Ok(Place { places: Arc::clone(self), of, much })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken<K>> {
@@ -61,9 +62,9 @@ impl<K: Eq + Hash> Counted<K> {
 impl<K: Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
-        taken.all = taken.all.saturating_sub(1);
+        taken.all = taken.all.saturating_sub(self.much);
         if let Some(by) = taken.by.get_mut(&self.of) {
-            *by = by.saturating_sub(1);
+            *by = by.saturating_sub(self.much);
             if *by == 0 {
                 taken.by.remove(&self.of);
             }
@@ -78,12 +79,12 @@ mod tests {
     #[test]
     fn a_place_is_free_again_when_it_is_dropped_and_nothing_is_kept_of_it() {
         let places = Counted::new(3, 2);
-        let (first, second) = (places.take("anna").unwrap(), places.take("anna").unwrap());
-        assert_eq!(places.take("anna").err(), Some(Full::Each));
-        let third = places.take("bert").unwrap();
-        assert_eq!(places.take("bert").err(), Some(Full::All));
+        let (first, second) = (places.take("anna", 1).unwrap(), places.take("anna", 1).unwrap());
+        assert_eq!(places.take("anna", 1).err(), Some(Full::Each));
+        let third = places.take("bert", 1).unwrap();
+        assert_eq!(places.take("bert", 1).err(), Some(Full::All));
         drop(first);
-        let again = places.take("bert").unwrap();
+        let again = places.take("bert", 1).unwrap();
         drop((second, third, again));
         let taken = places.taken();
         assert!(taken.all == 0 && taken.by.is_empty());

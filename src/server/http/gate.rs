@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
+use rmcp::model::RequestId;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -64,7 +65,7 @@ impl Gate {
             metadata: Metadata::new(options, public.as_ref(), app.client.access())?,
             sessions: Arc::new(Sessions::new()),
             places: Places::new(options.sessions, options.sessions_per_tenant, options.initializations_per_minute),
-            load: Load::new(options.sessions, options.sessions_per_tenant),
+            load: Load::new(options.connections, options.sessions_per_tenant),
             slowest: options.body_timeout,
         })))
     }
@@ -123,26 +124,34 @@ impl Gate {
         })
     }
 
-    /// What a message needs to go on: a place among its caller's, an id that no other request of its session has, and a
-    /// session's place where it begins one.
-    fn room(&self, owner: &Owner, session: Option<&str>, message: Option<&Message<'_>>) -> Result<(Option<Arc<Work>>, Option<Place>)> {
+    /// What a message needs to go on: a place among its caller's and room for its body, an id that no other request of its
+    /// session has, and a session's place where it begins one.
+    fn room(
+        &self,
+        owner: &Owner,
+        session: Option<&str>,
+        message: Option<&Message<'_>>,
+        body: usize,
+    ) -> Result<(Option<Arc<Work>>, Option<Place>)> {
         // What cannot be read is counted: what it is, rmcp finds out.
         if message.is_some_and(|message| message.method.is_none() || message.id.is_none()) {
             return Ok((None, None));
         }
+        let bytes = self.0.load.bytes(owner, body)?;
         let call = self.0.load.call(owner)?;
         let running = match (session, message.and_then(|message| message.id.as_ref())) {
-            (Some(session), Some(id)) => self.0.sessions.begin(session, owner, id)?,
+            (Some(session), Some(id)) => self.0.sessions.begin(session, owner, read_id(id)?)?,
             _ => None,
         };
         let begins = session.is_none() && message.is_some_and(|message| message.method.as_deref() == Some("initialize"));
-        let place = begins.then(|| self.0.places.take(owner.tenant())).transpose()?;
-        Ok((Some(Arc::new(Work { _call: call, _running: running })), place))
+        let place = begins.then(|| self.0.places.take(owner)).transpose()?;
+        Ok((Some(Arc::new(Work { _bytes: bytes, _call: call, _running: running })), place))
     }
 }
 
 /// What a request has as long as anything works on it.
 pub(super) struct Work {
+    _bytes: Held,
     _call: Held,
     _running: Option<Running>,
 }
@@ -190,16 +199,18 @@ pub(super) async fn pass(State(gate): State<Gate>, Extension(caller): Extension<
     if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(&caller, message, &body)) {
         return gate.refuse(Some(&caller), refusal);
     }
-    let (work, place) = match gate.room(&owner, session(&parts.headers), message.as_ref()) {
+    let (work, place) = match gate.room(&owner, session(&parts.headers), message.as_ref(), body.len()) {
         Ok(room) => room,
         Err(error) => return gate.refuse(Some(&caller), Refusal::from(error).of(message.map_or(Value::Null, |message| message.id()))),
     };
+    // Should rmcp not take it. While rmcp works, nothing here keeps the body, which may be large.
+    let unreadable = message.map_or_else(|| unreadable(&body), |message| no_message(message.id()));
     // rmcp hands these on to the handler, so the place lasts as long as the call does.
     parts.extensions.insert(work.clone());
     let visitor = Visitor::new(owner, place, work);
-    let response = visitor.during(next.run(Request::from_parts(parts, Body::from(body.clone())))).await;
+    let response = visitor.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {
-        return gate.refuse(Some(&caller), unreadable(&body));
+        return gate.refuse(Some(&caller), unreadable);
     }
     response
 }
@@ -211,7 +222,8 @@ async fn not_a_message(gate: &Gate, caller: &Caller, owner: Owner, request: Requ
         (&Method::DELETE, Some(id)) if !gate.0.sessions.belongs(id, &owner) => {
             return gate.refuse(Some(caller), Error::new(Kind::NotFound, "FM-MCP-SESSION", "there is no such session"));
         }
-        (&Method::GET, Some(_)) => match gate.0.load.stream(&owner) {
+        // One of a session that is not there gets no further.
+        (&Method::GET, Some(id)) if gate.0.sessions.belongs(id, &owner) => match gate.0.load.stream(&owner) {
             Ok(stream) => Some(stream),
             Err(error) => return gate.refuse(Some(caller), error),
         },
@@ -234,7 +246,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// The whole body, if it comes in time and is not too large.
 async fn whole(gate: &Gate, owner: &Owner, body: Body) -> std::result::Result<Bytes, Refusal> {
-    let _place = gate.0.load.body(owner)?;
+    let _coming = gate.0.load.body(owner, body.size_hint().upper())?;
     match tokio::time::timeout(gate.0.slowest, to_bytes(body, LARGEST_BODY)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => {
@@ -255,5 +267,14 @@ fn unreadable(body: &Bytes) -> Refusal {
         .and_then(|message| message.get("id").cloned())
         .filter(|id| id.is_string() || id.is_number())
         .unwrap_or_default();
+    no_message(id)
+}
+
+fn no_message(id: Value) -> Refusal {
     Refusal::from(Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is no JSON-RPC message; batches are not taken")).of(id)
+}
+
+/// An id as rmcp reads it: `1`, `1.0` and `1e0` are one.
+fn read_id(id: &Value) -> Result<RequestId> {
+    RequestId::deserialize(id).map_err(|_| Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the id of a message is a text or a whole number"))
 }

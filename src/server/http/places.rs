@@ -1,4 +1,4 @@
-//! How many sessions there may be: in all, of one tenant, and begun by one tenant in a minute.
+//! How many sessions there may be: in all, of one tenant, of one caller, and begun by one tenant in a minute.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,12 +8,17 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
 
-use super::counted::{self, Counted, Full};
+use super::sessions::Owner;
+use super::shares::{Full, Share, Shares};
 use crate::api::ids::TenantId;
 use crate::error::{Error, Kind, Result};
 
 /// How many tenants have their beginnings counted at once; the one longest unused is forgotten first.
 const TENANTS: u64 = 100_000;
+/// The part of its tenant's sessions that one caller may have.
+const PART: usize = 4;
+/// So many a caller may have in any case, if its tenant may.
+const FEW: usize = 8;
 /// A tenant that began nothing for so long has all its beginnings again, so its count can be forgotten.
 const FORGOTTEN: Duration = Duration::from_mins(2);
 /// When to try again where only the end of another session makes room.
@@ -23,36 +28,43 @@ const LATER: Duration = Duration::from_secs(30);
 pub(super) struct Places {
     quota: Quota,
     begun: Cache<TenantId, Arc<DefaultDirectRateLimiter>>,
-    open: Arc<Counted<TenantId>>,
+    open: Shares,
 }
 
 /// A place that a session has until it is dropped.
-pub(super) type Place = counted::Place<TenantId>;
+pub(super) type Place = Share;
+
+/// How many sessions of its tenant's one caller may have.
+pub(super) fn of_caller(per_tenant: usize) -> usize {
+    (per_tenant / PART).max(FEW).min(per_tenant)
+}
 
 impl Places {
     pub(super) fn new(most: usize, per_tenant: u32, per_minute: u32) -> Self {
         Self {
             quota: Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN)),
             begun: Cache::builder().max_capacity(TENANTS).time_to_idle(FORGOTTEN).build(),
-            open: Counted::new(most, per_tenant as usize),
+            open: Shares::new(most, per_tenant as usize, of_caller(per_tenant as usize)),
         }
     }
 
-    /// A place for one more session of a tenant.
+    /// A place for one more session of a caller.
     ///
     /// # Errors
-    /// `RateLimited` where the tenant is at its bound, `Unavailable` where the server is.
-    pub(super) fn take(&self, tenant: &TenantId) -> Result<Place> {
-        let begun = self.begun.get_with_by_ref(tenant, || Arc::new(RateLimiter::direct(self.quota)));
+    /// `RateLimited` where the caller or its tenant is at its bound, `Unavailable` where the server is.
+    pub(super) fn take(&self, caller: &Owner) -> Result<Place> {
+        let begun = self.begun.get_with_by_ref(caller.tenant(), || Arc::new(RateLimiter::direct(self.quota)));
         if let Err(until) = begun.check() {
             let wait = until.wait_time_from(DefaultClock::default().now());
             return Err(Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-RATE", "this tenant began too many sessions within a minute")
                 .hint("Keep a session open instead of beginning one for each call.")
                 .retry_after(wait));
         }
-        self.open.take(tenant.clone()).map_err(|full| {
+        self.open.take(caller, 1).map_err(|full| {
             match full {
-                Full::Each => Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-TENANT", "this tenant has as many sessions open as it may")
+                Full::Caller => Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-CALLER", "this caller has as many sessions open as it may")
+                    .hint("End sessions that are not used (DELETE), or wait: one ends by itself after ten idle minutes."),
+                Full::Tenant => Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-TENANT", "this tenant has as many sessions open as it may")
                     .hint("End sessions that are not used (DELETE), or wait: one ends by itself after ten idle minutes."),
                 Full::All => Error::new(Kind::Unavailable, "FM-MCP-SESSIONS", "the server has as many sessions open as it can keep")
                     .hint("Try again later, or use a host that speaks the protocol of 2026-07-28, which needs no session."),
@@ -69,21 +81,31 @@ mod tests {
     #[test]
     fn a_tenant_at_its_bound_is_told_otherwise_than_at_the_servers() {
         let places = Places::new(2, 1, 100);
-        let _one = places.take(&"tenant-1".into()).unwrap();
-        assert_eq!(places.take(&"tenant-1".into()).err().unwrap().code(), "FM-MCP-SESSIONS-TENANT");
-        let _other = places.take(&"tenant-2".into()).unwrap();
-        assert_eq!(places.take(&"tenant-3".into()).err().unwrap().kind(), Kind::Unavailable);
+        let _one = places.take(&Owner::test("tenant-1", "anna")).unwrap();
+        assert_eq!(places.take(&Owner::test("tenant-1", "bert")).err().unwrap().code(), "FM-MCP-SESSIONS-TENANT");
+        let _other = places.take(&Owner::test("tenant-2", "anna")).unwrap();
+        assert_eq!(places.take(&Owner::test("tenant-3", "anna")).err().unwrap().kind(), Kind::Unavailable);
+    }
+
+    #[test]
+    fn one_caller_leaves_sessions_to_its_tenants_others() {
+        assert_eq!([1, 5, 8, 20, 64].map(of_caller), [1, 5, 8, 8, 16]);
+        let places = Places::new(100, 64, 100);
+        let _annas: Vec<_> = (0..16).map(|_| places.take(&Owner::test("tenant-1", "anna")).unwrap()).collect();
+        assert_eq!(places.take(&Owner::test("tenant-1", "anna")).err().unwrap().code(), "FM-MCP-SESSIONS-CALLER");
+        places.take(&Owner::test("tenant-1", "bert")).unwrap();
+        places.take(&Owner::test("tenant-2", "anna")).unwrap();
     }
 
     #[test]
     fn beginnings_are_counted_by_tenant() {
         let places = Places::new(100, 100, 3);
         for _ in 0..3 {
-            drop(places.take(&"tenant-1".into()).unwrap());
+            drop(places.take(&Owner::test("tenant-1", "anna")).unwrap());
         }
-        let refused = places.take(&"tenant-1".into()).err().unwrap();
+        let refused = places.take(&Owner::test("tenant-1", "anna")).err().unwrap();
         assert_eq!((refused.kind(), refused.code()), (Kind::RateLimited, "FM-MCP-SESSIONS-RATE"));
         assert!(refused.when_to_retry().is_some_and(|wait| wait <= Duration::from_secs(20)));
-        places.take(&"tenant-2".into()).unwrap();
+        places.take(&Owner::test("tenant-2", "anna")).unwrap();
     }
 }

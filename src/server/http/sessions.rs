@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, LocalSessionManagerError};
 use rmcp::transport::streamable_http_server::session::{RestoreOutcome, ServerSseMessage, SessionId, SessionManager};
-use serde_json::Value;
 
 use super::gate::Work;
 use super::places::Place;
@@ -45,6 +44,11 @@ impl Owner {
     pub(super) const fn tenant(&self) -> &TenantId {
         &self.tenant
     }
+
+    #[cfg(test)]
+    pub(super) fn test(tenant: &str, subject: &str) -> Self {
+        Self { tenant: tenant.into(), subject: subject.to_owned(), kind: CallerKind::User }
+    }
 }
 
 /// Who makes a request, the place for the session that it opens, and its own place among what runs.
@@ -69,13 +73,13 @@ impl Visitor {
 struct Kept {
     owner: Owner,
     _place: Place,
-    running: Arc<Mutex<HashSet<String>>>,
+    running: Arc<Mutex<HashSet<RequestId>>>,
 }
 
 /// A request that runs in a session, by its id, until it is dropped.
 pub(super) struct Running {
-    id: String,
-    among: Arc<Mutex<HashSet<String>>>,
+    id: RequestId,
+    among: Arc<Mutex<HashSet<RequestId>>>,
 }
 
 impl Drop for Running {
@@ -96,6 +100,8 @@ impl Sessions {
     pub(super) fn new() -> Self {
         let mut local = LocalSessionManager::default();
         local.session_config.keep_alive = Some(IDLE);
+        // Nobody resumes the stream of a call that it took back, and rmcp walks all that it keeps on every event.
+        local.session_config.completed_cache_ttl = Duration::ZERO;
         Self { local, kept: Mutex::default() }
     }
 
@@ -110,13 +116,11 @@ impl Sessions {
     ///
     /// # Errors
     /// One with that id runs in it.
-    pub(super) fn begin(&self, session: &str, visitor: &Owner, id: &Value) -> std::result::Result<Option<Running>, Error> {
+    pub(super) fn begin(&self, session: &str, visitor: &Owner, id: RequestId) -> std::result::Result<Option<Running>, Error> {
         let among = match self.kept().get(session) {
             Some(kept) if kept.owner == *visitor => Arc::clone(&kept.running),
             _ => return Ok(None),
         };
-        // The text and the number of one look are two ids.
-        let id = id.to_string();
         if !among.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
             return Err(Error::new(Kind::Malformed, "FM-MCP-ID-IN-USE", "a request with this id still runs in the session")
                 .hint("Give each request of a session an id of its own."));
@@ -170,8 +174,11 @@ impl SessionManager for Sessions {
         if VISITOR.try_with(|visitor| self.belongs(id, &visitor.owner)) == Ok(false) {
             return Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id)));
         }
+        // Whoever hangs up meanwhile leaves the rest to the session's own end, which asks again: the place is free no earlier
+        // than the session is gone.
+        let closed = self.local.close_session(id).await;
         self.kept().remove(id);
-        self.local.close_session(id).await
+        closed
     }
 
     async fn create_stream(
@@ -208,5 +215,32 @@ impl SessionManager for Sessions {
     /// No session outlives the process, so none is ever restored under a stranger's id.
     async fn restore_session(&self, _: SessionId) -> Result<RestoreOutcome<Self::Transport>> {
         Ok(RestoreOutcome::NotSupported)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::server::http::places::Places;
+
+    #[tokio::test]
+    async fn a_session_has_its_place_until_it_is_gone_also_where_its_end_breaks_off() {
+        let (sessions, places, anna) = (Sessions::new(), Places::new(1, 1, 100), Owner::test("tenant-1", "anna"));
+        let visit = |place| Visitor::new(anna.clone(), place, None);
+        let begin = visit(Some(places.take(&anna).unwrap())).during(sessions.create_session());
+        let (id, transport) = begin.await.unwrap();
+        {
+            let _busy = sessions.local.sessions.read().await;
+            let broken_off = visit(None).during(sessions.close_session(&id)).now_or_never();
+            assert!(broken_off.is_none(), "it waits");
+        }
+        assert!(sessions.belongs(&id, &anna) && places.take(&anna).is_err(), "the session lives on, and has its place");
+        drop(transport);
+        // Its own end comes outside of any request.
+        sessions.close_session(&id).await.unwrap();
+        assert!(!sessions.belongs(&id, &anna));
+        places.take(&anna).unwrap();
     }
 }
