@@ -72,7 +72,8 @@ pub struct HttpOptions {
     pub initializations_per_minute: u32,
     /// How often it is asked whether the token of an open stream is still good; zero for never.
     pub validate_interval: Duration,
-    /// Connections that may be open at once; further ones wait until one of them ends.
+    /// Connections that may be open at once, at most half as many as the process may open files; further ones take the place
+    /// of those without a request, or wait.
     pub connections: usize,
     /// How long a connection may be silent before a request, and the request's headers may take.
     pub idle_timeout: Duration,
@@ -112,7 +113,7 @@ impl HttpOptions {
 /// # Errors
 /// The address cannot be bound, a URL or a name among the options makes no sense, or anybody could call from elsewhere
 /// without a token.
-pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: CancellationToken) -> Result<()> {
+pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: CancellationToken) -> Result<()> {
     if matches!(options.admission, Admission::Open(_)) && !options.listen.ip().is_loopback() {
         return Err(Error::new(
             Kind::Invalid,
@@ -128,6 +129,7 @@ pub async fn serve_http(app: Arc<App>, options: HttpOptions, shutdown: Cancellat
     let listener = TcpListener::bind(options.listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
 
+    options.connections = connections::files::most(options.connections);
     let ended = CancellationToken::new();
     let routes = routes(&app, &options, address, &shutdown, &ended)?;
     if let Some(bound) = options.bound {

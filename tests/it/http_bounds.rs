@@ -110,19 +110,49 @@ async fn is_answered(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_until_one_ends() {
+async fn a_newcomer_takes_the_place_of_the_connection_that_was_silent_for_longest() {
     let served = idle(|options| options.connections = 2).await;
-    let (mut first, mut second, mut third) = (dial(&served).await, dial(&served).await, dial(&served).await);
-    for stream in [&mut first, &mut second] {
+    let (mut first, mut second) = (dial(&served).await, dial(&served).await);
+    for stream in [&mut second, &mut first] {
         ask(stream).await;
         is_answered(stream).await;
     }
+    let mut third = dial(&served).await;
+    ask(&mut third).await;
+    is_answered(&mut third).await;
+    is_closed(&mut second).await;
+    for stream in [&mut first, &mut third] {
+        ask(stream).await;
+        is_answered(stream).await;
+    }
+    // Whoever begins a request and does not end it has none either.
+    for stream in [&mut first, &mut third] {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nX-Long: ").await.unwrap();
+    }
+    let mut fourth = dial(&served).await;
+    ask(&mut fourth).await;
+    is_answered(&mut fourth).await;
+    is_closed(&mut first).await;
+}
+
+async fn is_closed(stream: &mut TcpStream) {
+    // However it is closed: with what the other side still sends, the system breaks it off.
+    assert_eq!(timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("it is closed").unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn newcomers_wait_while_every_connection_has_a_request() {
+    let platform = Busy::start().await;
+    let served = serve(platform.app(), known().admission(), |options| options.connections = 2).await;
+    let mut calls: Vec<_> = (0..2).map(|_| tokio::spawn(served.modern("anna", "tools/call", &tasks()).send())).collect();
+    platform.works_on(2).await;
+    let mut third = dial(&served).await;
     ask(&mut third).await;
     assert!(timeout(A_WHILE, third.read(&mut [0; 1])).await.is_err(), "it has to wait");
-    drop(first);
+    platform.works_on(2).await;
+    calls.pop().unwrap().abort();
     is_answered(&mut third).await;
-    ask(&mut second).await;
-    is_answered(&mut second).await;
+    platform.works_on(1).await;
 }
 
 #[tokio::test]

@@ -4,11 +4,14 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::idle::Connection;
 
 /// See the module.
 pub(super) struct Stalled<S> {
@@ -16,17 +19,20 @@ pub(super) struct Stalled<S> {
     patience: Duration,
     /// Runs while a write waits.
     waits: Option<Pin<Box<Sleep>>>,
+    connection: Arc<Connection>,
 }
 
 impl<S> Stalled<S> {
-    pub(super) const fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, patience, waits: None }
+    pub(super) const fn new(inner: S, patience: Duration, connection: Arc<Connection>) -> Self {
+        Self { inner, patience, waits: None, connection }
     }
 
     /// What became of a write, unless it waited too long.
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<Result<T>>) -> Poll<Result<T>> {
         if written.is_ready() {
-            self.waits = None;
+            if self.waits.take().is_some() {
+                self.connection.stirred();
+            }
             return written;
         }
         let patience = self.patience;
@@ -75,7 +81,7 @@ mod tests {
     #[tokio::test]
     async fn it_breaks_off_when_nothing_is_taken_and_lasts_while_something_is() {
         let (near, mut far) = duplex(16);
-        let mut near = Stalled::new(near, Duration::from_secs(1));
+        let mut near = Stalled::new(near, Duration::from_secs(1), Connection::new(&Arc::default()));
         let reader = tokio::spawn(async move {
             for _ in 0..8 {
                 tokio::time::sleep(Duration::from_millis(200)).await;
