@@ -1,7 +1,7 @@
 //! Rows of the record that the platform does not take now: they wait apart, and nobody else's wait for them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::support::standin::{Asked, StandIn, becomes};
 
 /// What a platform answers to a tenant's rows, and to rows about a tool.
 #[derive(Clone, Default)]
-struct Trouble(Arc<Mutex<HashMap<String, StatusCode>>>);
+pub struct Trouble(Arc<Mutex<HashMap<String, StatusCode>>>);
 
 impl Trouble {
-    fn begin(&self, of: &str, status: StatusCode) {
+    pub fn begin(&self, of: &str, status: StatusCode) {
         self.0.lock().unwrap().insert(of.to_owned(), status);
     }
 
@@ -41,30 +41,35 @@ impl Trouble {
     }
 }
 
-async fn platform(trouble: &Trouble) -> StandIn {
+pub async fn platform(trouble: &Trouble) -> StandIn {
     let trouble = trouble.clone();
     StandIn::start(move |asked| std::future::ready(trouble.answer(&asked))).await
 }
 
 /// A server of two tenants that records.
-async fn server(platform: &StandIn, data: &Path) -> Served {
+pub async fn server(platform: &StandIn, data: &Path) -> Served {
+    recording(platform, data, None).await
+}
+
+/// The same, which may record to a file as well.
+pub async fn recording(platform: &StandIn, data: &Path, file: Option<PathBuf>) -> Served {
     let accounts = Configured::new(Some("account".to_owned().into()), BTreeMap::new()).unwrap().unwrap();
     let client = Client::builder(Arc::new(Fixed::new(&platform.url).unwrap()))
         .upstream(Upstream::new(Mode::Propagate, Some(Arc::new(accounts))))
         .build();
-    let audit = audit::Options { pause: Duration::from_millis(10), ..audit::Options::new(data) };
+    let audit = audit::Options { pause: Duration::from_millis(10), file, ..audit::Options::new(data) };
     let app = App::new(Options { client, settings: Settings { audit: Some(audit), ..Settings::default() } }).unwrap();
     let known = Known::default().with("one", user("tenant-1", "one", &["*"])).with("two", user("tenant-2", "two", &["*"]));
     serve(app, known.admission(), |_| {}).await
 }
 
-async fn called(served: &Served, token: &str, tool: &str) {
+pub async fn called(served: &Served, token: &str, tool: &str) {
     let arguments = if tool == "tasks_list" { json!({}) } else { json!({ "id": "exec-1" }) };
     answer(served.modern(token, "tools/call", &json!({ "name": tool, "arguments": arguments }))).await.result();
 }
 
 /// The rows of a tenant that the platform took, by their ids, in the order in which it first took them.
-fn taken(platform: &StandIn, tenant: &str, refused: &[String]) -> Vec<String> {
+pub fn taken(platform: &StandIn, tenant: &str, refused: &[String]) -> Vec<String> {
     let mut ids = Vec::new();
     for asked in platform.asked().iter().filter(|asked| asked.path == "/audit-logs" && asked.header("x-tenant-id") == tenant) {
         let id = asked.header("idempotency-key").to_owned();

@@ -5,6 +5,7 @@
 mod architecture;
 #[cfg(feature = "platform")]
 mod audit_lanes;
+mod audit_outage;
 #[cfg(feature = "platform")]
 mod audit_reads;
 #[cfg(feature = "platform")]

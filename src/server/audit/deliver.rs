@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::keep::append_only;
-use super::row::Row;
+use super::row::{Action, Row};
 use super::spool::undelivered_in;
 use crate::api::audit::{Changes, Log};
 use crate::api::ids::TenantId;
@@ -32,6 +33,10 @@ const OWN_CODES: [&str; 3] = ["FM-MCP-", "FM-PLATFORM-", "FM-INTERNAL"];
 pub(super) struct Carrier {
     pub(super) client: Client,
     pub(super) data_dir: PathBuf,
+    /// How many rows the platform took, of any tenant.
+    pub(super) taken: Arc<AtomicU64>,
+    /// Where rows are counted that nobody has any longer.
+    pub(super) lost: Arc<AtomicU64>,
 }
 
 /// What came of a row.
@@ -48,20 +53,29 @@ pub(super) enum Fate {
 }
 
 impl Carrier {
-    pub(super) async fn send(&self, account: &Arc<Caller>, row: &Row) -> Fate {
+    /// Sends a row, which may take so long.
+    pub(super) async fn send(&self, account: &Arc<Caller>, row: &Row, patience: Duration) -> Fate {
         let Ok((entry, arguments)) = request_of(row) else { return Fate::Undeliverable("FM-INTERNAL".to_owned()) };
-        let options = CallOptions { idempotency_key: Some(row.id.clone()), deadline: Some(PATIENCE), ..CallOptions::default() };
-        match self.client.call(account, entry, arguments, options).await {
+        let options = CallOptions { idempotency_key: Some(row.id.clone()), deadline: Some(patience), ..CallOptions::default() };
+        let fate = match self.client.call(account, entry, arguments, options).await {
             Ok(_) => Fate::Delivered,
             Err(error) => fate_of(&error),
+        };
+        if matches!(fate, Fate::Delivered) {
+            self.taken.fetch_add(1, Ordering::Relaxed);
         }
+        fate
     }
 
-    /// Keeps a row that the platform will not take.
+    /// Keeps a row that the platform will not take, or counts it as lost.
     pub(super) async fn put_aside(&self, row: Row, reason: String) {
         let data_dir = self.data_dir.clone();
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || set_aside(&data_dir, &row, &reason)).await {
+        // A row that stands for lost ones is not one more of them.
+        let rows = row.count.filter(|_| row.action == Action::Lost).unwrap_or(1);
+        let kept = tokio::task::spawn_blocking(move || set_aside(&data_dir, &row, &reason)).await.map_err(std::io::Error::other).flatten();
+        if let Err(error) = kept {
             tracing::warn!(%error, "a row of the record that the platform does not take is lost");
+            self.lost.fetch_add(rows, Ordering::Relaxed);
         }
     }
 }
@@ -135,7 +149,7 @@ fn set_aside(data_dir: &Path, row: &Row, reason: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::audit::row::{Action, Transport};
+    use crate::server::audit::row::Transport;
 
     #[test]
     fn a_row_becomes_an_entry_that_the_platform_would_take() {

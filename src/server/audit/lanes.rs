@@ -15,12 +15,14 @@ use super::spool::Spool;
 use crate::api::ids::TenantId;
 use crate::error::{Error, Result};
 
-/// How many tenants wait apart at most: each holds a file open.
+/// How many tenants wait apart at most: each holds a file open for every four MiB that wait.
 const MOST: usize = 100;
-/// The most that waits for one of them, in bytes.
-const OF_ONE: u64 = 8 * 1024 * 1024;
 /// The most that waits for all of them, in bytes.
 const OF_ALL: u64 = 64 * 1024 * 1024;
+/// What may wait for each of them, whatever the others take, in bytes.
+const SHARE: u64 = 256 * 1024;
+/// What may wait for all of them beyond their shares, whosever it is.
+const SHARED: u64 = OF_ALL - MOST as u64 * SHARE;
 
 /// See the module.
 pub(super) struct Lanes {
@@ -53,48 +55,59 @@ impl Lanes {
         self.running.contains_key(tenant)
     }
 
+    /// The tenants whose rows wait apart.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = &TenantId> {
+        self.running.keys()
+    }
+
     /// Whether another tenant may have its rows wait apart.
     pub(super) fn have_place(&self) -> bool {
         self.running.len() < MOST
     }
 
-    /// Lets rows wait apart, at the end of what does; they are tried after a pause. One too many is set aside.
-    pub(super) async fn add(&mut self, tenant: &TenantId, rows: &[Row], after: Option<Duration>) -> Result<()> {
+    /// Lets rows wait apart, at the end of what does; they are tried after a pause. Where there is no room, they are set
+    /// aside if the platform takes others' rows and not this tenant's. Whether either was done.
+    pub(super) async fn add(&mut self, tenant: &TenantId, rows: &[Row], after: Option<Duration>) -> Result<bool> {
         let mut lines = Vec::with_capacity(rows.len() * 512);
         for row in rows {
             serde_json::to_writer(&mut lines, row).map_err(Error::internal)?;
             lines.push(b'\n');
         }
-        let spools: Vec<_> = self.running.values().map(|lane| Arc::clone(&lane.spool)).collect();
+        let others: Vec<_> = self.running.iter().filter(|(other, _)| *other != tenant).map(|(_, lane)| Arc::clone(&lane.spool)).collect();
         let known = self.running.get(tenant).map(|lane| Arc::clone(&lane.spool));
         let data_dir = self.carrier.data_dir.clone();
         let append = move || {
-            let size = |spool: &Mutex<Spool>| spool.lock().unwrap_or_else(PoisonError::into_inner).size();
-            let of_all: u64 = spools.iter().map(|spool| size(spool)).sum();
+            let left = |spool: &Mutex<Spool>| spool.lock().unwrap_or_else(PoisonError::into_inner).left();
+            let of_others: u64 = others.iter().map(|spool| left(spool).saturating_sub(SHARE)).sum();
             let spool = known.unwrap_or_else(|| Arc::new(Mutex::new(Spool::apart(&data_dir))));
-            let more = lines.len() as u64;
-            let has_room = size(&spool) + more <= OF_ONE && of_all + more <= OF_ALL;
+            let own = left(&spool) + lines.len() as u64;
+            let has_room = own <= SHARE || of_others + (own - SHARE) <= SHARED;
             if has_room {
                 spool.lock().unwrap_or_else(PoisonError::into_inner).append(&lines)?;
             }
             Ok::<_, Error>((spool, has_room))
         };
         let (spool, has_room) = tokio::task::spawn_blocking(append).await.map_err(Error::internal)??;
-        if !has_room {
-            for row in rows {
-                self.carrier
-                    .put_aside(row.clone(), "FM-MCP-AUDIT-PARKED: too many rows wait for tenants that are not served".to_owned())
-                    .await;
+        if has_room {
+            if !self.have(tenant) {
+                self.begin(tenant.clone(), spool, Some(after.unwrap_or_default()));
             }
-        } else if !self.have(tenant) {
-            self.begin(tenant.clone(), spool, Some(after.unwrap_or_default()));
+            return Ok(true);
         }
-        Ok(())
+        // Where nobody is served, it is the platform that is away, and the line is the place to wait for it.
+        let is_alone = self.running.get(tenant).is_some_and(|lane| lane.signal.is_alone.load(Ordering::Acquire));
+        if is_alone {
+            for row in rows {
+                let why = "FM-MCP-AUDIT-PARKED: too many rows wait for tenants that are not served";
+                self.carrier.put_aside(row.clone(), why.to_owned()).await;
+            }
+        }
+        Ok(is_alone)
     }
 
     fn begin(&mut self, tenant: TenantId, spool: Arc<Mutex<Spool>>, first: Option<Duration>) {
         let (is_resting, has_ended) = (AtomicBool::new(first.is_some()), AtomicBool::new(false));
-        let signal = Arc::new(Signal { is_resting, has_ended, told: Arc::clone(&self.told) });
+        let signal = Arc::new(Signal { is_resting, is_alone: AtomicBool::new(false), has_ended, told: Arc::clone(&self.told) });
         let lane = Lane {
             carrier: self.carrier.clone(),
             tenant: tenant.clone(),

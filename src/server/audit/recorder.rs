@@ -33,7 +33,7 @@ pub(super) struct Recorder {
 #[derive(Default)]
 struct Counts {
     floods: Floods,
-    lost: AtomicU64,
+    lost: Arc<AtomicU64>,
 }
 
 struct Running {
@@ -89,7 +89,12 @@ impl Recorder {
             let (flush, waiting) = mpsc::unbounded_channel();
             let keeper = Keeper::new(self.options.clone(), Arc::clone(&spool));
             let shipper = self.options.platform.then(|| {
-                let carrier = Carrier { client: self.client.clone(), data_dir: self.options.data_dir.clone() };
+                let carrier = Carrier {
+                    client: self.client.clone(),
+                    data_dir: self.options.data_dir.clone(),
+                    taken: Arc::default(),
+                    lost: Arc::clone(&self.counts.lost),
+                };
                 let shipper = Shipper {
                     lanes: Lanes::new(carrier.clone(), self.options.pause),
                     carrier,

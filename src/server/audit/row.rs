@@ -147,11 +147,11 @@ impl Row {
             at,
             action,
             tenant: caller.map(|caller| caller.tenant.to_string()),
-            subject: caller.map_or_else(|| "anonymous".to_owned(), |caller| bounded(&caller.subject, LONGEST_NAME)),
+            subject: caller.map_or_else(|| "anonymous".to_owned(), |caller| name(&caller.subject)),
             kind: kind.to_owned(),
             transport: Some(transport),
             resource_type: resource_type.to_owned(),
-            resource: bounded(resource, LONGEST_NAME),
+            resource: name(resource),
             arguments: None,
             answer: None,
             fields: Vec::new(),
@@ -188,6 +188,11 @@ pub(super) fn fields(arguments: &Map<String, Value>) -> Vec<String> {
 pub(super) fn body(mut value: Value) -> String {
     redact::redact(&mut value);
     bounded(&value.to_string(), LARGEST_BODY)
+}
+
+/// A name as a row has it. Audit services take none that is empty, and a caller may ask for what has none.
+fn name(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { bounded(text, LONGEST_NAME) }
 }
 
 /// The beginning of a text, by whole characters.

@@ -1,7 +1,7 @@
 //! One file of rows that wait: its first line says up to where it was sent, its lock whose it is.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::row::Row;
@@ -25,6 +25,7 @@ pub(super) struct Segment {
 }
 
 /// Rows to send, the oldest that wait.
+#[derive(Clone)]
 pub(super) struct Batch {
     pub(super) rows: Vec<Row>,
     /// Up to where each row goes, in bytes from the first.
@@ -74,6 +75,26 @@ impl Segment {
     /// How much the file takes, in bytes.
     pub(super) const fn size(&self) -> u64 {
         self.end
+    }
+
+    /// How much of it waits, in bytes.
+    pub(super) const fn left(&self) -> u64 {
+        self.end.saturating_sub(self.sent)
+    }
+
+    /// The first row that is wanted, of those that wait behind so many bytes.
+    pub(super) fn find(&self, behind: u64, wanted: &impl Fn(&Row) -> bool) -> std::io::Result<Option<Row>> {
+        let from = (self.sent + behind).min(self.end);
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(from))?;
+        for line in std::io::BufReader::with_capacity(64 * 1024, file.take(self.end - from)).split(b'\n') {
+            if let Ok(row) = serde_json::from_slice(&line?)
+                && wanted(&row)
+            {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether this process may add to it.

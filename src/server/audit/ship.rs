@@ -1,10 +1,13 @@
 //! Sends rows that wait to the platform's audit service, by the server's own account, in their order within a tenant.
 //!
 //! A row is sent until the platform has it: its id is its Idempotency-Key. What the platform will never take goes to a
-//! file of its own. A tenant whose rows cannot be sent now, for whatever reason of its own, waits apart in a lane; the
-//! line in which all rows wait stands still only where the platform hears nobody, or no lane is left.
+//! file of its own. A tenant whose rows cannot be sent now, for whatever reason of its own, waits apart in a lane. The
+//! line in which all rows wait stands still where the platform does not hear of a row, for three rounds, and where there
+//! is no lane or no room in it, unless others are served: so an outage fills first the lanes and then the line, and what
+//! is beyond is counted. Where the line stands, a row of somebody behind is tried, to see whether others are served.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,10 +25,12 @@ use crate::api::ids::TenantId;
 
 /// How often files of dead processes are looked for.
 const ADOPTION: Duration = Duration::from_mins(1);
-/// How many tenants are sent to at once.
+/// How many tenants are sent to at once from the line; each lane adds one.
 const TENANTS: usize = 8;
 /// How often rows are tried that the platform does not hear of, before they wait apart.
 const UNHEARD: u32 = 3;
+/// How often rows are tried for which there is no lane while others are served, before they are set aside: half a minute.
+const UNPLACED: u32 = 6;
 
 /// Sends what waits until it is dropped.
 pub(super) struct Shipper {
@@ -49,6 +54,8 @@ struct Held {
     rounds: u32,
     pause: Duration,
     due: Instant,
+    /// How many rows the platform had taken of all tenants when the last round ended.
+    taken: u64,
 }
 
 /// What is left of a tenant's rows after they were tried.
@@ -110,13 +117,15 @@ impl Shipper {
             self.carrier.put_aside(row, why.to_owned()).await;
         }
         let left = by_tenant.into_iter().filter_map(|(tenant, rows)| Some((tenant?, rows))).collect();
-        Some(Held { batch, left, rounds: 0, pause: self.pause, due: Instant::now() })
+        let taken = self.carrier.taken.load(Ordering::Relaxed);
+        Some(Held { batch, left, rounds: 0, pause: self.pause, due: Instant::now(), taken })
     }
 
     /// Sends rows once or moves them out of the way; gives them back where neither can be done.
     async fn attempt(&mut self, held: Held) -> Option<Held> {
-        let Held { batch, left, rounds, pause, .. } = held;
+        let Held { batch, left, rounds, pause, taken: taken_before, .. } = held;
         let rounds = rounds + 1;
+        let taken = self.carrier.taken.load(Ordering::Relaxed);
         let (behind, free): (Vec<_>, Vec<_>) = left.into_iter().partition(|(tenant, _)| self.lanes.have(tenant));
         let mut tried: Vec<Left> = behind.into_iter().map(|(tenant, rows)| Left { tenant, rows, after: None, heard: true }).collect();
         let carrier = &self.carrier;
@@ -124,11 +133,17 @@ impl Shipper {
         tried.extend(futures_util::stream::iter(free.into_iter().map(deliver)).buffer_unordered(TENANTS).collect::<Vec<_>>().await);
         let mut left = Vec::new();
         let mut wanted = None;
-        for Left { tenant, rows, after, heard } in tried.into_iter().filter(|left| !left.rows.is_empty()) {
-            let is_parked = (heard || rounds >= UNHEARD) && self.park(&tenant, &rows, after).await;
-            if !is_parked {
+        for Left { tenant, rows: rows_left, after, heard } in tried.into_iter().filter(|left| !left.rows.is_empty()) {
+            let is_parked = (heard || rounds >= UNHEARD) && self.park(&tenant, &rows_left, after).await;
+            // Others were served, and these rows are not even then.
+            if !is_parked && rounds >= UNPLACED && taken > taken_before && !self.lanes.have(&tenant) && !self.lanes.have_place() {
+                for row in rows_left {
+                    let why = "FM-MCP-AUDIT-PARKED: too many tenants are not served";
+                    self.carrier.put_aside(row, why.to_owned()).await;
+                }
+            } else if !is_parked {
                 wanted = wanted.max(after);
-                left.push((tenant, rows));
+                left.push((tenant, rows_left));
             }
         }
         if left.is_empty() {
@@ -140,17 +155,37 @@ impl Shipper {
             .await;
             return None;
         }
+        let taken_after = self.carrier.taken.load(Ordering::Relaxed);
+        if taken_after == taken {
+            self.try_behind(&batch, &left).await;
+        }
         let due = Instant::now() + wanted.unwrap_or_default().max(pause).min(LONGEST_PAUSE);
-        Some(Held { batch, left, rounds, pause: (pause * 2).min(LONGEST_PAUSE), due })
+        Some(Held { batch, left, rounds, pause: (pause * 2).min(LONGEST_PAUSE), due, taken: taken_after })
     }
 
-    /// Whether a tenant's rows wait apart now.
+    /// Tries the oldest row of somebody who is neither held up nor apart; if it is taken, the lanes learn that others are
+    /// served. It is sent again in its turn, and counts once.
+    async fn try_behind(&self, batch: &Batch, left: &[(TenantId, Vec<Row>)]) {
+        let busy = self.lanes.tenants().chain(left.iter().map(|(tenant, _)| tenant));
+        let busy: HashSet<String> = busy.map(ToString::to_string).collect();
+        let is_free = move |row: &Row| row.tenant.as_ref().is_some_and(|tenant| !busy.contains(tenant));
+        let behind = batch.clone();
+        let found = self.blocking(move |spool| spool.find(&behind, is_free)).await;
+        if let Some(Ok(Some(row))) = found
+            && let Some(tenant) = row.tenant.as_deref()
+        {
+            let account = Arc::new(account_in(TenantId::from(tenant)));
+            let _fate = self.carrier.send(&account, &row, PATIENCE).await;
+        }
+    }
+
+    /// Whether a tenant's rows are out of the line now.
     async fn park(&mut self, tenant: &TenantId, rows: &[Row], after: Option<Duration>) -> bool {
         if !self.lanes.have(tenant) && !self.lanes.have_place() {
             return false;
         }
         let added = self.lanes.add(tenant, rows, after).await;
-        added.inspect_err(|error| tracing::warn!(%error, "rows of the record cannot be moved out of the way")).is_ok()
+        added.inspect_err(|error| tracing::warn!(%error, "rows of the record cannot be moved out of the way")).unwrap_or(false)
     }
 
     /// Tells those who asked that there is nothing to wait for; whether anybody did.
@@ -180,17 +215,18 @@ impl Shipper {
     }
 }
 
-/// Sends a tenant's rows in their order, up to the first that has to wait and for no longer than one row may take.
+/// Sends a tenant's rows in their order, up to the first that has to wait and all of them for no longer than one row may take.
 async fn deliver(carrier: &Carrier, tenant: TenantId, rows: Vec<Row>) -> Left {
     let account = Arc::new(account_in(tenant.clone()));
     let began = Instant::now();
     let mut rows = rows.into_iter();
     let (mut after, mut heard) = (None, true);
     let mut first = None;
-    while began.elapsed() < PATIENCE
+    while let patience = PATIENCE.saturating_sub(began.elapsed())
+        && !patience.is_zero()
         && let Some(row) = rows.next()
     {
-        match carrier.send(&account, &row).await {
+        match carrier.send(&account, &row, patience).await {
             Fate::Delivered => continue,
             Fate::Undeliverable(reason) => {
                 carrier.put_aside(row, reason).await;

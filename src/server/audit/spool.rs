@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::row::Row;
 use super::segment::{Batch, Segment, read_header};
 use crate::error::{Error, Kind, Result};
 use crate::private;
@@ -117,6 +118,23 @@ impl Spool {
         self.segments.iter().map(Segment::size).sum()
     }
 
+    /// How much waits in it, in bytes.
+    pub(super) fn left(&self) -> u64 {
+        self.segments.iter().map(Segment::left).sum()
+    }
+
+    /// The oldest row that is wanted, of those behind the last batch.
+    pub(super) fn find(&self, behind: &Batch, wanted: impl Fn(&Row) -> bool) -> Result<Option<Row>> {
+        let mut passed = behind.bytes_of(behind.rows.len());
+        for segment in &self.segments {
+            let found = segment.find(std::mem::take(&mut passed), &wanted).map_err(|error| unusable(&segment.path, &error))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
     /// Adds lines that each end in a newline.
     pub(super) fn append(&mut self, lines: &[u8]) -> Result<()> {
         if self.segments.back().is_none_or(|last| !last.is_own() || last.size() >= SEGMENT) {
@@ -191,7 +209,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::audit::row::{Action, Row, Transport};
+    use crate::server::audit::row::{Action, Transport};
     use crate::server::audit::segment::TOGETHER;
 
     fn line(name: &str) -> Vec<u8> {
