@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod error;
 mod hex;
+mod inbound;
 mod outbound;
 #[cfg(feature = "platform")]
 pub mod platform;

@@ -1,11 +1,12 @@
 //! A request's body: bounded in size and depth before it is parsed.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
 use super::routes::malformed;
 use crate::error::{Error, Kind, Result};
+use crate::inbound::{self, Unread};
 
 /// The most that a body may have, in bytes.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
@@ -14,13 +15,9 @@ const MAX_DEPTH: usize = 64;
 
 /// Reads a body as a JSON object; an empty one is an object without fields.
 pub(crate) async fn object(service: &str, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY) {
-        return Err(too_large());
-    }
-    let bytes = to_bytes(body, MAX_BODY).await.map_err(|error| {
-        let limit = std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
-        if limit { too_large() } else { malformed(service, "the body ended early").caused_by(error) }
+    let bytes = inbound::read_bounded(body, MAX_BODY).await.map_err(|unread| match unread {
+        Unread::TooLarge => too_large(),
+        Unread::Broken(error) => malformed(service, "the body ended early").caused_by(error),
     })?;
     if bytes.is_empty() {
         return Ok(Map::new());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -29,6 +29,7 @@ use super::{Admission, HttpOptions};
 use crate::auth::Caller;
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
+use crate::inbound::{self, Unread};
 use crate::server::{App, tools};
 
 /// Largest body, in bytes; no tool takes documents yet.
@@ -247,11 +248,12 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// The whole body, if it comes in time and is not too large.
 async fn whole(gate: &Gate, owner: &Owner, body: Body) -> std::result::Result<Bytes, Refusal> {
     let _coming = gate.0.load.body(owner, body.size_hint().upper())?;
-    match tokio::time::timeout(gate.0.slowest, to_bytes(body, LARGEST_BODY)).await {
+    match tokio::time::timeout(gate.0.slowest, inbound::read_bounded(body, LARGEST_BODY)).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => {
+        Ok(Err(Unread::TooLarge)) => {
             Err(Error::new(Kind::TooLarge, "FM-MCP-BODY-TOO-LARGE", format!("the body is larger than {LARGEST_BODY} bytes")).into())
         }
+        Ok(Err(Unread::Broken(error))) => Err(Error::new(Kind::Malformed, "FM-MCP-BODY", "the body ended early").caused_by(error).into()),
         Err(_) => Err(Refusal::from(Error::new(Kind::Malformed, "FM-MCP-BODY-SLOW", "the body did not come in time"))
             .status(StatusCode::REQUEST_TIMEOUT)),
     }
