@@ -113,26 +113,35 @@ impl KeySet {
         }
     }
 
+    /// The key that a token names, if it is at hand; nothing where it may have to be fetched.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), where nobody would be asked for the key now.
+    pub(super) fn at_hand(&self, kid: Option<&str>, algorithm: Algorithm, now: i64) -> Result<Option<Arc<Key>>> {
+        let published = match &self.0 {
+            Origin::Configured(key) if key.algorithm() == algorithm => return Ok(Some(Arc::clone(key))),
+            Origin::Configured(_) => return Err(confused()),
+            Origin::Published(published) => published,
+        };
+        match published.known(kid, algorithm, now)? {
+            Some(key) => Ok(Some(key)),
+            None if published.may_fetch(now) || published.fetching.try_lock().is_err() => Ok(None),
+            // A fetch may just have ended.
+            None => published.known(kid, algorithm, now)?.map(Some).ok_or_else(|| published.unknown(now)),
+        }
+    }
+
     /// The key that a token names.
     ///
     /// # Errors
     /// No such key, a key that is for another algorithm, or a publication that cannot be had.
     pub(super) async fn find(&self, kid: Option<&str>, algorithm: Algorithm, now: i64) -> Result<Arc<Key>> {
-        let published = match &self.0 {
-            Origin::Configured(key) if key.algorithm() == algorithm => return Ok(Arc::clone(key)),
-            Origin::Configured(_) => return Err(confused()),
-            Origin::Published(published) => published,
-        };
-        if let Some(key) = published.known(kid, algorithm, now)? {
-            published.renew_behind(now);
+        if let Some(key) = self.at_hand(kid, algorithm, now)? {
             return Ok(key);
         }
+        let Origin::Published(published) = &self.0 else { return Err(confused()) };
         published.renew(now).await;
-        match published.known(kid, algorithm, now)? {
-            Some(key) => Ok(key),
-            None if published.is_away(now) => Err(away()),
-            None => Err(refusal("FM-MCP-TOKEN-KEY", "the token does not name a key that signs tokens")),
-        }
+        published.known(kid, algorithm, now)?.ok_or_else(|| published.unknown(now))
     }
 }
 
@@ -148,6 +157,11 @@ impl Published {
     fn known(&self, kid: Option<&str>, algorithm: Algorithm, now: i64) -> Result<Option<Arc<Key>>> {
         let held = self.held();
         if held.serves(now) { held.find(kid, algorithm) } else { Ok(None) }
+    }
+
+    /// Why a token is refused whose key is not known.
+    fn unknown(&self, now: i64) -> Error {
+        if self.is_away(now) { away() } else { refusal("FM-MCP-TOKEN-KEY", "the token does not name a key that signs tokens") }
     }
 
     /// Whether what is missing may be missing because the publication could not be had.

@@ -151,10 +151,15 @@ impl Verifier {
             Some(known) => Arc::clone(known),
             None => Arc::new(KnownHeader::read(parts)?),
         };
+        let key = self.keys.at_hand(header.kid.as_deref(), header.algorithm, now)?;
         let claims = parts.claims_bytes()?;
         let claims = Claims::read(&claims)?;
         let judgement = self.rules.judge(&claims, now)?;
-        let key = self.keys.find(header.kid.as_deref(), header.algorithm, now).await?;
+        // Nobody is asked for the key of a token that is refused anyway.
+        let key = match key {
+            Some(key) => key,
+            None => self.keys.find(header.kid.as_deref(), header.algorithm, now).await?,
+        };
         key.check(parts)?;
         if known.is_none() {
             *self.header.write().unwrap_or_else(PoisonError::into_inner) = Some(header);
