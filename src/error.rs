@@ -161,6 +161,24 @@ impl Error {
         Self::new(Kind::Internal, "FM-INTERNAL", "something went wrong inside").caused_by(source)
     }
 
+    /// The same failure for one more who waited for what failed. The cause stays with the first.
+    #[must_use]
+    pub(crate) fn again(&self) -> Self {
+        let Inner { kind, code, message, hint, operation, fields, transient, retry_after, request_id, source: _ } = &*self.0;
+        Self(Box::new(Inner {
+            kind: *kind,
+            code: code.clone(),
+            message: message.clone(),
+            hint: hint.clone(),
+            operation: *operation,
+            fields: fields.clone(),
+            transient: *transient,
+            retry_after: *retry_after,
+            request_id: request_id.clone(),
+            source: None,
+        }))
+    }
+
     /// The failure that a platform's problem stands for.
     #[must_use]
     pub fn from_problem(problem: Problem) -> Self {
@@ -296,5 +314,21 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waited_is_told_the_same_without_the_cause() {
+        let first = Error::new(Kind::Unavailable, "X", "y").hint("z").retry_after(Duration::from_secs(3)).caused_by("a cause");
+        let again = first.again();
+        assert_eq!(
+            (again.to_string(), again.when_to_retry(), again.is_transient()),
+            (first.to_string(), Some(Duration::from_secs(3)), true)
+        );
+        assert!(std::error::Error::source(&again).is_none());
     }
 }

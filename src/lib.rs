@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod error;
+mod hash;
 mod hex;
 mod inbound;
 mod outbound;

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
 use jsonwebtoken::Algorithm;
 use quick_cache::Weighter;
@@ -23,6 +22,7 @@ use super::token::{Claims, Header, Parts, check_length, refusal};
 use super::{Admit, Caller, Credential};
 use crate::api::Timestamp;
 use crate::error::{Error, Result};
+use crate::hash::sha256;
 
 /// How many tokens of usual size are remembered.
 const REMEMBERED: usize = 16_384;
@@ -97,8 +97,7 @@ impl Verifier {
         check_length(token)?;
         let now = (self.clock)();
         let generation = self.keys.generation(now);
-        let mut digest = Digest::default();
-        digest.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        let digest = sha256(token.as_bytes());
         let known = match self.remembered.get(&digest) {
             Some(known) if known.generation.load(Ordering::Acquire) == generation => known,
             Some(known) => {

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -16,6 +15,7 @@ use crate::api::auth::{Login as SignIn, Logout, Refresh};
 use crate::api::{Permissions, Timestamp};
 use crate::auth::{Caller, CallerKind, Credential, Principal};
 use crate::error::{Error, Kind, Result};
+use crate::hash::sha256;
 
 pub use grant::Grant;
 pub use store::{Locked, Store};
@@ -73,7 +73,7 @@ struct Held {
     issued: Vec<Weak<Caller>>,
     /// How many renewals were tried, and how the last one failed: those who waited for it share its failure.
     tries: u64,
-    failure: Option<Failure>,
+    failure: Option<Error>,
     /// Until when the current pair does although it is due.
     rest_until: Option<Instant>,
     /// The refresh token that the platform refused, by its digest.
@@ -83,16 +83,7 @@ struct Held {
     /// When it was signed in by password.
     signed_in: VecDeque<Instant>,
     /// When the password was refused, and how.
-    refused: Option<(Instant, Failure)>,
-}
-
-/// A failure that can be told more than once.
-#[derive(Debug, Clone)]
-struct Failure {
-    kind: Kind,
-    code: String,
-    message: String,
-    hint: Option<String>,
+    refused: Option<(Instant, Error)>,
 }
 
 impl Login {
@@ -171,7 +162,7 @@ impl Held {
     /// The pair that followed the one in the file, where it could not be written.
     fn what_followed(&self, grant: &Grant) -> Option<Grant> {
         let (spent, next) = self.unkept.as_ref()?;
-        (sha256(grant.refresh_token()?) == *spent).then(|| next.clone())
+        (sha256(grant.refresh_token()?.expose_secret().as_bytes()) == *spent).then(|| next.clone())
     }
 
     /// The caller as of now, if no renewal is needed.
@@ -215,7 +206,7 @@ impl Inner {
         let made = obtained.and_then(|grant| Ok((Arc::new(grant.caller(self.tenant.as_deref())?), grant)));
         let mut held = self.held();
         held.tries += 1;
-        held.failure = made.as_ref().err().map(Failure::of);
+        held.failure = made.as_ref().err().map(Error::again);
         let (caller, grant) = made?;
         if let Some((_, current)) = held.current.as_ref().filter(|(old, _)| old.is_of(&caller)) {
             return Ok(Arc::clone(current));
@@ -251,7 +242,7 @@ impl Inner {
                     Ok(()) => None,
                     Err(error) => {
                         tracing::warn!(%error, "the renewed login could not be kept; it lasts as long as this process");
-                        kept.refresh_token().map(|spent| (sha256(spent), next.clone()))
+                        kept.refresh_token().map(|spent| (sha256(spent.expose_secret().as_bytes()), next.clone()))
                     }
                 };
                 self.held().unkept = unkept;
@@ -285,7 +276,7 @@ impl Inner {
 
     async fn refresh(&self, grant: &Grant) -> Result<Grant> {
         let Some(token) = grant.refresh_token() else { return Err(self.ended()) };
-        let digest = sha256(token);
+        let digest = sha256(token.expose_secret().as_bytes());
         if self.held().spent == Some(digest) {
             return Err(self.ended());
         }
@@ -321,8 +312,7 @@ impl Inner {
             held.signed_in.push_back(Instant::now());
         }
         let signed_in = sign_in(&self.client, &self.platform, username, password, tenant).await;
-        self.held().refused =
-            signed_in.as_ref().err().filter(|error| error.code() == REFUSED).map(|error| (Instant::now(), Failure::of(error)));
+        self.held().refused = signed_in.as_ref().err().filter(|error| error.code() == REFUSED).map(|error| (Instant::now(), error.again()));
         signed_in
     }
 
@@ -375,25 +365,4 @@ fn nobody() -> Arc<Caller> {
         expires: None,
         credential: Credential::Verified,
     })
-}
-
-fn sha256(secret: &SecretString) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest::digest(&digest::SHA256, secret.expose_secret().as_bytes()).as_ref());
-    bytes
-}
-
-impl Failure {
-    fn of(error: &Error) -> Self {
-        let hint = error.next_step().map(str::to_owned);
-        Self { kind: error.kind(), code: error.code().to_owned(), message: error.message().to_owned(), hint }
-    }
-
-    fn again(&self) -> Error {
-        let error = Error::new(self.kind, self.code.clone(), self.message.clone());
-        match &self.hint {
-            Some(hint) => error.hint(hint.clone()),
-            None => error,
-        }
-    }
 }

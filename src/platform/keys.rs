@@ -2,12 +2,13 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use aws_lc_rs::{constant_time, digest, hmac};
+use aws_lc_rs::{constant_time, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::hash;
 use crate::hex::{hex, unhex};
 
 /// Length of the folder's key in bytes.
@@ -34,7 +35,7 @@ impl Keys {
         let root = hmac::Key::new(hmac::HMAC_SHA256, folder_key);
         let derived = |label: &str| hmac::sign(&root, label.as_bytes());
         let signing = Ed25519KeyPair::from_seed_unchecked(derived("flowmaster/sign").as_ref()).map_err(Error::internal)?;
-        let id = hex(&digest::digest(&digest::SHA256, signing.public_key().as_ref()).as_ref()[..8]);
+        let id = hex(&hash::sha256(signing.public_key().as_ref())[..8]);
         let sealing = RandomizedNonceKey::new(&AES_256_GCM, derived("flowmaster/seal").as_ref()).map_err(Error::internal)?;
         Ok(Self {
             signing,
@@ -127,7 +128,7 @@ pub(crate) fn random_token() -> Result<String> {
 
 /// SHA-256 as hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+    hex(&hash::sha256(bytes))
 }
 
 /// Whether two secrets are the same, in a time that does not tell where they differ.

@@ -1,9 +1,10 @@
 //! What a call is, in 32 bytes: caller, tool and arguments, whatever order a host sends the fields in.
 
-use aws_lc_rs::digest::{self, Context, Digest, SHA256};
+use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::{Map, Value};
 
 use crate::auth::{Caller, CallerKind};
+use crate::hash::sha256;
 use crate::hex::hex;
 
 /// The digest of a call, as hexadecimal text.
@@ -33,18 +34,14 @@ pub(super) fn of_caller(caller: &Caller) -> String {
 pub(super) fn of_arguments(arguments: &Map<String, Value>) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     feed_object(&mut context, arguments);
-    bytes(&context.finish())
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    bytes
 }
 
 /// The digest of a text.
 pub(super) fn of_text(text: &str) -> [u8; 32] {
-    bytes(&digest::digest(&SHA256, text.as_bytes()))
-}
-
-fn bytes(digest: &Digest) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest.as_ref());
-    bytes
+    sha256(text.as_bytes())
 }
 
 /// Lengths go in front, so that no two calls feed the same bytes.

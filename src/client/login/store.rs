@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Grant;
 use crate::error::{Error, Kind, Result};
+use crate::hash::sha256;
 use crate::hex::hex;
 use crate::private::{self, Fault};
 
@@ -142,7 +142,7 @@ fn forget_old(folder: &Path) {
 }
 
 fn digest_of(text: &str) -> String {
-    hex(&digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..16])
+    hex(&sha256(text.as_bytes())[..16])
 }
 
 fn refused(path: &Path, fault: Fault) -> Error {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use moka::sync::Cache;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,6 +12,7 @@ use tokio::sync::Mutex;
 use crate::api::Timestamp;
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
+use crate::hash::sha256;
 use crate::outbound::{self, Unread};
 
 /// How many callers' tokens are remembered.
@@ -64,16 +64,8 @@ pub struct Exchange {
 
 /// What an exchange came to, and until when that holds.
 struct Held {
-    outcome: std::result::Result<SecretString, Failure>,
+    outcome: Result<SecretString>,
     until: Instant,
-}
-
-/// A failed exchange, as each of those who waited for it is told.
-struct Failure {
-    kind: Kind,
-    code: String,
-    message: String,
-    hint: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -155,7 +147,7 @@ impl Exchange {
     }
 
     fn slot(&self, token: &SecretString) -> Arc<Mutex<Option<Held>>> {
-        self.remembered.get_with(key_of(token), Arc::default)
+        self.remembered.get_with(sha256(token.expose_secret().as_bytes()), Arc::default)
     }
 
     /// Exchanges a token: what came of it, and how those are told who wait.
@@ -170,7 +162,7 @@ impl Exchange {
                 (Ok(given.clone()), Held { outcome: Ok(given), until })
             }
             Err(error) => {
-                let outcome = Err(Failure::of(&error));
+                let outcome = Err(error.again());
                 (Err(error), Held { outcome, until: Instant::now() + FAILED })
             }
         }
@@ -238,40 +230,12 @@ impl Held {
     /// Whether the endpoint said no to this caller. Somebody in its place, or trouble with this server's own secret, says
     /// nothing about the caller.
     fn is_refusal(&self) -> bool {
-        self.outcome.as_ref().is_err_and(|failure| [REFUSED_TOKEN, OTHER_TENANT, REFUSED].contains(&failure.code.as_str()))
+        self.outcome.as_ref().is_err_and(|error| [REFUSED_TOKEN, OTHER_TENANT, REFUSED].contains(&error.code()))
     }
 
     fn answer(&self) -> Result<SecretString> {
-        match &self.outcome {
-            Ok(token) => Ok(token.clone()),
-            Err(failure) => Err(failure.error()),
-        }
+        self.outcome.as_ref().map(SecretString::clone).map_err(Error::again)
     }
-}
-
-impl Failure {
-    fn of(error: &Error) -> Self {
-        Self {
-            kind: error.kind(),
-            code: error.code().to_owned(),
-            message: error.message().to_owned(),
-            hint: error.next_step().map(str::to_owned),
-        }
-    }
-
-    fn error(&self) -> Error {
-        let error = Error::new(self.kind, self.code.clone(), self.message.clone());
-        match &self.hint {
-            Some(hint) => error.hint(hint.clone()),
-            None => error,
-        }
-    }
-}
-
-fn key_of(token: &SecretString) -> [u8; 32] {
-    let mut key = [0; 32];
-    key.copy_from_slice(digest(&SHA256, token.expose_secret().as_bytes()).as_ref());
-    key
 }
 
 fn refused(status: u16, body: &[u8]) -> Error {

@@ -35,7 +35,7 @@ async fn log(cx: Cx, request: Log) -> Result<Answer<AuditEntry>> {
     if request.timestamp.is_some_and(|at| at > cx.now().plus_seconds(AHEAD_SECONDS)) {
         return Err(Error::new(Kind::Invalid, "FM-ACS-FUTURE", "what has not happened yet cannot be logged")
             .field("/timestamp", "range", "lies in the future")
-            .hint("Leave `timestamp` out for now."));
+            .hint("Leave `timestamp` out: the time of the call is taken then."));
     }
     let entry = cx
         .write(move |tx| {
