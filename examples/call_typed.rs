@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use flowmaster_mcp::api::{executions, processes, tasks};
+use flowmaster_mcp::api::services::{executions, processes, tasks};
 use flowmaster_mcp::auth::{Caller, Credential};
 use flowmaster_mcp::cli::Embedded;
 use flowmaster_mcp::client::Client;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use flowmaster_mcp::api::{auth, tasks};
+use flowmaster_mcp::api::services::{auth, tasks};
 use flowmaster_mcp::auth::{Caller, Credential};
 use flowmaster_mcp::cli::Embedded;
 use flowmaster_mcp::client::{Call, Client, Layer, Next, Reply};

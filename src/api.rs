@@ -3,23 +3,17 @@
 //! Everything that is said of an operation (tool, schema, permission, route, command line, documentation and the
 //! embedded platform's handler) derives from its type here. This module uses nothing else of the crate.
 
-pub mod audit;
-pub mod auth;
+pub mod arguments;
 mod catalogue;
-pub mod check;
-pub mod entities;
-pub mod event;
-pub mod events;
-pub mod executions;
+pub mod cloud_event;
 pub mod ids;
 mod open_enum;
 pub mod operation;
 pub mod page;
 pub mod permission;
 pub mod problem;
-pub mod processes;
 pub mod schema;
-pub mod tasks;
+pub mod services;
 pub mod time;
 pub mod wire;
 
@@ -27,16 +21,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Catalogue, Entry, catalogue};
-pub use event::Event;
+pub use cloud_event::Event;
 pub use operation::{Effect, Endpoint, Method, Operation, Service, Spec};
 pub use page::{Page, PageRequest};
 pub use permission::{Permission, Permissions};
 pub use problem::{FieldError, Problem};
+pub use services::*;
 pub use time::Timestamp;
-
-/// Every service that this version speaks for, in the contract's order.
-pub const SERVICES: &[Service] =
-    &[processes::SERVICE, executions::SERVICE, tasks::SERVICE, entities::SERVICE, auth::SERVICE, events::SERVICE, audit::SERVICE];
 
 /// The answer of an operation that has nothing to say but that it was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

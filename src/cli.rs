@@ -1,12 +1,7 @@
 //! The command line. It is the only module that names both the server and the embedded platform.
 
-#[cfg(feature = "platform")]
-mod accounts;
-mod admission;
 mod call;
 mod confirm;
-mod connect;
-mod credentials;
 mod doctor;
 #[cfg(feature = "platform")]
 mod embedded;
@@ -17,13 +12,12 @@ mod logout;
 #[cfg(feature = "platform")]
 mod platform;
 mod serve;
-mod standing;
+mod setup;
 mod terminal;
 mod token;
 mod tools;
 #[cfg(feature = "platform")]
 mod tour;
-mod upstream;
 mod whoami;
 
 use std::env::VarError;

@@ -11,17 +11,12 @@
 //! # Ok(()) }
 //! ```
 
-mod accounts;
+pub mod credentials;
 mod http;
 mod layer;
 mod layers;
-pub mod login;
 mod origin;
-mod reach;
-mod refusal;
 mod stack;
-mod upstream;
-mod validity;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +28,14 @@ use crate::api::{Entry, Operation, catalogue, wire};
 use crate::auth::{Access, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
-pub use accounts::{Accounts, Configured};
+pub use credentials::service_accounts::{Accounts, Configured};
+pub use credentials::token_status::{PlatformKeys, Validation};
+pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
+pub(crate) use http::connector::Reach;
 pub use layer::{Call, CallOptions, Layer, Next, Reply};
 pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
-pub(crate) use reach::Reach;
 use stack::Stack;
-pub use upstream::{Exchange, Mode, TokenEndpoint, Upstream};
-pub use validity::{PlatformKeys, Validation};
 
 /// The client. A clone shares everything.
 #[derive(Clone)]

@@ -6,12 +6,8 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod error;
-mod hash;
-mod hex;
-mod inbound;
-mod outbound;
+mod io;
 #[cfg(feature = "platform")]
 pub mod platform;
-mod private;
 pub mod server;
 pub mod telemetry;

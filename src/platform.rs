@@ -14,19 +14,14 @@ use tokio_util::task::TaskTracker;
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Result};
 
-mod body;
 pub mod clock;
-mod context;
 mod database;
 mod engine;
 mod events;
 pub mod folder;
-mod idempotency;
+mod http;
+mod identity;
 mod keys;
-mod listener;
-mod openapi;
-mod problem;
-mod routes;
 mod services;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -93,9 +88,9 @@ struct Inner {
     tracker: TaskTracker,
     engine: Notify,
     deadlines: Notify,
-    running_keys: idempotency::Running,
+    running_keys: http::idempotency::Running,
     webhooks: Webhooks,
-    auth: services::auth::Guard,
+    auth: identity::passwords::Guard,
 }
 
 impl std::fmt::Debug for Platform {
@@ -149,13 +144,13 @@ impl Platform {
                 tracker: TaskTracker::new(),
                 engine: Notify::new(),
                 deadlines: Notify::new(),
-                running_keys: idempotency::Running::default(),
+                running_keys: http::idempotency::Running::default(),
                 webhooks,
-                auth: services::auth::Guard::default(),
+                auth: identity::passwords::Guard::default(),
             }),
         };
         services::spawn(&platform);
-        listener::serve(&platform, listener);
+        http::listener::serve(&platform, listener);
         folder::write_address(&data_dir, &Address { url: format!("http://{address}"), instance })?;
         Ok(Running { platform, data_dir, closed: Some(closed) })
     }
@@ -220,16 +215,16 @@ impl Platform {
         &self.inner.webhooks
     }
 
-    fn running_keys(&self) -> idempotency::Running {
+    fn running_keys(&self) -> http::idempotency::Running {
         Arc::clone(&self.inner.running_keys)
     }
 
-    fn guard(&self) -> &services::auth::Guard {
+    fn guard(&self) -> &identity::passwords::Guard {
         &self.inner.auth
     }
 
     fn answers_to(&self, host: &str) -> bool {
-        listener::is_ours(host, self.inner.address, &self.inner.allowed_hosts)
+        http::listener::is_ours(host, self.inner.address, &self.inner.allowed_hosts)
     }
 
     fn is_owner_token(&self, token: &str) -> bool {

@@ -5,24 +5,17 @@
 //! one call of the client.
 
 mod answer;
-mod ask;
 pub mod audit;
-mod call;
-mod changes;
 mod completion;
-pub mod confirm;
-mod cut;
+pub mod consent;
 mod digest;
 mod handler;
-mod hint;
 mod http;
-mod policy;
+mod known_ids;
+mod list_changed;
 mod prompts;
-mod question;
-mod redact;
 mod resources;
 mod seal;
-mod seen;
 mod spent;
 mod stdio;
 mod tools;
@@ -35,15 +28,15 @@ use rmcp::model::{Implementation, MetaObject, ServerCapabilities, ServerConfig};
 use serde_json::{Map, Value};
 use tokio_util::task::TaskTracker;
 
-use crate::api::check::Reading;
+use crate::api::arguments::Reading;
 use crate::api::{Entry, catalogue};
 use crate::auth::Caller;
 use crate::client::{CallOptions, Client, Reply};
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 
+pub use consent::policy::{Policy, Tally};
 pub use http::{Admission, HttpOptions, serve_http};
-pub use policy::{Policy, Tally};
 pub use stdio::serve_stdio;
 pub use tools::list_tools_json;
 
@@ -111,8 +104,8 @@ pub struct App {
     identity: MetaObject,
     shelf: tools::Shelf,
     seal: seal::Seal,
-    seen: seen::Seen,
-    desk: confirm::Desk,
+    seen: known_ids::Seen,
+    desk: consent::approvals::Desk,
     audit: audit::Audit,
     calls: TaskTracker,
 }
@@ -134,11 +127,11 @@ impl App {
         Ok(Arc::new(Self {
             audit: audit::Audit::new(settings.audit.clone(), &client),
             client,
-            desk: confirm::Desk::new(settings.data_dir.as_deref()),
+            desk: consent::approvals::Desk::new(settings.data_dir.as_deref()),
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
             shelf: tools::Shelf::default(),
-            seen: seen::Seen::default(),
+            seen: known_ids::Seen::default(),
             seal: seal::Seal::new(settings.ask_timeout, settings.data_dir.as_deref()),
             calls: TaskTracker::new(),
             settings,

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::operation::{Endpoint, Service, Spec};
+use super::problem::FieldError;
 use super::schema::Shape;
-use super::{SERVICES, check, problem::FieldError};
+use super::{SERVICES, arguments};
 
 /// One operation of the catalogue.
 #[derive(Debug)]
@@ -25,8 +26,8 @@ impl Entry {
     ///
     /// # Errors
     /// Every fault of every field.
-    pub fn check(&self, arguments: &mut serde_json::Value, reading: check::Reading) -> Result<(), Vec<FieldError>> {
-        check::check(&self.shape.input, arguments, reading)?;
+    pub fn check(&self, arguments: &mut serde_json::Value, reading: arguments::Reading) -> Result<(), Vec<FieldError>> {
+        arguments::check(&self.shape.input, arguments, reading)?;
         self.endpoint.decode(arguments.clone()).map_err(|error| vec![FieldError::new("", "type", error.to_string())])
     }
 }

@@ -244,7 +244,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{Operation, catalogue, entities, tasks};
+    use crate::api::services::{entities, tasks};
+    use crate::api::{Operation, catalogue};
 
     fn map(value: Value) -> Map<String, Value> {
         match value {

@@ -10,7 +10,7 @@ use reqwest::{Client, Url};
 
 use super::jwks::{KeySource, LARGEST_KEY_SET};
 use crate::error::{Error, Kind, Result};
-use crate::outbound::{self, Unread};
+use crate::io::outbound::{self, Unread};
 
 /// Longest that a fetch may take.
 const SLOWEST: Duration = Duration::from_secs(5);

@@ -22,7 +22,7 @@ use super::token::{Claims, Header, Parts, check_length, refusal};
 use super::{Admit, Caller, Credential};
 use crate::api::Timestamp;
 use crate::error::{Error, Result};
-use crate::hash::sha256;
+use crate::io::hash::sha256;
 
 /// How many tokens of usual size are remembered.
 const REMEMBERED: usize = 16_384;

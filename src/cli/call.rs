@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use super::connect::Connection;
 use super::host::{Answers, Asked, Session, take, text_of};
+use super::setup::connection::Connection;
 use super::terminal::{Paint, is_attended, say, tell};
 use super::tools;
 use crate::config::Config;

@@ -3,11 +3,11 @@
 mod remote;
 
 use super::Outcome;
-use super::connect::Connection;
+use super::setup::connection::Connection;
 use super::terminal::{Paint, plain, say};
 use crate::config::Config;
 use crate::error::Result;
-use crate::server::confirm::{Pending, approve, list};
+use crate::server::consent::approvals::{Pending, approve, list};
 use remote::{Server, Waiting};
 
 /// Which call.

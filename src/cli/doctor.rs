@@ -5,16 +5,16 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::admission;
-use super::connect::{Connection, name_of};
-use super::standing::Standing;
+use super::setup::connection::{Connection, name_of};
+use super::setup::http_auth;
+use super::setup::identity::Standing;
+use super::setup::upstream;
 use super::terminal::{Paint, say};
-use super::upstream;
 use crate::api::audit;
 use crate::auth::Caller;
 use crate::config::{Config, ENVIRONMENT, Fallback, SECRETS, slips_in};
 use crate::error::{Kind, Result};
-use crate::outbound;
+use crate::io::outbound;
 use crate::server::{Policy, Tally};
 
 /// How it is shown.
@@ -74,7 +74,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
     };
     findings.push(policy(config));
     findings.push(confirmation(config));
-    findings.push(match (admission::about(config), admission::advice(config)) {
+    findings.push(match (http_auth::about(config), http_auth::advice(config)) {
         (Ok(text), None) => Finding::good("http", text),
         (Ok(text), Some(advice)) => Finding::care("http", text, advice),
         (Err(error), _) => Finding::bad("http", &error),

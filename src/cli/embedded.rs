@@ -1,5 +1,7 @@
 //! The embedded platform as an origin: opened at the first call, and again when the process that hosted it ends.
 
+pub(crate) mod service_account;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

@@ -11,15 +11,15 @@ use rmcp::transport::IntoTransport;
 use rmcp::{ClientHandler, RoleClient};
 use serde_json::{Map, Value, json};
 
-use super::terminal;
+use crate::cli::terminal;
 use crate::error::{Error, Kind, Result};
 
 /// What the server asked.
-pub(super) type Asked = Arc<Mutex<Vec<String>>>;
+pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
 
 /// Who answers when the server asks for consent.
 #[derive(Debug, Clone)]
-pub(super) enum Answers {
+pub(crate) enum Answers {
     /// The person at the terminal.
     Person,
     /// Always yes; what was asked is kept for the telling.
@@ -29,12 +29,12 @@ pub(super) enum Answers {
 }
 
 /// The host's side of a connection.
-pub(super) struct Host {
+pub(crate) struct Host {
     answers: Answers,
 }
 
 /// A connection to a server.
-pub(super) struct Session {
+pub(crate) struct Session {
     running: RunningService<RoleClient, Host>,
 }
 
@@ -73,7 +73,7 @@ impl ClientHandler for Host {
 
 impl Session {
     /// Opens a connection in the protocol's newest revision.
-    pub(super) async fn open<T, E, A>(transport: T, answers: Answers) -> Result<Self>
+    pub(crate) async fn open<T, E, A>(transport: T, answers: Answers) -> Result<Self>
     where
         T: IntoTransport<RoleClient, E, A>,
         E: std::error::Error + Send + Sync + 'static,
@@ -89,18 +89,18 @@ impl Session {
 
     /// The names of the tools.
     #[cfg(feature = "platform")]
-    pub(super) async fn tools(&self) -> Result<Vec<String>> {
+    pub(crate) async fn tools(&self) -> Result<Vec<String>> {
         let tools = self.running.list_all_tools().await.map_err(refused)?;
         Ok(tools.into_iter().map(|tool| tool.name.into_owned()).collect())
     }
 
     /// Calls a tool.
-    pub(super) async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult> {
+    pub(crate) async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult> {
         self.running.call_tool(CallToolRequestParams::new(name.to_owned()).with_arguments(arguments)).await.map_err(refused)
     }
 
     /// Closes the connection and waits for it.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Err(error) = self.running.cancel().await {
             tracing::debug!(%error, "the connection did not close well");
         }
@@ -108,12 +108,12 @@ impl Session {
 }
 
 /// What was asked since the last look.
-pub(super) fn take(asked: &Asked) -> Vec<String> {
+pub(crate) fn take(asked: &Asked) -> Vec<String> {
     std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The text of a tool's answer.
-pub(super) fn text_of(result: &CallToolResult) -> String {
+pub(crate) fn text_of(result: &CallToolResult) -> String {
     result.content.iter().filter_map(|block| block.as_text()).map(|block| block.text.as_str()).collect::<Vec<_>>().join("\n")
 }
 

@@ -5,12 +5,12 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Outcome;
-use super::connect::{Connection, name_of};
-use super::credentials::store;
+use super::setup::connection::{Connection, name_of};
+use super::setup::credentials::store;
 use super::terminal::{Paint, is_attended, plain, say, tell};
 use crate::api::auth::Logout;
 use crate::auth::OWNER_TENANT;
-use crate::client::login::{Grant, sign_in};
+use crate::client::credentials::login::{Grant, sign_in};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 

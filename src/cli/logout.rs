@@ -1,12 +1,12 @@
 //! `logout`: ends the stored login, at the platform and here.
 
 use super::Outcome;
-use super::connect::{Connection, name_of};
-use super::credentials::{login_command, store};
+use super::setup::connection::{Connection, name_of};
+use super::setup::credentials::{login_command, store};
 use super::terminal::{Paint, say, tell};
 use crate::api::auth::Logout;
 use crate::auth::Principal as _;
-use crate::client::login::{Login, Source, Store};
+use crate::client::credentials::login::{Login, Source, Store};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 

@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use super::admission::Choice;
-use super::connect::{Connection, name_of};
+use super::setup::connection::{Connection, name_of};
+use super::setup::http_auth::Choice;
 use super::terminal::{Paint, tell};
 use crate::config::{Config, listen_address};
 use crate::error::{Error, Kind, Result};

@@ -5,7 +5,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::api::{Effect, check::quote};
+use crate::api::Effect;
+use crate::api::arguments::quote;
 use crate::error::Error;
 
 /// Writes a line to stdout. A reader that went away is no failure of ours.

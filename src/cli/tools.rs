@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::terminal::{Paint, say};
-use crate::api::{Entry, SERVICES, catalogue, check};
+use crate::api::{Entry, SERVICES, arguments, catalogue};
 use crate::error::{Error, Kind, Result};
 use crate::server::list_tools_json;
 
@@ -36,8 +36,8 @@ pub(super) fn find(name: &str) -> Result<&'static Entry> {
         return Ok(entry);
     }
     let names: Vec<&str> = catalogue().tools().map(|entry| entry.spec.name).collect();
-    let error = Error::new(Kind::NotFound, "FM-CLI-TOOL", format!("there is no tool {}", check::quote(name)));
-    Err(match check::nearest(name, &names) {
+    let error = Error::new(Kind::NotFound, "FM-CLI-TOOL", format!("there is no tool {}", arguments::quote(name)));
+    Err(match arguments::nearest(name, &names) {
         Some(meant) => error.hint(format!("Did you mean {meant}? `flowmaster-mcp tools` lists them all.")),
         None => error.hint("`flowmaster-mcp tools` lists them all."),
     })

@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
 use super::Outcome;
-use super::connect::access;
 use super::host::{Answers, Asked, Session, take, text_of};
+use super::setup::connection::access;
 use super::terminal::{Paint, ask, begin, complain, is_attended, plain, say};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};

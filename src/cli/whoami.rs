@@ -1,8 +1,8 @@
 //! `whoami`: who this program speaks for, until when, and what that caller may do.
 
 use super::Outcome;
-use super::connect::{Connection, name_of};
-use super::standing::Standing;
+use super::setup::connection::{Connection, name_of};
+use super::setup::identity::Standing;
 use super::terminal::{Paint, complain, say, tell};
 use crate::config::Config;
 use crate::error::Result;

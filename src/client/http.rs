@@ -1,5 +1,8 @@
 //! The end of the stack: one pooled HTTP client, bounded answers, and answers in the contract's names.
 
+pub(crate) mod connector;
+pub(crate) mod problem;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,11 +11,10 @@ use serde_json::{Map, Value};
 
 use super::layer::{Call, Reply};
 use super::origin::Origin;
-use super::reach::Reach;
-use super::refusal;
 use crate::api::{Method, wire};
 use crate::error::{Error, Kind, Result};
-use crate::outbound::{self, Unread};
+use crate::io::outbound::{self, Unread};
+use connector::Reach;
 
 /// Sends requests.
 pub(super) struct Http {
@@ -50,7 +52,7 @@ impl Http {
         let headers = response.headers().clone();
         let body = self.read(response, &located.base).await?;
         if !(200..300).contains(&status) {
-            return Err(refusal::decode(status, &headers, &body));
+            return Err(problem::decode(status, &headers, &body));
         }
         let mut body = if body.is_empty() {
             Value::Object(Map::new())

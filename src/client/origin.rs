@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 
 use crate::error::{Error, Kind, Result};
-use crate::outbound;
+use crate::io::outbound;
 
 /// Knows where the platform is.
 pub trait Origin: Send + Sync {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::Settings;
+use super::credentials::upstream::Upstream;
 use super::http::Http;
 use super::layer::{Call, Layer, Next, Reply};
 use super::layers::{deadline::Deadline, renew::Renew, sign::Sign, timeout::Timeout, trace::Trace};
 use super::origin::Origin;
-use super::upstream::Upstream;
 use crate::auth::Principal;
 use crate::error::Result;
 

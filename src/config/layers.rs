@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::{Settings, Source, places};
-use crate::api::check::{Reading, check, nearest};
+use crate::api::arguments::{Reading, check, nearest};
 use crate::api::{FieldError, schema};
 use crate::error::{Error, Kind, Result};
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
-use super::idempotency::Mark;
+use super::http::idempotency::Mark;
 use crate::api::ids::{self, TenantId};
 use crate::api::{Event, Timestamp};
 use crate::error::{Error, Kind, Result};

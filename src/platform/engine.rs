@@ -1,33 +1,17 @@
 //! The execution engine: runs processes, step by step, each piece of work within one transaction.
 //!
-//! An execution is loaded whole ([`run::Run`]), driven until every token waits ([`Engine::drive`]), and stored whole.
+//! An execution is loaded whole ([`runtime::run::Run`]), driven until every token waits ([`Engine::drive`]), and stored whole.
 //! Whatever wakes it (a start, an answer, a time, a subprocess that ended, a resume) comes in through a function of
 //! [`Engine`] and ends in [`Engine::settle`], which tells the execution above.
 
-pub mod alarms;
-pub mod answers;
-pub mod compensation;
-pub mod conditions;
-pub mod config;
 pub mod definition;
-pub mod findings;
-pub mod flow;
-pub mod forms;
-pub mod graph;
-pub mod history;
-pub mod lifecycle;
-pub mod rehearsal;
-pub mod run;
-pub mod start;
-pub mod steps;
-pub mod tasks;
-pub mod text;
-pub mod validate;
+pub mod expressions;
+pub mod runtime;
 
 use serde_json::{Map, Value};
 
-use self::conditions::Fault;
-use self::run::{Run, Wait, size_of};
+use self::expressions::conditions::Fault;
+use self::runtime::run::{Run, Wait, size_of};
 use crate::api::FieldError;
 use crate::api::executions::{ExecutionStatus, Failure};
 use crate::error::{Error, Result};
@@ -164,7 +148,7 @@ impl<'e, 'c> Engine<'e, 'c> {
             return Ok(());
         }
         let mut above = Run::load(self.tx, &parent)?;
-        let waits = |token: &run::Token| matches!(&token.wait, Wait::Execution(id) if *id == run.head.id);
+        let waits = |token: &runtime::run::Token| matches!(&token.wait, Wait::Execution(id) if *id == run.head.id);
         let Some(place) = above.state.tokens.iter().position(waits) else { return Ok(()) };
         let node = above.state.tokens[place].node.clone();
         self.attempt_at(&mut above, &node, |engine, above| engine.subprocess_ended(above, place, run))?;

@@ -14,8 +14,8 @@ use serde_json::Value;
 use super::keys::{self, KEY_LENGTH, Keys};
 use super::{Options, Platform, Running};
 use crate::error::{Error, Kind, Result};
-use crate::outbound;
-use crate::private::{self, Fault};
+use crate::io::outbound;
+use crate::io::private_files::{self, Fault};
 
 const TOKEN_FILE: &str = "owner.token";
 const KEY_FILE: &str = "key";
@@ -175,7 +175,7 @@ pub(crate) fn folder_keys(data_dir: &Path) -> Result<Keys> {
 pub(crate) fn write_address(data_dir: &Path, address: &Address) -> Result<()> {
     let text = serde_json::to_vec(address).map_err(Error::internal)?;
     let path = data_dir.join(ADDRESS_FILE);
-    private::replace_soon(&path, &text).map_err(|error| unusable(&path, "cannot be written", error))
+    private_files::replace_soon(&path, &text).map_err(|error| unusable(&path, "cannot be written", error))
 }
 
 /// Takes the address back, if it is still the one of this run.
@@ -186,7 +186,7 @@ pub(crate) fn clear_address(data_dir: &Path, instance: &str) {
 }
 
 fn read_address(data_dir: &Path) -> Option<Address> {
-    serde_json::from_slice(&private::read(&data_dir.join(ADDRESS_FILE), LARGEST).ok()??).ok()
+    serde_json::from_slice(&private_files::read(&data_dir.join(ADDRESS_FILE), LARGEST).ok()??).ok()
 }
 
 /// Whether the listener at an address knows the folder's key.
@@ -212,18 +212,18 @@ fn lock_file(data_dir: &Path) -> Result<File> {
 
 /// Opens a file for the owner alone, and makes it empty if it is missing.
 fn private_file(path: &Path) -> Result<File> {
-    private::open(path).map_err(|error| unusable(path, "cannot be opened", error))
+    private_files::open(path).map_err(|error| unusable(path, "cannot be opened", error))
 }
 
 /// Makes the folder if it is missing, and refuses one that is another's or open to others.
 fn check_folder(data_dir: &Path) -> Result<()> {
-    private::closed_folder(data_dir).map_err(|fault| refused(data_dir, fault))
+    private_files::closed_folder(data_dir).map_err(|fault| refused(data_dir, fault))
 }
 
 /// Reads a file of the folder, or makes it so that of two processes both read what one of them wrote.
 fn read_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<String> {
     let fresh = || make().map(String::into_bytes).map_err(io::Error::other);
-    let bytes = private::read_or_make(path, LARGEST, fresh).map_err(|fault| refused(path, fault))?;
+    let bytes = private_files::read_or_make(path, LARGEST, fresh).map_err(|fault| refused(path, fault))?;
     String::from_utf8(bytes).map_err(|_| damaged(path))
 }
 

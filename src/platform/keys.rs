@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::hash;
-use crate::hex::{hex, unhex};
+use crate::io::hash;
+use crate::io::hex::{hex, unhex};
 
 /// Length of the folder's key in bytes.
 pub(crate) const KEY_LENGTH: usize = 32;

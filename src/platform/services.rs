@@ -1,7 +1,7 @@
 //! The services of the embedded platform, one module each.
 
 use super::Platform;
-use super::routes::Routes;
+use super::http::routes::Routes;
 
 pub(crate) mod audit;
 pub(crate) mod auth;

@@ -1,9 +1,12 @@
 //! What a model gets: the platform's JSON, normalised, redacted and bounded, or an error that says what to do next.
 
+pub(crate) mod next_step;
+pub(crate) mod redact;
+pub(crate) mod truncate;
+
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value};
 
-use super::{cut, hint, redact};
 use crate::api::Entry;
 use crate::error::Error;
 
@@ -15,7 +18,7 @@ pub(super) fn success(entry: &Entry, body: Value, limit: usize) -> CallToolResul
         other => Value::Object(Map::from_iter([("result".to_owned(), other)])),
     };
     let withheld = redact::redact(&mut body);
-    let fitted = cut::fit(body, limit);
+    let fitted = truncate::fit(body, limit);
     let mut content = vec![ContentBlock::text(fitted.text)];
     let mut notes: Vec<String> = fitted.note.into_iter().collect();
     if !withheld.is_empty() {
@@ -48,7 +51,7 @@ pub(super) fn describe(entry: &Entry, error: &Error) -> String {
         let name = field.pointer.trim_start_matches('/');
         line(["- ", name, if name.is_empty() { "" } else { ": " }, &field.detail]);
     }
-    line(["Next: ", &hint::next_step(entry, error), "", ""]);
+    line(["Next: ", &next_step::next_step(entry, error), "", ""]);
     if let Some(request) = error.request() {
         line(["Request: ", request, "", ""]);
     }

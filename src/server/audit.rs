@@ -3,16 +3,16 @@
 //! A call notes what it is when it begins and how it ended; the row is finished, kept and sent in the background.
 //! Where no record is configured nothing is noted.
 
-mod deliver;
-mod flood;
-mod keep;
+mod coalesce;
+mod entry;
 mod lane;
 mod lanes;
 mod recorder;
-mod row;
 mod segment;
+mod sender;
 mod ship;
 mod spool;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,9 +26,9 @@ use crate::auth::Caller;
 use crate::client::Client;
 use crate::error::{Error, Kind};
 
+use entry::{Action, Draft, Row};
+pub(super) use entry::{Decision, Transport};
 use recorder::Recorder;
-use row::{Action, Draft, Row};
-pub(super) use row::{Decision, Transport};
 pub use spool::{Waiting, waiting};
 
 /// How long the end of a server may take for what is still to be kept and sent.
@@ -113,7 +113,7 @@ impl Audit {
         let Some(recorder) = &self.recorder else { return };
         let (kind, resource) = refusal.tool.map_or(("endpoint", refusal.endpoint), |tool| ("tool", tool));
         let mut row = Row::new(Action::Refused, refusal.caller, refusal.transport, kind, resource);
-        row.outcome = row::bounded(refusal.error.code(), 100);
+        row.outcome = entry::bounded(refusal.error.code(), 100);
         recorder.count(row);
     }
 
@@ -131,10 +131,10 @@ impl Audit {
         let row = &mut begun.draft.row;
         row.trace = traceparent.get(3..35).map(str::to_owned);
         if entry.spec.effect != Effect::Read {
-            row.fields = arguments.map(row::fields).unwrap_or_default();
+            row.fields = arguments.map(entry::fields).unwrap_or_default();
         }
         if options.bodies {
-            row.arguments_body = arguments.map(|arguments| row::body(Value::Object(arguments.clone())));
+            row.arguments_body = arguments.map(|arguments| entry::body(Value::Object(arguments.clone())));
         }
         begun.draft.arguments = arguments.map(digest::of_arguments);
         note
@@ -173,13 +173,13 @@ impl Audit {
         let Begun { mut draft, started, decision } = *begun;
         draft.row.decision = decision.unwrap_or(Decision::Denied);
         draft.row.action = if draft.row.decision.is_refusal() { Action::Refused } else { Action::Called };
-        draft.row.outcome = row::bounded(outcome, 100);
+        draft.row.outcome = entry::bounded(outcome, 100);
         draft.row.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         draft.answer = answer.map(digest::of_text);
         if recorder.options.bodies {
             draft.row.answer_body = answer.map(|text| match serde_json::from_str(text) {
-                Ok(value) => row::body(value),
-                Err(_) => row::bounded(text, row::LARGEST_BODY),
+                Ok(value) => entry::body(value),
+                Err(_) => entry::bounded(text, entry::LARGEST_BODY),
             });
         }
         recorder.record(draft);

@@ -8,8 +8,8 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
 use super::handler::Visit;
+use super::known_ids::Thing;
 use super::resources::OPEN;
-use super::seen::Thing;
 use super::{prompts, resources};
 use crate::error::{Error, Kind, Result};
 

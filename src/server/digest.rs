@@ -4,8 +4,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::{Map, Value};
 
 use crate::auth::{Caller, CallerKind};
-use crate::hash::sha256;
-use crate::hex::hex;
+use crate::io::hash::sha256;
+use crate::io::hex::hex;
 
 /// The digest of a call, as hexadecimal text.
 pub(super) fn of_call(caller: &Caller, tool: &str, arguments: &Map<String, Value>) -> String {

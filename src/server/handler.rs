@@ -13,8 +13,9 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 
 use super::audit::{Refusal, Transport};
-use super::changes::Changes;
-use super::{App, audit, call, completion, prompts, resources, tools};
+use super::list_changed::Changes;
+use super::tools::{self, call};
+use super::{App, audit, completion, prompts, resources};
 use crate::auth::{Admit, Caller, Principal};
 use crate::error::Result;
 

@@ -1,17 +1,17 @@
 //! Streamable HTTP at `/mcp`: both eras on one endpoint, callers by their tokens, bounds, health, and a graceful end.
 
-mod confirmations;
+mod admission;
+mod approvals;
+mod authenticate;
 mod connections;
 mod cors;
-mod counted;
-pub(super) mod ending;
-mod gate;
-mod identify;
-mod load;
+pub(super) mod expiry;
+mod limits;
 mod metadata;
 mod origins;
-mod places;
+mod quota;
 mod refusal;
+mod session_limits;
 mod sessions;
 mod shares;
 
@@ -162,14 +162,14 @@ fn routes(
     shutdown: &CancellationToken,
     ended: &CancellationToken,
 ) -> Result<Router> {
-    let gate = gate::Gate::new(app, options, address)?;
+    let gate = admission::Gate::new(app, options, address)?;
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_legacy_session_mode(true)
         // The gate judges Host and Origin, for this route and the others alike.
         .disable_allowed_hosts()
         .disable_allowed_origins()
-        .with_max_request_body_bytes(gate::LARGEST_BODY)
+        .with_max_request_body_bytes(admission::LARGEST_BODY)
         .with_cancellation_token(ended.clone());
     let nobody: Arc<dyn Principal> = Arc::new(Nobody);
     let handler = Handler::new(app, &nobody);
@@ -177,10 +177,10 @@ fn routes(
     let shutdown = shutdown.clone();
     Ok(Router::new()
         .route_service("/mcp", service)
-        .route_layer(from_fn_with_state(gate.clone(), gate::pass))
-        .route_layer(from_fn_with_state(gate.clone(), identify::enter))
+        .route_layer(from_fn_with_state(gate.clone(), admission::pass))
+        .route_layer(from_fn_with_state(gate.clone(), authenticate::enter))
         .merge(metadata::routes(&gate))
-        .merge(confirmations::routes(&gate))
+        .merge(approvals::routes(&gate))
         .route_layer(from_fn_with_state(gate.clone(), cors::share))
         .route("/livez", get(|| async { "ok\n" }))
         .route(

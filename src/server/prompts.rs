@@ -5,9 +5,10 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
+use super::App;
+use super::answer::{self, redact, truncate};
 use super::handler::Visit;
 use super::resources::OPEN;
-use super::{App, answer, cut, redact};
 use crate::api::catalogue;
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
@@ -183,7 +184,7 @@ async fn fetch(visit: &Visit, operation: &str, arguments: Value) -> Result<Strin
     let arguments = arguments.as_object().cloned().unwrap_or_default();
     let mut body = visit.app.read(&visit.caller, operation, arguments).await?.body;
     redact::redact(&mut body);
-    Ok(cut::fit(body, visit.app.settings.answer_limit / 2).text)
+    Ok(truncate::fit(body, visit.app.settings.answer_limit / 2).text)
 }
 
 /// What else a prompt shows may be missing; the reason is as good.

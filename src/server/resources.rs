@@ -8,8 +8,9 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
+use super::App;
+use super::answer::{self, redact, truncate};
 use super::handler::Visit;
-use super::{App, answer, cut, redact};
 use crate::api::catalogue;
 use crate::auth::Caller;
 use crate::error::{Error, Kind};
@@ -162,7 +163,7 @@ pub(super) async fn read(visit: &Visit, uri: &str, context: &RequestContext<Role
     };
     let mut body = reply.map_err(|error| refusal(uri, address, &error))?.body;
     redact::redact(&mut body);
-    let fitted = cut::fit(body, app.settings.answer_limit);
+    let fitted = truncate::fit(body, app.settings.answer_limit);
     let entry = catalogue().get(address.operation);
     if let Some(entry) = entry {
         app.seen.keep(&visit.caller, entry, &fitted.value);

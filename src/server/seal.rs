@@ -15,7 +15,7 @@ use super::spent::{Spent, unusable};
 use crate::api::Timestamp;
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
-use crate::private;
+use crate::io::private_files;
 
 /// A question is good for no longer, however long the person may take.
 const LONGEST: Duration = Duration::from_mins(5);
@@ -73,7 +73,7 @@ impl Seal {
         let made = async {
             let mut key = [0; 32];
             if let Some(path) = self.key.clone() {
-                let read = move || private::key(&path).map_err(|error| unusable(&path, &error));
+                let read = move || private_files::key(&path).map_err(|error| unusable(&path, &error));
                 key = tokio::task::spawn_blocking(read).await.map_err(Error::internal)??;
             } else {
                 getrandom::fill(&mut key).map_err(Error::internal)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Result};
-use crate::private;
+use crate::io::private_files;
 
 /// How many used answers are kept at most; each only until it could not be used any more.
 const MOST: usize = 65_536;
@@ -63,11 +63,11 @@ impl Spent {
         let work = move || {
             {
                 let mut memory = locked(&memory);
-                private::folder(&folder).and_then(|()| memory.sweep_folder(&folder)).map_err(|error| unusable(&folder, &error))?;
+                private_files::folder(&folder).and_then(|()| memory.sweep_folder(&folder)).map_err(|error| unusable(&folder, &error))?;
                 memory.room(&caller)?;
             }
             // The disk takes its time, in which others use theirs: at most as many too many as there are at once.
-            let new = private::claim(&folder.join(&name)).map_err(|error| unusable(&folder, &error))?;
+            let new = private_files::claim(&folder.join(&name)).map_err(|error| unusable(&folder, &error))?;
             if new {
                 locked(&memory).count(caller);
             }
@@ -184,7 +184,7 @@ mod tests {
     async fn nobody_uses_up_the_room_of_others_and_all_have_a_bound() {
         let data = tempfile::tempdir().unwrap();
         let folder = data.path().join("spent");
-        private::folder(&folder).unwrap();
+        private_files::folder(&folder).unwrap();
         for _ in 0..OF_ONE - 1 {
             fs::write(folder.join(format!("{}-anna-{}", soon().millis(), uuid::Uuid::now_v7().simple())), "").unwrap();
         }

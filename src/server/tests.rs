@@ -16,9 +16,9 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
-use super::*;
 use crate::auth::Principal;
 use crate::client::Fixed;
+use crate::server::*;
 
 /// What the stand-in was told, and how often its task changed.
 #[derive(Default)]
@@ -266,11 +266,11 @@ async fn a_host_that_cannot_ask_is_refused_until_the_person_approves_elsewhere()
         let refused = session.call_tool(respond()).await.unwrap();
         assert!(text(&refused).starts_with("FM-MCP-CONFIRM:"), "{}", text(&refused));
         assert!(text(&refused).contains("flowmaster-mcp confirm"));
-        let waiting = confirm::list(data.path(), &somebody()).unwrap();
+        let waiting = consent::approvals::list(data.path(), &somebody()).unwrap();
         assert!(waiting[0].question.contains("Approve order 42"));
         assert!(!text(&refused).contains(&waiting[0].id), "the model learned the id");
         assert!(told.lock().unwrap().requests.is_empty());
-        confirm::approve(data.path(), &somebody(), &waiting[0].id).unwrap();
+        consent::approvals::approve(data.path(), &somebody(), &waiting[0].id).unwrap();
         let done = session.call_tool(respond()).await.unwrap();
         assert_eq!(done.is_error, Some(false), "{}", text(&done));
         let refused = session.call_tool(respond()).await.unwrap();

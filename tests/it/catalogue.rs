@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use flowmaster_mcp::api::{Operation, Permission, audit, auth, catalogue, check, entities, events, executions, processes, tasks, wire};
+use flowmaster_mcp::api::services::{audit, auth, entities, events, executions, processes, tasks};
+use flowmaster_mcp::api::{Operation, Permission, arguments, catalogue, wire};
 use serde_json::{Map, Value, json};
 
 /// The smallest value that a schema takes.
@@ -41,7 +42,7 @@ fn a_minimal_request_arrives_as_it_was_sent() {
         let spec = &entry.spec;
         let sent = request_of(spec.name);
         let mut checked = Value::Object(sent.clone());
-        entry.check(&mut checked, check::Reading::Strict).unwrap_or_else(|faults| panic!("{}: {faults:?}", spec.name));
+        entry.check(&mut checked, arguments::Reading::Strict).unwrap_or_else(|faults| panic!("{}: {faults:?}", spec.name));
         assert_eq!(checked, Value::Object(sent.clone()), "{}: checking changes nothing", spec.name);
         let request = wire::encode(spec, sent.clone()).unwrap();
         let path = spec
@@ -56,7 +57,7 @@ fn a_minimal_request_arrives_as_it_was_sent() {
         };
         assert!(!body.values().any(Value::is_null), "{}: absent stays absent", spec.name);
         let mut arrived = wire::decode(spec, path, request.query, body).unwrap();
-        entry.check(&mut arrived, check::Reading::Lenient).unwrap_or_else(|faults| panic!("{}: {faults:?}", spec.name));
+        entry.check(&mut arrived, arguments::Reading::Lenient).unwrap_or_else(|faults| panic!("{}: {faults:?}", spec.name));
         let Value::Object(arrived) = arrived else { panic!("arguments are an object") };
         let names = |fields: &Map<String, Value>| fields.keys().cloned().collect::<BTreeSet<_>>();
         assert_eq!(names(&arrived), names(&sent), "{}", spec.name);
@@ -140,13 +141,13 @@ fn a_null_for_an_optional_argument_is_dropped_and_a_number_as_text_is_taken() {
             sent.entry(name.clone()).or_insert(Value::Null);
         }
         let mut arguments = Value::Object(sent);
-        entry.check(&mut arguments, check::Reading::Lenient).unwrap_or_else(|faults| panic!("{}: {faults:?}", entry.spec.name));
+        entry.check(&mut arguments, arguments::Reading::Lenient).unwrap_or_else(|faults| panic!("{}: {faults:?}", entry.spec.name));
         assert_eq!(arguments, Value::Object(request_of(entry.spec.name)), "{}", entry.spec.name);
         if properties.contains_key("limit") {
             let mut sent = request_of(entry.spec.name);
             sent.insert("limit".to_owned(), json!("5"));
             let mut arguments = Value::Object(sent);
-            entry.check(&mut arguments, check::Reading::Lenient).unwrap();
+            entry.check(&mut arguments, arguments::Reading::Lenient).unwrap();
             assert_eq!(arguments["limit"], json!(5), "{}", entry.spec.name);
         }
     }

@@ -93,7 +93,7 @@ fn no_id_leaves_its_segment_whatever_the_operation() {
 
 #[test]
 fn a_typed_call_and_an_erased_one_are_the_same_request() {
-    use flowmaster_mcp::api::{executions, tasks};
+    use flowmaster_mcp::api::services::{executions, tasks};
     fn typed<O: Operation>(operation: &O) -> wire::WireRequest {
         let Value::Object(arguments) = serde_json::to_value(operation).unwrap() else { panic!("an operation is an object") };
         wire::encode(&O::SPEC, arguments).unwrap()

@@ -11,7 +11,7 @@ use crate::api::Timestamp;
 use crate::auth::{Caller, Credential};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::outbound::{self, Unread};
+use crate::io::outbound::{self, Unread};
 
 /// Longest that the server may take.
 const SLOWEST: Duration = Duration::from_secs(30);

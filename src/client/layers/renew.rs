@@ -8,8 +8,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::auth::Principal;
+use crate::client::credentials::upstream::Upstream;
 use crate::client::layer::{Call, Layer, Next, Reply};
-use crate::client::upstream::Upstream;
 use crate::error::{Error, Kind, Result};
 
 /// Knows who can renew; a caller of somebody else's stays as it is.

@@ -10,9 +10,9 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, HeaderValue, IF_MATCH};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::client::credentials::upstream::Upstream;
 use crate::client::layer::{Call, Layer, Next, Reply};
 use crate::client::origin::Origin;
-use crate::client::upstream::Upstream;
 use crate::error::{Error, Kind, Result};
 
 const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use crate::client::layer::{Call, Layer, Next, Reply};
 use crate::error::{Error, Result};
-use crate::hex::hex;
+use crate::io::hex::hex;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 

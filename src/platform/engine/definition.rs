@@ -1,5 +1,12 @@
 //! A process definition as it is stored, and as the engine walks it.
 
+pub mod config;
+pub mod findings;
+pub mod flow;
+pub mod forms;
+pub mod graph;
+pub mod validate;
+
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};

@@ -13,8 +13,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use super::Subscription;
 use crate::api::Event;
 use crate::error::{Error, Kind, Result};
-use crate::hex::hex;
-use crate::outbound;
+use crate::io::hex::hex;
+use crate::io::outbound;
 use crate::platform::Platform;
 
 const MAX_URL: usize = 2_048;

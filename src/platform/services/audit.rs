@@ -7,8 +7,8 @@ use crate::api::audit::{AuditEntry, Log, Query, SERVICE};
 use crate::api::ids::TenantId;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::context::{Answer, Cx};
-use crate::platform::routes::Routes;
+use crate::platform::http::context::{Answer, Cx};
+use crate::platform::http::routes::Routes;
 
 mod deletion;
 mod holds;

@@ -5,20 +5,15 @@ use rusqlite::Connection;
 use crate::api::Permissions;
 use crate::api::auth::{Claims, ListPermissions, SERVICE, UserPermissions, Validate, Validity};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Cx;
-use crate::platform::routes::Routes;
+use crate::platform::http::context::Cx;
+use crate::platform::http::routes::Routes;
+use crate::platform::identity::{roles::held, users as stored};
 
-mod conditions;
-mod identity;
-mod passwords;
 mod roles;
 mod service_tokens;
 mod sessions;
-mod tokens;
 mod users;
 
-pub(crate) use identity::{Identity, Session, authenticate, nobody};
-pub(crate) use passwords::Guard;
 pub(crate) use users::erase as erase_user;
 
 pub(crate) fn routes() -> Routes {
@@ -32,12 +27,6 @@ pub(crate) fn routes() -> Routes {
         .on(roles::assign)
         .extend(&SERVICE, users::create)
         .extend(&SERVICE, service_tokens::create)
-}
-
-/// The one answer to everybody who is not known, whatever the cause.
-fn unauthenticated() -> Error {
-    Error::new(Kind::Unauthenticated, "FM-AAS-UNAUTHENTICATED", "the call carries no valid credentials for this platform")
-        .hint("Sign in again, or use an access token of this platform.")
 }
 
 async fn validate(cx: Cx, _: Validate) -> Result<Validity> {
@@ -70,7 +59,7 @@ async fn list_permissions(cx: Cx, request: ListPermissions) -> Result<UserPermis
     }
     let (tenant, user) = (cx.tenant(), request.user_id.unwrap_or_else(|| "".into()));
     cx.read(move |connection| {
-        let found = users::find(connection, tenant.as_str(), user.as_str())?.ok_or_else(|| no_user(user.as_str()))?;
+        let found = stored::find(connection, tenant.as_str(), user.as_str())?.ok_or_else(|| no_user(user.as_str()))?;
         let permissions = granted(connection, tenant.as_str(), &found)?;
         Ok(UserPermissions { user_id: user, roles: found.roles, permissions: permissions.into() })
     })
@@ -78,15 +67,15 @@ async fn list_permissions(cx: Cx, request: ListPermissions) -> Result<UserPermis
 }
 
 /// All that a user may do: what was granted directly and by roles, those with a condition included.
-fn granted(connection: &Connection, tenant: &str, user: &users::Row) -> Result<Permissions> {
+fn granted(connection: &Connection, tenant: &str, user: &stored::Row) -> Result<Permissions> {
     let mut permissions = user.permissions.clone();
-    for role in roles::held(connection, tenant, &user.roles)? {
+    for role in held(connection, tenant, &user.roles)? {
         permissions.extend(role.permissions);
     }
     Ok(permissions.into())
 }
 
 fn no_user(id: &str) -> Error {
-    Error::new(Kind::NotFound, "FM-AAS-NO-USER", format!("there is no user {}", crate::api::check::quote(id)))
+    Error::new(Kind::NotFound, "FM-AAS-NO-USER", format!("there is no user {}", crate::api::arguments::quote(id)))
         .hint("Users are made by POST /users; a login shows the user's id.")
 }

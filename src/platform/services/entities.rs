@@ -1,12 +1,12 @@
 //! Internal Data Hub: the tenant's own types of records, the records, their relationships, and search (contract, section 5).
 
 mod filter;
+mod full_text;
 mod links;
 mod lists;
 mod schema;
 mod store;
 mod types;
-mod words;
 
 use serde_json::{Map, Value, json};
 
@@ -14,9 +14,9 @@ use crate::api::Done;
 use crate::api::audit::Changes;
 use crate::api::entities::{Define, Delete, Entity, EntityType, Get, Insert, Update};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::{Answer, Cx, matches};
 use crate::platform::database::Tx;
-use crate::platform::routes::Routes;
+use crate::platform::http::context::{Answer, Cx, matches};
+use crate::platform::http::routes::Routes;
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {

@@ -11,8 +11,8 @@ use crate::api::Event;
 use crate::api::events::{Publish, SERVICE};
 use crate::auth::CallerKind;
 use crate::error::Result;
-use crate::platform::context::Cx;
-use crate::platform::routes::Routes;
+use crate::platform::http::context::Cx;
+use crate::platform::http::routes::Routes;
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {

@@ -9,12 +9,13 @@ use crate::api::ids::ProcessId;
 use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::context::{Answer, Cx};
-use crate::platform::engine::alarms::{self, Alarm};
-use crate::platform::engine::run::{self, Run};
-use crate::platform::engine::start::Begin;
-use crate::platform::engine::{Engine, history};
-use crate::platform::routes::Routes;
+use crate::platform::engine::Engine;
+use crate::platform::engine::runtime::alarms::{self, Alarm};
+use crate::platform::engine::runtime::history;
+use crate::platform::engine::runtime::run::{self, Run};
+use crate::platform::engine::runtime::start::Begin;
+use crate::platform::http::context::{Answer, Cx};
+use crate::platform::http::routes::Routes;
 
 /// The routes of the service.
 pub(crate) fn routes() -> Routes {
@@ -136,7 +137,7 @@ pub(crate) fn one_of(given: &str, code: &'static str, known: &[&str]) -> Result<
         Some(unknown) => Err(Error::new(Kind::Invalid, code, "the filter names a state that there is not").field(
             "/status",
             "enum",
-            format!("is {}; allowed are {}", crate::api::check::quote(unknown), known.join(", ")),
+            format!("is {}; allowed are {}", crate::api::arguments::quote(unknown), known.join(", ")),
         )),
         None => run::document(&words),
     }

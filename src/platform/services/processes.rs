@@ -8,20 +8,20 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::check::quote;
 use crate::api::processes::{
     self, Create, NodeKind, Process, ProcessStatus, ProcessVersion, Publish, Sandbox, Trial, Update, Validate, Validation, Versions,
 };
 use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::{Answer, Cx, matches};
 use crate::platform::database::Tx;
+use crate::platform::engine::definition::findings::Findings;
+use crate::platform::engine::definition::validate::validate;
 use crate::platform::engine::definition::{Definition, MAX_EDGES, MAX_NODES};
-use crate::platform::engine::findings::Findings;
-use crate::platform::engine::rehearsal;
-use crate::platform::engine::validate::validate;
-use crate::platform::routes::Routes;
+use crate::platform::engine::runtime::rehearsal;
+use crate::platform::http::context::{Answer, Cx, matches};
+use crate::platform::http::routes::Routes;
 
 use store::{COLUMNS, Stored, find, from_row, has_published, insert, latest, store};
 

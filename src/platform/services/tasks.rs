@@ -5,17 +5,19 @@ use rusqlite::types::Value as Sql;
 use serde_json::Map;
 
 use super::executions::one_of;
-use crate::api::check::quote;
+use crate::api::arguments::quote;
 use crate::api::tasks::{Assign, Create, Escalate, Get, History, List, Respond, Response, SlaFilter, Task, TaskEvent, TaskStatus};
 use crate::api::{FieldError, Page};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::context::{Answer, Cx};
-use crate::platform::engine::alarms::{self, Alarm};
-use crate::platform::engine::tasks::{self, NewTask, Stored};
-use crate::platform::engine::{Engine, forms, rehearsal, run};
-use crate::platform::routes::Routes;
+use crate::platform::engine::Engine;
+use crate::platform::engine::definition::forms;
+use crate::platform::engine::runtime::alarms::{self, Alarm};
+use crate::platform::engine::runtime::tasks::{self, NewTask, Stored};
+use crate::platform::engine::runtime::{rehearsal, run};
+use crate::platform::http::context::{Answer, Cx};
+use crate::platform::http::routes::Routes;
 
 /// Longest deadline, in hours: ten years.
 const MAX_HOURS: f64 = 10.0 * 366.0 * 24.0;

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::deliver::{Carrier, Fate, PATIENCE, account_in};
-use super::row::Row;
+use super::entry::Row;
 use super::segment::Batch;
+use super::sender::{Carrier, Fate, PATIENCE, account_in};
 use super::spool::Spool;
 use crate::api::ids::TenantId;
 use crate::auth::Caller;
@@ -249,7 +249,7 @@ mod tests {
 
     use super::*;
     use crate::client::{Client, Configured, Fixed, Mode, Upstream};
-    use crate::server::audit::row::{Action, Transport};
+    use crate::server::audit::entry::{Action, Transport};
     use crate::server::audit::waiting;
 
     /// A lane whose platform fails on rows about `bad`, and what waits in it.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::deliver::Carrier;
+use super::entry::Row;
 use super::lane::{Lane, Signal, Trials};
-use super::row::Row;
+use super::sender::Carrier;
 use super::spool::Spool;
 use crate::api::ids::TenantId;
 use crate::error::{Error, Result};

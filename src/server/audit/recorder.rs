@@ -8,12 +8,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::Options;
-use super::deliver::Carrier;
-use super::flood::{Floods, WINDOW};
-use super::keep::{Keeper, Shared};
+use super::coalesce::{Floods, WINDOW};
+use super::entry::{Draft, Row};
 use super::lanes::Lanes;
-use super::row::{Draft, Row};
+use super::sender::Carrier;
 use super::ship::Shipper;
+use super::writer::{Keeper, Shared};
 use crate::client::Client;
 
 /// How many rows may be on their way to the disk.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::row::Row;
+use super::entry::Row;
 
 /// How much is read at once, in bytes; more than the longest row.
 const READ: u64 = 256 * 1024;

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::deliver::{Carrier, Fate, PATIENCE, account_in};
-use super::keep::Shared;
+use super::entry::Row;
 use super::lane::LONGEST_PAUSE;
 use super::lanes::Lanes;
-use super::row::Row;
 use super::segment::Batch;
+use super::sender::{Carrier, Fate, PATIENCE, account_in};
 use super::spool::Spool;
+use super::writer::Shared;
 use crate::api::ids::TenantId;
 
 /// How often files of dead processes are looked for.

@@ -10,10 +10,10 @@ use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::row::Row;
+use super::entry::Row;
 use super::segment::{Batch, Segment, read_header};
 use crate::error::{Error, Kind, Result};
-use crate::private;
+use crate::io::private_files;
 
 /// The most that waits, in bytes; what comes then is counted as lost.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -84,7 +84,7 @@ impl Spool {
     /// Opens the folder, and takes over what dead processes left.
     pub(super) fn open(data_dir: &Path) -> Result<Self> {
         let folder = folder_of(data_dir);
-        private::folder(&folder).map_err(|error| unusable(&folder, &error))?;
+        private_files::folder(&folder).map_err(|error| unusable(&folder, &error))?;
         let mut spool = Self { folder, prefix: COMMON, segments: VecDeque::new() };
         spool.adopt();
         Ok(spool)
@@ -209,7 +209,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::audit::row::{Action, Transport};
+    use crate::server::audit::entry::{Action, Transport};
     use crate::server::audit::segment::TOGETHER;
 
     fn line(name: &str) -> Vec<u8> {

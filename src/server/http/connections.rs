@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use super::load::during;
+use super::limits::during;
 use idle::{Connection, Idle};
 use stalled::Stalled;
 

@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderValue, Method, StatusCode};
 
 use super::Admission;
-use super::gate::Gate;
+use super::admission::Gate;
 
 /// What a page may send; a wildcard leaves Authorization out, so it is named.
 const SENT: HeaderValue = HeaderValue::from_static("authorization, *");

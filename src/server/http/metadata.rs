@@ -13,11 +13,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::json;
 
 use super::HttpOptions;
-use super::gate::Gate;
+use super::admission::Gate;
 use crate::api::{Effect, Entry, Permission, Spec, catalogue};
 use crate::auth::Access;
 use crate::error::{Error, Kind, Result};
-use crate::server::question::getter;
+use crate::server::consent::question::getter;
 
 /// Where RFC 9728 has the metadata of a resource; the resource's path follows.
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";

@@ -5,7 +5,7 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::gate::Gate;
+use super::admission::Gate;
 use super::metadata::challenge;
 use crate::auth::Caller;
 use crate::error::{Error, Kind};

@@ -12,8 +12,8 @@ use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, RequestId, ServerJsonRpc
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, LocalSessionManagerError};
 use rmcp::transport::streamable_http_server::session::{RestoreOutcome, ServerSseMessage, SessionId, SessionManager};
 
-use super::gate::Work;
-use super::places::Place;
+use super::admission::Work;
+use super::session_limits::Place;
 use crate::api::ids::TenantId;
 use crate::auth::{Caller, CallerKind};
 use crate::error::{Error, Kind};
@@ -223,7 +223,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::server::http::places::Places;
+    use crate::server::http::session_limits::Places;
 
     #[tokio::test]
     async fn a_session_has_its_place_until_it_is_gone_also_where_its_end_breaks_off() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::counted::{Counted, Place};
+use super::quota::{Counted, Place};
 use super::sessions::Owner;
 use crate::api::ids::TenantId;
 
@@ -45,8 +45,8 @@ impl Shares {
     pub(super) fn take(&self, caller: &Owner, much: usize) -> Result<Share, Full> {
         let of_caller = self.callers.take(caller.clone(), much).map_err(|_| Full::Caller)?;
         let of_tenant = self.tenants.take(caller.tenant().clone(), much).map_err(|full| match full {
-            super::counted::Full::Each => Full::Tenant,
-            super::counted::Full::All => Full::All,
+            super::quota::Full::Each => Full::Tenant,
+            super::quota::Full::All => Full::All,
         })?;
         Ok(Share { _of_caller: of_caller, _of_tenant: of_tenant })
     }

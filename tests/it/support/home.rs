@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use flowmaster_mcp::client::login::{Login, Source, Store};
+use flowmaster_mcp::client::credentials::login::{Login, Source, Store};
 use flowmaster_mcp::client::{Call, Client, Fixed, Layer, Next, Reply};
 use flowmaster_mcp::error::Result;
 use futures_util::future::BoxFuture;

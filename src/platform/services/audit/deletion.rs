@@ -9,8 +9,8 @@ use super::holds;
 use crate::api::Timestamp;
 use crate::api::audit::{DeleteRecords, DeletionRequest};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Cx;
 use crate::platform::database::Tx;
+use crate::platform::http::context::Cx;
 use crate::platform::services::auth;
 
 /// The notice, in seconds.

@@ -4,11 +4,11 @@ use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::check::quote;
+use crate::api::arguments::quote;
 use crate::api::{Done, Effect, Operation, Permission, Spec, Timestamp};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Cx;
 use crate::platform::database::Tx;
+use crate::platform::http::context::Cx;
 
 /// Keeps the records of a person from being deleted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use super::verify;
 use crate::api::audit::{ComplianceReport, Control, Report, Standard};
 use crate::api::ids::ReportId;
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Cx;
+use crate::platform::http::context::Cx;
 
 /// The period where none is given, in seconds.
 const PERIOD: f64 = 90.0 * 24.0 * 3600.0;

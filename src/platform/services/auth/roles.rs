@@ -1,42 +1,16 @@
 //! Roles: permissions under a name, with an optional condition.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::OptionalExtension as _;
 use serde_json::{Map, Value, json};
 
-use super::conditions;
+use crate::api::arguments::quote;
 use crate::api::audit::Changes;
 use crate::api::auth::{AssignPermissions, CreateRole, Role};
-use crate::api::check::quote;
 use crate::api::{Permissions, Timestamp};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::{self, Answer, Cx};
-
-/// The role that may do everything, in every tenant.
-const ADMIN: &str = "admin";
-
-/// What a role that a user holds gives.
-#[derive(Debug, Clone)]
-pub(super) struct Held {
-    pub(super) name: String,
-    pub(super) permissions: Vec<String>,
-    pub(super) condition: Option<String>,
-}
-
-/// The roles of these names, as far as there are such; a name alone can be a group that tasks are assigned to.
-pub(super) fn held(connection: &Connection, tenant: &str, names: &[String]) -> Result<Vec<Held>> {
-    let mut held = Vec::with_capacity(names.len());
-    let mut find = connection.prepare_cached("SELECT permissions, condition FROM roles WHERE tenant_id = ?1 AND name = ?2")?;
-    for name in names {
-        let found: Option<(String, Option<String>)> = find.query_row((tenant, name), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        if name == ADMIN {
-            held.push(Held { name: name.clone(), permissions: vec!["*".to_owned()], condition: None });
-        } else if let Some((permissions, condition)) = found {
-            let permissions = serde_json::from_str(&permissions).map_err(Error::internal)?;
-            held.push(Held { name: name.clone(), permissions, condition });
-        }
-    }
-    Ok(held)
-}
+use crate::platform::http::context::{self, Answer, Cx};
+use crate::platform::identity::conditions;
+use crate::platform::identity::roles::ADMIN;
 
 pub(super) async fn create(cx: Cx, request: CreateRole) -> Result<Answer<Role>> {
     let permissions = checked(request.permissions.unwrap_or_default())?;

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::roles;
-use super::tokens::{self, Subject, Use};
 use crate::api::audit::Changes;
 use crate::api::ids::TenantId;
 use crate::api::{Effect, Operation, Spec, Timestamp};
 use crate::auth::CallerKind;
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Cx;
+use crate::platform::http::context::Cx;
+use crate::platform::identity::tokens::{self, Subject, Use};
 
 /// The longest life of a service's token, in seconds: a year.
 const LONGEST: u32 = 366 * 24 * 3600;

@@ -2,14 +2,15 @@
 
 use rusqlite::OptionalExtension as _;
 
-use super::tokens::{self, LIFETIME, Subject, Use};
-use super::{granted, unauthenticated, users};
+use super::granted;
 use crate::api::Done;
 use crate::api::auth::{Login, Logout, Refresh, Tokens, User};
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::context::Cx;
 use crate::platform::database::{Scope, Tx};
+use crate::platform::http::context::Cx;
+use crate::platform::identity::tokens::{self, LIFETIME, Subject, Use};
+use crate::platform::identity::{unauthenticated, users};
 use crate::platform::keys;
 
 /// Attempts that may fail in a row before an account is locked.

@@ -1,6 +1,5 @@
 //! Users of a tenant: how they are made, found and made unreadable.
 
-use rusqlite::{Connection, OptionalExtension as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -12,8 +11,10 @@ use crate::api::ids::TenantId;
 use crate::api::{Effect, Operation, Permission, Permissions, Spec};
 use crate::auth::CallerKind;
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Cx;
 use crate::platform::database::Tx;
+use crate::platform::http::context::Cx;
+use crate::platform::identity::roles::held;
+use crate::platform::identity::users::{find, normal};
 
 /// The shortest password that is taken.
 const SHORTEST: usize = 12;
@@ -48,47 +49,6 @@ impl Operation for CreateUser {
         .answers(201);
 }
 
-/// A user as stored.
-#[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) id: String,
-    pub(super) username: String,
-    pub(super) permissions: Vec<String>,
-    pub(super) roles: Vec<String>,
-    pub(super) password_hash: String,
-}
-
-const COLUMNS: &str = "id, username, permissions, roles, password_hash";
-
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let list = |column: usize| {
-        let text: String = row.get(column)?;
-        serde_json::from_str(&text)
-            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into()))
-    };
-    Ok(Row { id: row.get(0)?, username: row.get(1)?, permissions: list(2)?, roles: list(3)?, password_hash: row.get(4)? })
-}
-
-/// The active user of an id.
-pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Option<Row>> {
-    Ok(connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE tenant_id = ?1 AND id = ?2 AND status = 'active'"))?
-        .query_row((tenant, id), read)
-        .optional()?)
-}
-
-/// The active user of a name.
-pub(super) fn find_by_name(connection: &Connection, tenant: &str, username: &str) -> Result<Option<Row>> {
-    Ok(connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE tenant_id = ?1 AND username = ?2 AND status = 'active'"))?
-        .query_row((tenant, normal(username)), read)
-        .optional()?)
-}
-
-fn normal(username: &str) -> String {
-    username.trim().to_lowercase()
-}
-
 pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
     let tenant = request.tenant_id.unwrap_or_else(|| cx.tenant());
     if tenant != cx.caller.tenant && cx.caller.kind != CallerKind::Owner {
@@ -121,11 +81,11 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
     let password_hash = cx.platform.guard().hash(request.password).await?;
     let mut scope = cx.scope();
     scope.tenant = tenant;
-    let held = cx.caller.permissions.clone().unwrap_or_default();
+    let own = cx.caller.permissions.clone().unwrap_or_default();
     cx.platform
         .database()
         .write(scope, move |tx| {
-            check_grant(tx, &held, &permissions, &names)?;
+            check_grant(tx, &own, &permissions, &names)?;
             let id = tx.mint("user");
             let lists =
                 (serde_json::to_string(&permissions).map_err(Error::internal)?, serde_json::to_string(&names).map_err(Error::internal)?);
@@ -149,12 +109,12 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
 }
 
 /// Nobody gives what they do not hold.
-fn check_grant(connection: &Tx<'_>, held: &Permissions, permissions: &[String], names: &[String]) -> Result<()> {
+fn check_grant(connection: &Tx<'_>, own: &Permissions, permissions: &[String], names: &[String]) -> Result<()> {
     let mut given = permissions.to_vec();
-    for role in roles::held(connection, connection.tenant(), names)? {
+    for role in held(connection, connection.tenant(), names)? {
         given.extend(role.permissions);
     }
-    roles::check_held(held, &given)
+    roles::check_held(own, &given)
 }
 
 /// Makes a user's account unreadable: the name, the password and the logins are gone, the id remains.

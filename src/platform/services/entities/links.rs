@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 
 use crate::api::FieldError;
-use crate::api::check::quote;
+use crate::api::arguments::quote;
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 

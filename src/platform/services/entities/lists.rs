@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::filter::{self, Conditions, Order};
-use super::words::{self, Reading};
+use super::full_text::{self, Reading};
 use super::{links, store, types};
 use crate::api::entities::{Entity, Query, Search};
 use crate::api::{Page, PageRequest};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Cx;
+use crate::platform::http::context::Cx;
 use crate::platform::keys;
 
 /// A record and the keys that its list is sorted by.
@@ -89,7 +89,7 @@ fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Op
         None => &[Reading::Whole, Reading::Beginnings],
     };
     for reading in readings {
-        let Some(words) = words::query_of(&request.query, *reading) else {
+        let Some(words) = full_text::query_of(&request.query, *reading) else {
             return Err(Error::new(Kind::Invalid, "FM-IDHS-QUERY", "the query has no word to search for")
                 .hint("Search for words, names, numbers or e-mail addresses.")
                 .field("/query", "words", "holds neither a letter nor a digit"));

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
-use super::{links, words};
+use super::{full_text, links};
 use crate::api::Timestamp;
-use crate::api::check::quote;
+use crate::api::arguments::quote;
 use crate::api::entities::Entity;
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
@@ -86,7 +86,7 @@ pub(super) fn delete(tx: &Tx<'_>, id: &str, number: i64) -> Result<()> {
 }
 
 fn index(tx: &Tx<'_>, number: i64, data: &Value) -> Result<()> {
-    tx.prepare_cached("INSERT INTO entity_words (rowid, words) VALUES (?, ?)")?.execute(params![number, words::text_of(data)])?;
+    tx.prepare_cached("INSERT INTO entity_words (rowid, words) VALUES (?, ?)")?.execute(params![number, full_text::text_of(data)])?;
     Ok(())
 }
 

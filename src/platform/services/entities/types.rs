@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
 use super::schema;
-use crate::api::check::{nearest, quote};
+use crate::api::arguments::{nearest, quote};
 use crate::api::entities::{Define, EntityType};
 use crate::api::{FieldError, Timestamp};
 use crate::error::{Error, Kind, Result};

@@ -8,8 +8,8 @@ use super::subscriptions;
 use crate::api::ids::SubscriptionId;
 use crate::api::{Effect, Event, Operation, Page, PageRequest, Permission, Spec, Timestamp};
 use crate::error::Result;
-use crate::platform::context::Cx;
 use crate::platform::events::{COLUMNS, event_of};
+use crate::platform::http::context::Cx;
 
 /// Lists the events that could not be delivered to a subscription, oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -4,12 +4,12 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 
 use super::topics;
-use crate::api::check::quote;
+use crate::api::arguments::quote;
 use crate::api::events::Replay;
 use crate::api::{Event, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Cx;
 use crate::platform::events::{COLUMNS, event_of};
+use crate::platform::http::context::Cx;
 
 pub(super) async fn replay(cx: Cx, request: Replay) -> Result<Page<Event>> {
     topics::check_pattern(&request.topic)?;

@@ -3,13 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
+use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::check::quote;
 use crate::api::events::{Delivery, ListSubscriptions, Subscribe, Subscription, Unsubscribe};
 use crate::api::{Done, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::{Answer, Cx};
 use crate::platform::events::Target;
+use crate::platform::http::context::{Answer, Cx};
 use crate::platform::keys;
 
 use super::topics;

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::api::FieldError;
-use crate::api::check::quote;
-use crate::api::event::TOPICS;
+use crate::api::arguments::quote;
+use crate::api::cloud_event::TOPICS;
 use crate::auth::{Caller, CallerKind};
 use crate::error::{Error, Kind, Result};
 

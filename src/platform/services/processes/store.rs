@@ -4,13 +4,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
 use crate::api::Timestamp;
-use crate::api::check::quote;
+use crate::api::arguments::quote;
 use crate::api::processes::{Process, ProcessStatus};
 use crate::error::{Error, Kind, Result};
-use crate::platform::context::Answer;
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::Definition;
-use crate::platform::engine::run::{document, parse};
+use crate::platform::engine::runtime::run::{document, parse};
+use crate::platform::http::context::Answer;
 
 /// One stored version.
 pub(super) struct Stored {

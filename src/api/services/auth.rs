@@ -1,0 +1,241 @@
+//! Authentication & Authorization Service: login, tokens, roles (contract, section 13).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::ids::{RoleId, TenantId, UserId};
+use crate::api::operation::operations;
+use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Authentication & Authorization Service.
+pub const SERVICE: Service = Service {
+    name: "authentication",
+    module: "auth",
+    code: "AAS",
+    about: "Who the caller is and may do; roles and their permissions.",
+    operations: operations![Login, Logout, Refresh, Validate, ListPermissions, CreateRole, AssignPermissions],
+};
+
+/// Signs a user in. The server does so itself; it is no tool.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Login {
+    /// The user's name, an e-mail address.
+    #[schemars(length(min = 1, max = 254))]
+    pub username: String,
+    /// The password.
+    #[schemars(length(min = 1, max = 1024))]
+    pub password: String,
+    /// The tenant to sign in to.
+    pub tenant_id: TenantId,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("username", &self.username).field("tenant_id", &self.tenant_id).finish_non_exhaustive()
+    }
+}
+
+/// What a login or a refresh gives.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tokens {
+    /// The JWT that goes with every call.
+    pub access_token: String,
+    /// Gives the next pair, once.
+    pub refresh_token: String,
+    /// Seconds until the access token ends.
+    pub expires_in: u64,
+    /// Who signed in.
+    pub user: User,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").field("expires_in", &self.expires_in).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// A user as a login shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct User {
+    /// The user.
+    pub id: UserId,
+    /// Their address.
+    #[serde(default)]
+    pub email: String,
+    /// Their roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Their permissions.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+}
+
+impl Operation for Login {
+    type Output = Tokens;
+    const SPEC: Spec = Spec::post("auth_login", "/auth/login", Effect::Write).titled("Sign in").internal().public();
+}
+
+/// Signs out: ends this session's login and makes its tokens invalid. Calls fail until the next login.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Logout {}
+
+impl Operation for Logout {
+    type Output = Done;
+    const SPEC: Spec = Spec::post("auth_logout", "/auth/logout", Effect::Destroy).titled("Sign out").answers(204).repeatable();
+}
+
+/// Exchanges a refresh token for the next pair. The server does so itself; it is no tool.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refresh {
+    /// The refresh token; it is spent.
+    pub refresh_token: String,
+}
+
+impl std::fmt::Debug for Refresh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Refresh").finish_non_exhaustive()
+    }
+}
+
+impl Operation for Refresh {
+    type Output = Tokens;
+    const SPEC: Spec = Spec::post("auth_refresh", "/auth/refresh", Effect::Write).titled("Renew a login").internal().public();
+}
+
+/// Tells who is signed in: user, tenant, roles, permissions, and until when the login is valid.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Validate {}
+
+/// Whether a token is good, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Validity {
+    /// Whether it is good.
+    pub valid: bool,
+    /// What it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Claims>,
+}
+
+/// The claims of an access token (contract, "Authentication Pattern").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Claims {
+    /// The user.
+    pub sub: String,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// The permissions.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+    /// When it was issued, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    /// When it ends, in seconds since 1970; the owner's token of an embedded platform does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exp: Option<i64>,
+}
+
+impl Operation for Validate {
+    type Output = Validity;
+    const SPEC: Spec = Spec::get("auth_validate", "/auth/validate", Effect::Read).titled("Show the login");
+}
+
+/// Lists what a user may do: roles and permissions, the caller's own or somebody else's.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListPermissions {
+    /// The user; the caller if absent. Others take the permission to grant roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+}
+
+/// What a user may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserPermissions {
+    /// The user.
+    pub user_id: UserId,
+    /// Their roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Their permissions, `resource:action`.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+}
+
+impl Operation for ListPermissions {
+    type Output = UserPermissions;
+    const SPEC: Spec = Spec::get("permissions_list", "/permissions", Effect::Read).titled("List permissions");
+}
+
+/// A role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Role {
+    /// The role.
+    pub role_id: RoleId,
+    /// Its name, as users hold it.
+    pub name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What it permits.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+    /// When it permits that, in CEL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// Creates a role that bundles permissions, such as one for approvers or auditors.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct CreateRole {
+    /// The role's name.
+    #[schemars(length(min = 1, max = 100))]
+    pub name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What it permits, such as `task:approve` or `process:*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
+    /// CEL over user, resource and env; the role counts only while it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+impl Operation for CreateRole {
+    type Output = Role;
+    const SPEC: Spec = Spec::post("roles_create", "/roles", Effect::Grant)
+        .titled("Create a role")
+        .requires(Permission::ROLE_CREATE)
+        .answers(201)
+        .id_alias("id");
+}
+
+/// Sets what a role permits: grant, revoke or replace rights of everybody who holds it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct AssignPermissions {
+    /// The role.
+    pub id: RoleId,
+    /// All that it permits from now on.
+    pub permissions: Vec<String>,
+    /// CEL over user, resource and env; the role counts only while it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+impl Operation for AssignPermissions {
+    type Output = Role;
+    const SPEC: Spec = Spec::put("roles_assign_permissions", "/roles/{id}/permissions", Effect::Grant)
+        .titled("Set a role's permissions")
+        .requires(Permission::ROLE_GRANT);
+}

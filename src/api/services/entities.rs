@@ -1,0 +1,217 @@
+//! Internal Data Hub Service: the tenant's own record types and records (contract, section 5).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::{EntityId, TenantId};
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Internal Data Hub Service.
+pub const SERVICE: Service = Service {
+    name: "internal-data-hub",
+    module: "entities",
+    code: "IDHS",
+    about: "Record types and records of the company's data, with search and relationships.",
+    operations: operations![Define, Insert, Get, Update, Delete, Query, Search],
+};
+
+/// A type of records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EntityType {
+    /// The type's name.
+    pub entity_type: String,
+    /// The JSON Schema that its records keep to; absent: any object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Map<String, Value>>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Entity {
+    /// The record.
+    pub id: EntityId,
+    /// Its type.
+    pub entity_type: String,
+    /// The tenant it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<TenantId>,
+    /// Its fields.
+    pub data: Map<String, Value>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Timestamp>,
+    /// Counts its changes, from 1.
+    #[serde(default)]
+    pub version: u64,
+    /// Ids of related records by the relation's name.
+    #[serde(default)]
+    pub relationships: Map<String, Value>,
+}
+
+/// Defines a new type of records: a table, collection or kind of data with an optional schema.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Define {
+    /// The type's name: lower-case letters, digits, `_` and `-`; `search` is reserved.
+    #[schemars(length(min = 1, max = 64))]
+    pub entity_type: String,
+    /// A JSON Schema for the records; without remote references.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Map<String, Value>>,
+}
+
+impl Operation for Define {
+    type Output = EntityType;
+    const SPEC: Spec = Spec::post("entities_define", "/entities", Effect::Write)
+        .titled("Define a record type")
+        .requires(Permission::ENTITY_DEFINE)
+        .answers(201)
+        .evicts(&["entities"]);
+}
+
+/// Adds a record of a type to the data hub: store, save or create a row, an item, a master-data entry.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Insert {
+    /// The type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The record's fields.
+    pub data: Map<String, Value>,
+    /// Ids of related records by the relation's name: `{"contacts": ["entity-1"]}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relationships: Option<Map<String, Value>>,
+}
+
+impl Operation for Insert {
+    type Output = Entity;
+    const SPEC: Spec = Spec::post("entities_insert", "/entities/{type}", Effect::Write)
+        .titled("Add a record")
+        .requires(Permission::ENTITY_INSERT)
+        .answers(201)
+        .repeats(&[("entityType", "type")])
+        .id_alias("entityId")
+        .evicts(&["entities"]);
+}
+
+/// Shows one record of the data hub with its fields and relationships.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Get {
+    /// The type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The record.
+    pub id: EntityId,
+}
+
+impl Operation for Get {
+    type Output = Entity;
+    const SPEC: Spec = Spec::get("entities_get", "/entities/{type}/{id}", Effect::Read)
+        .titled("Show a record")
+        .requires(Permission::ENTITY_VIEW)
+        .id_alias("entityId")
+        .cached(30);
+}
+
+/// Changes fields or relationships of a record: edit, correct, set. Fields left out keep their values.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Update {
+    /// The type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The record.
+    pub id: EntityId,
+    /// The fields to change; null removes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Map<String, Value>>,
+    /// The relations to replace, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relationships: Option<Map<String, Value>>,
+}
+
+impl Operation for Update {
+    type Output = Entity;
+    const SPEC: Spec = Spec::put("entities_update", "/entities/{type}/{id}", Effect::Write)
+        .titled("Change a record")
+        .requires(Permission::ENTITY_UPDATE)
+        .not_idempotent()
+        .repeats(&[("entityType", "type")])
+        .id_alias("entityId")
+        .evicts(&["entities"]);
+}
+
+/// Deletes a record for good: remove, erase, drop. Refused while other records refer to it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Delete {
+    /// The type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The record.
+    pub id: EntityId,
+}
+
+impl Operation for Delete {
+    type Output = Done;
+    const SPEC: Spec = Spec::delete("entities_delete", "/entities/{type}/{id}", Effect::Destroy)
+        .titled("Delete a record")
+        .requires(Permission::ENTITY_DELETE)
+        .evicts(&["entities"]);
+}
+
+/// Lists records of one type, filtered by field values: look up, browse, find all that match.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Query {
+    /// The type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Field values that must match, such as `{"region": "US-WEST"}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Map<String, Value>>,
+    /// A field, `createdAt` or `updatedAt`; with `-` in front, descending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for Query {
+    type Output = Page<Entity>;
+    const SPEC: Spec = Spec::get("entities_query", "/entities/{type}", Effect::Read)
+        .titled("List records")
+        .requires(Permission::ENTITY_VIEW)
+        .id_alias("entityId")
+        .cached(30);
+}
+
+/// Searches the text of all records: full-text search by words, names, e-mail addresses.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Search {
+    /// The words to find; all must occur.
+    #[schemars(length(min = 1, max = 500))]
+    pub query: String,
+    /// Only these types.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_types: Option<Vec<String>>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for Search {
+    type Output = Page<Entity>;
+    const SPEC: Spec = Spec::post("entities_search", "/entities/search", Effect::Read)
+        .titled("Search records")
+        .requires(Permission::ENTITY_VIEW)
+        .repeatable()
+        .id_alias("entityId");
+}

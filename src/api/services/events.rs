@@ -1,0 +1,155 @@
+//! Event Bus Service: publishing, subscriptions and replay (contract, section 15).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::cloud_event::Event;
+use crate::api::ids::SubscriptionId;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Event Bus Service.
+pub const SERVICE: Service = Service {
+    name: "event-bus",
+    module: "events",
+    code: "EBS",
+    about: "Events by topic: publish, subscribe, replay.",
+    operations: operations![Publish, ListSubscriptions, Subscribe, Unsubscribe, Replay],
+};
+
+/// Publishes an event on a topic of your own: emit, broadcast, signal that something happened.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Publish {
+    /// The topic, such as `invoice.received`; those of the platform itself are refused.
+    #[schemars(length(min = 1, max = 200))]
+    pub topic: String,
+    /// What happened.
+    pub event: Map<String, Value>,
+    /// When; now if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Operation for Publish {
+    type Output = Event;
+    const SPEC: Spec = Spec::post("events_publish", "/events", Effect::Write)
+        .titled("Publish an event")
+        .requires(Permission::EVENT_PUBLISH)
+        .answers(201)
+        .id_alias("eventId");
+}
+
+/// A subscription to a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Subscription {
+    /// The subscription.
+    pub subscription_id: SubscriptionId,
+    /// The topic or pattern.
+    pub topic: String,
+    /// Where its events go.
+    pub delivery: Delivery,
+    /// The channel to listen on, for delivery by channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// active, or failing while deliveries are being repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// How many events could not be delivered and are kept as dead letters.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// The key of the webhook's signatures, shown once, to the one who subscribes; never to a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_secret: Option<String>,
+}
+
+/// How events are delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Delivery {
+    /// Over the WebSocket gateway.
+    Channel,
+    /// By signed HTTP POST.
+    Webhook {
+        /// The address for a webhook.
+        url: String,
+    },
+}
+
+/// Lists the subscriptions to events, where they are delivered and how many failed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ListSubscriptions {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListSubscriptions {
+    type Output = Page<Subscription>;
+    const SPEC: Spec = Spec::get("subscriptions_list", "/subscriptions", Effect::Read)
+        .titled("List subscriptions")
+        .requires(Permission::SUBSCRIPTION_VIEW)
+        .cached(30);
+}
+
+/// Subscribes to events of a topic, delivered to a webhook: notify, call back, forward when it happens.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Subscribe {
+    /// A topic such as `task.created`, or a pattern such as `execution.*`.
+    #[schemars(length(min = 1, max = 200))]
+    pub topic: String,
+    /// Where the events go.
+    pub delivery: Delivery,
+}
+
+impl Operation for Subscribe {
+    type Output = Subscription;
+    const SPEC: Spec = Spec::post("subscriptions_create", "/subscriptions", Effect::Send)
+        .titled("Subscribe to events")
+        .requires(Permission::SUBSCRIPTION_CREATE)
+        .answers(201)
+        .evicts(&["subscriptions"]);
+}
+
+/// Ends a subscription to events: unsubscribe, stop the notifications of a webhook.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Unsubscribe {
+    /// The subscription.
+    pub id: SubscriptionId,
+}
+
+impl Operation for Unsubscribe {
+    type Output = Done;
+    const SPEC: Spec = Spec::delete("subscriptions_delete", "/subscriptions/{id}", Effect::Destroy)
+        .titled("End a subscription")
+        .requires(Permission::SUBSCRIPTION_DELETE)
+        .evicts(&["subscriptions"]);
+}
+
+/// Replays past events of a topic from a time or an offset: what happened since, catch up, look back.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Replay {
+    /// A topic or a pattern such as `execution.*`.
+    pub topic: String,
+    /// A time such as 2025-02-07T10:00:00Z, or an offset in the topic, from 1; the beginning if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// A time or an offset, inclusive; the end if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for Replay {
+    type Output = Page<Event>;
+    const SPEC: Spec = Spec::get("events_replay", "/events/replay", Effect::Read)
+        .titled("Replay events")
+        .requires(Permission::EVENT_VIEW)
+        .id_alias("eventId");
+}

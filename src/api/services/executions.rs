@@ -1,0 +1,267 @@
+//! Execution Engine Service: runs of processes (contract, section 2).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::{ExecutionId, ProcessId};
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Execution Engine Service.
+pub const SERVICE: Service = Service {
+    name: "execution-engine",
+    module: "executions",
+    code: "EES",
+    about: "Starts, steers and explains runs of processes.",
+    operations: operations![Start, Get, Pause, Resume, Cancel, History, Compensate],
+};
+
+open_enum! {
+    /// The states of an execution.
+    ExecutionStatus {
+        /// Accepted, not begun.
+        Pending = "pending",
+        /// Steps are running.
+        Running = "running",
+        /// Waits for a person, a time or another process.
+        Waiting = "waiting",
+        /// Held until it is resumed.
+        Paused = "paused",
+        /// Reached its end.
+        Completed = "completed",
+        /// Stopped at an error.
+        Failed = "failed",
+        /// Ended by a person.
+        Cancelled = "cancelled",
+        /// Undoing its steps.
+        Compensating = "compensating",
+        /// Its steps were undone.
+        Compensated = "compensated",
+    }
+}
+
+/// A run of a process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Execution {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The process it runs.
+    pub process_id: ProcessId,
+    /// The version it was started with and keeps.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Where it stands.
+    pub status: ExecutionStatus,
+    /// The node that it is at or waits at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_node: Option<String>,
+    /// Variables and node states.
+    #[serde(default)]
+    pub state: State,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// Who it was started for, as claimed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<String>,
+    /// The execution whose subprocess it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_execution_id: Option<ExecutionId>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// What an execution knows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The variables now.
+    #[serde(default)]
+    pub variables: Map<String, Value>,
+    /// The state of each node reached, by node id: running, waiting, completed, failed, skipped, compensated.
+    #[serde(default)]
+    pub node_states: Map<String, Value>,
+}
+
+/// Why an execution failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// A stable code.
+    pub code: String,
+    /// What went wrong.
+    pub message: String,
+    /// The node where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
+}
+
+/// One thing that happened in an execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Its place, from 1.
+    pub sequence: u64,
+    /// What happened, such as `node.completed`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The node where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Who caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The particulars.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
+}
+
+/// Starts or runs a published process, such as an approval, an order or an onboarding.
+///
+/// Kick off, launch or trigger a workflow with its variables.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Start {
+    /// The process to run.
+    pub process_id: ProcessId,
+    /// The version; the latest published one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What the process works on, such as `{"amount": 5000}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Map<String, Value>>,
+    /// Who it is started for; the caller if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<String>,
+}
+
+impl Operation for Start {
+    type Output = Execution;
+    const SPEC: Spec = Spec::post("executions_start", "/executions", Effect::Write)
+        .titled("Start a process")
+        .requires(Permission::EXECUTION_START)
+        .answers(201)
+        .evicts(&["executions", "tasks"]);
+}
+
+/// Shows where a running or finished execution stands: status, current step, variables, error.
+///
+/// Track or check progress of a run, and see why it is stuck or waiting.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Get {
+    /// The execution.
+    pub id: ExecutionId,
+}
+
+impl Operation for Get {
+    type Output = Execution;
+    const SPEC: Spec = Spec::get("executions_get", "/executions/{id}", Effect::Read)
+        .titled("Show an execution")
+        .requires(Permission::EXECUTION_VIEW)
+        .cached(2);
+}
+
+/// Pauses a running execution: put on hold, suspend, freeze until resumed.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Pause {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Why, for the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Operation for Pause {
+    type Output = Execution;
+    const SPEC: Spec = Spec::put("executions_pause", "/executions/{id}/pause", Effect::Write)
+        .titled("Pause an execution")
+        .requires(Permission::EXECUTION_PAUSE)
+        .not_idempotent()
+        .evicts(&["executions"]);
+}
+
+/// Resumes a paused execution: continue, unfreeze, take off hold.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Resume {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Why, for the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Operation for Resume {
+    type Output = Execution;
+    const SPEC: Spec = Spec::put("executions_resume", "/executions/{id}/resume", Effect::Write)
+        .titled("Resume an execution")
+        .requires(Permission::EXECUTION_RESUME)
+        .not_idempotent()
+        .evicts(&["executions", "tasks"]);
+}
+
+/// Cancels an execution for good: stop, abort, terminate or kill a run and close its open tasks.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Cancel {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Why, for the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Operation for Cancel {
+    type Output = Execution;
+    const SPEC: Spec = Spec::put("executions_cancel", "/executions/{id}/cancel", Effect::Destroy)
+        .titled("Cancel an execution")
+        .requires(Permission::EXECUTION_CANCEL)
+        .not_idempotent()
+        .evicts(&["executions", "tasks"]);
+}
+
+/// Lists what happened in an execution, step by step: timeline, log, trace of a run.
+///
+/// Find where and why it failed, who decided what, and when.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    /// The execution.
+    pub id: ExecutionId,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for History {
+    type Output = Page<HistoryEntry>;
+    const SPEC: Spec = Spec::get("executions_history", "/executions/{id}/history", Effect::Read)
+        .titled("Show an execution's history")
+        .requires(Permission::EXECUTION_VIEW)
+        .cached(2);
+}
+
+/// Undoes an execution's completed steps in reverse by their compensating actions: roll back, revert, refund.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Compensate {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Why, for the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Operation for Compensate {
+    type Output = Execution;
+    const SPEC: Spec = Spec::post("executions_compensate", "/executions/{id}/compensate", Effect::Destroy)
+        .titled("Undo an execution")
+        .requires(Permission::EXECUTION_COMPENSATE)
+        .answers(202)
+        .evicts(&["executions", "tasks"]);
+}

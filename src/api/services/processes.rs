@@ -1,0 +1,374 @@
+//! Process Design Service: process definitions and their versions (contract, section 1).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::ProcessId;
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Process Design Service.
+pub const SERVICE: Service = Service {
+    name: "process-design",
+    module: "processes",
+    code: "PDS",
+    about: "Designs, validates, tests, versions and publishes process definitions.",
+    operations: operations![Create, Versions, Update, Publish, Validate, Sandbox],
+};
+
+/// One step of a process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// Unique in the process.
+    pub id: String,
+    /// What the step does.
+    #[serde(rename = "type")]
+    pub kind: NodeKind,
+    /// The step's name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// By type. human_task: assignee, title, form, sla, escalationChain, output. script: expression (CEL), output. gateway:
+    /// mode (xor, and). timer: seconds or until. subprocess: processId, variables. Any: compensate.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub config: Map<String, Value>,
+}
+
+open_enum! {
+    /// The types of nodes.
+    NodeKind {
+        /// Where an execution begins.
+        Start = "start",
+        /// Where it completes.
+        End = "end",
+        /// Waits for a person.
+        HumanTask = "human_task",
+        /// Asks an AI agent.
+        AiAgent = "ai_agent",
+        /// Calls an external system.
+        Integration = "integration",
+        /// Computes variables by CEL.
+        Script = "script",
+        /// Waits for a time.
+        Timer = "timer",
+        /// Chooses or forks (xor, and).
+        Gateway = "gateway",
+        /// Runs another process.
+        Subprocess = "subprocess",
+    }
+}
+
+/// A connection from one node to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Edge {
+    /// The node it leaves.
+    pub from: String,
+    /// The node it leads to.
+    pub to: String,
+    /// CEL, such as `variables.amount > 1000` or `nodes.review.decision == 'approve'`; absent: in all other cases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+/// A variable that a process declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// string, number, boolean, object or array.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Whether a start must give it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+}
+
+open_enum! {
+    /// The states of a version.
+    ProcessStatus {
+        /// Can be changed; cannot be started.
+        Draft = "draft",
+        /// Can be started; cannot be changed.
+        Published = "published",
+    }
+}
+
+/// A process definition, as of its latest version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    /// The process.
+    pub id: ProcessId,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The version, semantic.
+    pub version: String,
+    /// Whether this version is a draft or published.
+    pub status: ProcessStatus,
+    /// When this version was created.
+    pub created_at: Timestamp,
+    /// When this version was published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Timestamp>,
+    /// Counts of nodes and variables, and what the designer stored.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+}
+
+/// One version of a process with its definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessVersion {
+    /// The version and its state.
+    #[serde(flatten)]
+    pub process: Process,
+    /// Its steps.
+    #[serde(default)]
+    pub nodes: Vec<Node>,
+    /// The connections between them; without any, the nodes run in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<Edge>,
+    /// The variables it declares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<Variable>,
+}
+
+/// Designs a new process or workflow from steps, such as an approval, an onboarding or an order.
+///
+/// Makes a draft: build, model or set up a flow of human tasks, scripts, timers and decisions.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Create {
+    /// What the process is called.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// The steps, in the order they run unless edges say otherwise.
+    pub nodes: Vec<Node>,
+    /// Connections; needed for branches and loops only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edges: Option<Vec<Edge>>,
+    /// The variables that a start gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Vec<Variable>>,
+    /// Semantic version; 1.0.0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Anything to keep with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl Operation for Create {
+    type Output = Process;
+    const SPEC: Spec = Spec::post("processes_create", "/processes/designs", Effect::Write)
+        .titled("Design a process")
+        .requires(Permission::PROCESS_CREATE)
+        .answers(201)
+        .id_alias("processId")
+        .evicts(&["processes"]);
+}
+
+/// Shows the versions of a process with their steps, newest first.
+///
+/// Read a workflow's definition, see what changed, find which version is published.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Versions {
+    /// The process.
+    pub id: ProcessId,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for Versions {
+    type Output = Page<ProcessVersion>;
+    const SPEC: Spec = Spec::get("processes_versions", "/processes/{id}/versions", Effect::Read)
+        .titled("Show a process's versions")
+        .requires(Permission::PROCESS_VIEW)
+        .id_alias("processId")
+        .cached(60)
+        .shared_in_tenant();
+}
+
+/// Changes the steps, connections, name or variables of a process.
+///
+/// Edit, rework or rename a workflow. What is published stays as it is: a change opens a new draft.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Update {
+    /// The process.
+    pub id: ProcessId,
+    /// The new name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub name: Option<String>,
+    /// All steps, old ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Vec<Node>>,
+    /// All connections, old ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edges: Option<Vec<Edge>>,
+    /// All variables, old ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Vec<Variable>>,
+    /// The draft's version; the next minor one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Replaces what was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl Operation for Update {
+    type Output = Process;
+    const SPEC: Spec = Spec::put("processes_update", "/processes/{id}", Effect::Write)
+        .titled("Change a process")
+        .requires(Permission::PROCESS_UPDATE)
+        .not_idempotent()
+        .id_alias("processId")
+        .evicts(&["processes"]);
+}
+
+/// Publishes a process draft so that it can be started: release, activate, go live.
+///
+/// It is validated first. A published version never changes.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Publish {
+    /// The process.
+    pub id: ProcessId,
+    /// The version to publish; the latest draft if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl Operation for Publish {
+    type Output = Process;
+    const SPEC: Spec = Spec::post("processes_publish", "/processes/{id}/publish", Effect::Write)
+        .titled("Publish a process")
+        .requires(Permission::PROCESS_PUBLISH)
+        .id_alias("processId")
+        .evicts(&["processes"]);
+}
+
+/// Checks a process for dead ends, missing connections, endless loops, bad conditions and empty fields.
+///
+/// Lint or verify a workflow before publishing; also suggests field mappings.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Validate {
+    /// The process.
+    pub id: ProcessId,
+    /// The version; the latest if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// What a validation found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Validation {
+    /// Whether the process can be published.
+    pub valid: bool,
+    /// The version that was checked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// What keeps it from being published.
+    #[serde(default)]
+    pub errors: Vec<Finding>,
+    /// What works, but hardly as meant.
+    #[serde(default)]
+    pub warnings: Vec<Finding>,
+    /// Which variable likely fills which field.
+    #[serde(default)]
+    pub suggested_mappings: Vec<SuggestedMapping>,
+}
+
+/// One fault of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// A stable code, such as `UNREACHABLE`.
+    pub code: String,
+    /// The node it is at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
+    /// Where in the definition, as a JSON pointer.
+    #[serde(default)]
+    pub pointer: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// A proposal of the Data Intelligence Service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SuggestedMapping {
+    /// Where the value comes from.
+    pub source: String,
+    /// Where it goes.
+    pub target: String,
+    /// 0 to 1.
+    pub confidence: f64,
+}
+
+impl Operation for Validate {
+    type Output = Validation;
+    const SPEC: Spec = Spec::post("processes_validate", "/processes/{id}/validate", Effect::Read)
+        .titled("Check a process")
+        .requires(Permission::PROCESS_VIEW)
+        .repeatable();
+}
+
+/// Tries a process out without consequences: a dry run, simulation or rehearsal with a trace.
+///
+/// Nothing is stored, no task reaches anybody, no system is called.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sandbox {
+    /// The process.
+    pub id: ProcessId,
+    /// The version; the latest if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What the start gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Map<String, Value>>,
+    /// What people would answer, by node id: `{"node-1": {"decision": "approve"}}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Map<String, Value>>,
+}
+
+/// How a trial run went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    /// The version that was tried.
+    pub version: String,
+    /// How it ended, as an execution's status.
+    pub status: String,
+    /// The node where it waits, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_node: Option<String>,
+    /// What happened, in order.
+    #[serde(default)]
+    pub trace: Vec<super::executions::HistoryEntry>,
+    /// Variables and node states at the end.
+    #[serde(default)]
+    pub state: super::executions::State,
+    /// Why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<super::executions::Failure>,
+}
+
+impl Operation for Sandbox {
+    type Output = Trial;
+    const SPEC: Spec = Spec::post("processes_sandbox", "/processes/{id}/sandbox", Effect::Read)
+        .titled("Try a process out")
+        .requires(Permission::PROCESS_VIEW)
+        .repeatable();
+}

@@ -1,0 +1,335 @@
+//! Human Task Service: approvals, forms and decisions of people (contract, section 3).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::{ExecutionId, TaskId};
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Human Task Service.
+pub const SERVICE: Service = Service {
+    name: "human-task",
+    module: "tasks",
+    code: "HTS",
+    about: "Tasks that wait for a person: approvals, forms, decisions, deadlines and escalation.",
+    operations: operations![Create, Get, Assign, Respond, List, Escalate, History],
+};
+
+open_enum! {
+    /// The states of a task.
+    TaskStatus {
+        /// Nobody has it yet.
+        Created = "created",
+        /// Somebody has it.
+        Assigned = "assigned",
+        /// It went up the chain.
+        Escalated = "escalated",
+        /// It was answered.
+        Completed = "completed",
+        /// It is no longer needed.
+        Cancelled = "cancelled",
+    }
+}
+
+/// The form of a task.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Form {
+    /// The fields to fill in; `decision` and `comments` are answered by arguments of that name.
+    pub fields: Vec<FormField>,
+}
+
+/// One field of a form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FormField {
+    /// Its name.
+    pub name: String,
+    /// enum, text, number, integer, boolean or date.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What an enum allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Vec<String>>,
+    /// Whether it must be filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// Its label for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The least number, or the least length of text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The greatest number, or the greatest length of text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+/// How long a task may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sla {
+    /// Hours until it is escalated; fractions allowed.
+    pub hours_to_complete: f64,
+}
+
+/// A task for a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    /// The task.
+    pub task_id: TaskId,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// What is to be done.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    /// What one should know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Who has it: a user id or a role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assigned_to: Option<String>,
+    /// The execution that waits for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<ExecutionId>,
+    /// The node that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it will be escalated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sla_deadline: Option<Timestamp>,
+    /// ok, due_soon or breached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sla_status: Option<String>,
+    /// What is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+    /// Who gets it when it is late, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalation_chain: Vec<String>,
+    /// How often it went up.
+    #[serde(default)]
+    pub escalation_level: u32,
+    /// The answer, once there is one.
+    pub response: Option<Response>,
+}
+
+/// A person's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// The decision.
+    pub decision: String,
+    /// What was added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comments: Option<String>,
+    /// The other fields.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
+    /// Who answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responded_by: Option<String>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responded_at: Option<Timestamp>,
+}
+
+/// One thing that happened to a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskEvent {
+    /// Its place, from 1.
+    pub sequence: u64,
+    /// created, assigned, escalated, completed or cancelled.
+    pub action: String,
+    /// Who did it; `system` for a deadline.
+    pub actor: String,
+    /// When.
+    pub timestamp: Timestamp,
+    /// The particulars.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
+}
+
+/// Makes a task for a person by hand: ask someone to approve, review, decide or fill in a form.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Create {
+    /// What is to be done.
+    #[schemars(length(min = 1, max = 500))]
+    pub title: String,
+    /// What one should know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A user id or a role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<String>,
+    /// The execution it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<ExecutionId>,
+    /// What is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+    /// How long it may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sla: Option<Sla>,
+    /// Who gets it when it is late, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escalation_chain: Option<Vec<String>>,
+}
+
+impl Operation for Create {
+    type Output = Task;
+    const SPEC: Spec = Spec::post("tasks_create", "/tasks", Effect::Write)
+        .titled("Make a task")
+        .requires(Permission::TASK_CREATE)
+        .answers(201)
+        .evicts(&["tasks"]);
+}
+
+/// Shows a human task: what is asked, its form and options, who has it, its deadline and answer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Get {
+    /// The task.
+    pub id: TaskId,
+}
+
+impl Operation for Get {
+    type Output = Task;
+    const SPEC: Spec = Spec::get("tasks_get", "/tasks/{id}", Effect::Read).titled("Show a task").requires(Permission::TASK_VIEW).cached(2);
+}
+
+/// Gives a task to a person or a role: assign, delegate, hand over, reassign, forward.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Assign {
+    /// The task.
+    pub id: TaskId,
+    /// A user id or a role.
+    #[schemars(length(min = 1, max = 200))]
+    pub assignee: String,
+}
+
+impl Operation for Assign {
+    type Output = Task;
+    const SPEC: Spec = Spec::put("tasks_assign", "/tasks/{id}/assign", Effect::Write)
+        .titled("Assign a task")
+        .requires(Permission::TASK_ASSIGN)
+        .evicts(&["tasks"]);
+}
+
+/// Submits a person's decision for a human task: approve, reject, sign off, answer a form.
+///
+/// The waiting process goes on as soon as it is accepted. A task is answered once.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Respond {
+    /// The task to answer.
+    pub id: TaskId,
+    /// The chosen option, one of those of the task's form.
+    #[schemars(length(min = 1, max = 200))]
+    pub decision: String,
+    /// A remark for those who read the decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comments: Option<String>,
+    /// The form's other fields by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Map<String, Value>>,
+}
+
+impl Operation for Respond {
+    type Output = Task;
+    const SPEC: Spec = Spec::put("tasks_respond", "/tasks/{id}/respond", Effect::Decide)
+        .titled("Answer a task")
+        .requires(Permission::TASK_APPROVE)
+        .not_idempotent()
+        .evicts(&["tasks", "executions"]);
+}
+
+/// Lists human tasks: an inbox of open approvals and to-dos, what is overdue or waits for whom.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// A user id or a role; `me` for the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<String>,
+    /// One or more of created, assigned, escalated, completed, cancelled, with commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// How it keeps its deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sla: Option<SlaFilter>,
+    /// Tasks of this execution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<ExecutionId>,
+    /// Made after this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_after: Option<Timestamp>,
+    /// Made before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_before: Option<Timestamp>,
+    /// createdAt or -createdAt (newest first, the default).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+/// How a task keeps its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SlaFilter {
+    /// The deadline has passed.
+    Breached,
+    /// Less than a quarter of the time is left.
+    DueSoon,
+    /// In time.
+    Ok,
+}
+
+impl Operation for List {
+    type Output = Page<Task>;
+    const SPEC: Spec = Spec::get("tasks_list", "/tasks", Effect::Read).titled("List tasks").requires(Permission::TASK_VIEW).cached(2);
+}
+
+/// Moves a task up its escalation chain now: escalate, push to the boss, when it is late or stuck.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Escalate {
+    /// The task.
+    pub id: TaskId,
+    /// Why, for the audit trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Operation for Escalate {
+    type Output = Task;
+    const SPEC: Spec = Spec::put("tasks_escalate", "/tasks/{id}/escalate", Effect::Write)
+        .titled("Escalate a task")
+        .requires(Permission::TASK_ESCALATE)
+        .not_idempotent()
+        .evicts(&["tasks"]);
+}
+
+/// Lists what happened to a task: who had it, who escalated it, who answered what and when.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    /// The task.
+    pub id: TaskId,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for History {
+    type Output = Page<TaskEvent>;
+    const SPEC: Spec = Spec::get("tasks_history", "/tasks/{id}/history", Effect::Read)
+        .titled("Show a task's history")
+        .requires(Permission::TASK_VIEW)
+        .cached(2);
+}

@@ -1,0 +1,146 @@
+//! The server's own account on the embedded platform: the owner gives it a token in each tenant, when it is first needed.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::api::ids::TenantId;
+use crate::api::{Permission, Timestamp};
+use crate::auth::OWNER_TENANT;
+use crate::client::{Accounts, Origin, Reach};
+use crate::error::{Error, Kind, Result};
+use crate::io::outbound::{self, Unread};
+use crate::io::private_files;
+
+/// How long a token is good, in seconds, and how long it is used.
+const LIFETIME: u32 = 24 * 3600;
+const USED: Duration = Duration::from_hours(12);
+/// How long a token is used that was kept, which may be near its own last use.
+const REUSED: Duration = Duration::from_hours(6);
+/// How many tenants' tokens are kept.
+const TENANTS: usize = 10_000;
+/// The largest answer or file that can hold a token, in bytes.
+const LARGEST: usize = 64 * 1024;
+/// How long the platform may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// See the module. The account may add to the audit trail, and nothing else.
+///
+/// The token in the owner's own tenant is kept in the data folder, so that a host that starts the server many times a
+/// day leaves one token behind and not many.
+pub(crate) struct Given {
+    kept: PathBuf,
+    reach: Reach,
+    tokens: Mutex<HashMap<TenantId, (SecretString, Instant)>>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: SecretString,
+}
+
+/// A token as it is kept, and until when it is used.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    token: String,
+    until: Timestamp,
+}
+
+impl Given {
+    pub(crate) fn new(data_dir: &Path, origin: Arc<dyn Origin>) -> Self {
+        Self { kept: data_dir.join("audit").join("account.json"), reach: Reach::new(origin), tokens: Mutex::default() }
+    }
+
+    fn held(&self, tenant: &TenantId) -> Option<SecretString> {
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.get(tenant).filter(|(_, until)| *until > Instant::now()).map(|(token, _)| token.clone())
+    }
+
+    async fn ask(&self, tenant: &TenantId) -> Result<SecretString> {
+        let located = self.reach.locate().await?;
+        let owner = located.owner_token.as_ref().ok_or_else(|| Error::internal("the embedded platform has no owner"))?;
+        let request = json!({
+            "name": "flowmaster-mcp", "tenantId": tenant, "permissions": [Permission::AUDIT_LOG.name()], "expiresIn": LIFETIME,
+        });
+        let failed = || Error::new(Kind::Unavailable, "FM-MCP-ACCOUNT", "the embedded platform gives this server no account");
+        let refused = |error: reqwest::Error| failed().caused_by(error.without_url());
+        let answer = self
+            .reach
+            .client(&located)?
+            .post(format!("{}/service-tokens", located.base))
+            .bearer_auth(owner.expose_secret())
+            .json(&request)
+            .timeout(PATIENCE)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(refused)?;
+        let answer = outbound::read_bounded(answer, LARGEST).await.map_err(|unread| match unread {
+            Unread::TooLarge => failed(),
+            Unread::Broken(error) => refused(error),
+        })?;
+        // What serde has to say may repeat a token.
+        let Answer { token } = serde_json::from_slice(&answer).map_err(|_| failed())?;
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() >= TENANTS {
+            tokens.clear();
+        }
+        tokens.insert(tenant.clone(), (token.clone(), Instant::now() + USED));
+        drop(tokens);
+        if tenant.as_str() == OWNER_TENANT
+            && let Err(error) = self.keep(&token)
+        {
+            // It does without: the next process asks for its own.
+            tracing::debug!(%error, "the account's token is not kept");
+        }
+        Ok(token)
+    }
+
+    fn kept(&self) -> Option<SecretString> {
+        let kept: Kept = serde_json::from_slice(&private_files::read(&self.kept, LARGEST).ok()??).ok()?;
+        (kept.until > Timestamp::now()).then(|| kept.token.into())
+    }
+
+    fn keep(&self, token: &SecretString) -> std::io::Result<()> {
+        let kept = Kept { token: token.expose_secret().to_owned(), until: Timestamp::now().plus_seconds(USED.as_secs_f64()) };
+        // The folder is there: the rows wait in it.
+        private_files::replace_soon(&self.kept, &serde_json::to_vec(&kept)?)
+    }
+}
+
+impl Accounts for Given {
+    fn token<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<SecretString>> {
+        Box::pin(async move {
+            if let Some(token) = self.held(tenant) {
+                return Ok(token);
+            }
+            if tenant.as_str() == OWNER_TENANT
+                && let Some(token) = self.kept()
+            {
+                let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+                tokens.insert(tenant.clone(), (token.clone(), Instant::now() + REUSED));
+                return Ok(token);
+            }
+            self.ask(tenant).await
+        })
+    }
+
+    fn refused(&self, tenant: &TenantId) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        if tenant.as_str() == OWNER_TENANT {
+            // Where there is none, none is used again.
+            let _gone = fs::remove_file(&self.kept);
+        }
+    }
+
+    fn home(&self) -> Option<TenantId> {
+        Some(OWNER_TENANT.into())
+    }
+}

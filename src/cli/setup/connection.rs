@@ -1,0 +1,148 @@
+//! From settings to a server: the way to the platform, who calls, and how the server behaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::permission::Names;
+use crate::auth::{Access, Caller, Filter, Principal};
+use crate::client::{Client, Fixed, Origin};
+use crate::config::{Config, Fallback, PermissionFilter};
+use crate::error::{Error, Kind, Result};
+use crate::server::{self, App};
+
+use super::credentials::Credentials;
+use super::upstream;
+#[cfg(feature = "platform")]
+use crate::cli::Embedded;
+
+/// How long signing in or renewing may take.
+const RENEWAL: Duration = Duration::from_secs(30);
+
+/// A client with whom it speaks for. Nothing is opened before the first call.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    /// Where the platform is.
+    pub(crate) origin: Arc<dyn Origin>,
+    /// Nobody where the callers come with their own tokens.
+    credentials: Option<Credentials>,
+    settings: server::Settings,
+    #[cfg(feature = "platform")]
+    embedded: Option<Arc<Embedded>>,
+}
+
+impl Connection {
+    /// A connection that speaks for whoever is signed in.
+    pub(crate) fn new(config: &Config) -> Result<Self> {
+        Self::make(config, true, false)
+    }
+
+    /// A connection to sign in or out by: whoever it calls as is its user's own business.
+    pub(crate) fn to_sign_in(config: &Config) -> Result<Self> {
+        Self::make(config, false, false)
+    }
+
+    /// A connection whose callers come with their own tokens, which are verified on this side.
+    pub(crate) fn without_login(config: &Config) -> Result<Self> {
+        Self::make(config, false, true)
+    }
+
+    fn make(config: &Config, with_login: bool, verified: bool) -> Result<Self> {
+        let access = access(config)?;
+        #[cfg(feature = "platform")]
+        let embedded = config.url.is_none().then(|| Embedded::new(crate::platform::Options::new(&config.data_dir)));
+        #[cfg(feature = "platform")]
+        let origin: Arc<dyn Origin> = match (&config.url, &embedded) {
+            (Some(url), _) => Arc::new(Fixed::new(url)?),
+            (None, Some(embedded)) => Arc::clone(embedded) as Arc<dyn Origin>,
+            (None, None) => return Err(no_platform()),
+        };
+        #[cfg(not(feature = "platform"))]
+        let origin: Arc<dyn Origin> = Arc::new(Fixed::new(config.url.as_deref().ok_or_else(no_platform)?)?);
+        // A call has one attempt, which may take all of its time.
+        let bounds = crate::client::Settings { deadline: config.call_timeout, timeout: config.call_timeout, access, ..Default::default() };
+        let settings = server::Settings {
+            confirm: match config.fallback {
+                Fallback::Refuse => server::Fallback::Refuse,
+                Fallback::Host => server::Fallback::Host,
+            },
+            call_timeout: config.call_timeout,
+            ask_timeout: config.confirm_timeout,
+            answer_limit: config.answer_limit,
+            data_dir: Some(config.data_dir.clone()),
+            platform_name: name_of(config),
+            audit: upstream::record(config)?,
+            policy: Arc::new(server::Policy::new(&config.policy)?),
+        };
+        let mut builder = Client::builder(Arc::clone(&origin)).settings(bounds).upstream(upstream::upstream(config, &origin, verified)?);
+        let mut credentials = None;
+        if with_login {
+            // A login signs in and renews by a client of its own, which no login stands before.
+            let bounds = crate::client::Settings { deadline: config.call_timeout.min(RENEWAL), ..Default::default() };
+            let chosen = Credentials::choose(config, Client::builder(Arc::clone(&origin)).settings(bounds).build())?;
+            builder = builder.renewing(chosen.principal());
+            credentials = Some(chosen);
+        }
+        Ok(Self {
+            client: builder.build(),
+            origin,
+            credentials,
+            settings,
+            #[cfg(feature = "platform")]
+            embedded,
+        })
+    }
+
+    /// A server over this connection.
+    pub(crate) fn app(&self) -> Result<Arc<App>> {
+        App::new(server::Options { client: self.client.clone(), settings: self.settings.clone() })
+    }
+
+    /// Whom this process speaks for.
+    pub(crate) fn credentials(&self) -> Result<&Credentials> {
+        self.credentials.as_ref().ok_or_else(|| Error::internal("nobody is signed in where callers bring their own tokens"))
+    }
+
+    /// Whom a host on stdio speaks for.
+    pub(crate) fn principal(&self) -> Result<Arc<dyn Principal>> {
+        Ok(self.credentials()?.principal())
+    }
+
+    /// Whom this process speaks for, with a token that is good for a while.
+    pub(crate) async fn caller(&self) -> Result<Arc<Caller>> {
+        self.principal()?.caller().await
+    }
+
+    /// Lets a renewal end that is under way, ends a login of this process alone, and an embedded platform that this process runs.
+    pub(crate) async fn close(self) {
+        if let Some(Credentials::Login(login)) = &self.credentials {
+            login.close().await;
+        }
+        #[cfg(feature = "platform")]
+        if let Some(embedded) = self.embedded {
+            embedded.close().await;
+        }
+    }
+}
+
+/// What the platform is called in questions and reports.
+pub(crate) fn name_of(config: &Config) -> String {
+    config.url.clone().unwrap_or_else(|| "the embedded FlowMaster".to_owned())
+}
+
+/// How permissions are judged, under the platform's names.
+pub(crate) fn access(config: &Config) -> Result<Access> {
+    let filter = match config.filter {
+        PermissionFilter::Strict => Filter::Strict,
+        PermissionFilter::Off => Filter::Off,
+    };
+    let names = Names::new(config.permission_names.iter().map(|(ours, theirs)| (ours.as_str(), theirs.as_str()))).map_err(|unknown| {
+        Error::new(Kind::Invalid, "FM-CONFIG-PERMISSION", format!("permissions.names renames what no tool needs: {}", unknown.join(", ")))
+            .hint("`flowmaster-mcp tools NAME` shows the permission that a tool needs.")
+    })?;
+    Ok(Access::new(filter, names))
+}
+
+fn no_platform() -> Error {
+    Error::new(Kind::Unsupported, "FM-CONFIG-NO-PLATFORM", "this build has no embedded platform")
+        .hint("Set FLOWMASTER_URL to a FlowMaster, or install with the feature `platform`.")
+}

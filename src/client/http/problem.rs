@@ -1,0 +1,131 @@
+//! A platform's refusal in whatever form it comes: RFC 9457, other frameworks' JSON, HTML or plain text.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use serde_json::Value;
+
+use crate::api::{FieldError, Problem, Timestamp};
+use crate::error::{Error, Kind};
+
+/// Longest text that is taken over from a body of unknown form.
+const MAX_TEXT: usize = 500;
+
+/// The error that a status and a body stand for.
+pub(crate) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let mut error = match json {
+        Some(json) => of_json(status, json),
+        None => of_text(status, &String::from_utf8_lossy(&body[..body.len().min(16 * 1024)])),
+    };
+    if let Some(after) = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after) {
+        error = error.retry_after(after);
+    }
+    if let Some(id) = headers.get("x-request-id").and_then(|value| value.to_str().ok()) {
+        error = error.request_id(id);
+    }
+    error
+}
+
+fn of_json(status: u16, mut json: Value) -> Error {
+    if json.get("code").is_some_and(Value::is_string) && json.get("status").is_some() {
+        json["status"] = status.into();
+        if let Ok(problem) = serde_json::from_value::<Problem>(json.clone()) {
+            return Error::from_problem(problem);
+        }
+    }
+    let inner = json.get("error").filter(|error| error.is_object()).unwrap_or(&json);
+    let text = |name: &str| inner.get(name).and_then(Value::as_str).map(shorten);
+    let code = text("code").unwrap_or_else(|| code_of(status));
+    let mut fields = Vec::new();
+    if let Some(Value::Array(details)) = json.get("detail") {
+        // FastAPI's form: `[{loc: ["body", "name"], msg, type}]`.
+        for detail in details.iter().take(20) {
+            let pointer =
+                detail.get("loc").and_then(Value::as_array).into_iter().flatten().skip(1).fold(String::new(), |mut path, step| {
+                    path.push('/');
+                    path.push_str(&step.as_str().map_or_else(|| step.to_string(), str::to_owned));
+                    path
+                });
+            let what = |name: &str| shorten(detail.get(name).and_then(Value::as_str).unwrap_or_default());
+            fields.push(FieldError::new(pointer, what("type"), what("msg")));
+        }
+    }
+    let message = text("message")
+        .or_else(|| text("detail"))
+        .or_else(|| json.get("error").and_then(Value::as_str).map(shorten))
+        .or_else(|| text("title"))
+        .unwrap_or_else(|| format!("the platform answered {status}"));
+    Error::new(Kind::of_status(status), code, message).with_fields(fields)
+}
+
+fn of_text(status: u16, text: &str) -> Error {
+    let text = text.trim();
+    let message = if text.is_empty() {
+        format!("the platform answered {status} and nothing else")
+    } else if text.starts_with('<') {
+        let title = text.find("<title>").and_then(|start| text[start + 7..].split('<').next()).map(shorten).unwrap_or_default();
+        format!("the platform, or something before it, answered {status} with a page: {title}")
+    } else {
+        shorten(text)
+    };
+    Error::new(Kind::of_status(status), code_of(status), message)
+}
+
+fn code_of(status: u16) -> String {
+    format!("HTTP-{status}")
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+}
+
+fn retry_after(text: &str) -> Option<Duration> {
+    let seconds = text.trim().parse::<u64>().ok().or_else(|| {
+        let at = chrono::DateTime::parse_from_rfc2822(text.trim()).ok()?;
+        u64::try_from((at.timestamp_millis() - Timestamp::now().millis()) / 1000).ok()
+    })?;
+    Some(Duration::from_secs(seconds.min(86_400)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn decode_json(status: u16, body: &Value) -> Error {
+        decode(status, &HeaderMap::new(), body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn every_form_of_refusal_keeps_its_code_and_its_words() {
+        let problem = json!({ "type": "about:blank", "title": "t", "status": 409, "detail": "d", "code": "FM-HTS-ALREADY-RESPONDED", "requestId": "r" });
+        let error = decode_json(409, &problem);
+        assert_eq!(
+            (error.kind(), error.code(), error.message(), error.request()),
+            (Kind::Conflict, "FM-HTS-ALREADY-RESPONDED", "d", Some("r"))
+        );
+
+        let error = decode_json(400, &json!({ "error": { "code": "E1", "message": "no" } }));
+        assert_eq!((error.code(), error.message()), ("E1", "no"));
+
+        let error = decode_json(422, &json!({ "detail": [{ "loc": ["body", "name"], "msg": "field required", "type": "missing" }] }));
+        assert_eq!(error.fields()[0].pointer, "/name");
+
+        assert_eq!(decode_json(404, &json!({ "detail": "gone" })).message(), "gone");
+        assert_eq!(decode_json(500, &json!({ "message": "oops" })).message(), "oops");
+        assert!(decode(502, &HeaderMap::new(), b"<html><title>Bad Gateway</title>").message().contains("Bad Gateway"));
+        assert_eq!(decode(503, &HeaderMap::new(), b"busy").message(), "busy");
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "7".parse().unwrap());
+        assert_eq!(decode(429, &headers, b"").when_to_retry(), Some(Duration::from_secs(7)));
+        headers.insert(RETRY_AFTER, "Wed, 21 Oct 2099 07:28:00 GMT".parse().unwrap());
+        assert!(decode(429, &headers, b"").when_to_retry().is_some());
+    }
+}

@@ -1,0 +1,309 @@
+//! What a node does, read from its type and its configuration.
+
+use serde_json::{Map, Value};
+
+use super::forms;
+use crate::api::processes::{Node, NodeKind};
+use crate::api::tasks::Form;
+use crate::api::{FieldError, Timestamp};
+use crate::platform::engine::expressions::conditions::Fault;
+use crate::platform::engine::expressions::template::Text;
+
+/// Longest time that a timer or a deadline may run: ten years.
+const MAX_SECONDS: f64 = 10.0 * 366.0 * 86_400.0;
+
+/// What a node does.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Goes on.
+    Start,
+    /// Ends its branch.
+    End,
+    /// Waits for a person.
+    HumanTask(Box<HumanTask>),
+    /// Computes.
+    Script(Script),
+    /// Chooses one way (xor), or takes all and waits for all (and).
+    Gateway {
+        /// Whether it is an and.
+        forks: bool,
+    },
+    /// Waits for a time.
+    Timer(Timer),
+    /// Runs another process.
+    Subprocess(Subprocess),
+    /// Needs a service that this platform does not have; its name.
+    Unavailable(&'static str),
+}
+
+/// A task for a person.
+#[derive(Debug, Clone, Default)]
+pub struct HumanTask {
+    /// A user id or a role.
+    pub assignee: Option<Text>,
+    /// What is to be done.
+    pub title: Option<Text>,
+    /// What one should know.
+    pub description: Option<Text>,
+    /// What is asked.
+    pub form: Option<Form>,
+    /// How long it may take, in seconds.
+    pub seconds: Option<f64>,
+    /// Who gets it when it is late.
+    pub chain: Vec<String>,
+    /// The permission that whoever answers must hold.
+    pub requires: Option<String>,
+    /// The variable that the answer goes to.
+    pub output: Option<String>,
+}
+
+/// A computation.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// The CEL expression.
+    pub expression: String,
+    /// The variable that the result goes to; without one the fields of an object become variables.
+    pub output: Option<String>,
+}
+
+/// A wait for a time.
+#[derive(Debug, Clone)]
+pub enum Timer {
+    /// So many seconds.
+    Seconds(f64),
+    /// Until then.
+    Until(Timestamp),
+    /// A CEL expression that gives seconds or a time.
+    Computed(String),
+}
+
+/// A run of another process.
+#[derive(Debug, Clone)]
+pub struct Subprocess {
+    /// The process.
+    pub process: String,
+    /// Its version; the latest published one if absent.
+    pub version: Option<String>,
+    /// What it is started with; all variables if absent. A text that begins with `=` is an expression.
+    pub variables: Option<Map<String, Value>>,
+    /// The variable that its variables go to at the end.
+    pub output: Option<String>,
+}
+
+/// How a step is undone.
+#[derive(Debug, Clone)]
+pub enum Undo {
+    /// By computing.
+    Script(Script),
+    /// By a person.
+    HumanTask(Box<HumanTask>),
+}
+
+/// Reads what a node does. Pointers are below the node.
+pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
+    let mut reader = Reader { config: &node.config, base: "/config".to_owned(), faults: Vec::new() };
+    let step = match &node.kind {
+        NodeKind::Start => Step::Start,
+        NodeKind::End => Step::End,
+        NodeKind::HumanTask => Step::HumanTask(Box::new(reader.human_task())),
+        NodeKind::Script => Step::Script(reader.script()),
+        NodeKind::Gateway => Step::Gateway { forks: reader.forks() },
+        NodeKind::Timer => Step::Timer(reader.timer()),
+        NodeKind::Subprocess => Step::Subprocess(reader.subprocess()),
+        NodeKind::AiAgent => Step::Unavailable("AI Agent Service"),
+        NodeKind::Integration => Step::Unavailable("Integration Hub Service"),
+        NodeKind::Other(kind) => {
+            let detail = format!("is {}; allowed are {}", crate::api::arguments::quote(kind), NodeKind::ALL.join(", "));
+            reader.faults.push(FieldError::new("/type", "NODE_TYPE", detail));
+            Step::Unavailable("no service")
+        }
+    };
+    if reader.faults.is_empty() { Ok(step) } else { Err(reader.faults) }
+}
+
+/// Reads how a node is undone, if it says so.
+pub fn undo_of(node: &Node) -> Result<Option<Undo>, Vec<FieldError>> {
+    let Some(given) = node.config.get("compensate") else { return Ok(None) };
+    let base = "/config/compensate".to_owned();
+    let Some(fields) = given.as_object() else {
+        return Err(vec![FieldError::new(base, "CONFIG", r#"must be an object such as {"type": "script", "expression": "…"}"#)]);
+    };
+    let mut reader = Reader { config: fields, base, faults: Vec::new() };
+    let undo = match fields.get("type").and_then(Value::as_str) {
+        Some("script") => Undo::Script(reader.script()),
+        Some("human_task") => Undo::HumanTask(Box::new(reader.human_task())),
+        _ => {
+            reader.fault("type", "must be script or human_task");
+            return Err(reader.faults);
+        }
+    };
+    if reader.faults.is_empty() { Ok(Some(undo)) } else { Err(reader.faults) }
+}
+
+/// The names that a configuration of that type knows; others are kept and have no effect.
+#[must_use]
+pub fn known_names(kind: &NodeKind) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        NodeKind::Start | NodeKind::End => &[],
+        NodeKind::HumanTask => &["assignee", "title", "description", "form", "sla", "escalationChain", "requires", "output", "compensate"],
+        NodeKind::Script => &["expression", "output", "compensate"],
+        NodeKind::Gateway => &["mode"],
+        NodeKind::Timer => &["seconds", "until", "compensate"],
+        NodeKind::Subprocess => &["processId", "version", "variables", "output", "compensate"],
+        _ => return None,
+    })
+}
+
+struct Reader<'n> {
+    config: &'n Map<String, Value>,
+    base: String,
+    faults: Vec<FieldError>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, name: &str, detail: impl Into<String>) {
+        self.faults.push(FieldError::new(format!("{}/{name}", self.base), "CONFIG", detail));
+    }
+
+    fn word(&mut self, name: &str) -> Option<String> {
+        match self.config.get(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) if !text.is_empty() && text.len() <= 2048 => Some(text.clone()),
+            Some(_) => {
+                self.fault(name, "must be text of 1 to 2048 characters");
+                None
+            }
+        }
+    }
+
+    /// The name of a variable.
+    fn output(&mut self) -> Option<String> {
+        let name = self.word("output")?;
+        let simple =
+            name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit()) && name.len() <= 100;
+        if !simple {
+            self.fault("output", "must be the name of a variable: letters, digits and _");
+        }
+        simple.then_some(name)
+    }
+
+    fn text(&mut self, name: &str) -> Option<Text> {
+        let source = self.word(name)?;
+        let read = Text::read(&source);
+        if let Err(Fault { message, .. }) = &read {
+            self.fault(name, message);
+        }
+        read.ok()
+    }
+
+    fn human_task(&mut self) -> HumanTask {
+        let mut task = HumanTask {
+            assignee: self.text("assignee"),
+            title: self.text("title"),
+            description: self.text("description"),
+            requires: self.word("requires"),
+            output: self.output(),
+            ..HumanTask::default()
+        };
+        if let Some(form) = self.config.get("form").filter(|form| !form.is_null()) {
+            match serde_json::from_value::<Form>(form.clone()) {
+                Ok(form) => {
+                    let base = format!("{}/form", self.base);
+                    let faults = forms::faults_of(&form);
+                    self.faults
+                        .extend(faults.into_iter().map(|fault| FieldError::new(format!("{base}{}", fault.pointer), "FORM", fault.detail)));
+                    task.form = Some(form);
+                }
+                Err(error) => self.fault("form", format!("is no form: {error}. Write {{\"fields\": [{{\"name\": …, \"type\": …}}]}}")),
+            }
+        }
+        if let Some(sla) = self.config.get("sla").filter(|sla| !sla.is_null()) {
+            match sla.get("hoursToComplete").and_then(Value::as_f64) {
+                Some(hours) if hours > 0.0 && hours * 3600.0 <= MAX_SECONDS => task.seconds = Some(hours * 3600.0),
+                _ => self.fault("sla", r#"must be {"hoursToComplete": hours}, more than 0 and at most ten years"#),
+            }
+        }
+        match self.config.get("escalationChain") {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(chain)) if chain.len() <= 20 && chain.iter().all(|who| who.as_str().is_some_and(|who| !who.is_empty())) => {
+                task.chain = chain.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            }
+            Some(_) => self.fault("escalationChain", "must be a list of at most 20 user ids or roles"),
+        }
+        task
+    }
+
+    fn script(&mut self) -> Script {
+        let expression = self.word("expression").unwrap_or_else(|| {
+            if !self.config.contains_key("expression") {
+                self.fault("expression", "is missing: a CEL expression such as variables.amount * 2");
+            }
+            String::new()
+        });
+        Script { expression, output: self.output() }
+    }
+
+    fn forks(&mut self) -> bool {
+        match self.config.get("mode").map(|mode| mode.as_str().unwrap_or_default()) {
+            None | Some("xor") => false,
+            Some("and") => true,
+            Some(other) => {
+                let detail = format!("is {}; allowed are xor (one way) and and (all ways)", crate::api::arguments::quote(other));
+                self.fault("mode", detail);
+                false
+            }
+        }
+    }
+
+    fn timer(&mut self) -> Timer {
+        match (self.config.get("seconds"), self.config.get("until")) {
+            (Some(Value::String(text)), None) | (None, Some(Value::String(text))) if text.starts_with('=') => Timer::Computed(text.clone()),
+            (Some(seconds), None) => {
+                if let Some(timer @ Timer::Seconds(_)) = timer_of(seconds) {
+                    return timer;
+                }
+                self.fault("seconds", "must be a number from 0 to ten years, or an expression that begins with =");
+                Timer::Seconds(0.0)
+            }
+            (None, Some(until)) => {
+                if let Some(timer @ Timer::Until(_)) = timer_of(until) {
+                    return timer;
+                }
+                self.fault("until", "must be an RFC 3339 time such as 2025-02-07T10:00:00Z, or an expression that begins with =");
+                Timer::Seconds(0.0)
+            }
+            _ => {
+                self.fault("seconds", "a timer needs either seconds or until");
+                Timer::Seconds(0.0)
+            }
+        }
+    }
+
+    fn subprocess(&mut self) -> Subprocess {
+        let process = self.word("processId").unwrap_or_else(|| {
+            if !self.config.contains_key("processId") {
+                self.fault("processId", "is missing: the process to run");
+            }
+            String::new()
+        });
+        let variables = match self.config.get("variables") {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(fields)) => Some(fields.clone()),
+            Some(_) => {
+                self.fault("variables", "must be an object; a text that begins with = is an expression");
+                None
+            }
+        };
+        Subprocess { process, version: self.word("version"), variables, output: self.output() }
+    }
+}
+
+/// Seconds or a point in time, as configuration or an expression gives them.
+#[must_use]
+pub fn timer_of(value: &Value) -> Option<Timer> {
+    match value {
+        Value::Number(seconds) => seconds.as_f64().filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds)).map(Timer::Seconds),
+        Value::String(text) => text.parse().ok().map(Timer::Until),
+        _ => None,
+    }
+}

@@ -1,0 +1,269 @@
+//! Everything that can be said of a process before it runs. Compiles expressions, so it needs a large stack.
+
+use std::collections::HashSet;
+
+use super::Definition;
+use super::config::{self, HumanTask, Script, Step, Subprocess, Timer, Undo};
+use super::findings::Findings;
+use super::graph;
+use crate::api::arguments::{nearest, quote};
+use crate::api::processes::{Node, NodeKind};
+use crate::platform::engine::expressions::conditions::{Expression, Fault};
+use crate::platform::engine::expressions::template::{Piece, Text};
+
+/// The types that a variable can be declared with.
+pub const VARIABLE_TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "object", "array"];
+
+/// Checks a definition.
+#[must_use]
+pub fn validate(definition: &Definition) -> Findings {
+    let mut findings = Findings::default();
+    graph::examine(definition, &mut findings);
+    check_variables(definition, &mut findings);
+    let known = Known::of(definition);
+    for (place, node) in definition.nodes.iter().enumerate() {
+        Check { node, base: format!("/nodes/{place}"), known: &known, findings: &mut findings }.run();
+    }
+    for (place, edge) in definition.edges.iter().enumerate() {
+        let Some(condition) = &edge.condition else { continue };
+        let node = definition.nodes.iter().find(|node| node.id == edge.from);
+        check_expression(condition, node, format!("/edges/{place}/condition"), &known, &mut findings);
+    }
+    findings
+}
+
+fn check_variables(definition: &Definition, findings: &mut Findings) {
+    let mut names = HashSet::new();
+    for (place, variable) in definition.variables.iter().enumerate() {
+        if variable.name.is_empty() || variable.name.len() > 100 || !names.insert(&variable.name) {
+            findings.error(
+                "VARIABLE",
+                None,
+                format!("/variables/{place}/name"),
+                "a variable has a name of its own, of 1 to 100 characters",
+            );
+        }
+        if let Some(kind) = variable.kind.as_deref().filter(|kind| !VARIABLE_TYPES.contains(kind)) {
+            let message = format!("{} is no type; allowed are {}", quote(kind), VARIABLE_TYPES.join(", "));
+            findings.error("VARIABLE", None, format!("/variables/{place}/type"), message);
+        }
+    }
+}
+
+/// What expressions can refer to.
+struct Known<'d> {
+    nodes: HashSet<&'d str>,
+    /// Variables by name, where all of them are known.
+    variables: Option<HashSet<&'d str>>,
+}
+
+impl<'d> Known<'d> {
+    fn of(definition: &'d Definition) -> Self {
+        let declared = definition.variables.iter().map(|variable| variable.name.as_str());
+        let outputs = definition.nodes.iter().flat_map(|node| {
+            let undo = node.config.get("compensate").and_then(|undo| undo.get("output"));
+            node.config.get("output").into_iter().chain(undo).filter_map(|name| name.as_str())
+        });
+        // A script without output sets variables by what it computes, and a start may give more than what is declared.
+        let open = definition.variables.is_empty()
+            || definition.nodes.iter().any(|node| node.kind == NodeKind::Script && !node.config.contains_key("output"));
+        Self {
+            nodes: definition.nodes.iter().map(|node| node.id.as_str()).collect(),
+            variables: (!open).then(|| declared.chain(outputs).collect()),
+        }
+    }
+}
+
+fn check_expression(source: &str, node: Option<&Node>, pointer: String, known: &Known<'_>, findings: &mut Findings) {
+    match Expression::compile(source) {
+        Err(Fault { code, message }) => findings.error(code, node, pointer, message),
+        Ok(expression) => {
+            for path in expression.paths() {
+                check_path(&path, node, &pointer, known, findings);
+            }
+        }
+    }
+}
+
+fn check_path(path: &[String], node: Option<&Node>, pointer: &str, known: &Known<'_>, findings: &mut Findings) {
+    let [root, name, ..] = path else { return };
+    match root.as_str() {
+        "nodes" if !known.nodes.contains(name.as_str()) => {
+            let list: Vec<&str> = known.nodes.iter().copied().collect();
+            let meant = nearest(name, &list).map(|near| format!("; did you mean {}?", quote(near))).unwrap_or_default();
+            findings.error("UNKNOWN_NODE", node, pointer, format!("there is no node {}{meant}", quote(name)));
+        }
+        "variables" if known.variables.as_ref().is_some_and(|variables| !variables.contains(name.as_str())) => {
+            let message = format!(
+                "{} is neither declared nor any node's output; a start must give it. A task's answer is at nodes[\"<node id>\"].decision",
+                quote(name)
+            );
+            findings.warning("UNKNOWN_VARIABLE", node, pointer, message);
+        }
+        _ => {}
+    }
+}
+
+/// The checks of one node.
+struct Check<'c, 'd> {
+    node: &'d Node,
+    base: String,
+    known: &'c Known<'d>,
+    findings: &'c mut Findings,
+}
+
+impl Check<'_, '_> {
+    fn run(&mut self) {
+        match config::step_of(self.node) {
+            Ok(step) => self.step(&step),
+            Err(faults) => self.faults(faults),
+        }
+        match config::undo_of(self.node) {
+            Ok(Some(Undo::Script(script))) => self.script(&script, "/config/compensate/expression"),
+            Ok(Some(Undo::HumanTask(task))) => self.human_task(&task, "/config/compensate"),
+            Ok(None) => {}
+            Err(faults) => self.faults(faults),
+        }
+        self.names();
+    }
+
+    fn faults(&mut self, faults: Vec<crate::api::FieldError>) {
+        for fault in faults {
+            self.findings.error(&fault.code, Some(self.node), format!("{}{}", self.base, fault.pointer), fault.detail);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::HumanTask(task) => {
+                self.human_task(task, "/config");
+                if task.assignee.is_none() {
+                    let message =
+                        "nobody is assigned: the task waits until it is assigned by hand. Set config.assignee to a user id or a role";
+                    self.findings.warning("NO_ASSIGNEE", Some(self.node), format!("{}/config", self.base), message);
+                }
+            }
+            Step::Script(script) => self.script(script, "/config/expression"),
+            Step::Timer(Timer::Computed(source)) => self.expression(source, "/config"),
+            Step::Subprocess(Subprocess { variables: Some(variables), .. }) => {
+                for (name, value) in variables {
+                    if let Some(source) = value.as_str().filter(|text| text.starts_with('=')) {
+                        self.expression(source, &format!("/config/variables/{name}"));
+                    }
+                }
+            }
+            Step::Unavailable(service) => {
+                let message = format!("this platform has no {service} yet: the execution fails when it comes here");
+                self.findings.warning("NODE_UNAVAILABLE", Some(self.node), self.base.clone(), message);
+            }
+            _ => {}
+        }
+    }
+
+    fn script(&mut self, script: &Script, pointer: &str) {
+        self.expression(&script.expression, pointer);
+    }
+
+    fn human_task(&mut self, task: &HumanTask, pointer: &str) {
+        for (name, text) in [("assignee", &task.assignee), ("title", &task.title), ("description", &task.description)] {
+            match text {
+                Some(Text::Computed(source)) => self.expression(source, &format!("{pointer}/{name}")),
+                Some(Text::Template(pieces)) => {
+                    for piece in pieces {
+                        if let Piece::Path(path) = piece {
+                            let pointer = format!("{}{pointer}/{name}", self.base);
+                            check_path(path, Some(self.node), &pointer, self.known, self.findings);
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        if task.seconds.is_some() && task.chain.is_empty() {
+            let message = "the task has a deadline but nobody to escalate to; add escalationChain";
+            self.findings.warning("NO_ESCALATION", Some(self.node), format!("{}{pointer}/sla", self.base), message);
+        }
+    }
+
+    fn expression(&mut self, source: &str, pointer: &str) {
+        check_expression(source, Some(self.node), format!("{}{pointer}", self.base), self.known, self.findings);
+    }
+
+    fn names(&mut self) {
+        let Some(known) = config::known_names(&self.node.kind) else { return };
+        for name in self.node.config.keys().filter(|name| !known.contains(&name.as_str())) {
+            if let Some(near) = nearest(name, known) {
+                let message = format!("{} has no effect here; did you mean {}?", quote(name), quote(near));
+                self.findings.warning("UNKNOWN_CONFIG", Some(self.node), format!("{}/config/{name}", self.base), message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    type Places = Vec<(String, String)>;
+
+    fn found(definition: Value) -> (Places, Places) {
+        let definition: Definition = serde_json::from_value(definition).unwrap();
+        let findings = std::thread::Builder::new().stack_size(64 << 20).spawn(move || validate(&definition)).unwrap().join().unwrap();
+        let short = |list: Vec<crate::api::processes::Finding>| list.into_iter().map(|finding| (finding.code, finding.pointer)).collect();
+        (short(findings.errors), short(findings.warnings))
+    }
+
+    fn pair(code: &str, pointer: &str) -> (String, String) {
+        (code.to_owned(), pointer.to_owned())
+    }
+
+    #[test]
+    fn the_contracts_example_is_without_fault() {
+        let example = json!({ "nodes": [{ "id": "node-1", "type": "human_task", "config": { "assignee": "manager" } }] });
+        assert_eq!(found(example), (vec![], vec![]));
+    }
+
+    #[test]
+    fn every_field_of_every_node_is_looked_at() {
+        let nodes = json!([
+            { "id": "a", "type": "human_task", "config": { "title": "{{amount}}", "form": { "fields": [{ "name": "x", "type": "y" }] } } },
+            { "id": "b", "type": "script", "config": { "expresion": "1" } },
+            { "id": "c", "type": "timer", "config": { "seconds": -1 } },
+            { "id": "d", "type": "gateway", "config": { "mode": "or" } },
+            { "id": "e", "type": "subprocess", "config": { "variables": { "x": "=1 +" } } },
+            { "id": "f", "type": "robot" },
+            { "id": "g", "type": "script", "config": { "expression": "nodes.z.decision", "output": "x", "compensate": { "type": "mail" } } },
+            { "id": "h", "type": "ai_agent" },
+        ]);
+        let (errors, warnings) = found(json!({ "nodes": nodes }));
+        assert_eq!(
+            errors,
+            [
+                pair("CONFIG", "/nodes/0/config/title"),
+                pair("FORM", "/nodes/0/config/form/fields/0/type"),
+                pair("CONFIG", "/nodes/1/config/expression"),
+                pair("CONFIG", "/nodes/2/config/seconds"),
+                pair("CONFIG", "/nodes/3/config/mode"),
+                pair("CONFIG", "/nodes/4/config/processId"),
+                pair("NODE_TYPE", "/nodes/5/type"),
+                pair("UNKNOWN_NODE", "/nodes/6/config/expression"),
+                pair("CONFIG", "/nodes/6/config/compensate/type"),
+            ]
+        );
+        assert!(warnings.contains(&pair("UNKNOWN_CONFIG", "/nodes/1/config/expresion")), "{warnings:?}");
+        assert!(warnings.contains(&pair("NODE_UNAVAILABLE", "/nodes/7")), "{warnings:?}");
+    }
+
+    #[test]
+    fn conditions_compile_and_name_what_there_is() {
+        let (errors, warnings) = found(json!({
+            "nodes": [{ "id": "a", "type": "human_task", "config": { "assignee": "x" } }, { "id": "b", "type": "end" }, { "id": "c", "type": "end" }],
+            "edges": [{ "from": "a", "to": "b", "condition": "decision == 'x'" }, { "from": "a", "to": "c", "condition": "variables.b > 1" }],
+            "variables": [{ "name": "a", "type": "text" }],
+        }));
+        assert_eq!(errors, [pair("VARIABLE", "/variables/0/type"), pair("EXPRESSION_NAME", "/edges/0/condition")]);
+        assert_eq!(warnings, [pair("NO_DEFAULT", "/nodes/0"), pair("UNKNOWN_VARIABLE", "/edges/1/condition")]);
+    }
+}

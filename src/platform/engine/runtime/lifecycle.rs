@@ -1,0 +1,201 @@
+//! How an execution ends, is held, goes on and is cancelled, and what that does to its tasks and subprocesses.
+
+use rusqlite::params;
+use serde_json::{Map, Value, json};
+
+use super::run::{Run, Wait};
+use super::{history, tasks};
+use crate::api::audit::Changes;
+use crate::api::executions::{ExecutionStatus, Failure};
+use crate::error::{Error, Kind, Result};
+use crate::platform::engine::{Engine, Stop};
+
+/// What may be done to an execution in a state.
+#[must_use]
+pub const fn allowed(status: &ExecutionStatus) -> &'static [&'static str] {
+    match status {
+        ExecutionStatus::Pending | ExecutionStatus::Running | ExecutionStatus::Waiting => &["pause", "cancel"],
+        ExecutionStatus::Paused => &["resume", "cancel"],
+        ExecutionStatus::Completed | ExecutionStatus::Failed | ExecutionStatus::Cancelled => &["compensate"],
+        _ => &[],
+    }
+}
+
+impl Engine<'_, '_> {
+    /// Holds an execution and those below it: no token moves until it is resumed.
+    pub fn pause(&mut self, id: &str, reason: Option<&str>) -> Result<Run> {
+        let mut run = Run::load(self.tx, id)?;
+        require(&run, "pause")?;
+        self.turn(&mut run, ExecutionStatus::Paused, "execution.paused", reason)?;
+        run.store(self.tx)?;
+        for below in self.below(id)? {
+            let held = Run::load(self.tx, &below)?;
+            if held.is_live() {
+                self.pause(&below, reason)?;
+            }
+        }
+        Ok(run)
+    }
+
+    /// Lets a held execution and those below it go on, with whatever happened meanwhile.
+    pub fn resume(&mut self, id: &str, reason: Option<&str>) -> Result<Run> {
+        let mut run = Run::load(self.tx, id)?;
+        require(&run, "resume")?;
+        self.turn(&mut run, ExecutionStatus::Running, "execution.resumed", reason)?;
+        run.store(self.tx)?;
+        for below in self.below(id)? {
+            if Run::load(self.tx, &below)?.head.status == ExecutionStatus::Paused {
+                self.resume(&below, reason)?;
+            }
+        }
+        // What was below may have moved this one on meanwhile.
+        self.wake(id)
+    }
+
+    /// Cancels an execution for good, with its tasks and what is below it.
+    pub fn cancel(&mut self, id: &str, reason: Option<&str>) -> Result<Run> {
+        let mut run = Run::load(self.tx, id)?;
+        require(&run, "cancel")?;
+        self.close(&mut run, "the execution was cancelled")?;
+        run.head.completed_at = Some(self.tx.now());
+        self.turn(&mut run, ExecutionStatus::Cancelled, "execution.cancelled", reason)?;
+        run.store(self.tx)?;
+        self.settle(&run)?;
+        Ok(run)
+    }
+
+    /// Lets an execution whose time has come go on.
+    pub fn wake(&mut self, id: &str) -> Result<Run> {
+        let mut run = Run::load(self.tx, id)?;
+        if run.is_live() {
+            let now = self.tx.now();
+            self.attempt(&mut run, |engine, run| engine.ring(run, now))?;
+            self.go_on(&mut run)?;
+        }
+        Ok(run)
+    }
+
+    /// Does something to an execution; a fault of the process fails it.
+    pub(crate) fn attempt(&mut self, run: &mut Run, work: impl FnOnce(&mut Self, &mut Run) -> Result<(), Stop>) -> Result<()> {
+        match work(self, run) {
+            Ok(()) => Ok(()),
+            Err(Stop::Failed(failure)) => self.fail(run, failure),
+            Err(Stop::Broken(error)) => Err(error),
+        }
+    }
+
+    /// As [`Engine::attempt`], at a node.
+    pub(crate) fn attempt_at(
+        &mut self,
+        run: &mut Run,
+        node: &str,
+        work: impl FnOnce(&mut Self, &mut Run) -> Result<(), Stop>,
+    ) -> Result<()> {
+        self.attempt(run, |engine, run| {
+            work(engine, run).map_err(|stop| match stop {
+                Stop::Failed(mut failure) => {
+                    failure.node_id.get_or_insert_with(|| node.to_owned());
+                    Stop::Failed(failure)
+                }
+                broken @ Stop::Broken(_) => broken,
+            })
+        })
+    }
+
+    /// Every token reached its end.
+    pub(crate) fn complete(&mut self, run: &mut Run) -> Result<()> {
+        run.head.completed_at = Some(self.tx.now());
+        self.turn(run, ExecutionStatus::Completed, "execution.completed", None)
+    }
+
+    /// A step failed, and with it the execution.
+    pub(crate) fn fail(&mut self, run: &mut Run, failure: Failure) -> Result<()> {
+        if let Some(node) = &failure.node_id {
+            run.state.node_states.insert(node.clone(), json!("failed"));
+            let data = json!({ "code": failure.code, "message": failure.message });
+            history::append(self.tx, &run.head.id, "node.failed", Some(node), data)?;
+        }
+        run.state.error = Some(failure);
+        self.close(run, "the execution failed")?;
+        run.head.completed_at = Some(self.tx.now());
+        self.turn(run, ExecutionStatus::Failed, "execution.failed", None)
+    }
+
+    /// Takes what an execution waits for away: open tasks, and executions below it.
+    fn close(&mut self, run: &mut Run, reason: &str) -> Result<()> {
+        for token in std::mem::take(&mut run.state.tokens) {
+            if token.wait != Wait::Nothing {
+                let state = run.state.node_states.entry(token.node).or_insert(Value::Null);
+                if state == "waiting" {
+                    *state = json!("cancelled");
+                }
+            }
+        }
+        // Its tokens are gone by now, so what ends below does not come back here.
+        run.store(self.tx)?;
+        tasks::cancel_of_execution(self.tx, &run.head.id, reason)?;
+        for below in self.below(&run.head.id)? {
+            let child = Run::load(self.tx, &below)?;
+            if allowed(&child.head.status).contains(&"cancel") {
+                self.cancel(&below, Some(reason))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the status, with history, event and audit row.
+    pub(crate) fn turn(&mut self, run: &mut Run, status: ExecutionStatus, topic: &str, reason: Option<&str>) -> Result<()> {
+        let before = std::mem::replace(&mut run.head.status, status);
+        let mut data = json!({
+            "executionId": run.head.id, "processId": run.head.process, "version": run.head.version, "status": run.head.status,
+        });
+        let mut said = json!({});
+        if let Some(reason) = reason {
+            said["reason"] = json!(reason);
+            data["reason"] = json!(reason);
+        }
+        if let Some(error) = run.state.error.as_ref().filter(|_| run.head.status == ExecutionStatus::Failed) {
+            said["error"] = json!(error);
+            data["error"] = json!(error);
+        }
+        if let Some(ended) = run.head.completed_at {
+            data["duration"] = json!(ended.seconds_since(run.head.started_at));
+        }
+        history::append(self.tx, &run.head.id, topic, None, said)?;
+        self.tx.emit(topic, &run.head.id, data)?;
+        self.audit_status(topic, run, Some(&before))
+    }
+
+    /// The audit row of a change of status.
+    pub(crate) fn audit_status(&mut self, action: &str, run: &Run, before: Option<&ExecutionStatus>) -> Result<()> {
+        let fields = |status: &ExecutionStatus| Map::from_iter([("status".to_owned(), json!(status))]);
+        let changes = Changes { before: before.map(fields), after: Some(fields(&run.head.status)) };
+        self.tx.audit(action, "execution", &run.head.id, Some(changes))?;
+        Ok(())
+    }
+
+    /// The executions directly below one.
+    fn below(&self, id: &str) -> Result<Vec<String>> {
+        let mut statement = self.tx.prepare_cached("SELECT id FROM executions WHERE tenant_id = ?1 AND parent_id = ?2 ORDER BY id")?;
+        let rows = statement.query_map(params![self.tx.scope().tenant.as_str(), id], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// Refuses what the state does not allow, and says what it does.
+pub(crate) fn require(run: &Run, action: &str) -> Result<()> {
+    let allowed = allowed(&run.head.status);
+    if allowed.contains(&action) {
+        return Ok(());
+    }
+    let status = &run.head.status;
+    let next =
+        if allowed.is_empty() { "nothing can be done to it any more".to_owned() } else { format!("allowed now: {}", allowed.join(", ")) };
+    Err(Error::new(
+        Kind::Conflict,
+        "FM-EES-NOT-ALLOWED",
+        format!("execution {} is {status}: it cannot be told to {action}; {next}", run.head.id),
+    )
+    .field("/status", "state", format!("is {status}; {next}"))
+    .hint("Read it again with executions_get."))
+}

@@ -1,0 +1,79 @@
+//! A trial run: the engine as it is, in a transaction that is rolled back, without waiting for anybody.
+
+use serde_json::{Map, Value, json};
+
+use super::start::Begin;
+use super::{history, run};
+use crate::api::processes::{Node, Sandbox, Trial};
+use crate::api::tasks::Form;
+use crate::error::Result;
+use crate::platform::database::Tx;
+use crate::platform::engine::definition::forms;
+use crate::platform::engine::{Engine, Stop};
+
+/// Most entries of a trace.
+const MAX_TRACE: usize = 1_000;
+
+/// Tries a process out. The transaction must be one that is rolled back.
+pub fn rehearse(tx: &mut Tx<'_>, trial: Sandbox) -> Result<Trial> {
+    let begin = Begin {
+        process: trial.id.0,
+        version: trial.version,
+        variables: trial.variables.unwrap_or_default(),
+        initiator: tx.scope().actor.clone(),
+        parent: None,
+    };
+    let run = Engine::rehearsing(tx, trial.answers.unwrap_or_default()).start(begin)?;
+    let trace = history::list(tx, tx.scope().tenant.as_str(), &run.head.id, 0, MAX_TRACE)?;
+    let view = run::view(run.head, run.state);
+    Ok(Trial {
+        version: view.version,
+        status: view.status.to_string(),
+        current_node: view.current_node,
+        trace,
+        state: view.state,
+        error: view.error,
+    })
+}
+
+/// Checks what a person would answer, as if they did.
+pub(crate) fn check(node: &Node, form: Option<&Form>, answer: &Value) -> Result<Value, Stop> {
+    let wrong = |message: String| Stop::failed("FM-EES-ANSWER", message);
+    let fields = match answer {
+        Value::String(decision) => Map::from_iter([("decision".to_owned(), json!(decision))]),
+        Value::Object(fields) => fields.clone(),
+        _ => return Err(wrong(format!("the answer for {} must be an object such as {{\"decision\": \"approve\"}}", node.id))),
+    };
+    let decision = fields.get("decision").and_then(Value::as_str).unwrap_or_default();
+    if decision.is_empty() {
+        return Err(wrong(format!("the answer for {} has no decision", node.id)));
+    }
+    let comments = fields.get("comments").and_then(Value::as_str);
+    let mut data = fields.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
+    data.extend(
+        fields
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "decision" | "comments" | "data"))
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    if let Some(form) = form {
+        let faults = forms::check_answer(form, decision, comments, &data);
+        if !faults.is_empty() {
+            let said: Vec<String> =
+                faults.into_iter().map(|fault| format!("{} {}", fault.pointer.trim_start_matches('/'), fault.detail)).collect();
+            return Err(wrong(format!("the answer for {} does not fit its form: {}", node.id, said.join("; "))));
+        }
+    }
+    Ok(result_of(decision, comments, &data))
+}
+
+/// What an answer is to the process: the decision, the comments and the other fields beside them.
+#[must_use]
+pub fn result_of(decision: &str, comments: Option<&str>, data: &Map<String, Value>) -> Value {
+    let mut result = data.clone();
+    result.insert("decision".to_owned(), json!(decision));
+    if let Some(comments) = comments {
+        result.insert("comments".to_owned(), json!(comments));
+    }
+    Value::Object(result)
+}

@@ -1,0 +1,212 @@
+//! What each type of node does when a token comes to it.
+
+use serde_json::{Map, Value, json};
+
+use super::history;
+use super::run::{MAX_VARIABLES, Run, Token, Wait, size_of};
+use super::start::Begin;
+use super::tasks::{self, NewTask};
+use crate::api::Timestamp;
+use crate::api::executions::ExecutionStatus;
+use crate::api::processes::Node;
+use crate::platform::engine::definition::config::{self, HumanTask, Script, Step, Subprocess, Timer};
+use crate::platform::engine::expressions::conditions::{Expression, Fault};
+use crate::platform::engine::{Engine, Mode, Stop};
+
+/// How many subprocesses may be below one another.
+const MAX_DEPTH: u32 = 8;
+
+impl Engine<'_, '_> {
+    /// Does what the node at a token does.
+    pub(crate) fn step(&mut self, run: &mut Run, place: usize, token: &Token) -> Result<(), Stop> {
+        let node = run.node(&token.node)?;
+        let step = config::step_of(&node)?;
+        if let Step::Gateway { forks: true } = step
+            && token.via.is_some()
+            && run.plan.entering(&node.id).count() > 1
+        {
+            return self.join(run, place, &node);
+        }
+        run.state.node_states.insert(node.id.clone(), json!("running"));
+        history::append(self.tx, &run.head.id, "node.started", Some(&node.id), json!({ "type": node.kind }))?;
+        match step {
+            Step::Start | Step::End => self.leave(run, place, &node, Value::Null, false),
+            Step::Gateway { forks } => self.leave(run, place, &node, Value::Null, forks),
+            Step::Script(script) => {
+                let result = compute(run, &script)?;
+                self.leave(run, place, &node, result, false)
+            }
+            Step::HumanTask(task) => self.ask(run, place, &node, &task),
+            Step::Timer(timer) => self.wait_for_time(run, place, &node, timer),
+            Step::Subprocess(subprocess) => self.run_below(run, place, &node, subprocess),
+            Step::Unavailable(service) => self.unavailable(run, place, &node, service),
+        }
+    }
+
+    /// Makes a task, or takes the answer that a rehearsal brings.
+    fn ask(&mut self, run: &mut Run, place: usize, node: &Node, task: &HumanTask) -> Result<(), Stop> {
+        let new = new_task(run, node, task)?;
+        if let Mode::Rehearsal(answers) = &self.mode
+            && let Some(answer) = answers.get(&node.id)
+        {
+            let answer = super::rehearsal::check(node, new.form.as_ref(), answer)?;
+            return self.answered_with(run, place, node, task, answer);
+        }
+        let made = tasks::create(self.tx, &new)?;
+        run.state.tokens[place].wait = Wait::Task(made.task_id.0.clone());
+        self.waits(run, node, json!({ "taskId": made.task_id, "assignedTo": made.assigned_to }))
+    }
+
+    /// A person answered.
+    pub(crate) fn answered_with(&mut self, run: &mut Run, place: usize, node: &Node, task: &HumanTask, answer: Value) -> Result<(), Stop> {
+        if let Some(output) = &task.output {
+            set_variable(run, output, answer.clone())?;
+        }
+        self.leave(run, place, node, answer, false)
+    }
+
+    fn wait_for_time(&mut self, run: &mut Run, place: usize, node: &Node, timer: Timer) -> Result<(), Stop> {
+        let timer = match timer {
+            Timer::Computed(source) => {
+                let value = Expression::compile(&source)?.evaluate(run.facts())?;
+                config::timer_of(&value).ok_or_else(|| {
+                    Stop::failed("FM-EES-TIMER", format!("the timer's expression gives {value}: neither seconds nor an RFC 3339 time"))
+                })?
+            }
+            timer => timer,
+        };
+        let until = match timer {
+            Timer::Seconds(seconds) => self.tx.now().plus_seconds(seconds),
+            Timer::Until(time) => time,
+            Timer::Computed(_) => self.tx.now(),
+        };
+        if until <= self.tx.now() || matches!(self.mode, Mode::Rehearsal(_)) {
+            return self.leave(run, place, node, json!({ "until": until }), false);
+        }
+        run.state.tokens[place].wait = Wait::Until(until);
+        self.waits(run, node, json!({ "until": until }))
+    }
+
+    /// Times that have come let their tokens go on.
+    pub(crate) fn ring(&mut self, run: &mut Run, now: Timestamp) -> Result<(), Stop> {
+        while let Some((place, until)) = run.state.tokens.iter().enumerate().find_map(|(place, token)| match token.wait {
+            Wait::Until(until) if until <= now => Some((place, until)),
+            _ => None,
+        }) {
+            let node = run.node(&run.state.tokens[place].node)?;
+            self.leave(run, place, &node, json!({ "until": until }), false)?;
+        }
+        Ok(())
+    }
+
+    fn run_below(&mut self, run: &mut Run, place: usize, node: &Node, subprocess: Subprocess) -> Result<(), Stop> {
+        if run.state.depth >= MAX_DEPTH {
+            return Err(Stop::failed("FM-EES-DEPTH", format!("subprocesses are nested more than {MAX_DEPTH} levels deep")));
+        }
+        let mut variables = run.state.variables.clone();
+        if let Some(given) = subprocess.variables {
+            variables = Map::new();
+            for (name, value) in given {
+                let value = match value.as_str().filter(|text| text.starts_with('=')) {
+                    Some(source) => Expression::compile(source)?.evaluate(run.facts())?,
+                    None => value,
+                };
+                variables.insert(name, value);
+            }
+        }
+        let begin = Begin {
+            process: subprocess.process,
+            version: subprocess.version,
+            variables,
+            initiator: run.head.initiator.clone(),
+            parent: Some((run.head.id.clone(), run.state.depth + 1)),
+        };
+        let below = self.begin(begin).map_err(|error| match error.kind() {
+            crate::error::Kind::Internal => Stop::Broken(error),
+            _ => Stop::failed("FM-EES-SUBPROCESS", error.to_string()),
+        })?;
+        run.state.tokens[place].wait = Wait::Execution(below.head.id.clone());
+        self.waits(run, node, json!({ "executionId": below.head.id }))?;
+        if below.is_live() { Ok(()) } else { self.subprocess_ended(run, place, &below) }
+    }
+
+    /// A subprocess ended: its variables are the node's result.
+    pub(crate) fn subprocess_ended(&mut self, run: &mut Run, place: usize, below: &Run) -> Result<(), Stop> {
+        let node = run.node(&run.state.tokens[place].node)?;
+        if below.head.status != ExecutionStatus::Completed {
+            let why = below.state.error.as_ref().map_or_else(String::new, |error| format!(": {} {}", error.code, error.message));
+            let message = format!("subprocess {} is {}{why}", below.head.id, below.head.status);
+            return Err(Stop::failed("FM-EES-SUBPROCESS", message));
+        }
+        let result = Value::Object(below.state.variables.clone());
+        if let Step::Subprocess(Subprocess { output: Some(output), .. }) = config::step_of(&node)? {
+            set_variable(run, &output, result.clone())?;
+        }
+        self.leave(run, place, &node, result, false)
+    }
+
+    /// Needs a service that there is not; a rehearsal may say what it would answer.
+    fn unavailable(&mut self, run: &mut Run, place: usize, node: &Node, service: &str) -> Result<(), Stop> {
+        if let Mode::Rehearsal(answers) = &self.mode
+            && let Some(answer) = answers.get(&node.id)
+        {
+            let answer = answer.clone();
+            if let Some(output) = node.config.get("output").and_then(Value::as_str) {
+                set_variable(run, output, answer.clone())?;
+            }
+            return self.leave(run, place, node, answer, false);
+        }
+        Err(Stop::failed(
+            "FM-EES-NODE-UNAVAILABLE",
+            format!("a node of the type {} needs the {service}, which this platform does not have yet", node.kind),
+        ))
+    }
+
+    pub(crate) fn waits(&mut self, run: &mut Run, node: &Node, data: Value) -> Result<(), Stop> {
+        run.state.node_states.insert(node.id.clone(), json!("waiting"));
+        history::append(self.tx, &run.head.id, "node.waiting", Some(&node.id), data)?;
+        Ok(())
+    }
+}
+
+/// Computes a script and sets its variables.
+pub(crate) fn compute(run: &mut Run, script: &Script) -> Result<Value, Stop> {
+    let result = Expression::compile(&script.expression)?.evaluate(run.facts())?;
+    match (&script.output, &result) {
+        (Some(output), result) => set_variable(run, output, result.clone())?,
+        (None, Value::Object(fields)) => {
+            for (name, value) in fields {
+                set_variable(run, name, value.clone())?;
+            }
+        }
+        (None, _) => {}
+    }
+    Ok(result)
+}
+
+/// The task that a node asks for.
+pub(crate) fn new_task(run: &Run, node: &Node, task: &HumanTask) -> Result<NewTask, Stop> {
+    let render = |text: &Option<crate::platform::engine::expressions::template::Text>| {
+        text.as_ref().map(|text| text.render(run.facts())).transpose()
+    };
+    let title = render(&task.title)?.or_else(|| node.name.clone()).unwrap_or_else(|| format!("{} of {}", node.id, run.head.process));
+    Ok(NewTask {
+        execution: Some(run.head.id.clone()),
+        node: Some(node.id.clone()),
+        title: title.chars().take(500).collect(),
+        description: render(&task.description)?,
+        assignee: render(&task.assignee)?.filter(|assignee| !assignee.is_empty()),
+        form: task.form.clone(),
+        requires: task.requires.clone(),
+        seconds: task.seconds,
+        chain: task.chain.clone(),
+    })
+}
+
+fn set_variable(run: &mut Run, name: &str, value: Value) -> Result<(), Fault> {
+    run.state.variables.insert(name.to_owned(), value);
+    if size_of(&run.state.variables) > MAX_VARIABLES {
+        return Err(Fault::new("VARIABLES_TOO_LARGE", format!("the variables would hold more than {MAX_VARIABLES} bytes")));
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! A request's body: bounded in size and depth before it is parsed.
+
+use axum::body::Body;
+use http::{HeaderMap, header};
+use serde_json::{Map, Value};
+
+use super::routes::malformed;
+use crate::error::{Error, Kind, Result};
+use crate::io::inbound::{self, Unread};
+
+/// The most that a body may have, in bytes.
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
+/// How deep its JSON may be nested.
+const MAX_DEPTH: usize = 64;
+
+/// Reads a body as a JSON object; an empty one is an object without fields.
+pub(crate) async fn object(service: &str, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>> {
+    let bytes = inbound::read_bounded(body, MAX_BODY).await.map_err(|unread| match unread {
+        Unread::TooLarge => too_large(),
+        Unread::Broken(error) => malformed(service, "the body ended early").caused_by(error),
+    })?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    if let Some(media_type) = headers.get(header::CONTENT_TYPE) {
+        let media_type = media_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if media_type != "application/json" && !media_type.ends_with("+json") {
+            return Err(Error::new(Kind::MediaType, "FM-AGS-MEDIA-TYPE", "the body is not declared as JSON")
+                .hint("Send JSON with Content-Type: application/json."));
+        }
+    }
+    if depth(&bytes) > MAX_DEPTH {
+        return Err(malformed(service, format!("the body is nested more than {MAX_DEPTH} levels deep")));
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(malformed(service, "the body must be a JSON object")),
+        Err(error) => Err(malformed(service, format!("the body is not valid JSON: {error}"))),
+    }
+}
+
+fn too_large() -> Error {
+    Error::new(Kind::TooLarge, "FM-AGS-TOO-LARGE", format!("the body is larger than {} KiB", MAX_BODY / 1024)).hint("Send less at once.")
+}
+
+/// The deepest nesting of brackets outside strings; needs no stack.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut deepest, mut depth, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in bytes {
+        if in_text {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_of_text() {
+        assert_eq!(depth(br#"{"a":[1,{"b":"[[[[\"["}]}"#), 3);
+        assert_eq!(depth("[".repeat(100_000).as_bytes()), 100_000);
+    }
+}

@@ -1,0 +1,160 @@
+//! What a handler has at hand: the caller, the platform, the request, and the ways to read, write and page.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rusqlite::Connection;
+
+use super::idempotency::Mark;
+use crate::api::ids::TenantId;
+use crate::api::{Page, PageRequest, Timestamp};
+use crate::auth::Caller;
+use crate::error::{Error, Kind, Result};
+use crate::platform::Platform;
+use crate::platform::database::{Scope, Tx};
+use crate::platform::identity::Session;
+
+/// The context of one request.
+#[derive(Clone)]
+pub(crate) struct Cx {
+    /// Who asks, verified.
+    pub(crate) caller: Arc<Caller>,
+    /// The platform.
+    pub(crate) platform: Platform,
+    /// The request.
+    pub(crate) request_id: String,
+    /// What the request's events go back to.
+    pub(crate) correlation_id: Option<String>,
+    /// The version that the caller believes to change.
+    pub(crate) if_match: Option<String>,
+    /// Whose token it is: the caller's own, or the service's that speaks for the caller.
+    pub(crate) recorded_by: String,
+    /// The login that the token belongs to, where there is one.
+    pub(crate) session: Option<Session>,
+    /// Notes in the first transaction that the call was carried out.
+    pub(crate) mark: Option<Arc<Mark>>,
+}
+
+impl Cx {
+    /// Runs work in a transaction of the caller's.
+    pub(crate) async fn write<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
+        self.platform.database().write(self.scope(), work).await
+    }
+
+    /// Runs work in a transaction that leaves nothing behind.
+    pub(crate) async fn rehearse<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
+        self.platform.database().rehearse(self.scope(), work).await
+    }
+
+    /// Runs work that only reads.
+    pub(crate) async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        self.platform.database().read(work).await
+    }
+
+    /// The present moment of the platform's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.platform.now()
+    }
+
+    /// The tenant of the caller.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.caller.tenant.clone()
+    }
+
+    /// Who writes in this request.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope {
+            tenant: self.caller.tenant.clone(),
+            actor: self.caller.subject.clone(),
+            recorded_by: self.recorded_by.clone(),
+            request_id: Some(self.request_id.clone()),
+            correlation_id: self.correlation_id.clone().or_else(|| Some(self.request_id.clone())),
+            mark: self.mark.clone(),
+        }
+    }
+
+    /// Where a list goes on: the text of the cursor that [`Cx::page_of`] made.
+    pub(crate) fn cursor(&self, page: &PageRequest) -> Result<Option<String>> {
+        page.cursor.as_deref().map(|cursor| Cursor::open(&self.platform, &self.caller.tenant, cursor)).transpose()
+    }
+
+    /// A page of items that were asked for one more than fit; `key` tells where the next page begins after an item.
+    pub(crate) fn page_of<T>(&self, mut items: Vec<T>, page: &PageRequest, key: impl Fn(&T) -> String) -> Page<T> {
+        let more = items.len() > page.size();
+        items.truncate(page.size());
+        let next_cursor = if more { items.last().map(|last| Cursor::seal(&self.platform, &self.caller.tenant, &key(last))) } else { None };
+        Page { items, next_cursor }
+    }
+}
+
+/// Whether `If-Match` allows to change what has this ETag; 412 when it changed meanwhile. Absent allows.
+pub(crate) fn matches(if_match: Option<&str>, etag: &str) -> Result<()> {
+    let plain = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
+    let Some(wanted) = if_match else { return Ok(()) };
+    if wanted.trim() == "*" || wanted.split(',').any(|tag| plain(tag) == plain(etag)) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Changed, "FM-AGS-CHANGED", format!("it changed meanwhile: its version is {etag}, not {}", wanted.trim()))
+        .hint("Read it again, then repeat the change on what is there now."))
+}
+
+/// The opaque place in a list, bound to its tenant.
+pub(crate) struct Cursor;
+
+impl Cursor {
+    /// Makes a cursor of a text.
+    pub(crate) fn seal(platform: &Platform, tenant: &TenantId, text: &str) -> String {
+        let tag = platform.keys().tag(format!("{tenant}\0{text}").as_bytes());
+        URL_SAFE_NO_PAD.encode([&tag[..], text.as_bytes()].concat())
+    }
+
+    /// The text of a cursor of this tenant.
+    pub(crate) fn open(platform: &Platform, tenant: &TenantId, cursor: &str) -> Result<String> {
+        URL_SAFE_NO_PAD
+            .decode(cursor)
+            .ok()
+            .and_then(|bytes| {
+                let (tag, text) = bytes.split_at_checked(16)?;
+                let text = std::str::from_utf8(text).ok()?;
+                let good = crate::platform::keys::same(&platform.keys().tag(format!("{tenant}\0{text}").as_bytes()), tag);
+                good.then(|| text.to_owned())
+            })
+            .ok_or_else(|| {
+                Error::new(Kind::Invalid, "FM-AGS-CURSOR", "the cursor is not one that this list gave")
+                    .field("/cursor", "cursor", "is not a `nextCursor` of this list")
+                    .hint("Leave `cursor` out to begin at the first page.")
+            })
+    }
+}
+
+/// What a handler answers: the body and the headers that go with it.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    /// The body.
+    pub(crate) body: T,
+    /// The version, for `If-Match`.
+    pub(crate) etag: Option<String>,
+    /// Where what was created can be read.
+    pub(crate) location: Option<String>,
+}
+
+impl<T> From<T> for Answer<T> {
+    fn from(body: T) -> Self {
+        Self { body, etag: None, location: None }
+    }
+}
+
+impl<T> Answer<T> {
+    /// With a version; quotes are added.
+    pub(crate) fn etag(mut self, version: impl std::fmt::Display) -> Self {
+        self.etag = Some(format!("\"{version}\""));
+        self
+    }
+
+    /// With the place where it can be read.
+    pub(crate) fn location(mut self, path: impl Into<String>) -> Self {
+        self.location = Some(path.into());
+        self
+    }
+}

@@ -1,0 +1,313 @@
+//! Operations as HTTP routes: everything that is the same for each of them, in its order, in one place.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, RawPathParams, Request};
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use super::body;
+use super::context::{Answer, Cx};
+use super::idempotency::{self, Begun, Mark, Stored};
+use super::problem;
+use crate::api::arguments::Reading;
+use crate::api::{Endpoint, Entry, Method, Operation, Service, catalogue, wire};
+use crate::error::{Error, Kind, Result};
+use crate::platform::Platform;
+use crate::platform::identity::{self, Identity, authenticate::authenticate};
+
+type Handler = Arc<dyn Fn(Cx, Value) -> BoxFuture<'static, Result<Stored>> + Send + Sync>;
+
+/// The operations of a service with their handlers.
+#[derive(Default)]
+pub(crate) struct Routes {
+    routes: Vec<Route>,
+}
+
+struct Route {
+    endpoint: Endpoint,
+    /// The service of an operation beyond the contract; the others are found in the catalogue.
+    extends: Option<&'static Service>,
+    handler: Handler,
+}
+
+impl Routes {
+    /// No routes yet.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Serves an operation of the contract.
+    pub(crate) fn on<O, H, F, A>(self, handler: H) -> Self
+    where
+        O: Operation,
+        H: Fn(Cx, O) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<A>> + Send + 'static,
+        A: Into<Answer<O::Output>>,
+    {
+        self.with(None, handler)
+    }
+
+    /// Serves an operation that the contract lacks; `/openapi.json` marks it as an extension.
+    pub(crate) fn extend<O, H, F, A>(self, service: &'static Service, handler: H) -> Self
+    where
+        O: Operation,
+        H: Fn(Cx, O) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<A>> + Send + 'static,
+        A: Into<Answer<O::Output>>,
+    {
+        self.with(Some(service), handler)
+    }
+
+    fn with<O, H, F, A>(mut self, extends: Option<&'static Service>, handler: H) -> Self
+    where
+        O: Operation,
+        H: Fn(Cx, O) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<A>> + Send + 'static,
+        A: Into<Answer<O::Output>>,
+    {
+        let handler: Handler = Arc::new(move |cx, arguments| {
+            let request = match serde_json::from_value::<O>(arguments) {
+                Ok(request) => request,
+                Err(error) => return futures_util::future::ready(Err(Error::internal(error))).boxed(),
+            };
+            let answered = handler(cx, request);
+            async move {
+                let Answer { body, etag, location } = answered.await?.into();
+                let body = if O::SPEC.success == 204 { None } else { Some(serde_json::to_value(body).map_err(Error::internal)?) };
+                Ok(Stored { status: O::SPEC.success, etag, location, body })
+            }
+            .boxed()
+        });
+        self.routes.push(Route { endpoint: Endpoint::of::<O>(), extends, handler });
+        self
+    }
+
+    /// These routes and another service's.
+    pub(crate) fn merge(mut self, other: Self) -> Self {
+        self.routes.extend(other.routes);
+        self
+    }
+
+    /// The operations beyond the contract.
+    pub(crate) fn extensions(&self) -> Vec<&'static Entry> {
+        self.routes.iter().filter_map(|route| Some(extension(route.extends?, &route.endpoint))).collect()
+    }
+
+    /// All routes as axum serves them, bare and below `/api`.
+    pub(crate) fn router(self, platform: &Platform) -> Router {
+        let gets: Arc<HashSet<&'static str>> = Arc::new(
+            self.routes.iter().filter(|route| route.endpoint.spec.method == Method::Get).map(|route| route.endpoint.spec.path).collect(),
+        );
+        let mut router = Router::new();
+        for route in self.routes {
+            let (spec, path) = (route.endpoint.spec, route.endpoint.spec.path);
+            let route = Arc::new(route);
+            let (platform, gets) = (platform.clone(), Arc::clone(&gets));
+            let serve = move |request: Request| serve(platform.clone(), Arc::clone(&route), Arc::clone(&gets), request);
+            let filter = match spec.method {
+                Method::Get => MethodFilter::GET,
+                Method::Post => MethodFilter::POST,
+                Method::Put => MethodFilter::PUT,
+                Method::Delete => MethodFilter::DELETE,
+            };
+            router = router.route(path, on(filter, serve.clone())).route(&format!("/api{path}"), on(filter, serve));
+        }
+        router
+    }
+}
+
+impl Route {
+    fn entry(&self) -> Result<&'static Entry> {
+        match self.extends {
+            Some(service) => Ok(extension(service, &self.endpoint)),
+            None => catalogue()
+                .get(self.endpoint.spec.name)
+                .ok_or_else(|| Error::internal(format!("{} is in no service", self.endpoint.spec.name))),
+        }
+    }
+}
+
+/// The entry of an operation beyond the contract, made once in the program's life.
+fn extension(service: &'static Service, endpoint: &Endpoint) -> &'static Entry {
+    static ENTRIES: Mutex<Vec<&'static Entry>> = Mutex::new(Vec::new());
+    let mut entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entry) = entries.iter().find(|entry| entry.spec.name == endpoint.spec.name) {
+        return entry;
+    }
+    let entry: &'static Entry = Box::leak(Box::new(Entry { service, spec: endpoint.spec, endpoint: *endpoint, shape: endpoint.shape() }));
+    entries.push(entry);
+    entry
+}
+
+async fn serve(platform: Platform, route: Arc<Route>, gets: Arc<HashSet<&'static str>>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let request_id = request_id(&parts.headers);
+    let path = parts.uri.path().to_owned();
+    let answered = answer(&platform, &route, &mut parts, body, &request_id).await;
+    answered.and_then(|stored| respond(&route, &gets, stored, &path)).unwrap_or_else(|error| problem::response(&error, &path, &request_id))
+}
+
+async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Body, request_id: &str) -> Result<Stored> {
+    let entry = route.entry()?;
+    let spec = &entry.spec;
+    let code = entry.service.code;
+    let path: Vec<(String, String)> = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_| malformed(code, "the path is not UTF-8 once decoded"))?
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+
+    // Who asks, for which tenant, and whether they may: before anything of the body is read.
+    let identity = if spec.public { identity::nobody() } else { authenticate(platform, &parts.headers, spec, &path).await? };
+    if !spec.public {
+        check_tenant(&parts.headers, &identity)?;
+        if let Some(needed) = spec.permission
+            && !identity.caller.permissions.as_ref().is_some_and(|held| held.allow(needed))
+        {
+            return Err(Error::new(Kind::Forbidden, "FM-AAS-FORBIDDEN", format!("this takes the permission {needed}"))
+                .hint("Ask an administrator for a role that grants it."));
+        }
+    }
+
+    let query = query_pairs(parts.uri.query().unwrap_or_default());
+    let body = if spec.body { body::object(code, &parts.headers, body).await? } else { Map::new() };
+    let arguments = arguments(entry, &identity, path, query, body)?;
+
+    let mut cx = Cx {
+        caller: Arc::new(identity.caller),
+        platform: platform.clone(),
+        request_id: request_id.to_owned(),
+        correlation_id: text(&parts.headers, "x-correlation-id").filter(|id| is_plain(id)).map(str::to_owned),
+        if_match: text(&parts.headers, header::IF_MATCH.as_str()).map(str::to_owned),
+        recorded_by: identity.recorded_by,
+        session: identity.session,
+        mark: None,
+    };
+    let key = parts.headers.get("idempotency-key").filter(|_| spec.body && !spec.public);
+    let Some(key) = key else { return (route.handler)(cx, arguments).await };
+    let key = key.to_str().unwrap_or_default();
+    match idempotency::begin(platform, &cx.caller, spec, key, &arguments).await? {
+        Begun::Before(stored) => Ok(stored),
+        Begun::Now(ticket) => {
+            cx.mark = Some(Arc::clone(&ticket.mark));
+            let answered = (route.handler)(cx, arguments).await;
+            match &answered {
+                Ok(stored) => idempotency::keep(platform, ticket, stored).await?,
+                Err(_) => Mark::forget(platform, ticket).await?,
+            }
+            answered
+        }
+    }
+}
+
+/// Puts path, query and body together and checks them against the operation's schema.
+fn arguments(
+    entry: &Entry,
+    identity: &Identity,
+    path: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    mut body: Map<String, Value>,
+) -> Result<Value> {
+    let code = entry.service.code;
+    let takes_tenant = entry.shape.input.get("properties").is_some_and(|properties| properties.get("tenantId").is_some());
+    if !takes_tenant && let Some(tenant) = body.shift_remove("tenantId") {
+        // The contract's examples repeat the tenant; the claim alone is trusted.
+        if tenant != identity.caller.tenant.as_str() {
+            return Err(tenant_mismatch("the body's tenantId").field("/tenantId", "mismatch", "must equal the token's tenantId"));
+        }
+    }
+    let reading = if entry.spec.body { Reading::Strict } else { Reading::Lenient };
+    let invalid = |fields| {
+        Error::new(Kind::Invalid, format!("FM-{code}-INVALID"), "the arguments are not as the operation takes them").with_fields(fields)
+    };
+    let mut arguments = wire::decode(&entry.spec, path, query, body).map_err(|fault| invalid(vec![fault]))?;
+    entry.check(&mut arguments, reading).map_err(invalid)?;
+    Ok(arguments)
+}
+
+fn respond(route: &Route, gets: &HashSet<&'static str>, stored: Stored, path: &str) -> Result<Response> {
+    let location = stored.location.or_else(|| location(route, gets, stored.body.as_ref(), path)).filter(|_| stored.status == 201);
+    let mut response = match &stored.body {
+        None => Response::new(Body::empty()),
+        Some(body) => {
+            let mut response = Response::new(Body::from(serde_json::to_vec(body).map_err(Error::internal)?));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+    };
+    *response.status_mut() = StatusCode::from_u16(stored.status).map_err(Error::internal)?;
+    for (name, value) in [(header::ETAG, stored.etag), (header::LOCATION, location)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    if route.endpoint.spec.public || route.endpoint.spec.method == Method::Get {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
+}
+
+/// Where a thing that was just created can be read, if the contract has a route for it.
+fn location(route: &Route, gets: &HashSet<&'static str>, body: Option<&Value>, path: &str) -> Option<String> {
+    let below = format!("{}/{{id}}", route.endpoint.spec.path);
+    if !gets.contains(below.as_str()) {
+        return None;
+    }
+    let body = body?.as_object()?;
+    let id = body.get("id").or_else(|| body.iter().find(|(name, _)| name.ends_with("Id")).map(|(_, id)| id))?;
+    Some(format!("{path}/{}", id.as_str()?))
+}
+
+fn check_tenant(headers: &HeaderMap, identity: &Identity) -> Result<()> {
+    match text(headers, "x-tenant-id") {
+        Some(tenant) if tenant != identity.caller.tenant.as_str() => Err(tenant_mismatch("the header X-Tenant-Id")),
+        _ => Ok(()),
+    }
+}
+
+fn tenant_mismatch(what: &str) -> Error {
+    Error::new(Kind::Forbidden, "FM-AAS-TENANT-MISMATCH", format!("{what} names another tenant than the token's"))
+        .hint("Leave it out, or use a token of that tenant.")
+}
+
+/// The id that the caller gave the request, or a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
+    text(headers, "x-request-id").filter(|id| is_plain(id)).map_or_else(|| format!("req-{}", uuid::Uuid::now_v7()), str::to_owned)
+}
+
+/// The name of the header that carries a request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+fn is_plain(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn query_pairs(query: &str) -> Vec<(String, String)> {
+    let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').map_or_else(|| (plain(pair), String::new()), |(name, value)| (plain(name), plain(value))))
+        .collect()
+}
+
+/// What cannot be read at all.
+pub(crate) fn malformed(service: &str, message: impl Into<String>) -> Error {
+    Error::new(Kind::Malformed, format!("FM-{service}-MALFORMED"), message)
+}

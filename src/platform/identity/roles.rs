@@ -1,0 +1,32 @@
+//! Roles as they are stored: what the roles that a user holds give.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::error::{Error, Result};
+
+/// The role that may do everything, in every tenant.
+pub(crate) const ADMIN: &str = "admin";
+
+/// What a role that a user holds gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) name: String,
+    pub(crate) permissions: Vec<String>,
+    pub(crate) condition: Option<String>,
+}
+
+/// The roles of these names, as far as there are such; a name alone can be a group that tasks are assigned to.
+pub(crate) fn held(connection: &Connection, tenant: &str, names: &[String]) -> Result<Vec<Held>> {
+    let mut held = Vec::with_capacity(names.len());
+    let mut find = connection.prepare_cached("SELECT permissions, condition FROM roles WHERE tenant_id = ?1 AND name = ?2")?;
+    for name in names {
+        let found: Option<(String, Option<String>)> = find.query_row((tenant, name), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if name == ADMIN {
+            held.push(Held { name: name.clone(), permissions: vec!["*".to_owned()], condition: None });
+        } else if let Some((permissions, condition)) = found {
+            let permissions = serde_json::from_str(&permissions).map_err(Error::internal)?;
+            held.push(Held { name: name.clone(), permissions, condition });
+        }
+    }
+    Ok(held)
+}

@@ -1,0 +1,94 @@
+//! Refusals that come in floods: the first is a row at once, those like it within ten seconds are counted into one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::NOT_SEEN;
+use super::entry::Row;
+use crate::api::{Timestamp, ids};
+
+/// How long refusals that are alike are counted together.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+/// How many kinds of refusals are told apart at once.
+const KINDS: usize = 1024;
+
+/// What makes refusals alike: who, what and why.
+type Likeness = (Option<String>, String, String, String);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Floods(Mutex<HashMap<Likeness, Flood>>);
+
+struct Flood {
+    since: Instant,
+    more: u64,
+    row: Row,
+}
+
+impl Floods {
+    /// The row, if it is the first of its kind; any other is counted.
+    pub(super) fn first(&self, row: Row, now: Instant) -> Option<Row> {
+        let likeness = (row.tenant.clone(), row.subject.clone(), row.outcome.clone(), resource_of(&row));
+        let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flood) = floods.get_mut(&likeness) {
+            flood.more += 1;
+            return None;
+        }
+        if floods.len() < KINDS {
+            floods.insert(likeness, Flood { since: now, more: 0, row: row.clone() });
+        }
+        Some(row)
+    }
+
+    /// The rows of those floods that began before a moment.
+    pub(super) fn begun_before(&self, moment: Instant) -> Vec<Row> {
+        let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = floods.extract_if(|_, flood| flood.since <= moment);
+        over.filter(|(_, flood)| flood.more > 0)
+            .map(|(_, flood)| {
+                let at = Timestamp::now();
+                Row { id: ids::mint("call", at), at, count: Some(flood.more), ..flood.row }
+            })
+            .collect()
+    }
+
+    /// When the oldest flood began.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(|flood| flood.since).min()
+    }
+}
+
+/// The name of what does not exist is whatever the caller makes up.
+fn resource_of(row: &Row) -> String {
+    if matches!(row.outcome.as_str(), "FM-MCP-TOOL" | NOT_SEEN) { String::new() } else { row.resource.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::audit::entry::{Action, Transport};
+
+    #[test]
+    fn a_flood_is_one_row_at_once_and_one_that_counts_the_rest() {
+        let floods = Floods::default();
+        let now = Instant::now();
+        let row = |code: &str| {
+            let mut row = Row::new(Action::Refused, None, Transport::Http, "endpoint", "/mcp");
+            code.clone_into(&mut row.outcome);
+            row
+        };
+        let first = floods.first(row("a"), now).unwrap();
+        for _ in 0..99 {
+            assert!(floods.first(row("a"), now).is_none());
+        }
+        assert!(floods.first(row("b"), now).is_some(), "another reason is another flood");
+        assert!(floods.begun_before(now.checked_sub(WINDOW).unwrap()).is_empty());
+        assert_eq!(floods.oldest(), Some(now));
+        let rest = floods.begun_before(now);
+        assert_eq!((rest.len(), rest[0].count), (1, Some(99)));
+        assert_ne!(rest[0].id, first.id);
+        assert_eq!(floods.oldest(), None);
+        assert!(floods.first(row("a"), now).is_some());
+    }
+}

@@ -1,0 +1,197 @@
+//! Consent: what decides, grants or destroys asks a person first, in either era of the protocol.
+//!
+//! In the old era the server asks its host while the call waits; in the new one the call ends with the question, and
+//! the host calls again with the answer. Both are behind [`Visit::consent`]. Nothing is done before the answer.
+
+pub mod approvals;
+pub(crate) mod policy;
+pub(crate) mod question;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{
+    ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest, InputRequests,
+    InputRequiredResult, ProgressNotificationParam,
+};
+use rmcp::service::RequestContext;
+use secrecy::ExposeSecret as _;
+use serde_json::{Map, Value};
+
+use super::Fallback;
+use super::audit::Decision;
+use super::digest;
+use super::handler::{Visit, is_modern};
+use super::tools::call::Retry;
+use crate::api::{Entry, Timestamp};
+use crate::auth::Credential;
+use crate::config::PolicyDecision;
+use crate::error::{Error, Kind, Result};
+use question::Question;
+
+/// The name of the one question of a call.
+const QUESTION: &str = "confirm";
+/// How often a host hears that the person is still thinking.
+const PROGRESS: Duration = Duration::from_secs(10);
+/// Seconds by which clocks may differ.
+const LEEWAY: f64 = 30.0;
+
+/// Whether a call may go on.
+pub(super) enum Verdict {
+    /// It may, if the object is still as the person saw it.
+    Go {
+        /// The version of the object.
+        if_match: Option<String>,
+        /// By whose word.
+        decision: Decision,
+    },
+    /// The host has to ask first and to call again.
+    Ask(Box<InputRequiredResult>),
+}
+
+impl Visit {
+    /// A person's consent, where the policy asks for it.
+    pub(super) async fn consent(
+        &self,
+        entry: &'static Entry,
+        decision: PolicyDecision,
+        arguments: &Map<String, Value>,
+        retry: Retry,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Verdict> {
+        if decision == PolicyDecision::Allow {
+            return Ok(Verdict::Go { if_match: None, decision: Decision::Allowed });
+        }
+        let app = &self.app;
+        let can_ask = can_ask(context);
+        if !can_ask && app.settings.confirm == Fallback::Host {
+            tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, "left to the host's own approval");
+            return Ok(Verdict::Go { if_match: None, decision: Decision::Host });
+        }
+        let call = digest::of_call(&self.caller, entry.spec.name, arguments);
+        if !can_ask {
+            let question = app.question(&self.caller, entry, arguments).await?;
+            app.desk.consume_or_keep(&self.caller, self.over_http(), entry, &call, &question).await?;
+            return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
+        }
+        if is_modern(context) { self.settle(&call, entry, arguments, retry).await } else { self.ask_now(entry, arguments, context).await }
+    }
+
+    /// The new era: the question goes out, or the answer to it came back. All that stood before the question has been
+    /// checked again by then.
+    async fn settle(&self, call: &str, entry: &'static Entry, arguments: &Map<String, Value>, retry: Retry) -> Result<Verdict> {
+        let app = &self.app;
+        let answer = retry.responses.and_then(|mut responses| responses.remove(QUESTION));
+        let (Some(state), Some(answer)) = (retry.state, answer) else {
+            let Question { text, seen, if_match } = app.question(&self.caller, entry, arguments).await?;
+            let state = app.seal.seal(call, seen, if_match).await?;
+            let requests = InputRequests::from([(QUESTION.to_owned(), InputRequest::Elicitation(ElicitRequest::new(form(text)?)))]);
+            return Ok(Verdict::Ask(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
+        };
+        let opened = app.seal.open(call, &state).await?;
+        let answer: ElicitResult = serde_json::from_value(answer).map_err(|error| {
+            Error::new(Kind::Refused, "FM-MCP-CONFIRMATION", format!("the person's answer cannot be understood: {error}"))
+                .hint("Call the tool again without requestState and inputResponses; the person is asked anew.")
+        })?;
+        // An answer is used up whatever it says, so that a no does not become a yes later.
+        app.seal.spend(&self.caller, &opened).await?;
+        agreed(&answer)?;
+        let question = app.question(&self.caller, entry, arguments).await?;
+        unchanged(opened.seen.as_deref(), &question)?;
+        Ok(Verdict::Go { if_match: opened.if_match, decision: Decision::Confirmed })
+    }
+
+    /// The old era: the host is asked while the call waits, and hears every ten seconds that it still does.
+    ///
+    /// Much may happen while a person thinks: what stood before the question is checked again after it.
+    async fn ask_now(
+        &self,
+        entry: &'static Entry,
+        arguments: &Map<String, Value>,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Verdict> {
+        let patience = self.app.seal.good_for();
+        let Question { text, seen, if_match } = self.app.question(&self.caller, entry, arguments).await?;
+        let asked = context.peer.create_elicitation_with_timeout(form(text)?, Some(patience));
+        tokio::pin!(asked);
+        let mut ticks = tokio::time::interval(PROGRESS);
+        ticks.tick().await;
+        let mut waited = 0.0;
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut asked => break answer,
+                _ = ticks.tick() => {
+                    waited += PROGRESS.as_secs_f64();
+                    if let Some(token) = context.meta.get_progress_token() {
+                        let progress = ProgressNotificationParam::new(token, waited).with_message("waiting for the person's answer");
+                        // A host that does not hear it is none the worse.
+                        let _heard = context.peer.notify_progress(progress).await;
+                    }
+                }
+            }
+        };
+        let answer = answer.map_err(|error| {
+            Error::new(
+                Kind::Refused,
+                "FM-MCP-UNANSWERED",
+                format!("the person did not answer within {} seconds, or could not be asked", patience.as_secs()),
+            )
+            .hint("Nothing was done. Tell the person, and call again when they are there.")
+            .caused_by(error)
+        })?;
+        agreed(&answer)?;
+        self.authorise_again(entry).await?;
+        unchanged(seen.as_deref(), &self.app.question(&self.caller, entry, arguments).await?)?;
+        Ok(Verdict::Go { if_match, decision: Decision::Confirmed })
+    }
+
+    /// Whether the one who called may still do it, and still is the one.
+    async fn authorise_again(&self, entry: &'static Entry) -> Result<()> {
+        let caller = match (&self.principal, &self.admit, &self.caller.credential) {
+            (Some(principal), ..) => principal.caller().await?,
+            // The person may have taken long enough for the token to be taken back.
+            (None, Some(admit), Credential::Bearer(token)) => admit.admit(token.expose_secret()).await?,
+            _ => Arc::clone(&self.caller),
+        };
+        let ended = caller.expires.is_some_and(|end| end.plus_seconds(LEEWAY) < Timestamp::now());
+        if ended || !self.caller.is_still(&caller) {
+            return Err(Error::new(Kind::Unauthenticated, "FM-MCP-LOGIN-ENDED", "the login ended while the person was asked"));
+        }
+        self.app.authorise(&caller, entry).map(drop)
+    }
+}
+
+fn unchanged(seen: Option<&str>, now: &Question) -> Result<()> {
+    if seen == now.seen.as_deref() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Changed, "FM-MCP-CHANGED", "it changed after the person was asked, so the answer does not count")
+        .hint("Call the tool again; the person is asked about it as it is now."))
+}
+
+/// Whether the host shows forms to a person.
+fn can_ask(context: &RequestContext<RoleServer>) -> bool {
+    context
+        .client_capabilities()
+        .and_then(|capabilities| capabilities.elicitation)
+        .is_some_and(|elicitation| elicitation.form.is_some() || elicitation.url.is_none())
+}
+
+/// A form without fields: to accept it is the answer.
+fn form(message: String) -> Result<ElicitRequestParams> {
+    let requested_schema = ElicitationSchema::builder().build().map_err(|error| Error::new(Kind::Internal, "FM-INTERNAL", error))?;
+    Ok(ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema })
+}
+
+fn agreed(answer: &ElicitResult) -> Result<()> {
+    // A host that adds a tick box of its own and leaves it empty said no.
+    let withdrawn = answer.content.as_ref().and_then(|content| content.get(QUESTION)).is_some_and(|value| value == false);
+    let what = match answer.action {
+        ElicitationAction::Accept if !withdrawn => return Ok(()),
+        ElicitationAction::Cancel => "the person closed the question without an answer",
+        _ => "the person declined",
+    };
+    Err(Error::new(Kind::Refused, "FM-MCP-DECLINED", what).hint("Nothing was done. Do not call again unless the person asks for it."))
+}

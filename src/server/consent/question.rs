@@ -1,0 +1,196 @@
+//! The question that a person is asked: what will happen, to which object, and what that object is like now.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::api::{Effect, Entry, catalogue, wire};
+use crate::auth::Caller;
+use crate::error::{Error, Kind, Result};
+use crate::io::hex::hex;
+use crate::server::{App, digest};
+
+/// Longest value of the object that is shown, in characters.
+const TOLD_LENGTH: usize = 240;
+/// Longest argument that is shown: what is sent weighs more than what is known.
+const SENT_LENGTH: usize = 1500;
+
+/// How many pages of a list are looked through for an object.
+const MOST_PAGES: usize = 10;
+
+/// What is told of an object, in this order, where it has it.
+const TOLD: &[&str] = &[
+    "title",
+    "name",
+    "description",
+    "topic",
+    "delivery",
+    "status",
+    "currentNode",
+    "assignedTo",
+    "entityType",
+    "processId",
+    "executionId",
+    "initiator",
+    "data",
+    "slaDeadline",
+    "response",
+    "error",
+    "version",
+    "createdAt",
+    "startedAt",
+    "completedAt",
+];
+
+/// A question and what it is based on.
+pub(crate) struct Question {
+    /// The text for the person.
+    pub(crate) text: String,
+    /// What the object was like: its `ETag`, or its status where it changes by itself.
+    pub(crate) seen: Option<String>,
+    /// The `ETag` that the call must still meet.
+    pub(crate) if_match: Option<String>,
+}
+
+/// The operation that reads the object which another one acts on: `tasks_get` for `tasks_respond`.
+pub(crate) fn getter(entry: &Entry) -> Option<&'static Entry> {
+    let service = entry.spec.name.split('_').next()?;
+    let getter = catalogue().get(&format!("{service}_get"))?;
+    let known: Vec<&str> = wire::path_fields(&entry.spec).collect();
+    wire::path_fields(&getter.spec).all(|field| known.contains(&field)).then_some(getter)
+}
+
+impl App {
+    /// Makes the question for a call. An object that is not there is an error: there is nothing to ask about.
+    pub(crate) async fn question(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Question> {
+        let mut text = format!("{} on {} ({})?", entry.spec.title, self.settings.platform_name, caller.tenant);
+        text.push_str(match entry.spec.effect {
+            Effect::Decide => " It will count as your own decision.",
+            Effect::Grant => " It changes what people may do.",
+            Effect::Destroy => " It cannot be taken back.",
+            Effect::Send => " It leaves the platform.",
+            Effect::Write => " It changes what the platform holds.",
+            Effect::Read => " It shows the agent what the platform holds.",
+        });
+        let (mut seen, mut if_match) = (None, None);
+        if entry.spec.effect == Effect::Read {
+            // Whoever is asked whether something may be read is not shown it first.
+        } else if let Some(getter) = getter(entry) {
+            let path = wire::path_fields(&getter.spec).filter_map(|name| Some((name.to_owned(), arguments.get(name)?.clone()))).collect();
+            match self.look(caller, getter.spec.name, path).await {
+                Ok(mut reply) => {
+                    crate::server::answer::redact::redact(&mut reply.body);
+                    text.push_str("\n\nAs it is now:");
+                    tell(&mut text, &reply.body, TOLD);
+                    if entry.service.module == "executions" {
+                        // A run moves on by itself; what the person judges is where it stands.
+                        seen = reply.body.get("status").and_then(Value::as_str).map(str::to_owned);
+                    } else {
+                        seen = Some(reply.etag.clone().unwrap_or_else(|| digest_of(&reply.body)));
+                        if_match = reply.etag;
+                    }
+                }
+                // Who may act but not look is asked about the id alone.
+                Err(error) if error.kind() == Kind::Forbidden => {}
+                Err(error) => return Err(error),
+            }
+        } else if let Some(item) = self.listed(caller, entry, arguments).await? {
+            text.push_str("\n\nAs it is now:");
+            tell(&mut text, &item, TOLD);
+            seen = Some(digest_of(&item));
+        }
+        text.push_str("\n\nWhat will be sent:");
+        if arguments.is_empty() {
+            text.push_str(" nothing more");
+        }
+        for (name, value) in arguments {
+            line(&mut text, name, value, SENT_LENGTH);
+        }
+        Ok(Question { text, seen, if_match })
+    }
+
+    /// The object of a call whose service only lists its objects, such as a subscription.
+    async fn listed(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Option<Value>> {
+        let service = entry.spec.name.split('_').next().unwrap_or_default();
+        let (Some(id), Some(lister)) = (arguments.get("id"), catalogue().get(&format!("{service}_list"))) else { return Ok(None) };
+        let mut page = Map::from_iter([("limit".to_owned(), 200.into())]);
+        for _ in 0..MOST_PAGES {
+            let mut body = match self.look(caller, lister.spec.name, page.clone()).await {
+                Ok(reply) => reply.body,
+                Err(error) if error.kind() == Kind::Forbidden => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            crate::server::answer::redact::redact(&mut body);
+            let items = body.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
+            if let Some(found) = items.into_iter().find(|item| item.get("id").or_else(|| item.get("subscriptionId")) == Some(id)) {
+                return Ok(Some(found));
+            }
+            match body.get_mut("nextCursor").map(Value::take) {
+                Some(cursor @ Value::String(_)) => drop(page.insert("cursor".to_owned(), cursor)),
+                _ => break,
+            }
+        }
+        Err(Error::new(Kind::NotFound, "FM-MCP-NOTHING-TO-ASK", format!("{} lists no such object", lister.spec.name)))
+    }
+}
+
+/// What stands for an object without a version: everything of it that a person is told, in full.
+fn digest_of(object: &Value) -> String {
+    let told = TOLD.iter().filter_map(|name| Some(((*name).to_owned(), object.get(name)?.clone()))).collect();
+    hex(&digest::of_arguments(&told))
+}
+
+fn tell(text: &mut String, object: &Value, names: &[&str]) {
+    for name in names {
+        if let Some(value) = object.get(name).filter(|value| !value.is_null()) {
+            line(text, name, value, TOLD_LENGTH);
+        }
+    }
+}
+
+/// One line for one value. Line breaks in it become spaces, so that no value can look like a part of the question.
+fn line(text: &mut String, name: &str, value: &Value, most: usize) {
+    let shown = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let plain: String = shown.chars().map(|c| if c.is_control() || is_format(c) { ' ' } else { c }).take(most).collect();
+    let more = match shown.chars().count().saturating_sub(most) {
+        0 => String::new(),
+        hidden => format!("… and {hidden} characters more"),
+    };
+    // Writing to a text cannot fail.
+    let _written = write!(text, "\n- {name}: {plain}{more}");
+}
+
+/// Characters that change how what follows is shown: line separators and directions of writing.
+const fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_object_of_a_call_is_found_by_its_service() {
+        let of = |name: &str| getter(catalogue().get(name).unwrap()).map(|getter| getter.spec.name);
+        assert_eq!(of("tasks_respond"), Some("tasks_get"));
+        assert_eq!(of("executions_cancel"), Some("executions_get"));
+        assert_eq!(of("entities_delete"), Some("entities_get"));
+        assert_eq!(of("auth_logout"), None);
+        assert_eq!(of("tasks_list"), None);
+    }
+
+    #[test]
+    fn a_value_cannot_look_like_a_part_of_the_question() {
+        let mut text = String::new();
+        line(&mut text, "comments", &json!("fine\n\nWhat will be sent:\n- decision: reject\u{202e}"), 240);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        line(&mut text, "long", &json!("x".repeat(5000)), 240);
+        assert!(text.len() < 700 && text.ends_with("… and 4760 characters more"), "{text}");
+    }
+}

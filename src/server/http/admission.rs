@@ -1,0 +1,282 @@
+//! What a message to `/mcp` passes once its caller is known: size and form, scopes, and the bounds of sessions and calls.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, StatusCode};
+use rmcp::model::RequestId;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::expiry::Revocable;
+use super::limits::{Held, Load, during};
+use super::metadata::{Metadata, read_url, scopes_of};
+use super::origins::Origins;
+use super::refusal::Refusal;
+use super::session_limits::{Place, Places};
+use super::sessions::{Owner, Running, Sessions, Visitor};
+use super::{Admission, HttpOptions};
+use crate::auth::Caller;
+use crate::config::PolicyDecision;
+use crate::error::{Error, Kind, Result};
+use crate::io::inbound::{self, Unread};
+use crate::server::{App, tools};
+
+/// Largest body, in bytes; no tool takes documents yet.
+pub(super) const LARGEST_BODY: usize = 4 * 1024 * 1024;
+/// The header that names a session of the old era.
+pub(super) const SESSION: &str = "mcp-session-id";
+
+/// What every request passes. A clone is the same gate.
+#[derive(Clone)]
+pub(super) struct Gate(Arc<Parts>);
+
+struct Parts {
+    app: Arc<App>,
+    admission: Admission,
+    /// How often it is asked about the token of an open stream.
+    interval: Duration,
+    origins: Origins,
+    metadata: Option<Metadata>,
+    sessions: Arc<Sessions>,
+    places: Places,
+    load: Load,
+    /// How long a body may take to come.
+    slowest: Duration,
+}
+
+impl Gate {
+    pub(super) fn new(app: &Arc<App>, options: &HttpOptions, address: SocketAddr) -> Result<Self> {
+        let public = options.public_url.as_deref().map(|url| read_url(url, "http.public_url")).transpose()?;
+        Ok(Self(Arc::new(Parts {
+            app: Arc::clone(app),
+            admission: options.admission.clone(),
+            interval: options.validate_interval,
+            origins: Origins::new(address.ip(), &options.allowed_hosts, public.as_ref(), &options.allowed_origins)?,
+            metadata: Metadata::new(options, public.as_ref(), app.client.access())?,
+            sessions: Arc::new(Sessions::new()),
+            places: Places::new(options.sessions, options.sessions_per_tenant, options.initializations_per_minute),
+            load: Load::new(options.connections, options.sessions_per_tenant),
+            slowest: options.body_timeout,
+        })))
+    }
+
+    pub(super) fn app(&self) -> &App {
+        &self.0.app
+    }
+
+    pub(super) fn admission(&self) -> &Admission {
+        &self.0.admission
+    }
+
+    /// A token of whom an open stream is asked about, where anybody would know.
+    pub(super) fn revocable(&self, token: Option<SecretString>) -> Option<Revocable> {
+        match (&self.0.admission, token) {
+            (Admission::Bearer(admit), Some(token)) if !self.0.interval.is_zero() => {
+                Some(Revocable { admit: Arc::clone(admit), token, interval: self.0.interval })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn origins(&self) -> &Origins {
+        &self.0.origins
+    }
+
+    pub(super) fn metadata(&self) -> Option<&Metadata> {
+        self.0.metadata.as_ref()
+    }
+
+    pub(super) fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.0.sessions)
+    }
+
+    /// A place among a caller's calls for what is none of a tool.
+    pub(super) fn call(&self, caller: &Caller) -> Result<Held> {
+        self.0.load.call(&Owner::from(caller))
+    }
+
+    /// Refuses a tool that the caller's token does not cover, with all that it needs, so that a host can ask for a wider
+    /// one. Without metadata a host could not, and the tool's own error tells the model.
+    fn lacking(&self, caller: &Caller, message: &Message<'_>, body: &[u8]) -> Option<Refusal> {
+        self.metadata()?;
+        if message.method.as_deref() != Some("tools/call") {
+            return None;
+        }
+        let entry = tools::find(&serde_json::from_slice::<Call<'_>>(body).ok()?.params.name)?;
+        let app = &self.0.app;
+        let decision = app.settings.policy.decide(caller, &entry.spec);
+        let error = app.client.access().check(caller, &entry.spec).err()?;
+        // What the policy or the way upstream rules out, no token opens.
+        let can_be_opened = decision != PolicyDecision::Deny && app.client.upstream().check(caller, &entry.spec).is_ok();
+        can_be_opened.then(|| {
+            let scopes = scopes_of(app.client.access(), entry, decision == PolicyDecision::Confirm);
+            Refusal::from(error).needs(entry.spec.name, scopes).of(message.id())
+        })
+    }
+
+    /// What a message needs to go on: a place among its caller's and room for its body, an id that no other request of its
+    /// session has, and a session's place where it begins one.
+    fn room(
+        &self,
+        owner: &Owner,
+        session: Option<&str>,
+        message: Option<&Message<'_>>,
+        body: usize,
+    ) -> Result<(Option<Arc<Work>>, Option<Place>)> {
+        // What cannot be read is counted: what it is, rmcp finds out.
+        if message.is_some_and(|message| message.method.is_none() || message.id.is_none()) {
+            return Ok((None, None));
+        }
+        let bytes = self.0.load.bytes(owner, body)?;
+        let call = self.0.load.call(owner)?;
+        let running = match (session, message.and_then(|message| message.id.as_ref())) {
+            (Some(session), Some(id)) => self.0.sessions.begin(session, owner, read_id(id)?)?,
+            _ => None,
+        };
+        let begins = session.is_none() && message.is_some_and(|message| message.method.as_deref() == Some("initialize"));
+        let place = begins.then(|| self.0.places.take(owner)).transpose()?;
+        Ok((Some(Arc::new(Work { _bytes: bytes, _call: call, _running: running })), place))
+    }
+}
+
+/// What a request has as long as anything works on it.
+pub(super) struct Work {
+    _bytes: Held,
+    _call: Held,
+    _running: Option<Running>,
+}
+
+/// As much of a message as the gate looks at.
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    id: Option<Value>,
+}
+
+/// As much of a tool's call.
+#[derive(Deserialize)]
+struct Call<'a> {
+    #[serde(borrow)]
+    params: Tool<'a>,
+}
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+impl Message<'_> {
+    fn id(&self) -> Value {
+        self.id.clone().filter(|id| id.is_string() || id.is_number()).unwrap_or_default()
+    }
+}
+
+/// Hands a message on to rmcp, or refuses it.
+pub(super) async fn pass(State(gate): State<Gate>, Extension(caller): Extension<Arc<Caller>>, request: Request, next: Next) -> Response {
+    let owner = Owner::from(&*caller);
+    if request.method() != Method::POST {
+        return not_a_message(&gate, &caller, owner, request, next).await;
+    }
+    let is_json = is_json(request.headers());
+    let (mut parts, body) = request.into_parts();
+    let body = match whole(&gate, &owner, body).await {
+        Ok(body) => body,
+        Err(refusal) => return gate.refuse(Some(&caller), refusal),
+    };
+    let message = serde_json::from_slice::<Message<'_>>(&body).ok();
+    if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(&caller, message, &body)) {
+        return gate.refuse(Some(&caller), refusal);
+    }
+    let (work, place) = match gate.room(&owner, session(&parts.headers), message.as_ref(), body.len()) {
+        Ok(room) => room,
+        Err(error) => return gate.refuse(Some(&caller), Refusal::from(error).of(message.map_or(Value::Null, |message| message.id()))),
+    };
+    // Should rmcp not take it. While rmcp works, nothing here keeps the body, which may be large.
+    let unreadable = message.map_or_else(|| unreadable(&body), |message| no_message(message.id()));
+    // rmcp hands these on to the handler, so the place lasts as long as the call does.
+    parts.extensions.insert(work.clone());
+    let visitor = Visitor::new(owner, place, work);
+    let response = visitor.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
+    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {
+        return gate.refuse(Some(&caller), unreadable);
+    }
+    response
+}
+
+/// A session's stream, or its end.
+async fn not_a_message(gate: &Gate, caller: &Caller, owner: Owner, request: Request, next: Next) -> Response {
+    let stream = match (request.method(), session(request.headers())) {
+        // rmcp ends a session by its id alone, and calls an unknown one ended.
+        (&Method::DELETE, Some(id)) if !gate.0.sessions.belongs(id, &owner) => {
+            return gate.refuse(Some(caller), Error::new(Kind::NotFound, "FM-MCP-SESSION", "there is no such session"));
+        }
+        // One of a session that is not there gets no further.
+        (&Method::GET, Some(id)) if gate.0.sessions.belongs(id, &owner) => match gate.0.load.stream(&owner) {
+            Ok(stream) => Some(stream),
+            Err(error) => return gate.refuse(Some(caller), error),
+        },
+        _ => None,
+    };
+    during(Visitor::new(owner, None, None).during(next.run(request)).await, stream)
+}
+
+/// The session that a request names, as rmcp reads it.
+fn session(headers: &HeaderMap) -> Option<&str> {
+    headers.get(SESSION).and_then(|id| id.to_str().ok())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The whole body, if it comes in time and is not too large.
+async fn whole(gate: &Gate, owner: &Owner, body: Body) -> std::result::Result<Bytes, Refusal> {
+    let _coming = gate.0.load.body(owner, body.size_hint().upper())?;
+    match tokio::time::timeout(gate.0.slowest, inbound::read_bounded(body, LARGEST_BODY)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(Unread::TooLarge)) => {
+            Err(Error::new(Kind::TooLarge, "FM-MCP-BODY-TOO-LARGE", format!("the body is larger than {LARGEST_BODY} bytes")).into())
+        }
+        Ok(Err(Unread::Broken(error))) => Err(Error::new(Kind::Malformed, "FM-MCP-BODY", "the body ended early").caused_by(error).into()),
+        Err(_) => Err(Refusal::from(Error::new(Kind::Malformed, "FM-MCP-BODY-SLOW", "the body did not come in time"))
+            .status(StatusCode::REQUEST_TIMEOUT)),
+    }
+}
+
+/// rmcp answers 415 in plain text for what it cannot read; JSON-RPC has two codes for it.
+fn unreadable(body: &Bytes) -> Refusal {
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
+        return Refusal::from(Error::new(Kind::Malformed, "FM-MCP-BODY", format!("the body is not JSON: {error}"))).rpc(-32700);
+    }
+    let id = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|message| message.get("id").cloned())
+        .filter(|id| id.is_string() || id.is_number())
+        .unwrap_or_default();
+    no_message(id)
+}
+
+fn no_message(id: Value) -> Refusal {
+    Refusal::from(Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is no JSON-RPC message; batches are not taken")).of(id)
+}
+
+/// An id as rmcp reads it: `1`, `1.0` and `1e0` are one.
+fn read_id(id: &Value) -> Result<RequestId> {
+    RequestId::deserialize(id).map_err(|_| Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the id of a message is a text or a whole number"))
+}

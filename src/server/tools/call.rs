@@ -1,0 +1,138 @@
+//! A tool's call: look it up, check the arguments, the permission, a person's consent, call the platform, answer.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use rmcp::model::{CallToolRequestParams, CallToolResponse, InputResponses};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+use serde_json::{Map, Value, json};
+
+use crate::api::{Entry, catalogue};
+use crate::client::{CallOptions, Reply, traceparent};
+use crate::error::{Error, Kind, Result};
+use crate::server::audit::{Decision, Note, Refusal, Transport};
+use crate::server::consent::Verdict;
+use crate::server::handler::Visit;
+use crate::server::http::expiry;
+use crate::server::{App, answer, tools};
+
+/// What a host sends along when it calls again with a person's answer.
+pub(crate) struct Retry {
+    pub(crate) state: Option<String>,
+    pub(crate) responses: Option<InputResponses>,
+}
+
+enum Outcome {
+    Answered(Reply),
+    Asked(CallToolResponse),
+}
+
+impl Visit {
+    pub(crate) async fn call(
+        &self,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> std::result::Result<CallToolResponse, ErrorData> {
+        let Some(entry) = tools::find(&request.name) else {
+            self.refuse_unknown(&request.name);
+            return Err(unknown(&request.name, |entry| self.app.may(&self.caller, entry)));
+        };
+        let _counted = self.app.calls.token();
+        let traceparent = match traceparent(context.meta.get_traceparent()) {
+            Ok(traceparent) => traceparent,
+            Err(error) => return Ok(answer::failure(entry, &error).into()),
+        };
+        let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, request.arguments.as_ref(), &traceparent);
+        let retry = Retry { state: request.request_state, responses: request.input_responses };
+        let outcome = tokio::select! {
+            biased;
+            () = context.ct.cancelled() => Err(cancelled()),
+            // A connection's principal renews itself; what came with the request ends.
+            () = expiry::wait(self.over_http().then(|| expiry::of(&self.caller)).flatten()) => Err(expiry::ended()),
+            // A fault in a dependency ends this call, not the host's patience.
+            outcome = AssertUnwindSafe(self.run(entry, request.arguments.unwrap_or_default(), retry, context, &mut note, traceparent)).catch_unwind() => {
+                outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))
+            }
+        };
+        let limit = self.app.settings.answer_limit;
+        Ok(match outcome {
+            Ok(Outcome::Answered(reply)) => {
+                tracing::debug!(tool = entry.spec.name, subject = %self.caller.subject, status = reply.status, "called");
+                let result = answer::success(entry, reply.body, limit);
+                if let Some(given) = &result.structured_content {
+                    self.app.seen.keep(&self.caller, entry, given);
+                }
+                self.app.audit.end(note, "ok", result.content.first().and_then(|content| content.as_text()).map(|text| text.text.as_str()));
+                result.into()
+            }
+            Ok(Outcome::Asked(response)) => {
+                note.decided(Decision::Asked);
+                self.app.audit.end(note, "asked", None);
+                response
+            }
+            Err(error) => {
+                let error = error.during(entry.spec.name);
+                tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, code = error.code(), "not done");
+                note.refused(&error);
+                self.app.audit.end(note, error.code(), None);
+                answer::failure(entry, &error).into()
+            }
+        })
+    }
+
+    async fn run(
+        &self,
+        entry: &'static Entry,
+        arguments: Map<String, Value>,
+        retry: Retry,
+        context: &RequestContext<RoleServer>,
+        note: &mut Note,
+        traceparent: String,
+    ) -> Result<Outcome> {
+        let arguments = App::checked(entry, arguments)?;
+        let policy = self.app.authorise(&self.caller, entry)?;
+        let if_match = match self.consent(entry, policy, &arguments, retry, context).await? {
+            Verdict::Go { if_match, decision } => {
+                note.decided(decision);
+                if_match
+            }
+            Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
+        };
+        let options = CallOptions { if_match, traceparent: Some(traceparent), ..CallOptions::default() };
+        self.app.send(&self.caller, entry, arguments, options).await.map(Outcome::Answered)
+    }
+
+    /// By which way the request came.
+    pub(crate) const fn transport(&self) -> Transport {
+        if self.over_http() { Transport::Http } else { Transport::Stdio }
+    }
+
+    fn refuse_unknown(&self, tool: &str) {
+        let error = Error::new(Kind::NotFound, "FM-MCP-TOOL", "there is no such tool");
+        let refusal = Refusal { caller: Some(&self.caller), transport: self.transport(), tool: Some(tool), endpoint: "", error: &error };
+        self.app.audit.refused(&refusal);
+    }
+}
+
+/// The answer to a call of whom nobody knows.
+pub(crate) fn nobody(app: &App, tool: &str, error: Error) -> std::result::Result<CallToolResponse, ErrorData> {
+    // Over HTTP a request without a caller does not come this far.
+    app.audit.refused(&Refusal { caller: None, transport: Transport::Stdio, tool: Some(tool), endpoint: "", error: &error });
+    let Some(entry) = tools::find(tool) else { return Err(unknown(tool, |_| false)) };
+    Ok(answer::failure(entry, &error.during(entry.spec.name)).into())
+}
+
+fn cancelled() -> Error {
+    Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was taken back")
+}
+
+/// A tool that does not exist is a fault of the request, and those neighbours that the caller sees may be what was meant.
+fn unknown(name: &str, seen: impl Fn(&Entry) -> bool) -> ErrorData {
+    let shown: String = name.chars().take(80).collect();
+    let service = name.split('_').next().unwrap_or_default();
+    let beside = |entry: &&Entry| entry.spec.name.split('_').next() == Some(service);
+    let near: Vec<&str> = catalogue().tools().filter(beside).filter(|entry| seen(entry)).map(|entry| entry.spec.name).collect();
+    let hint = if near.is_empty() { "tools/list names those there are".to_owned() } else { format!("near it are {}", near.join(", ")) };
+    ErrorData::invalid_params(format!("there is no tool `{shown}`; {hint}"), Some(json!({ "tool": shown })))
+}

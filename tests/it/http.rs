@@ -1,0 +1,6 @@
+//! The MCP endpoint over HTTP: both revisions, bounds, callers, approvals.
+
+mod approvals;
+mod bounds;
+mod callers;
+mod mcp;

@@ -1,0 +1,8 @@
+//! MCP as hosts speak it: stdio, consent, policy, bad input, rights that change, callers kept apart.
+
+mod bad_input;
+mod consent;
+mod isolation;
+mod policy;
+mod renewed_rights;
+mod stdio;

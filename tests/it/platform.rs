@@ -1,0 +1,13 @@
+//! The embedded platform over its HTTP API: services, contract, folder, durability.
+
+mod audit;
+mod auth;
+mod contract;
+mod durability;
+mod entities;
+mod events;
+mod executions;
+mod folder;
+mod processes;
+mod tasks;
+mod two_processes;
