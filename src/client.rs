@@ -28,10 +28,10 @@ use crate::api::{Entry, Operation, catalogue, wire};
 use crate::auth::{Access, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
-pub use credentials::service_accounts::{Accounts, Configured};
-pub use credentials::token_status::{PlatformKeys, Validation};
+pub use credentials::service_accounts::{Configured, ServiceAccounts};
+pub use credentials::token_status::{PlatformKeys, TokenStatus};
 pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
-pub(crate) use http::connector::Reach;
+pub(crate) use http::connector::Connector;
 pub use layer::{Call, CallOptions, Layer, Next, Reply};
 pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};

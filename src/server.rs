@@ -14,6 +14,7 @@ mod http;
 mod known_ids;
 mod list_changed;
 mod prompts;
+mod request;
 mod resources;
 mod seal;
 mod spent;
@@ -36,7 +37,7 @@ use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 
 pub use consent::policy::{Policy, Tally};
-pub use http::{Admission, HttpOptions, serve_http};
+pub use http::{Authentication, HttpOptions, serve_http};
 pub use stdio::serve_stdio;
 pub use tools::list_tools_json;
 
@@ -102,9 +103,9 @@ pub struct App {
     settings: Settings,
     info: ServerConfig,
     identity: MetaObject,
-    shelf: tools::Shelf,
+    lists: tools::ListCache,
     seal: seal::Seal,
-    seen: known_ids::Seen,
+    seen: known_ids::KnownIds,
     desk: consent::approvals::Desk,
     audit: audit::Audit,
     calls: TaskTracker,
@@ -130,8 +131,8 @@ impl App {
             desk: consent::approvals::Desk::new(settings.data_dir.as_deref()),
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
-            shelf: tools::Shelf::default(),
-            seen: known_ids::Seen::default(),
+            lists: tools::ListCache::default(),
+            seen: known_ids::KnownIds::default(),
             seal: seal::Seal::new(settings.ask_timeout, settings.data_dir.as_deref()),
             calls: TaskTracker::new(),
             settings,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::setup::connection::{Connection, name_of};
+use super::setup::connection::Connection;
 use super::setup::http_auth;
-use super::setup::identity::Standing;
+use super::setup::identity::Identity;
+use super::setup::name_of;
 use super::setup::upstream;
 use super::terminal::{Paint, say};
 use crate::api::audit;
@@ -136,8 +137,8 @@ fn exposed(config: &Config) -> Vec<Finding> {
     findings
 }
 
-async fn look_at_platform(connection: &Connection, config: &Config, findings: &mut Vec<Finding>) -> Option<Standing> {
-    let standing = match Standing::find(connection).await {
+async fn look_at_platform(connection: &Connection, config: &Config, findings: &mut Vec<Finding>) -> Option<Identity> {
+    let standing = match Identity::find(connection).await {
         Ok(standing) => standing,
         // Whoever asks for a login is there.
         Err(error) if error.kind() == Kind::Unauthenticated => {
@@ -250,7 +251,7 @@ fn print(findings: &[Finding], config: &Config) {
     }
 }
 
-fn print_json(findings: &[Finding], standing: Option<&Standing>, config: &Config, healthy: bool) {
+fn print_json(findings: &[Finding], standing: Option<&Identity>, config: &Config, healthy: bool) {
     let checks: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -268,7 +269,7 @@ fn print_json(findings: &[Finding], standing: Option<&Standing>, config: &Config
         "version": env!("CARGO_PKG_VERSION"),
         "ok": healthy,
         "checks": checks,
-        "caller": standing.map(Standing::json),
+        "caller": standing.map(Identity::json),
         "dataDir": config.data_dir.display().to_string(),
         "url": config.url,
         "confirm": config.fallback,

@@ -34,7 +34,7 @@ impl Embedded {
 
     /// Lets go of the folder; a platform hosted here drains and ends.
     pub async fn close(&self) {
-        if let Some(Place { opened: Opened::Host(running), .. }) = self.opened.write().await.take() {
+        if let Some(Place { opened: Opened::Leader(running), .. }) = self.opened.write().await.take() {
             running.shutdown().await;
         }
     }
@@ -64,8 +64,8 @@ impl Place {
         let owner_token: SecretString = folder::owner_token(&options.data_dir)?;
         let opened = folder::open(options).await?;
         let base = match &opened {
-            Opened::Host(running) => running.url(),
-            Opened::Guest(guest) => guest.url().to_owned(),
+            Opened::Leader(running) => running.url(),
+            Opened::Follower(guest) => guest.url().to_owned(),
         };
         let located = Located { base: base.into(), owner_token: Some(owner_token), loopback: true };
         Ok(Self { opened, located })
@@ -74,8 +74,8 @@ impl Place {
     /// Whether the address still belongs to the one who proved that it knows the folder's key.
     fn is_good(&self) -> bool {
         match &self.opened {
-            Opened::Host(_) => true,
-            Opened::Guest(guest) => guest.is_alive(),
+            Opened::Leader(_) => true,
+            Opened::Follower(guest) => guest.is_alive(),
         }
     }
 }

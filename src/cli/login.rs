@@ -5,8 +5,9 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Outcome;
-use super::setup::connection::{Connection, name_of};
+use super::setup::connection::Connection;
 use super::setup::credentials::store;
+use super::setup::name_of;
 use super::terminal::{Paint, is_attended, plain, say, tell};
 use crate::api::auth::Logout;
 use crate::auth::OWNER_TENANT;

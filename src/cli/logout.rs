@@ -1,8 +1,9 @@
 //! `logout`: ends the stored login, at the platform and here.
 
 use super::Outcome;
-use super::setup::connection::{Connection, name_of};
+use super::setup::connection::Connection;
 use super::setup::credentials::{login_command, store};
+use super::setup::name_of;
 use super::terminal::{Paint, say, tell};
 use crate::api::auth::Logout;
 use crate::auth::Principal as _;

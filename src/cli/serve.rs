@@ -6,12 +6,13 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use super::setup::connection::{Connection, name_of};
-use super::setup::http_auth::Choice;
+use super::setup::connection::Connection;
+use super::setup::http_auth::HttpAuth;
+use super::setup::name_of;
 use super::terminal::{Paint, tell};
 use crate::config::{Config, listen_address};
 use crate::error::{Error, Kind, Result};
-use crate::server::{self, Admission};
+use crate::server::{self, Authentication};
 
 /// How it is served.
 #[derive(Debug, Default, clap::Args)]
@@ -49,7 +50,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         return on_stdio(config).await;
     };
     let listen = if address.is_empty() { config.listen } else { listen_address(address)? };
-    let choice = Choice::read(config, arguments.no_token)?;
+    let choice = HttpAuth::read(config, arguments.no_token)?;
     choice.check_address(config, listen)?;
     over_http(config, choice, listen).await
 }
@@ -75,13 +76,13 @@ async fn on_stdio(config: &Config) -> Result<Outcome> {
     served.map(|()| Outcome::Done)
 }
 
-async fn over_http(config: &Config, choice: Choice, listen: std::net::SocketAddr) -> Result<Outcome> {
+async fn over_http(config: &Config, choice: HttpAuth, listen: std::net::SocketAddr) -> Result<Outcome> {
     let connection = Connection::without_login(config)?;
     let mut options = choice.options(config, &connection, listen)?;
     let (bound, address) = oneshot::channel();
     options.bound = Some(bound);
     let introduction = Introduction {
-        open: matches!(options.admission, Admission::Open(_)),
+        open: matches!(options.authentication, Authentication::Open(_)),
         embedded: config.url.is_none(),
         public_url: config.http.public_url.clone(),
         logs_in: !config.auth.authorization_servers.is_empty(),

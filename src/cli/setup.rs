@@ -5,3 +5,10 @@ pub(super) mod credentials;
 pub(super) mod http_auth;
 pub(super) mod identity;
 pub(super) mod upstream;
+
+use crate::config::Config;
+
+/// What the platform is called in questions and reports.
+pub(crate) fn name_of(config: &Config) -> String {
+    config.url.clone().unwrap_or_else(|| "the embedded FlowMaster".to_owned())
+}

@@ -1,8 +1,9 @@
 //! `whoami`: who this program speaks for, until when, and what that caller may do.
 
 use super::Outcome;
-use super::setup::connection::{Connection, name_of};
-use super::setup::identity::Standing;
+use super::setup::connection::Connection;
+use super::setup::identity::Identity;
+use super::setup::name_of;
 use super::terminal::{Paint, complain, say, tell};
 use crate::config::Config;
 use crate::error::Result;
@@ -17,7 +18,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
     let connection = Connection::new(config)?;
-    let found = Standing::find(&connection).await;
+    let found = Identity::find(&connection).await;
     connection.close().await;
     let standing = found?;
     if arguments.json {

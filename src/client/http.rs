@@ -14,17 +14,17 @@ use super::origin::Origin;
 use crate::api::{Method, wire};
 use crate::error::{Error, Kind, Result};
 use crate::io::outbound::{self, Unread};
-use connector::Reach;
+use connector::Connector;
 
 /// Sends requests.
 pub(super) struct Http {
-    reach: Reach,
+    reach: Connector,
     answer_limit: usize,
 }
 
 impl Http {
     pub(super) fn new(origin: Arc<dyn Origin>, answer_limit: usize) -> Self {
-        Self { reach: Reach::new(origin), answer_limit }
+        Self { reach: Connector::new(origin), answer_limit }
     }
 
     pub(super) async fn send(&self, call: Call) -> Result<Reply> {

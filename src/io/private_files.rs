@@ -19,23 +19,23 @@ pub(crate) enum Fault {
     /// The system refuses, and at what.
     Unusable(&'static str, io::Error),
     /// It belongs to another user.
-    Foreign,
+    WrongOwner,
     /// Others may open it: the mode that it has, and the one that it should have.
-    Open { mode: u32, wanted: &'static str },
+    TooPermissive { mode: u32, wanted: &'static str },
     /// The folder in which it is does not count as its owner's own.
-    Within(Box<Fault>),
+    UnsafeParent(Box<Fault>),
     /// It is no file, or a larger one than this program writes there.
-    Strange,
+    NotOurs,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable(what, error) => write!(f, "{what}: {error}"),
-            Self::Foreign => f.write_str("belongs to another user"),
-            Self::Open { mode, .. } => write!(f, "is open to other users (mode {mode:03o})"),
-            Self::Within(why) => write!(f, "is in a folder that {why}"),
-            Self::Strange => f.write_str("is not what flowmaster-mcp writes there"),
+            Self::WrongOwner => f.write_str("belongs to another user"),
+            Self::TooPermissive { mode, .. } => write!(f, "is open to other users (mode {mode:03o})"),
+            Self::UnsafeParent(why) => write!(f, "is in a folder that {why}"),
+            Self::NotOurs => f.write_str("is not what flowmaster-mcp writes there"),
         }
     }
 }
@@ -44,8 +44,10 @@ impl From<Fault> for io::Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Unusable(_, error) => error,
-            Fault::Foreign | Fault::Open { .. } | Fault::Within(_) => Self::new(ErrorKind::PermissionDenied, format!("it {fault}")),
-            Fault::Strange => Self::new(ErrorKind::InvalidData, format!("it {fault}")),
+            Fault::WrongOwner | Fault::TooPermissive { .. } | Fault::UnsafeParent(_) => {
+                Self::new(ErrorKind::PermissionDenied, format!("it {fault}"))
+            }
+            Fault::NotOurs => Self::new(ErrorKind::InvalidData, format!("it {fault}")),
         }
     }
 }
@@ -137,7 +139,7 @@ pub(crate) fn key(path: &Path) -> io::Result<[u8; KEY]> {
         Ok(fresh)
     };
     let bytes = read_or_make(path, KEY, fresh)?;
-    <[u8; KEY]>::try_from(bytes).map_err(|_| Fault::Strange.into())
+    <[u8; KEY]>::try_from(bytes).map_err(|_| Fault::NotOurs.into())
 }
 
 /// What a file holds; nothing where there is none. A link is no file of ours, a larger one is not read, and none counts in a
@@ -147,7 +149,7 @@ pub(crate) fn read(path: &Path, largest: usize) -> Result<Option<Vec<u8>>, Fault
     let mut bytes = Vec::new();
     match file.take(largest as u64 + 1).read_to_end(&mut bytes) {
         Err(error) => Err(unreadable(error)),
-        Ok(length) if length > largest => Err(Fault::Strange),
+        Ok(length) if length > largest => Err(Fault::NotOurs),
         Ok(_) => Ok(Some(bytes)),
     }
 }
@@ -157,13 +159,13 @@ fn open_own(path: &Path) -> Result<Option<File>, Fault> {
     match fs::metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
-        Ok(found) => owner::kept(&found, folder).map_err(|why| Fault::Within(Box::new(why)))?,
+        Ok(found) => owner::kept(&found, folder).map_err(|why| Fault::UnsafeParent(Box::new(why)))?,
     }
     for _ in 0..ATTEMPTS {
         let named = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
-            Ok(named) if !named.is_file() => return Err(Fault::Strange),
+            Ok(named) if !named.is_file() => return Err(Fault::NotOurs),
             Ok(named) => named,
         };
         match open_named(path, &named) {
@@ -175,7 +177,7 @@ fn open_own(path: &Path) -> Result<Option<File>, Fault> {
             Err(error) => return owner::closed(&named, folder).and(Err(unreadable(error))),
         }
     }
-    Err(Fault::Strange)
+    Err(Fault::NotOurs)
 }
 
 /// Opens the very file that was found by a name; nothing where the name means another one by now, such as a link. What
@@ -225,7 +227,7 @@ fn read_or_make_by(
     let _gone = fs::remove_file(&new);
     named.map_err(|error| Fault::Unusable("cannot be written", error))?;
     sync_folder(path);
-    read(path, largest)?.ok_or(Fault::Strange)
+    read(path, largest)?.ok_or(Fault::NotOurs)
 }
 
 /// Renames a file to a name that nobody has taken yet. A renamed file replaces, so one process at a time looks and renames;
@@ -315,7 +317,7 @@ mod tests {
         assert_eq!(folder(&inner).unwrap_err().kind(), ErrorKind::PermissionDenied);
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o750)).unwrap();
         folder(&inner).unwrap();
-        assert!(matches!(closed_folder(&inner), Err(Fault::Open { mode: 0o750, wanted: "700" })));
+        assert!(matches!(closed_folder(&inner), Err(Fault::TooPermissive { mode: 0o750, wanted: "700" })));
         fs::set_permissions(inner.join("k"), fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(key(&inner.join("k")).unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
@@ -329,7 +331,7 @@ mod tests {
         fs::write(&new, "left").unwrap();
         replace_by(&new, &path, b"1234").unwrap();
         assert_eq!(read(&path, 4).unwrap().unwrap(), b"1234");
-        assert!(matches!(read(&path, 3), Err(Fault::Strange)));
+        assert!(matches!(read(&path, 3), Err(Fault::NotOurs)));
         assert!(replace(&data.path().join("none").join("f"), b"1").is_err());
         let taken = data.path().join("folder");
         fs::create_dir(&taken).unwrap();
@@ -338,7 +340,7 @@ mod tests {
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink("/dev/zero", &new).unwrap();
-            assert!(matches!(read(&new, 4), Err(Fault::Strange)), "a link is no file of ours");
+            assert!(matches!(read(&new, 4), Err(Fault::NotOurs)), "a link is no file of ours");
         }
     }
 

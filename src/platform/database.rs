@@ -10,13 +10,14 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
-use super::http::idempotency::Mark;
 use crate::api::ids::{self, TenantId};
 use crate::api::{Event, Timestamp};
 use crate::error::{Error, Kind, Result};
 
+mod mark;
 mod trail;
 
+pub(crate) use mark::Mark;
 pub(crate) use trail::{Link, is_critical};
 
 /// The version of the schema that this program reads and writes.

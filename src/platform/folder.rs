@@ -33,20 +33,20 @@ const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub enum Opened {
     /// This process runs the platform.
-    Host(Running),
+    Leader(Running),
     /// Another process runs it, and proved so.
-    Guest(Guest),
+    Follower(Follower),
 }
 
 /// A platform that another process runs on the same data folder.
 #[derive(Debug)]
-pub struct Guest {
+pub struct Follower {
     address: Address,
     data_dir: PathBuf,
     lock: File,
 }
 
-impl Guest {
+impl Follower {
     /// Where the platform listens.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -108,16 +108,16 @@ pub async fn open(options: Options) -> Result<Opened> {
     let mut pause = Duration::from_millis(5);
     loop {
         if let Some(lock) = Lock::take(&options.data_dir)? {
-            return Platform::start_locked(options, lock).await.map(Opened::Host);
+            return Platform::start_locked(options, lock).await.map(Opened::Leader);
         }
         // The address is believed only when the listener there has proved that it knows the folder's key; it is
         // told no token before that. Whoever just started has none yet, and whoever was killed has an old one.
         if let Some(address) = read_address(&options.data_dir)
             && prove(&options.data_dir, &address).await
         {
-            let guest = Guest { address, lock: lock_file(&options.data_dir)?, data_dir: options.data_dir.clone() };
+            let guest = Follower { address, lock: lock_file(&options.data_dir)?, data_dir: options.data_dir.clone() };
             if guest.is_alive() {
-                return Ok(Opened::Guest(guest));
+                return Ok(Opened::Follower(guest));
             }
         }
         if begun.elapsed() > PATIENCE {
@@ -230,12 +230,14 @@ fn read_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<St
 fn refused(path: &Path, fault: Fault) -> Error {
     match fault {
         Fault::Unusable(what, error) => unusable(path, what, error),
-        Fault::Strange => damaged(path),
-        Fault::Within(why) => refused(path.parent().unwrap_or(path), *why),
-        Fault::Foreign => Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-OWNER", format!("{} {fault}", path.display()))
+        Fault::NotOurs => damaged(path),
+        Fault::UnsafeParent(why) => refused(path.parent().unwrap_or(path), *why),
+        Fault::WrongOwner => Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-OWNER", format!("{} {fault}", path.display()))
             .hint("Choose a data folder of your own."),
-        Fault::Open { wanted, .. } => Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE", format!("{} {fault}", path.display()))
-            .hint(format!("Run: chmod {wanted} {}", path.display())),
+        Fault::TooPermissive { wanted, .. } => {
+            Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE", format!("{} {fault}", path.display()))
+                .hint(format!("Run: chmod {wanted} {}", path.display()))
+        }
     }
 }
 

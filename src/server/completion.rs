@@ -7,8 +7,8 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
-use super::handler::Visit;
-use super::known_ids::Thing;
+use super::known_ids::IdKind;
+use super::request::Request;
 use super::resources::OPEN;
 use super::{prompts, resources};
 use crate::error::{Error, Kind, Result};
@@ -20,7 +20,7 @@ const MOST: usize = 50;
 enum Source<'a> {
     /// What the caller has met, then what its own list holds.
     Ids {
-        of: Thing<'a>,
+        of: IdKind<'a>,
         list: Option<List>,
     },
     /// A choice that is known.
@@ -36,17 +36,17 @@ struct List {
 }
 
 pub(super) async fn complete(
-    visit: &Visit,
-    request: CompleteRequestParams,
+    request: &Request,
+    params: CompleteRequestParams,
     context: &RequestContext<RoleServer>,
 ) -> Result<CompleteResult, ErrorData> {
-    let before = request.context.and_then(|context| context.arguments).unwrap_or_default();
+    let before = params.context.and_then(|context| context.arguments).unwrap_or_default();
     // What is not there has nothing to propose; a host asks at every key, and an error would only flicker.
-    let name = &request.argument.name;
-    let source = match &request.r#ref {
-        Reference::Prompt(prompt) if prompts::takes(&visit.app, &visit.caller, &prompt.name, name) => of_prompt(name),
+    let name = &params.argument.name;
+    let source = match &params.r#ref {
+        Reference::Prompt(prompt) if prompts::takes(&request.app, &request.caller, &prompt.name, name) => of_prompt(name),
         Reference::Resource(resource) => match resource.uri.strip_prefix("flowmaster://") {
-            Some(path) if resources::visible(&visit.app, &visit.caller).any(|address| address.path == path) => {
+            Some(path) if resources::visible(&request.app, &request.caller).any(|address| address.path == path) => {
                 of_template(path, name, &before)
             }
             _ => Source::Nothing,
@@ -57,19 +57,19 @@ pub(super) async fn complete(
         Source::Nothing => Vec::new(),
         Source::Known(values) => values.iter().map(|value| (*value).to_owned()).collect(),
         Source::Ids { of, list } => {
-            let mut values = visit.app.seen.met(&visit.caller, of);
+            let mut values = request.app.seen.met(&request.caller, of);
             if let Some(list) = list {
-                let what = match &request.r#ref {
+                let what = match &params.r#ref {
                     Reference::Prompt(prompt) => prompt.name.as_str(),
                     Reference::Resource(resource) => resource.uri.as_str(),
                     _ => "",
                 };
-                let audit = &visit.app.audit;
-                let note = audit.begin_reading(&visit.caller, visit.transport(), "completion", &format!("{what}#{name}"));
+                let audit = &request.app.audit;
+                let note = audit.begin_reading(&request.caller, request.transport(), "completion", &format!("{what}#{name}"));
                 let fetched = tokio::select! {
                     biased;
-                    () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the request was taken back")),
-                    fetched = fetch(visit, list, &mut values) => fetched,
+                    () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the params was taken back")),
+                    fetched = fetch(request, list, &mut values) => fetched,
                 };
                 // What cannot be listed adds nothing, and only the record tells why.
                 audit.end_reading(note, fetched.as_ref().err().map(Error::code));
@@ -77,7 +77,7 @@ pub(super) async fn complete(
             values
         }
     };
-    let given = request.argument.value;
+    let given = params.argument.value;
     let mut fitting: Vec<String> = values.into_iter().filter(|value| value.starts_with(&given)).collect();
     let more = fitting.len() > MOST;
     fitting.truncate(MOST);
@@ -97,18 +97,18 @@ fn of_template<'a>(path: &str, argument: &str, before: &'a HashMap<String, Strin
     match (path.split('/').next().unwrap_or_default(), argument) {
         ("tasks", "id") => {
             let list = List { operation: "tasks_list", arguments: json!({ "limit": 200 }), field: "taskId" };
-            Source::Ids { of: Thing::Task, list: Some(list) }
+            Source::Ids { of: IdKind::Task, list: Some(list) }
         }
         ("executions", "id") => executions(),
         ("processes", "id") => {
             let arguments = json!({ "topic": "process.created", "limit": 200 });
-            Source::Ids { of: Thing::Process, list: Some(List { operation: "events_replay", arguments, field: "subject" }) }
+            Source::Ids { of: IdKind::Process, list: Some(List { operation: "events_replay", arguments, field: "subject" }) }
         }
-        ("entities", "type") => Source::Ids { of: Thing::Type, list: None },
+        ("entities", "type") => Source::Ids { of: IdKind::Type, list: None },
         ("entities", "id") => match before.get("type") {
             Some(kind) => {
                 let list = List { operation: "entities_query", arguments: json!({ "type": kind, "limit": 200 }), field: "id" };
-                Source::Ids { of: Thing::Record(kind), list: Some(list) }
+                Source::Ids { of: IdKind::Record(kind), list: Some(list) }
             }
             None => Source::Nothing,
         },
@@ -119,14 +119,14 @@ fn of_template<'a>(path: &str, argument: &str, before: &'a HashMap<String, Strin
 /// The executions that wait for somebody: those one asks about.
 fn executions() -> Source<'static> {
     let list = List { operation: "tasks_list", arguments: json!({ "status": OPEN, "limit": 200 }), field: "executionId" };
-    Source::Ids { of: Thing::Execution, list: Some(list) }
+    Source::Ids { of: IdKind::Execution, list: Some(list) }
 }
 
 /// Adds what a list made as the caller holds.
-async fn fetch(visit: &Visit, list: List, values: &mut Vec<String>) -> Result<()> {
+async fn fetch(request: &Request, list: List, values: &mut Vec<String>) -> Result<()> {
     let List { operation, arguments, field } = list;
     let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();
-    let reply = visit.app.read(&visit.caller, operation, arguments).await?;
+    let reply = request.app.read(&request.caller, operation, arguments).await?;
     let mut known: HashSet<String> = values.iter().cloned().collect();
     for item in reply.body.get("items").and_then(Value::as_array).into_iter().flatten() {
         if let Some(value) = item.get(field).and_then(Value::as_str)

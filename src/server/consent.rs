@@ -1,7 +1,7 @@
 //! Consent: what decides, grants or destroys asks a person first, in either era of the protocol.
 //!
 //! In the old era the server asks its host while the call waits; in the new one the call ends with the question, and
-//! the host calls again with the answer. Both are behind [`Visit::consent`]. Nothing is done before the answer.
+//! the host calls again with the answer. Both are behind [`Request::consent`]. Nothing is done before the answer.
 
 pub mod approvals;
 pub(crate) mod policy;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use rmcp::RoleServer;
 use rmcp::model::{
     ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest, InputRequests,
-    InputRequiredResult, ProgressNotificationParam,
+    InputRequiredResult, InputResponses, ProgressNotificationParam,
 };
 use rmcp::service::RequestContext;
 use secrecy::ExposeSecret as _;
@@ -22,8 +22,7 @@ use serde_json::{Map, Value};
 use super::Fallback;
 use super::audit::Decision;
 use super::digest;
-use super::handler::{Visit, is_modern};
-use super::tools::call::Retry;
+use super::request::{Request, is_stateless};
 use crate::api::{Entry, Timestamp};
 use crate::auth::Credential;
 use crate::config::PolicyDecision;
@@ -36,6 +35,12 @@ const QUESTION: &str = "confirm";
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Seconds by which clocks may differ.
 const LEEWAY: f64 = 30.0;
+
+/// What a host sends along when it calls again with a person's answer.
+pub(crate) struct Retry {
+    pub(crate) state: Option<String>,
+    pub(crate) responses: Option<InputResponses>,
+}
 
 /// Whether a call may go on.
 pub(super) enum Verdict {
@@ -50,7 +55,7 @@ pub(super) enum Verdict {
     Ask(Box<InputRequiredResult>),
 }
 
-impl Visit {
+impl Request {
     /// A person's consent, where the policy asks for it.
     pub(super) async fn consent(
         &self,
@@ -75,7 +80,11 @@ impl Visit {
             app.desk.consume_or_keep(&self.caller, self.over_http(), entry, &call, &question).await?;
             return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
         }
-        if is_modern(context) { self.settle(&call, entry, arguments, retry).await } else { self.ask_now(entry, arguments, context).await }
+        if is_stateless(context) {
+            self.settle(&call, entry, arguments, retry).await
+        } else {
+            self.ask_now(entry, arguments, context).await
+        }
     }
 
     /// The new era: the question goes out, or the answer to it came back. All that stood before the question has been

@@ -9,11 +9,12 @@ pub(super) mod expiry;
 mod limits;
 mod metadata;
 mod origins;
+mod owner;
 mod quota;
 mod refusal;
+mod request_scope;
 mod session_limits;
 mod sessions;
-mod shares;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ const STALL: Duration = Duration::from_mins(1);
 
 /// Who is let in.
 #[derive(Clone)]
-pub enum Admission {
+pub enum Authentication {
     /// Everybody, as this caller; on loopback alone.
     Open(Arc<Caller>),
     /// Whoever brings a bearer token that proves a caller.
@@ -55,7 +56,7 @@ pub struct HttpOptions {
     /// The address to listen on; port 0 takes any.
     pub listen: SocketAddr,
     /// Who is let in.
-    pub admission: Admission,
+    pub authentication: Authentication,
     /// Further names that the server may be called by in `Host`, beyond loopback, the address itself and the public URL's.
     pub allowed_hosts: Vec<String>,
     /// Further origins of web pages that may call, beyond loopback's.
@@ -86,10 +87,10 @@ pub struct HttpOptions {
 impl HttpOptions {
     /// A server at an address, with the usual bounds and known by no name but its own.
     #[must_use]
-    pub const fn new(listen: SocketAddr, admission: Admission) -> Self {
+    pub const fn new(listen: SocketAddr, authentication: Authentication) -> Self {
         Self {
             listen,
-            admission,
+            authentication,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             public_url: None,
@@ -114,7 +115,7 @@ impl HttpOptions {
 /// The address cannot be bound, a URL or a name among the options makes no sense, or anybody could call from elsewhere
 /// without a token.
 pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: CancellationToken) -> Result<()> {
-    if matches!(options.admission, Admission::Open(_)) && !options.listen.ip().is_loopback() {
+    if matches!(options.authentication, Authentication::Open(_)) && !options.listen.ip().is_loopback() {
         return Err(Error::new(
             Kind::Invalid,
             "FM-MCP-OPEN",
@@ -162,14 +163,14 @@ fn routes(
     shutdown: &CancellationToken,
     ended: &CancellationToken,
 ) -> Result<Router> {
-    let gate = admission::Gate::new(app, options, address)?;
+    let gate = admission::Admission::new(app, options, address)?;
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_legacy_session_mode(true)
         // The gate judges Host and Origin, for this route and the others alike.
         .disable_allowed_hosts()
         .disable_allowed_origins()
-        .with_max_request_body_bytes(admission::LARGEST_BODY)
+        .with_max_request_body_bytes(limits::LARGEST_BODY)
         .with_cancellation_token(ended.clone());
     let nobody: Arc<dyn Principal> = Arc::new(Nobody);
     let handler = Handler::new(app, &nobody);
@@ -178,9 +179,9 @@ fn routes(
     Ok(Router::new()
         .route_service("/mcp", service)
         .route_layer(from_fn_with_state(gate.clone(), admission::pass))
-        .route_layer(from_fn_with_state(gate.clone(), authenticate::enter))
-        .merge(metadata::routes(&gate))
         .merge(approvals::routes(&gate))
+        .route_layer(from_fn_with_state(gate.clone(), authenticate::authenticate))
+        .merge(metadata::routes(gate.metadata()))
         .route_layer(from_fn_with_state(gate.clone(), cors::share))
         .route("/livez", get(|| async { "ok\n" }))
         .route(

@@ -27,7 +27,7 @@ const LOOKED_AT: usize = 1000;
 
 /// What an id names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Thing<'a> {
+pub(super) enum IdKind<'a> {
     Task,
     Execution,
     Process,
@@ -39,8 +39,8 @@ pub(super) enum Thing<'a> {
 
 /// The ids that callers have met.
 #[derive(Debug)]
-pub(super) struct Seen {
-    callers: Cache<Key, Arc<Mutex<VecDeque<Met>>>>,
+pub(super) struct KnownIds {
+    callers: Cache<Key, Arc<Mutex<VecDeque<KnownId>>>>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -51,12 +51,12 @@ struct Key {
 
 /// A caller whose ids are looked for; it hashes as its key does.
 #[derive(Hash)]
-struct Look<'a> {
+struct ListKeyRef<'a> {
     tenant: &'a TenantId,
     subject: &'a String,
 }
 
-impl Equivalent<Key> for Look<'_> {
+impl Equivalent<Key> for ListKeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         *self.tenant == key.tenant && *self.subject == key.subject
     }
@@ -64,19 +64,19 @@ impl Equivalent<Key> for Look<'_> {
 
 /// An id that was met. A record's type is part of what it names.
 #[derive(Debug, PartialEq, Eq)]
-struct Met {
+struct KnownId {
     kind: &'static str,
     of: String,
     id: String,
 }
 
-impl Default for Seen {
+impl Default for KnownIds {
     fn default() -> Self {
         Self { callers: Cache::builder().max_capacity(CALLERS).time_to_idle(KEPT).build() }
     }
 }
 
-impl Seen {
+impl KnownIds {
     /// Keeps the ids in an answer that a caller was given.
     pub(super) fn keep(&self, caller: &Caller, entry: &Entry, answer: &Value) {
         let (mut found, mut left) = (Vec::new(), LOOKED_AT);
@@ -93,13 +93,13 @@ impl Seen {
         for (thing, id) in found.into_iter().rev() {
             let (kind, of) = name(thing);
             met.retain(|known| !(known.kind == kind && known.of == of && known.id == id));
-            met.push_front(Met { kind, of: of.to_owned(), id: id.to_owned() });
+            met.push_front(KnownId { kind, of: of.to_owned(), id: id.to_owned() });
         }
         met.truncate(MOST);
     }
 
     /// The ids of such things that a caller has met, the latest first.
-    pub(super) fn met(&self, caller: &Caller, thing: Thing<'_>) -> Vec<String> {
+    pub(super) fn met(&self, caller: &Caller, thing: IdKind<'_>) -> Vec<String> {
         let Some(met) = self.callers.get(&look(caller)) else { return Vec::new() };
         let (kind, of) = name(thing);
         let met = met.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,36 +107,36 @@ impl Seen {
     }
 }
 
-const fn look(caller: &Caller) -> Look<'_> {
-    Look { tenant: &caller.tenant, subject: &caller.subject }
+const fn look(caller: &Caller) -> ListKeyRef<'_> {
+    ListKeyRef { tenant: &caller.tenant, subject: &caller.subject }
 }
 
-const fn name(thing: Thing<'_>) -> (&'static str, &str) {
+const fn name(thing: IdKind<'_>) -> (&'static str, &str) {
     match thing {
-        Thing::Task => ("task", ""),
-        Thing::Execution => ("execution", ""),
-        Thing::Process => ("process", ""),
-        Thing::Record(kind) => ("record", kind),
-        Thing::Type => ("type", ""),
+        IdKind::Task => ("task", ""),
+        IdKind::Execution => ("execution", ""),
+        IdKind::Process => ("process", ""),
+        IdKind::Record(kind) => ("record", kind),
+        IdKind::Type => ("type", ""),
     }
 }
 
 /// Finds the ids of an answer by the contract's names, in the object itself and in the items of a list. What somebody
 /// put into a record or into variables is not looked at: those are words of people, not ids of the platform.
-fn walk<'a>(value: &'a Value, depth: usize, of_processes: bool, left: &mut usize, found: &mut Vec<(Thing<'a>, &'a str)>) {
+fn walk<'a>(value: &'a Value, depth: usize, of_processes: bool, left: &mut usize, found: &mut Vec<(IdKind<'a>, &'a str)>) {
     match value {
         Value::Object(fields) if *left > 0 => {
             *left -= 1;
             let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= LONGEST);
-            let mut keep = |thing: Thing<'a>, id: Option<&'a str>| found.extend(id.map(|id| (thing, id)));
-            keep(Thing::Task, text("taskId"));
-            keep(Thing::Execution, text("executionId"));
-            keep(Thing::Process, text("processId"));
+            let mut keep = |thing: IdKind<'a>, id: Option<&'a str>| found.extend(id.map(|id| (thing, id)));
+            keep(IdKind::Task, text("taskId"));
+            keep(IdKind::Execution, text("executionId"));
+            keep(IdKind::Process, text("processId"));
             if let Some(kind) = text("entityType") {
-                keep(Thing::Record(kind), text("id"));
-                keep(Thing::Type, Some(kind));
+                keep(IdKind::Record(kind), text("id"));
+                keep(IdKind::Type, Some(kind));
             } else if of_processes {
-                keep(Thing::Process, text("id"));
+                keep(IdKind::Process, text("id"));
             }
             if depth == 0 {
                 for items in ["items", "result"].into_iter().filter_map(|name| fields.get(name)) {
@@ -161,13 +161,13 @@ mod tests {
         Caller { tenant: tenant.into(), subject: subject.to_owned(), ..Caller::owner(Credential::Verified) }
     }
 
-    fn keep(seen: &Seen, caller: &Caller, tool: &str, answer: &Value) {
+    fn keep(seen: &KnownIds, caller: &Caller, tool: &str, answer: &Value) {
         seen.keep(caller, catalogue().get(tool).unwrap(), answer);
     }
 
     #[test]
     fn ids_are_found_in_objects_and_lists_and_nowhere_else() {
-        let (seen, caller) = (Seen::default(), of("t", "a"));
+        let (seen, caller) = (KnownIds::default(), of("t", "a"));
         keep(
             &seen,
             &caller,
@@ -185,33 +185,33 @@ mod tests {
         );
         keep(&seen, &caller, "processes_create", &json!({ "id": "proc-1", "name": "n", "nodes": [{ "id": "proc-node" }] }));
         keep(&seen, &caller, "audit_log", &json!({ "id": "audit-1" }));
-        assert_eq!(seen.met(&caller, Thing::Task), ["task-1", "task-2"]);
-        assert_eq!(seen.met(&caller, Thing::Execution), ["exec-1"]);
-        assert_eq!(seen.met(&caller, Thing::Record("customer")), ["entity-1"]);
-        assert_eq!(seen.met(&caller, Thing::Type), ["customer"]);
-        assert_eq!(seen.met(&caller, Thing::Process), ["proc-1"]);
-        assert!(seen.met(&caller, Thing::Record("order")).is_empty());
+        assert_eq!(seen.met(&caller, IdKind::Task), ["task-1", "task-2"]);
+        assert_eq!(seen.met(&caller, IdKind::Execution), ["exec-1"]);
+        assert_eq!(seen.met(&caller, IdKind::Record("customer")), ["entity-1"]);
+        assert_eq!(seen.met(&caller, IdKind::Type), ["customer"]);
+        assert_eq!(seen.met(&caller, IdKind::Process), ["proc-1"]);
+        assert!(seen.met(&caller, IdKind::Record("order")).is_empty());
     }
 
     #[test]
     fn what_one_caller_met_no_other_is_told() {
-        let seen = Seen::default();
+        let seen = KnownIds::default();
         keep(&seen, &of("t", "a"), "tasks_get", &json!({ "taskId": "task-1" }));
         for other in [of("t", "b"), of("u", "a"), of("t", "")] {
-            assert!(seen.met(&other, Thing::Task).is_empty());
+            assert!(seen.met(&other, IdKind::Task).is_empty());
         }
-        assert_eq!(seen.met(&of("t", "a"), Thing::Task), ["task-1"]);
+        assert_eq!(seen.met(&of("t", "a"), IdKind::Task), ["task-1"]);
     }
 
     #[test]
     fn a_caller_keeps_the_latest_two_hundred() {
-        let (seen, caller) = (Seen::default(), of("t", "a"));
+        let (seen, caller) = (KnownIds::default(), of("t", "a"));
         for number in 0..300 {
             keep(&seen, &caller, "tasks_get", &json!({ "taskId": format!("task-{number}") }));
         }
         keep(&seen, &caller, "tasks_get", &json!({ "taskId": "task-200" }));
         keep(&seen, &caller, "tasks_get", &json!({ "taskId": "x".repeat(LONGEST + 1) }));
-        let met = seen.met(&caller, Thing::Task);
+        let met = seen.met(&caller, IdKind::Task);
         assert_eq!((met.len(), met[0].as_str(), met[1].as_str(), met[199].as_str()), (MOST, "task-200", "task-299", "task-100"));
     }
 }

@@ -9,13 +9,13 @@ use rmcp::model::ServerCapabilities;
 use rmcp::service::RequestContext;
 use rmcp::{Peer, RoleServer};
 
-use super::handler::is_modern;
+use super::request::is_stateless;
 use super::{App, prompts, resources};
 use crate::auth::Caller;
 
 /// Whom the connection spoke for last.
 #[derive(Default)]
-pub(super) struct Changes {
+pub(super) struct ListChanged {
     last: Mutex<Option<Arc<Caller>>>,
 }
 
@@ -27,7 +27,7 @@ struct Changed {
     prompts: bool,
 }
 
-impl Changes {
+impl ListChanged {
     /// Announces that changes are told.
     pub(super) const fn announce(capabilities: &mut ServerCapabilities) {
         if let Some(tools) = &mut capabilities.tools {
@@ -43,7 +43,7 @@ impl Changes {
 
     /// Tells the host what has changed since its last request.
     pub(super) async fn tell(&self, app: &App, caller: &Arc<Caller>, context: &RequestContext<RoleServer>) {
-        if is_modern(context) {
+        if is_stateless(context) {
             return;
         }
         let before = {

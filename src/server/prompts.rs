@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::App;
 use super::answer::{self, redact, truncate};
-use super::handler::Visit;
+use super::request::Request;
 use super::resources::OPEN;
 use crate::api::catalogue;
 use crate::auth::Caller;
@@ -90,21 +90,21 @@ pub(super) fn takes(app: &App, caller: &Caller, prompt: &str, argument: &str) ->
 }
 
 pub(super) async fn get(
-    visit: &Visit,
-    request: GetPromptRequestParams,
+    request: &Request,
+    params: GetPromptRequestParams,
     context: &RequestContext<RoleServer>,
 ) -> std::result::Result<GetPromptResult, ErrorData> {
-    let shown: String = request.name.chars().take(80).collect();
-    let template = visible(&visit.app, &visit.caller).find(|template| template.name == request.name).ok_or_else(|| {
-        let known: Vec<&str> = visible(&visit.app, &visit.caller).map(|template| template.name).collect();
+    let shown: String = params.name.chars().take(80).collect();
+    let template = visible(&request.app, &request.caller).find(|template| template.name == params.name).ok_or_else(|| {
+        let known: Vec<&str> = visible(&request.app, &request.caller).map(|template| template.name).collect();
         ErrorData::invalid_params(format!("there is no prompt `{shown}`; there are {}", known.join(", ")), Some(json!({ "prompt": shown })))
     })?;
-    let given = arguments(template, &request.arguments.unwrap_or_default())?;
-    let _counted = visit.app.calls.token();
+    let given = arguments(template, &params.arguments.unwrap_or_default())?;
+    let _counted = request.app.calls.token();
     let data = tokio::select! {
         biased;
-        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the request was taken back")),
-        data = data(visit, template.name, &given) => data,
+        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the params was taken back")),
+        data = data(request, template.name, &given) => data,
     };
     let data = data.map_err(|error| {
         let text = catalogue().get(template.needs).map_or_else(|| error.to_string(), |entry| answer::describe(entry, &error));
@@ -153,7 +153,7 @@ fn arguments(template: &Template, given: &Map<String, Value>) -> std::result::Re
 }
 
 /// What the platform says now, by the placeholders of the text.
-async fn data(visit: &Visit, prompt: &str, given: &[(&str, String)]) -> Result<Vec<(&'static str, String)>> {
+async fn data(request: &Request, prompt: &str, given: &[(&str, String)]) -> Result<Vec<(&'static str, String)>> {
     let argument = |name: &str| given.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()).unwrap_or_default();
     match prompt {
         "approve-inbox" => {
@@ -162,29 +162,29 @@ async fn data(visit: &Visit, prompt: &str, given: &[(&str, String)]) -> Result<V
             if !assignee.is_empty() {
                 filter["assignee"] = assignee.into();
             }
-            Ok(vec![("tasks", fetch(visit, "tasks_list", filter).await?)])
+            Ok(vec![("tasks", fetch(request, "tasks_list", filter).await?)])
         }
         "diagnose-execution" => {
             let id = argument("executionId");
             let (execution, history, tasks) = tokio::join!(
-                fetch(visit, "executions_get", json!({ "id": id })),
-                fetch(visit, "executions_history", json!({ "id": id, "limit": 100 })),
-                fetch(visit, "tasks_list", json!({ "executionId": id })),
+                fetch(request, "executions_get", json!({ "id": id })),
+                fetch(request, "executions_history", json!({ "id": id, "limit": 100 })),
+                fetch(request, "tasks_list", json!({ "executionId": id })),
             );
             Ok(vec![("execution", execution?), ("history", or_why_not(history)), ("tasks", or_why_not(tasks))])
         }
         _ => {
-            let processes = fetch(visit, "events_replay", json!({ "topic": "process.created", "limit": 30 })).await;
+            let processes = fetch(request, "events_replay", json!({ "topic": "process.created", "limit": 30 })).await;
             Ok(vec![("processes", or_why_not(processes))])
         }
     }
 }
 
-async fn fetch(visit: &Visit, operation: &str, arguments: Value) -> Result<String> {
+async fn fetch(request: &Request, operation: &str, arguments: Value) -> Result<String> {
     let arguments = arguments.as_object().cloned().unwrap_or_default();
-    let mut body = visit.app.read(&visit.caller, operation, arguments).await?.body;
+    let mut body = request.app.read(&request.caller, operation, arguments).await?.body;
     redact::redact(&mut body);
-    Ok(truncate::fit(body, visit.app.settings.answer_limit / 2).text)
+    Ok(truncate::fit(body, request.app.settings.answer_limit / 2).text)
 }
 
 /// What else a prompt shows may be missing; the reason is as good.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::App;
 use super::answer::{self, redact, truncate};
-use super::handler::Visit;
+use super::request::Request;
 use crate::api::catalogue;
 use crate::auth::Caller;
 use crate::error::{Error, Kind};
@@ -148,25 +148,25 @@ pub(super) fn templates(app: &App, caller: &Caller) -> Vec<ResourceTemplate> {
         .collect()
 }
 
-pub(super) async fn read(visit: &Visit, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
+pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
     let found = (uri.len() <= LONGEST)
         .then(|| uri.strip_prefix(SCHEME))
         .flatten()
-        .and_then(|path| visible(&visit.app, &visit.caller).find_map(|address| Some((address, address.arguments(path)?))));
+        .and_then(|path| visible(&request.app, &request.caller).find_map(|address| Some((address, address.arguments(path)?))));
     let Some((address, arguments)) = found else { return Err(missing(uri, None)) };
-    let app = Arc::clone(&visit.app);
+    let app = Arc::clone(&request.app);
     let _counted = app.calls.token();
     let reply = tokio::select! {
         biased;
-        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the request was taken back")),
-        reply = app.read(&visit.caller, address.operation, arguments) => reply,
+        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the params was taken back")),
+        reply = app.read(&request.caller, address.operation, arguments) => reply,
     };
     let mut body = reply.map_err(|error| refusal(uri, address, &error))?.body;
     redact::redact(&mut body);
     let fitted = truncate::fit(body, app.settings.answer_limit);
     let entry = catalogue().get(address.operation);
     if let Some(entry) = entry {
-        app.seen.keep(&visit.caller, entry, &fitted.value);
+        app.seen.keep(&request.caller, entry, &fitted.value);
     }
     let ttl = entry.and_then(|entry| entry.spec.cache).unwrap_or_default();
     let contents = vec![ResourceContents::text(fitted.text, uri).with_mime_type("application/json")];

@@ -21,13 +21,13 @@ const LISTS: u64 = 1024;
 
 /// The lists that were built, by what decides over them.
 #[derive(Debug)]
-pub(super) struct Shelf {
-    lists: Cache<Key, Arc<[Tool]>>,
+pub(super) struct ListCache {
+    lists: Cache<ListKey, Arc<[Tool]>>,
 }
 
 /// All that a list depends on: callers who agree in it share one list.
 #[derive(Debug, PartialEq, Eq)]
-struct Key {
+struct ListKey {
     permissions: Option<Permissions>,
     roles: Vec<Arc<str>>,
     token: Token,
@@ -41,19 +41,19 @@ struct Token {
 }
 
 /// A key that is looked for, before anything is copied.
-struct Look<'a> {
+struct ListKeyRef<'a> {
     permissions: Option<&'a Permissions>,
     roles: &'a [Arc<str>],
     token: Token,
 }
 
-impl Hash for Key {
+impl Hash for ListKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Look { permissions: self.permissions.as_ref(), roles: &self.roles, token: self.token }.hash(state);
+        ListKeyRef { permissions: self.permissions.as_ref(), roles: &self.roles, token: self.token }.hash(state);
     }
 }
 
-impl Hash for Look<'_> {
+impl Hash for ListKeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.permissions.hash(state);
         self.roles.hash(state);
@@ -61,13 +61,13 @@ impl Hash for Look<'_> {
     }
 }
 
-impl Equivalent<Key> for Look<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<ListKey> for ListKeyRef<'_> {
+    fn equivalent(&self, key: &ListKey) -> bool {
         self.permissions == key.permissions.as_ref() && self.roles == key.roles && self.token == key.token
     }
 }
 
-impl Default for Shelf {
+impl Default for ListCache {
     fn default() -> Self {
         Self { lists: Cache::new(LISTS) }
     }
@@ -82,10 +82,10 @@ impl App {
         };
         let roles = self.settings.policy.roles_of(caller);
         let token = Token { own: matches!(caller.credential, Credential::Bearer(_)), speaks: caller.permissions.is_some() };
-        if let Some(list) = self.shelf.lists.get(&Look { permissions, roles: &roles, token }) {
+        if let Some(list) = self.lists.lists.get(&ListKeyRef { permissions, roles: &roles, token }) {
             return list;
         }
-        self.shelf.lists.get_with(Key { permissions: permissions.cloned(), roles, token }, || {
+        self.lists.lists.get_with(ListKey { permissions: permissions.cloned(), roles, token }, || {
             catalogue().tools().filter(|entry| self.may(caller, entry)).filter_map(|entry| self.tool_for(caller, entry)).collect()
         })
     }
@@ -166,16 +166,16 @@ mod tests {
     fn a_key_is_found_by_its_look_and_by_no_other() {
         let held = Permissions::from(vec!["task:view".to_owned()]);
         let (roles, token) = ([Arc::from("clerk")], Token { own: true, speaks: true });
-        let key = Key { permissions: Some(held.clone()), roles: roles.to_vec(), token };
-        let shelf = Shelf::default();
+        let key = ListKey { permissions: Some(held.clone()), roles: roles.to_vec(), token };
+        let shelf = ListCache::default();
         shelf.lists.insert(key, Arc::from([]));
-        let found = |look: Look<'_>| shelf.lists.get(&look).is_some();
-        assert!(found(Look { permissions: Some(&held), roles: &roles, token }));
+        let found = |look: ListKeyRef<'_>| shelf.lists.get(&look).is_some();
+        assert!(found(ListKeyRef { permissions: Some(&held), roles: &roles, token }));
         for other in [
-            Look { permissions: None, roles: &roles, token },
-            Look { permissions: Some(&Permissions::all()), roles: &roles, token },
-            Look { permissions: Some(&held), roles: &[], token },
-            Look { permissions: Some(&held), roles: &roles, token: Token { own: false, ..token } },
+            ListKeyRef { permissions: None, roles: &roles, token },
+            ListKeyRef { permissions: Some(&Permissions::all()), roles: &roles, token },
+            ListKeyRef { permissions: Some(&held), roles: &[], token },
+            ListKeyRef { permissions: Some(&held), roles: &roles, token: Token { own: false, ..token } },
         ] {
             assert!(!found(other));
         }

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::api::ids::TenantId;
 use crate::api::{Permission, Timestamp};
 use crate::auth::OWNER_TENANT;
-use crate::client::{Accounts, Origin, Reach};
+use crate::client::{Connector, Origin, ServiceAccounts};
 use crate::error::{Error, Kind, Result};
 use crate::io::outbound::{self, Unread};
 use crate::io::private_files;
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// day leaves one token behind and not many.
 pub(crate) struct Given {
     kept: PathBuf,
-    reach: Reach,
+    reach: Connector,
     tokens: Mutex<HashMap<TenantId, (SecretString, Instant)>>,
 }
 
@@ -55,7 +55,7 @@ struct Kept {
 
 impl Given {
     pub(crate) fn new(data_dir: &Path, origin: Arc<dyn Origin>) -> Self {
-        Self { kept: data_dir.join("audit").join("account.json"), reach: Reach::new(origin), tokens: Mutex::default() }
+        Self { kept: data_dir.join("audit").join("account.json"), reach: Connector::new(origin), tokens: Mutex::default() }
     }
 
     fn held(&self, tenant: &TenantId) -> Option<SecretString> {
@@ -115,7 +115,7 @@ impl Given {
     }
 }
 
-impl Accounts for Given {
+impl ServiceAccounts for Given {
     fn token<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<SecretString>> {
         Box::pin(async move {
             if let Some(token) = self.held(tenant) {

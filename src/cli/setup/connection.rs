@@ -69,7 +69,7 @@ impl Connection {
             ask_timeout: config.confirm_timeout,
             answer_limit: config.answer_limit,
             data_dir: Some(config.data_dir.clone()),
-            platform_name: name_of(config),
+            platform_name: super::name_of(config),
             audit: upstream::record(config)?,
             policy: Arc::new(server::Policy::new(&config.policy)?),
         };
@@ -122,11 +122,6 @@ impl Connection {
             embedded.close().await;
         }
     }
-}
-
-/// What the platform is called in questions and reports.
-pub(crate) fn name_of(config: &Config) -> String {
-    config.url.clone().unwrap_or_else(|| "the embedded FlowMaster".to_owned())
 }
 
 /// How permissions are judged, under the platform's names.

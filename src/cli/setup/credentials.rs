@@ -23,7 +23,7 @@ impl Credentials {
     pub(crate) fn choose(config: &Config, client: Client) -> Result<Self> {
         let command = format!("`{}`", login_command(config));
         let tenant = config.tenant.clone();
-        let login = |source, hint| Ok(Self::Login(Login::new(client, source, tenant, super::connection::name_of(config), hint)));
+        let login = |source, hint| Ok(Self::Login(Login::new(client, source, tenant, super::name_of(config), hint)));
         match (&config.token, &config.refresh_token) {
             (Some(token), refresh_token) => {
                 let first = Grant::of_settings(token, refresh_token.as_ref(), config.tenant.as_deref())?;

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::connection::{Connection, name_of};
+use super::connection::Connection;
+use super::name_of;
 use crate::auth::{Admit, Caller, Confirm, Credential, HttpKeys, KeySet, Mode, OwnerToken, Rules, Verifier};
-use crate::client::{Client, PlatformKeys, Validation};
+use crate::client::{Client, PlatformKeys, TokenStatus};
 use crate::config::{AuthMode, Config, UpstreamMode};
 use crate::error::{Error, Kind, Result};
-use crate::server::{Admission, HttpOptions};
+use crate::server::{Authentication, HttpOptions};
 
 /// How often the platform is asked whether it still takes a token, unless the operator says otherwise.
 const VALIDATED: Duration = Duration::from_mins(1);
@@ -20,7 +21,7 @@ const VALIDATED: Duration = Duration::from_mins(1);
 const AUDIENCES: [&str; 2] = ["flowmaster", "flowmaster-mcp"];
 
 /// Who is let in, read from the settings. Nothing is opened or asked yet.
-pub(crate) enum Choice {
+pub(crate) enum HttpAuth {
     /// Every program on this machine, with the owner's rights.
     Everybody,
     /// Whoever brings a good token.
@@ -46,7 +47,7 @@ enum Keys {
     Secret(SecretString),
 }
 
-impl Choice {
+impl HttpAuth {
     /// Reads what the operator chose.
     ///
     /// # Errors
@@ -93,12 +94,12 @@ impl Choice {
             Self::Tokens(tokens) => tokens.interval,
         };
         let admission = match self {
-            Self::Everybody => Admission::Open(Arc::new(Caller::owner(Credential::Owner))),
+            Self::Everybody => Authentication::Open(Arc::new(Caller::owner(Credential::Owner))),
             Self::Tokens(tokens) => {
                 let verifier: Arc<dyn Admit> = Arc::new(tokens.verifier(config, connection)?);
                 match &config.url {
-                    Some(_) => Admission::Bearer(verifier),
-                    None => Admission::Bearer(Arc::new(OwnerToken::new(&owner_token(config)?, Some(verifier)))),
+                    Some(_) => Authentication::Bearer(verifier),
+                    None => Authentication::Bearer(Arc::new(OwnerToken::new(&owner_token(config)?, Some(verifier)))),
                 }
             }
         };
@@ -142,7 +143,7 @@ impl Choice {
 /// What an operator had better set, where `doctor` finds nothing wrong: the keys of a real platform's tokens may sign for
 /// others too. The embedded one signs for itself alone.
 pub(crate) fn advice(config: &Config) -> Option<&'static str> {
-    let open = matches!(Choice::read(config, false), Ok(Choice::Tokens(tokens)) if tokens.rules.issuers.is_empty());
+    let open = matches!(HttpAuth::read(config, false), Ok(HttpAuth::Tokens(tokens)) if tokens.rules.issuers.is_empty());
     (open && config.url.is_some()).then_some("Set auth.issuers (FLOWMASTER_AUTH_ISSUERS) to what `iss` is in the platform's tokens.")
 }
 
@@ -151,13 +152,13 @@ pub(crate) fn advice(config: &Config) -> Option<&'static str> {
 /// # Errors
 /// What `serve --http` would refuse to start with; a missing choice is none, since hosts on stdio need none.
 pub(crate) fn about(config: &Config) -> Result<String> {
-    match Choice::read(config, false) {
+    match HttpAuth::read(config, false) {
         Err(error) if error.code() == "FM-CONFIG-AUTH-MODE" => {
             Ok("not set up: `serve --http` before a real platform needs auth.mode (FLOWMASTER_AUTH_MODE)".to_owned())
         }
         choice => {
             let choice = choice?;
-            if let Choice::Tokens(tokens) = &choice {
+            if let HttpAuth::Tokens(tokens) = &choice {
                 // A key that cannot be read is found here rather than at the start.
                 drop(tokens.configured_keys()?);
             }
@@ -209,7 +210,7 @@ impl Tokens {
     fn confirm(&self, config: &Config, connection: &Connection) -> Arc<dyn Confirm> {
         let exchanged = self.rules.mode == Mode::ResourceServer && config.upstream.mode == Some(UpstreamMode::Exchange);
         let client = if exchanged { connection.client.clone() } else { Client::builder(Arc::clone(&connection.origin)).build() };
-        Arc::new(Validation::new(client))
+        Arc::new(TokenStatus::new(client))
     }
 }
 
@@ -299,7 +300,7 @@ mod tests {
     }
 
     fn code(settings: &[(&str, &str)]) -> String {
-        Choice::read(&config(settings), false).err().map_or_else(|| "taken".to_owned(), |error| error.code().to_owned())
+        HttpAuth::read(&config(settings), false).err().map_or_else(|| "taken".to_owned(), |error| error.code().to_owned())
     }
 
     const URL: (&str, &str) = ("FLOWMASTER_URL", "https://flowmaster.example");
@@ -318,7 +319,7 @@ mod tests {
         assert_eq!(code(&[URL, RESOURCE, PUBLIC, ISSUER, ("FLOWMASTER_UPSTREAM_MODE", "exchange")]), "taken");
         let two = [("FLOWMASTER_AUTH_SECRET", "x"), ("FLOWMASTER_JWKS_URL", "https://login.example/keys")];
         assert_eq!(code(&two), "FM-CONFIG-AUTH-KEY");
-        let open = Choice::read(&config(&[URL]), true).err().map(|error| error.code().to_owned());
+        let open = HttpAuth::read(&config(&[URL]), true).err().map(|error| error.code().to_owned());
         assert_eq!(open.as_deref(), Some("FM-CLI-NO-TOKEN"));
     }
 
@@ -326,7 +327,7 @@ mod tests {
     fn a_token_that_is_passed_on_must_name_this_server_and_the_platform() {
         let rules = |upstream| {
             let config = config(&[URL, RESOURCE, PUBLIC, ISSUER, ("FLOWMASTER_UPSTREAM_MODE", upstream)]);
-            let Choice::Tokens(tokens) = Choice::read(&config, false).unwrap() else { panic!("everybody") };
+            let HttpAuth::Tokens(tokens) = HttpAuth::read(&config, false).unwrap() else { panic!("everybody") };
             (tokens.rules.audiences_any.clone(), tokens.rules.audiences_all.clone(), tokens.is_confirmed(&config))
         };
         let own = vec!["https://mcp.example/mcp".to_owned()];
@@ -340,7 +341,7 @@ mod tests {
         let elsewhere: SocketAddr = "0.0.0.0:8321".parse().unwrap();
         let check = |settings: &[(&str, &str)], no_token| {
             let config = config(settings);
-            let choice = Choice::read(&config, no_token).unwrap();
+            let choice = HttpAuth::read(&config, no_token).unwrap();
             assert!(choice.check_address(&config, "127.0.0.1:0".parse().unwrap()).is_ok());
             choice.check_address(&config, elsewhere).is_ok()
         };

@@ -13,7 +13,7 @@ use crate::cli::terminal::plain;
 use crate::error::{Error, Kind, Result};
 
 /// The caller as the platform knows it, or as its token has it where the platform cannot be asked.
-pub(crate) struct Standing {
+pub(crate) struct Identity {
     pub(crate) caller: Arc<Caller>,
     /// The name that was signed in with, where this side knows it.
     username: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Standing {
     pub(crate) unconfirmed: Option<Error>,
 }
 
-impl Standing {
+impl Identity {
     /// Asks the platform who calls.
     ///
     /// # Errors

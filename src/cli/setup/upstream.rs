@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "platform")]
 use crate::cli::embedded::service_account::Given;
-use crate::client::{Accounts, Configured, Exchange, Mode, Origin, TokenEndpoint, Upstream};
+use crate::client::{Configured, Exchange, Mode, Origin, ServiceAccounts, TokenEndpoint, Upstream};
 use crate::config::{Config, PermissionFilter, UpstreamMode};
 use crate::error::{Error, Kind, Result};
 use crate::server::audit;
@@ -60,7 +60,7 @@ fn has_account(config: &Config) -> bool {
     has_configured(config) || (cfg!(feature = "platform") && config.url.is_none())
 }
 
-fn accounts(config: &Config, origin: &Arc<dyn Origin>) -> Result<Option<Arc<dyn Accounts>>> {
+fn accounts(config: &Config, origin: &Arc<dyn Origin>) -> Result<Option<Arc<dyn ServiceAccounts>>> {
     if let Some(configured) = Configured::new(config.service.token.clone(), config.service.tokens.clone())? {
         return Ok(Some(Arc::new(configured)));
     }

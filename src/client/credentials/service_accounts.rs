@@ -10,7 +10,7 @@ use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 
 /// Knows the server's own account in each tenant.
-pub trait Accounts: Send + Sync {
+pub trait ServiceAccounts: Send + Sync {
     /// The account's token in a tenant.
     fn token<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<SecretString>>;
 
@@ -71,7 +71,7 @@ impl Configured {
     }
 }
 
-impl Accounts for Configured {
+impl ServiceAccounts for Configured {
     fn token<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<SecretString>> {
         Box::pin(std::future::ready(self.find(tenant)))
     }

@@ -148,11 +148,11 @@ fn digest_of(text: &str) -> String {
 fn refused(path: &Path, fault: Fault) -> Error {
     match fault {
         Fault::Unusable(what, error) => unusable(path, what, error),
-        Fault::Strange => damaged(path),
-        Fault::Within(why) => refused(path.parent().unwrap_or(path), *why),
-        Fault::Foreign => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
+        Fault::NotOurs => damaged(path),
+        Fault::UnsafeParent(why) => refused(path.parent().unwrap_or(path), *why),
+        Fault::WrongOwner => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
             .hint("Choose a data folder of your own with --data, and run `flowmaster-mcp login`."),
-        Fault::Open { wanted, .. } => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
+        Fault::TooPermissive { wanted, .. } => Error::new(Kind::Forbidden, "FM-MCP-LOGIN-FILE", format!("{} {fault}", path.display()))
             .hint(format!("Run: chmod {wanted} {}", path.display())),
     }
 }

@@ -11,7 +11,7 @@ use super::exchange::{OTHER_TENANT, REFUSED_TOKEN};
 use crate::api::auth::Validate;
 use crate::api::{Operation as _, catalogue};
 use crate::auth::{Caller, Confirm, KeySource, fetch_keys};
-use crate::client::{CallOptions, Client, Origin, Reach};
+use crate::client::{CallOptions, Client, Connector, Origin};
 use crate::error::{Error, Kind, Result};
 
 /// Longest that the platform is waited for; a call stands behind it.
@@ -19,14 +19,14 @@ const SLOWEST: Duration = Duration::from_secs(5);
 
 /// The keys that a platform publishes where it is now.
 pub struct PlatformKeys {
-    reach: Reach,
+    reach: Connector,
 }
 
 impl PlatformKeys {
     /// The keys of the platform at an origin.
     #[must_use]
     pub fn new(origin: Arc<dyn Origin>) -> Self {
-        Self { reach: Reach::new(origin) }
+        Self { reach: Connector::new(origin) }
     }
 }
 
@@ -40,9 +40,9 @@ impl KeySource for PlatformKeys {
 }
 
 /// Asks the platform whether it still takes a caller's token, as that caller.
-pub struct Validation(Client);
+pub struct TokenStatus(Client);
 
-impl Validation {
+impl TokenStatus {
     /// Asks by a client.
     #[must_use]
     pub const fn new(client: Client) -> Self {
@@ -64,7 +64,7 @@ impl Validation {
     }
 }
 
-impl Confirm for Validation {
+impl Confirm for TokenStatus {
     fn confirm<'a>(&'a self, caller: &'a Arc<Caller>) -> BoxFuture<'a, Result<bool>> {
         Box::pin(self.ask(caller))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::service_accounts::Accounts;
+use super::service_accounts::ServiceAccounts;
 use crate::api::{Effect, Spec};
 use crate::auth::{Caller, Credential};
 use crate::client::origin::Located;
@@ -31,11 +31,11 @@ pub enum Mode {
 #[derive(Default)]
 pub struct Upstream {
     mode: Mode,
-    accounts: Option<Arc<dyn Accounts>>,
+    accounts: Option<Arc<dyn ServiceAccounts>>,
 }
 
 /// What a call carries to prove itself.
-pub(crate) struct Proof {
+pub(crate) struct UpstreamCredential {
     pub(crate) token: SecretString,
     pub(crate) on_behalf_of: Option<String>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Proof {
 impl Upstream {
     /// Calls in a mode; the accounts are the server's own.
     #[must_use]
-    pub fn new(mode: Mode, accounts: Option<Arc<dyn Accounts>>) -> Self {
+    pub fn new(mode: Mode, accounts: Option<Arc<dyn ServiceAccounts>>) -> Self {
         Self { mode, accounts }
     }
 
@@ -90,8 +90,8 @@ impl Upstream {
     }
 
     /// By which token a caller's call goes on; one that was exchanged just now is not exchanged again.
-    pub(crate) async fn prove(&self, caller: &Caller, located: &Located, fresh: Option<SecretString>) -> Result<Proof> {
-        let own = |token| Ok(Proof { token, on_behalf_of: None });
+    pub(crate) async fn prove(&self, caller: &Caller, located: &Located, fresh: Option<SecretString>) -> Result<UpstreamCredential> {
+        let own = |token| Ok(UpstreamCredential { token, on_behalf_of: None });
         match (&caller.credential, &self.mode) {
             (Credential::Owner, _) => own(located.owner_token.clone().ok_or_else(nobody)?),
             (Credential::Verified, _) => Err(nobody()),
@@ -102,7 +102,7 @@ impl Upstream {
                 None => own(exchange.of(caller, token).await?),
             },
             (Credential::Bearer(_), Mode::Service { .. }) => {
-                Ok(Proof { token: self.account(caller).await?, on_behalf_of: Some(caller.subject.clone()) })
+                Ok(UpstreamCredential { token: self.account(caller).await?, on_behalf_of: Some(caller.subject.clone()) })
             }
         }
     }

@@ -15,12 +15,12 @@ const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_mins(1);
 
 /// Makes the client when it is first needed: reading certificates takes time.
-pub(crate) struct Reach {
+pub(crate) struct Connector {
     origin: Arc<dyn Origin>,
     last: Mutex<Option<(Arc<str>, Client)>>,
 }
 
-impl Reach {
+impl Connector {
     pub(crate) fn new(origin: Arc<dyn Origin>) -> Self {
         Self { origin, last: Mutex::default() }
     }
@@ -82,7 +82,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap()).into();
         let origin = Arc::new(Ending { base, is_there: AtomicBool::new(false) });
-        let reach = Reach::new(Arc::clone(&origin) as Arc<dyn Origin>);
+        let reach = Connector::new(Arc::clone(&origin) as Arc<dyn Origin>);
         for is_there in [false, true] {
             origin.is_there.store(is_there, Ordering::SeqCst);
             let located = reach.locate().await.unwrap();

@@ -22,11 +22,11 @@ fn own_but(found: &Metadata, folder: &Path, forbidden: u32) -> Result<(), Fault>
     use std::os::unix::fs::MetadataExt as _;
 
     if !is_own(found, folder, process_user()) {
-        return Err(Fault::Foreign);
+        return Err(Fault::WrongOwner);
     }
     let mode = found.mode() & 0o777;
     if mode & forbidden != 0 {
-        return Err(Fault::Open { mode, wanted: if found.is_dir() { "700" } else { "600" } });
+        return Err(Fault::TooPermissive { mode, wanted: if found.is_dir() { "700" } else { "600" } });
     }
     Ok(())
 }
@@ -126,15 +126,15 @@ mod tests {
             assert_eq!(folder(Path::new("/")).unwrap_err().kind(), ErrorKind::PermissionDenied);
             return;
         }
-        assert!(matches!(read(&path, 4), Err(Fault::Foreign)));
+        assert!(matches!(read(&path, 4), Err(Fault::WrongOwner)));
         assert_eq!(key(&path).unwrap_err().kind(), ErrorKind::PermissionDenied);
         chown(&path, Some(another - 1), None).unwrap();
         assert!(read(&path, 4).unwrap().is_some());
         chown(&place, Some(another), None).unwrap();
         let refused = folder(&place).unwrap_err();
         assert!(refused.kind() == ErrorKind::PermissionDenied && refused.to_string().contains("another user"), "{refused}");
-        assert!(matches!(closed_folder(&place), Err(Fault::Foreign)));
+        assert!(matches!(closed_folder(&place), Err(Fault::WrongOwner)));
         let refused = read(&path, 4).unwrap_err();
-        assert!(matches!(&refused, Fault::Within(why) if matches!(**why, Fault::Foreign)), "{refused}");
+        assert!(matches!(&refused, Fault::UnsafeParent(why) if matches!(**why, Fault::WrongOwner)), "{refused}");
     }
 }

@@ -4,7 +4,6 @@ use axum::body::Body;
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
-use super::routes::malformed;
 use crate::error::{Error, Kind, Result};
 use crate::io::inbound::{self, Unread};
 
@@ -67,6 +66,11 @@ fn depth(bytes: &[u8]) -> usize {
         }
     }
     deepest
+}
+
+/// Makes the error of a request that cannot be read.
+pub(crate) fn malformed(service: &str, message: impl Into<String>) -> Error {
+    Error::new(Kind::Malformed, format!("FM-{service}-MALFORMED"), message)
 }
 
 #[cfg(test)]

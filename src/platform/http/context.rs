@@ -6,13 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
 
-use super::idempotency::Mark;
 use crate::api::ids::TenantId;
 use crate::api::{Page, PageRequest, Timestamp};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::database::{Scope, Tx};
+use crate::platform::database::{Mark, Scope, Tx};
 use crate::platform::identity::Session;
 
 /// The context of one request.

@@ -4,7 +4,6 @@
 //! answer follows; until it has, a repetition is told that the call was carried out.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::api::Spec;
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::database::{Scope, Tx};
+use crate::platform::database::{Mark, Scope};
 use crate::platform::keys;
 
 /// How long an answer is kept.
@@ -25,17 +24,6 @@ const LONGEST_KEY: usize = 255;
 
 /// The keys of the calls that are under way.
 pub(crate) type Running = Arc<Mutex<HashSet<String>>>;
-
-/// One call with its key.
-#[derive(Debug)]
-pub(crate) struct Mark {
-    tenant: String,
-    subject: String,
-    route: String,
-    key: String,
-    digest: String,
-    noted: AtomicBool,
-}
 
 /// The answer that a repetition gets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,31 +58,15 @@ impl Drop for Ticket {
     }
 }
 
-impl Mark {
-    fn name(&self) -> String {
-        [self.tenant.as_str(), &self.subject, &self.route, &self.key].join("\0")
+/// Frees the key of a call that failed: it can be tried again.
+pub(crate) async fn forget(platform: &Platform, ticket: Ticket) -> Result<()> {
+    let mark = Arc::clone(&ticket.mark);
+    if !mark.is_noted() {
+        return Ok(());
     }
-
-    /// Notes in the call's first transaction that it was carried out.
-    pub(crate) fn note(&self, tx: &Tx<'_>) -> Result<()> {
-        if self.noted.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        tx.prepare_cached(
-            "INSERT OR REPLACE INTO idempotency (tenant_id, subject, route, key, body_digest, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute((&self.tenant, &self.subject, &self.route, &self.key, &self.digest, tx.now().millis()))?;
-        Ok(())
-    }
-
-    /// Frees the key of a call that failed: it can be tried again.
-    pub(crate) async fn forget(platform: &Platform, ticket: Ticket) -> Result<()> {
-        let mark = Arc::clone(&ticket.mark);
-        if !mark.noted.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let scope = Scope::system(mark.tenant.clone().into());
-        let freed = platform
+    let scope = Scope::system(mark.tenant.clone().into());
+    let freed =
+        platform
             .database()
             .write(scope, move |tx| {
                 tx.prepare_cached("DELETE FROM idempotency WHERE tenant_id = ?1 AND subject = ?2 AND route = ?3 AND key = ?4")?
@@ -102,9 +74,8 @@ impl Mark {
                 Ok(())
             })
             .await;
-        drop(ticket);
-        freed
-    }
+    drop(ticket);
+    freed
 }
 
 /// Looks a key up: the call is to be carried out, or its answer is there.
@@ -117,14 +88,8 @@ pub(crate) async fn begin(platform: &Platform, caller: &Caller, spec: &Spec, key
         )
         .hint("Use a random UUID for each call, and the same one for its repetition."));
     }
-    let mark = Arc::new(Mark {
-        tenant: caller.tenant.to_string(),
-        subject: caller.subject.clone(),
-        route: format!("{} {}", spec.method.name(), spec.path),
-        key: key.to_owned(),
-        digest: keys::sha256(arguments.to_string().as_bytes()),
-        noted: AtomicBool::new(false),
-    });
+    let route = format!("{} {}", spec.method.name(), spec.path);
+    let mark = Arc::new(Mark::new(caller, route, key, keys::sha256(arguments.to_string().as_bytes())));
     let running = platform.running_keys();
     if !running.lock().unwrap_or_else(PoisonError::into_inner).insert(mark.name()) {
         return Err(Error::new(Kind::Conflict, "FM-AGS-IDEMPOTENCY-RUNNING", "the same call with this Idempotency-Key is under way")

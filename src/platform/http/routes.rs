@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::body;
 use super::context::{Answer, Cx};
-use super::idempotency::{self, Begun, Mark, Stored};
+use super::idempotency::{self, Begun, Stored};
 use super::problem;
 use crate::api::arguments::Reading;
 use crate::api::{Endpoint, Entry, Method, Operation, Service, catalogue, wire};
@@ -164,7 +164,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
     let code = entry.service.code;
     let path: Vec<(String, String)> = RawPathParams::from_request_parts(parts, &())
         .await
-        .map_err(|_| malformed(code, "the path is not UTF-8 once decoded"))?
+        .map_err(|_| body::malformed(code, "the path is not UTF-8 once decoded"))?
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
@@ -205,7 +205,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
             let answered = (route.handler)(cx, arguments).await;
             match &answered {
                 Ok(stored) => idempotency::keep(platform, ticket, stored).await?,
-                Err(_) => Mark::forget(platform, ticket).await?,
+                Err(_) => idempotency::forget(platform, ticket).await?,
             }
             answered
         }
@@ -305,9 +305,4 @@ fn query_pairs(query: &str) -> Vec<(String, String)> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').map_or_else(|| (plain(pair), String::new()), |(name, value)| (plain(name), plain(value))))
         .collect()
-}
-
-/// What cannot be read at all.
-pub(crate) fn malformed(service: &str, message: impl Into<String>) -> Error {
-    Error::new(Kind::Malformed, format!("FM-{service}-MALFORMED"), message)
 }

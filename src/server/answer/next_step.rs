@@ -31,7 +31,10 @@ fn by_kind(entry: &Entry, error: &Error) -> String {
         Kind::Unauthenticated => "The login is missing or over: ask the person to sign in again. Do not repeat the call.",
         Kind::Forbidden => "The caller may not do this: ask the person or an administrator for the permission. Do not repeat the call.",
         Kind::Conflict => {
-            return format!("Look at the present state{} before you decide what to do; the same call will fail again.", getter(entry));
+            return format!(
+                "ListKeyRef at the present state{} before you decide what to do; the same call will fail again.",
+                getter(entry)
+            );
         }
         Kind::Changed => return format!("Read it again{}, then decide anew.", getter(entry)),
         Kind::TooLarge => "Send less at once.",

@@ -213,7 +213,7 @@ fn waiting(folder: &Path) -> Result<Vec<Pending>> {
         }
         let text = match private_files::read(&path, LARGEST) {
             // In a folder that is not the server's own anybody could have approved a call.
-            Err(fault @ Fault::Within(_)) => return Err(unusable(&path, &fault.into())),
+            Err(fault @ Fault::UnsafeParent(_)) => return Err(unusable(&path, &fault.into())),
             // A file that another process just took away, or that is none of ours, is not there.
             Err(_) | Ok(None) => continue,
             Ok(Some(text)) => text,

@@ -19,54 +19,55 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::expiry::Revocable;
-use super::limits::{Held, Load, during};
+use super::limits::{LARGEST_BODY, Limits, during};
 use super::metadata::{Metadata, read_url, scopes_of};
 use super::origins::Origins;
+use super::owner::Owner;
+use super::quota::Permit;
 use super::refusal::Refusal;
-use super::session_limits::{Place, Places};
-use super::sessions::{Owner, Running, Sessions, Visitor};
-use super::{Admission, HttpOptions};
+use super::request_scope::{RequestPermit, RequestScope};
+use super::session_limits::{SessionLimits, SessionPermit};
+use super::sessions::Sessions;
+use super::{Authentication, HttpOptions};
 use crate::auth::Caller;
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::io::inbound::{self, Unread};
 use crate::server::{App, tools};
 
-/// Largest body, in bytes; no tool takes documents yet.
-pub(super) const LARGEST_BODY: usize = 4 * 1024 * 1024;
 /// The header that names a session of the old era.
 pub(super) const SESSION: &str = "mcp-session-id";
 
 /// What every request passes. A clone is the same gate.
 #[derive(Clone)]
-pub(super) struct Gate(Arc<Parts>);
+pub(super) struct Admission(Arc<Parts>);
 
 struct Parts {
     app: Arc<App>,
-    admission: Admission,
+    authentication: Authentication,
     /// How often it is asked about the token of an open stream.
     interval: Duration,
     origins: Origins,
     metadata: Option<Metadata>,
     sessions: Arc<Sessions>,
-    places: Places,
-    load: Load,
+    session_limits: SessionLimits,
+    limits: Limits,
     /// How long a body may take to come.
     slowest: Duration,
 }
 
-impl Gate {
+impl Admission {
     pub(super) fn new(app: &Arc<App>, options: &HttpOptions, address: SocketAddr) -> Result<Self> {
         let public = options.public_url.as_deref().map(|url| read_url(url, "http.public_url")).transpose()?;
         Ok(Self(Arc::new(Parts {
             app: Arc::clone(app),
-            admission: options.admission.clone(),
+            authentication: options.authentication.clone(),
             interval: options.validate_interval,
             origins: Origins::new(address.ip(), &options.allowed_hosts, public.as_ref(), &options.allowed_origins)?,
             metadata: Metadata::new(options, public.as_ref(), app.client.access())?,
             sessions: Arc::new(Sessions::new()),
-            places: Places::new(options.sessions, options.sessions_per_tenant, options.initializations_per_minute),
-            load: Load::new(options.connections, options.sessions_per_tenant),
+            session_limits: SessionLimits::new(options.sessions, options.sessions_per_tenant, options.initializations_per_minute),
+            limits: Limits::new(options.connections, options.sessions_per_tenant),
             slowest: options.body_timeout,
         })))
     }
@@ -75,14 +76,19 @@ impl Gate {
         &self.0.app
     }
 
-    pub(super) fn admission(&self) -> &Admission {
-        &self.0.admission
+    pub(super) fn authentication(&self) -> &Authentication {
+        &self.0.authentication
+    }
+
+    /// Refuses a request; `caller` is who sent it, as far as that is known.
+    pub(super) fn refuse(&self, caller: Option<&Caller>, refusal: impl Into<Refusal>) -> Response {
+        refusal.into().respond(&self.0.app, self.metadata(), caller)
     }
 
     /// A token of whom an open stream is asked about, where anybody would know.
     pub(super) fn revocable(&self, token: Option<SecretString>) -> Option<Revocable> {
-        match (&self.0.admission, token) {
-            (Admission::Bearer(admit), Some(token)) if !self.0.interval.is_zero() => {
+        match (&self.0.authentication, token) {
+            (Authentication::Bearer(admit), Some(token)) if !self.0.interval.is_zero() => {
                 Some(Revocable { admit: Arc::clone(admit), token, interval: self.0.interval })
             }
             _ => None,
@@ -102,8 +108,8 @@ impl Gate {
     }
 
     /// A place among a caller's calls for what is none of a tool.
-    pub(super) fn call(&self, caller: &Caller) -> Result<Held> {
-        self.0.load.call(&Owner::from(caller))
+    pub(super) fn call(&self, caller: &Caller) -> Result<Permit> {
+        self.0.limits.call(&Owner::from(caller))
     }
 
     /// Refuses a tool that the caller's token does not cover, with all that it needs, so that a host can ask for a wider
@@ -127,34 +133,27 @@ impl Gate {
 
     /// What a message needs to go on: a place among its caller's and room for its body, an id that no other request of its
     /// session has, and a session's place where it begins one.
-    fn room(
+    fn admit(
         &self,
         owner: &Owner,
         session: Option<&str>,
         message: Option<&Message<'_>>,
         body: usize,
-    ) -> Result<(Option<Arc<Work>>, Option<Place>)> {
+    ) -> Result<(Option<Arc<RequestPermit>>, Option<SessionPermit>)> {
         // What cannot be read is counted: what it is, rmcp finds out.
         if message.is_some_and(|message| message.method.is_none() || message.id.is_none()) {
             return Ok((None, None));
         }
-        let bytes = self.0.load.bytes(owner, body)?;
-        let call = self.0.load.call(owner)?;
+        let bytes = self.0.limits.bytes(owner, body)?;
+        let call = self.0.limits.call(owner)?;
         let running = match (session, message.and_then(|message| message.id.as_ref())) {
             (Some(session), Some(id)) => self.0.sessions.begin(session, owner, read_id(id)?)?,
             _ => None,
         };
         let begins = session.is_none() && message.is_some_and(|message| message.method.as_deref() == Some("initialize"));
-        let place = begins.then(|| self.0.places.take(owner)).transpose()?;
-        Ok((Some(Arc::new(Work { _bytes: bytes, _call: call, _running: running })), place))
+        let place = begins.then(|| self.0.session_limits.take(owner)).transpose()?;
+        Ok((Some(RequestPermit::new(bytes, call, running)), place))
     }
-}
-
-/// What a request has as long as anything works on it.
-pub(super) struct Work {
-    _bytes: Held,
-    _call: Held,
-    _running: Option<Running>,
 }
 
 /// As much of a message as the gate looks at.
@@ -185,7 +184,12 @@ impl Message<'_> {
 }
 
 /// Hands a message on to rmcp, or refuses it.
-pub(super) async fn pass(State(gate): State<Gate>, Extension(caller): Extension<Arc<Caller>>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(
+    State(gate): State<Admission>,
+    Extension(caller): Extension<Arc<Caller>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let owner = Owner::from(&*caller);
     if request.method() != Method::POST {
         return not_a_message(&gate, &caller, owner, request, next).await;
@@ -200,7 +204,7 @@ pub(super) async fn pass(State(gate): State<Gate>, Extension(caller): Extension<
     if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(&caller, message, &body)) {
         return gate.refuse(Some(&caller), refusal);
     }
-    let (work, place) = match gate.room(&owner, session(&parts.headers), message.as_ref(), body.len()) {
+    let (work, place) = match gate.admit(&owner, session(&parts.headers), message.as_ref(), body.len()) {
         Ok(room) => room,
         Err(error) => return gate.refuse(Some(&caller), Refusal::from(error).of(message.map_or(Value::Null, |message| message.id()))),
     };
@@ -208,8 +212,8 @@ pub(super) async fn pass(State(gate): State<Gate>, Extension(caller): Extension<
     let unreadable = message.map_or_else(|| unreadable(&body), |message| no_message(message.id()));
     // rmcp hands these on to the handler, so the place lasts as long as the call does.
     parts.extensions.insert(work.clone());
-    let visitor = Visitor::new(owner, place, work);
-    let response = visitor.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
+    let scope = RequestScope::new(owner, place, work);
+    let response = scope.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {
         return gate.refuse(Some(&caller), unreadable);
     }
@@ -217,20 +221,20 @@ pub(super) async fn pass(State(gate): State<Gate>, Extension(caller): Extension<
 }
 
 /// A session's stream, or its end.
-async fn not_a_message(gate: &Gate, caller: &Caller, owner: Owner, request: Request, next: Next) -> Response {
+async fn not_a_message(gate: &Admission, caller: &Caller, owner: Owner, request: Request, next: Next) -> Response {
     let stream = match (request.method(), session(request.headers())) {
         // rmcp ends a session by its id alone, and calls an unknown one ended.
         (&Method::DELETE, Some(id)) if !gate.0.sessions.belongs(id, &owner) => {
             return gate.refuse(Some(caller), Error::new(Kind::NotFound, "FM-MCP-SESSION", "there is no such session"));
         }
         // One of a session that is not there gets no further.
-        (&Method::GET, Some(id)) if gate.0.sessions.belongs(id, &owner) => match gate.0.load.stream(&owner) {
+        (&Method::GET, Some(id)) if gate.0.sessions.belongs(id, &owner) => match gate.0.limits.stream(&owner) {
             Ok(stream) => Some(stream),
             Err(error) => return gate.refuse(Some(caller), error),
         },
         _ => None,
     };
-    during(Visitor::new(owner, None, None).during(next.run(request)).await, stream)
+    during(RequestScope::new(owner, None, None).during(next.run(request)).await, stream)
 }
 
 /// The session that a request names, as rmcp reads it.
@@ -246,8 +250,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// The whole body, if it comes in time and is not too large.
-async fn whole(gate: &Gate, owner: &Owner, body: Body) -> std::result::Result<Bytes, Refusal> {
-    let _coming = gate.0.load.body(owner, body.size_hint().upper())?;
+async fn whole(gate: &Admission, owner: &Owner, body: Body) -> std::result::Result<Bytes, Refusal> {
+    let _coming = gate.0.limits.body(owner, body.size_hint().upper())?;
     match tokio::time::timeout(gate.0.slowest, inbound::read_bounded(body, LARGEST_BODY)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(Unread::TooLarge)) => {

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -15,9 +14,9 @@ use http::header::CACHE_CONTROL;
 use serde::Serialize;
 use serde_json::json;
 
-use super::admission::Gate;
+use super::Authentication;
+use super::admission::Admission;
 use super::refusal::Refusal;
-use super::{Admission, authenticate};
 use crate::api::Timestamp;
 use crate::auth::Caller;
 use crate::error::Error;
@@ -46,18 +45,14 @@ impl<'a> From<&'a Pending> for Waiting<'a> {
     }
 }
 
-pub(super) fn routes(gate: &Gate) -> Router {
-    if matches!(gate.admission(), Admission::Open(_)) {
+pub(super) fn routes(gate: &Admission) -> Router {
+    if matches!(gate.authentication(), Authentication::Open(_)) {
         return Router::new();
     }
-    Router::new()
-        .route(PATH, get(list))
-        .route(&format!("{PATH}/{{id}}"), post(approve))
-        .route_layer(from_fn_with_state(gate.clone(), authenticate::enter))
-        .with_state(gate.clone())
+    Router::new().route(PATH, get(list)).route(&format!("{PATH}/{{id}}"), post(approve)).with_state(gate.clone())
 }
 
-async fn list(State(gate): State<Gate>, Extension(caller): Extension<Arc<Caller>>) -> Response {
+async fn list(State(gate): State<Admission>, Extension(caller): Extension<Arc<Caller>>) -> Response {
     let known = async { gate.app().pending(&caller, gate.call(&caller)?).await };
     match known.await {
         Ok(waiting) => told(&json!({ "items": waiting.iter().map(Waiting::from).collect::<Vec<_>>() })),
@@ -65,7 +60,7 @@ async fn list(State(gate): State<Gate>, Extension(caller): Extension<Arc<Caller>
     }
 }
 
-async fn approve(State(gate): State<Gate>, Extension(caller): Extension<Arc<Caller>>, Path(id): Path<String>) -> Response {
+async fn approve(State(gate): State<Admission>, Extension(caller): Extension<Arc<Caller>>, Path(id): Path<String>) -> Response {
     let approved = async { gate.app().approve(&caller, id, gate.call(&caller)?).await };
     match approved.await {
         Ok(approved) => told(&Waiting::from(&approved)),
@@ -79,6 +74,6 @@ fn told(answer: &impl Serialize) -> Response {
     response
 }
 
-fn refuse(gate: &Gate, caller: &Caller, error: Error) -> Response {
+fn refuse(gate: &Admission, caller: &Caller, error: Error) -> Response {
     gate.refuse(Some(caller), Refusal::from(error).at(PATH))
 }

@@ -10,9 +10,9 @@ use http::{HeaderMap, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
-use super::admission::{Gate, SESSION};
+use super::admission::{Admission, SESSION};
 use super::refusal::{NO_TOKEN, Refusal};
-use super::{Admission, approvals, expiry};
+use super::{Authentication, approvals, expiry};
 use crate::auth::{Caller, MAX_TOKEN};
 use crate::error::{Error, Kind, Result};
 
@@ -22,10 +22,10 @@ const TENANT: &str = "x-tenant-id";
 const IN_QUERIES: &[&str] = &["access_token", "api_key", "authorization", "bearer", "id_token", "jwt", "refresh_token", "token"];
 
 /// Lets a request on with its caller, and ends what it began with the caller's token.
-pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+pub(super) async fn authenticate(State(gate): State<Admission>, mut request: Request, next: Next) -> Response {
     let endpoint = if request.uri().path().starts_with(approvals::PATH) { approvals::PATH } else { "/mcp" };
     let known = match gate.origins().check(request.uri(), request.headers()).and_then(|()| no_token_in(request.uri())) {
-        Ok(()) => caller(gate.admission(), request.headers()).await,
+        Ok(()) => caller(gate.authentication(), request.headers()).await,
         Err(error) => Err(error),
     };
     let caller = match known {
@@ -35,26 +35,26 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
     if let Err(error) = same_tenant(&caller, request.headers()) {
         return gate.refuse(Some(&caller), Refusal::from(error).at(endpoint));
     }
-    let end = expiry::of(&caller);
+    let end = expiry::deadline(&caller);
     // Only a session's streams stay open long enough for the token to be taken back meanwhile.
     let in_session = request.headers().contains_key(SESSION);
     let revocable = gate.revocable(bearer(request.headers()).ok().filter(|_| in_session).map(SecretString::from));
     request.extensions_mut().insert(Arc::clone(&caller));
-    if let Admission::Bearer(admit) = gate.admission() {
+    if let Authentication::Bearer(admit) = gate.authentication() {
         request.extensions_mut().insert(Arc::clone(admit));
     }
     tokio::select! {
         biased;
         response = next.run(request) => expiry::bound(response, end, revocable),
-        () = expiry::wait(end) => gate.refuse(Some(&caller), Refusal::from(expiry::ended()).at(endpoint)),
+        () = expiry::expired(end) => gate.refuse(Some(&caller), Refusal::from(expiry::ended()).at(endpoint)),
     }
 }
 
 /// The caller that a request's headers prove.
-async fn caller(admission: &Admission, headers: &HeaderMap) -> Result<Arc<Caller>> {
-    let admit = match admission {
-        Admission::Open(caller) => return Ok(Arc::clone(caller)),
-        Admission::Bearer(admit) => admit,
+async fn caller(authentication: &Authentication, headers: &HeaderMap) -> Result<Arc<Caller>> {
+    let admit = match authentication {
+        Authentication::Open(caller) => return Ok(Arc::clone(caller)),
+        Authentication::Bearer(admit) => admit,
     };
     admit.admit(bearer(headers)?).await
 }

@@ -12,8 +12,8 @@ use http::header::{
 };
 use http::{HeaderValue, Method, StatusCode};
 
-use super::Admission;
-use super::admission::Gate;
+use super::Authentication;
+use super::admission::Admission;
 
 /// What a page may send; a wildcard leaves Authorization out, so it is named.
 const SENT: HeaderValue = HeaderValue::from_static("authorization, *");
@@ -21,8 +21,9 @@ const SENT: HeaderValue = HeaderValue::from_static("authorization, *");
 const READ: HeaderValue = HeaderValue::from_static("mcp-session-id, mcp-protocol-version, retry-after, www-authenticate");
 
 /// Answers a browser's question beforehand, and marks answers as readable.
-pub(super) async fn share(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let allowed = matches!(gate.admission(), Admission::Bearer(_)) && gate.origins().check(request.uri(), request.headers()).is_ok();
+pub(super) async fn share(State(gate): State<Admission>, request: Request, next: Next) -> Response {
+    let allowed =
+        matches!(gate.authentication(), Authentication::Bearer(_)) && gate.origins().check(request.uri(), request.headers()).is_ok();
     let Some(origin) = request.headers().get(ORIGIN).filter(|_| allowed).cloned() else { return next.run(request).await };
     let asks = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if asks { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };

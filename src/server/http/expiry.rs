@@ -20,14 +20,14 @@ const LEEWAY: f64 = 30.0;
 const FAR: Duration = Duration::from_hours(24 * 365);
 
 /// When what a caller began has to end; `None` where the credential does not end.
-pub(in crate::server) fn of(caller: &Caller) -> Option<Instant> {
+pub(in crate::server) fn deadline(caller: &Caller) -> Option<Instant> {
     let left = caller.expires?.plus_seconds(LEEWAY).seconds_since(Timestamp::now());
     let left = Duration::try_from_secs_f64(left.max(0.0)).ok().filter(|left| *left < FAR)?;
     Some(Instant::now() + left)
 }
 
 /// Waits for the end of a caller's credential, which may never come.
-pub(in crate::server) async fn wait(end: Option<Instant>) {
+pub(in crate::server) async fn expired(end: Option<Instant>) {
     match end {
         Some(end) => sleep_until(end).await,
         None => std::future::pending().await,
@@ -78,7 +78,7 @@ pub(super) fn bound(response: Response, end: Option<Instant>, revocable: Option<
             }
         };
         tokio::select! {
-            () = wait(end) => {}
+            () = expired(end) => {}
             () = taken_back => {}
         }
     };

@@ -11,12 +11,13 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
 
-use super::admission::LARGEST_BODY;
+use super::owner::Owner;
+use super::quota::{Full, Permit, Quota};
 use super::session_limits::of_caller;
-use super::sessions::Owner;
-use super::shares::{Full, Share, Shares};
 use crate::error::{Error, Kind, Result};
 
+/// The largest body, in bytes; no tool sends documents yet.
+pub(super) const LARGEST_BODY: usize = 4 * 1024 * 1024;
 /// Requests of one caller: an agent that works on many things at once has some tens, a runaway loop has thousands.
 const CALLS: usize = 64;
 /// Requests of all callers.
@@ -34,52 +35,49 @@ const STREAMS: usize = 2;
 const LATER: Duration = Duration::from_secs(1);
 
 /// The places of all callers.
-pub(super) struct Load {
-    coming: Shares,
-    bytes: Shares,
-    calls: Shares,
-    streams: Shares,
+pub(super) struct Limits {
+    coming: Quota,
+    bytes: Quota,
+    calls: Quota,
+    streams: Quota,
 }
 
-/// A place of a caller, until it is dropped.
-pub(super) type Held = Share;
-
-impl Load {
+impl Limits {
     /// For so many connections, and so many sessions of a tenant.
     pub(super) fn new(connections: usize, sessions_per_tenant: u32) -> Self {
         let of_tenant = sessions_per_tenant as usize;
         Self {
             // Apart, so that a call can be taken back however large those are that run.
-            coming: Shares::parted(ALL_BYTES, BYTES),
-            bytes: Shares::parted(ALL_BYTES, BYTES),
-            calls: Shares::parted(ALL_CALLS, CALLS),
+            coming: Quota::parted(ALL_BYTES, BYTES),
+            bytes: Quota::parted(ALL_BYTES, BYTES),
+            calls: Quota::parted(ALL_CALLS, CALLS),
             // Each has a connection for itself, and as many are left for what does not last.
-            streams: Shares::new(connections / 2, of_tenant.saturating_mul(STREAMS), of_caller(of_tenant).saturating_mul(STREAMS)),
+            streams: Quota::new(connections / 2, of_tenant.saturating_mul(STREAMS), of_caller(of_tenant).saturating_mul(STREAMS)),
         }
     }
 
     /// Room for a body that comes, of which no more is known than how large it is at most.
-    pub(super) fn body(&self, caller: &Owner, most: Option<u64>) -> Result<Held> {
+    pub(super) fn body(&self, caller: &Owner, most: Option<u64>) -> Result<Permit> {
         let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(LARGEST_BODY);
         self.coming.take(caller, most.clamp(COMING, LARGEST_BODY)).map_err(too_large)
     }
 
     /// Room for the body of a request that runs: what was read of it is as large at least.
-    pub(super) fn bytes(&self, caller: &Owner, length: usize) -> Result<Held> {
+    pub(super) fn bytes(&self, caller: &Owner, length: usize) -> Result<Permit> {
         self.bytes.take(caller, length).map_err(too_large)
     }
 
     /// A place for a request that runs.
-    pub(super) fn call(&self, caller: &Owner) -> Result<Held> {
+    pub(super) fn call(&self, caller: &Owner) -> Result<Permit> {
         self.calls.take(caller, 1).map_err(|full| match full {
-            Full::Caller => too_many(format!("this caller has {} requests running already", self.calls.of_caller)),
-            Full::Tenant => too_many(format!("this tenant has {} requests running already", self.calls.of_tenant)),
+            Full::Caller => too_many(format!("this caller has {} requests running already", self.calls.per_caller)),
+            Full::Tenant => too_many(format!("this tenant has {} requests running already", self.calls.per_tenant)),
             Full::All => busy(),
         })
     }
 
     /// A place for the stream of a session.
-    pub(super) fn stream(&self, caller: &Owner) -> Result<Held> {
+    pub(super) fn stream(&self, caller: &Owner) -> Result<Permit> {
         let too_many = |whose| {
             Error::new(Kind::RateLimited, "FM-MCP-TOO-MANY-STREAMS", format!("this {whose} has as many streams open as it may"))
                 .hint("Keep one stream open for each session.")
@@ -156,32 +154,32 @@ mod tests {
 
     #[test]
     fn no_tenant_takes_what_others_need() {
-        let load = Load::new(4096, 64);
-        let (calls, refused) = all_that("tenant-1", |caller| load.call(caller));
+        let limits = Limits::new(4096, 64);
+        let (calls, refused) = all_that("tenant-1", |caller| limits.call(caller));
         assert_eq!((calls.len(), refused.code(), refused.kind()), (ALL_CALLS / 4, "FM-MCP-TOO-MANY-CALLS", Kind::RateLimited));
         assert!(refused.message().contains("1024 requests"), "{refused}");
-        let (bodies, refused) = all_that("tenant-1", |caller| load.body(caller, Some(10)));
+        let (bodies, refused) = all_that("tenant-1", |caller| limits.body(caller, Some(10)));
         assert_eq!((bodies.len(), refused.code()), (ALL_BYTES / 4 / COMING, "FM-MCP-TOO-MANY-CALLS"));
-        let (streams, refused) = all_that("tenant-1", |caller| load.stream(caller));
+        let (streams, refused) = all_that("tenant-1", |caller| limits.stream(caller));
         assert_eq!((streams.len(), refused.code()), (128, "FM-MCP-TOO-MANY-STREAMS"));
         let other = Owner::test("tenant-2", "anna");
-        let _places = (load.call(&other).unwrap(), load.body(&other, None).unwrap(), load.stream(&other).unwrap());
+        let _places = (limits.call(&other).unwrap(), limits.body(&other, None).unwrap(), limits.stream(&other).unwrap());
     }
 
     #[test]
     fn a_body_that_comes_costs_what_it_says_it_is() {
-        let load = Load::new(4096, 64);
+        let limits = Limits::new(4096, 64);
         let anna = Owner::test("tenant-1", "anna");
         for (most, bodies) in [(None, 8), (Some(u64::MAX), 8), (Some(LARGEST_BODY as u64), 8), (Some(1024 * 1024), 32), (Some(0), 128)] {
-            let _taken: Vec<_> = (0..bodies).map(|_| load.body(&anna, most).unwrap()).collect();
-            assert_eq!(load.body(&anna, most).err().unwrap().code(), "FM-MCP-TOO-MANY-CALLS");
+            let _taken: Vec<_> = (0..bodies).map(|_| limits.body(&anna, most).unwrap()).collect();
+            assert_eq!(limits.body(&anna, most).err().unwrap().code(), "FM-MCP-TOO-MANY-CALLS");
         }
     }
 
     #[test]
     fn streams_leave_connections_to_others() {
-        let load = Load::new(10, 64);
-        let _streams: Vec<_> = callers("tenant-1").take(5).map(|caller| load.stream(&caller).unwrap()).collect();
-        assert_eq!(load.stream(&Owner::test("tenant-2", "anna")).err().unwrap().code(), "FM-MCP-BUSY");
+        let limits = Limits::new(10, 64);
+        let _streams: Vec<_> = callers("tenant-1").take(5).map(|caller| limits.stream(&caller).unwrap()).collect();
+        assert_eq!(limits.stream(&Owner::test("tenant-2", "anna")).err().unwrap().code(), "FM-MCP-BUSY");
     }
 }

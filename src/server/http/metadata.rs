@@ -13,7 +13,6 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::json;
 
 use super::HttpOptions;
-use super::admission::Gate;
 use crate::api::{Effect, Entry, Permission, Spec, catalogue};
 use crate::auth::Access;
 use crate::error::{Error, Kind, Result};
@@ -118,9 +117,9 @@ pub(super) fn challenge(metadata: Option<&Metadata>, error: Option<&str>, scope:
 }
 
 /// The document at the root and at the resource's path, both as hosts see it and as this server serves it.
-pub(super) fn routes(gate: &Gate) -> Router {
+pub(super) fn routes(metadata: Option<&Metadata>) -> Router {
     let mut router = Router::new();
-    let Some(metadata) = gate.metadata() else { return router };
+    let Some(metadata) = metadata else { return router };
     let mut paths = vec![WELL_KNOWN.to_owned(), format!("{WELL_KNOWN}/mcp")];
     let public = format!("{WELL_KNOWN}{}", metadata.path);
     // What axum would take for a pattern is left to the root.

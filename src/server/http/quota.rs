@@ -1,73 +1,94 @@
-//! Places that are counted: in all, and of each one who takes them, some at once. Nothing is kept of whoever has none.
+//! A quota of something countable: so much in all, for one tenant, and for one caller.
+//!
+//! A tenant or a caller without a permit takes no memory here.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Places, so many in all and so many for each.
-pub(super) struct Counted<K: Eq + Hash> {
-    most: usize,
-    each: usize,
-    taken: Mutex<Taken<K>>,
-}
+use super::owner::Owner;
+use crate::api::ids::TenantId;
 
-struct Taken<K> {
+/// The part of everything that one tenant may have: four greedy tenants leave nothing out for others, three do.
+const TENANT_PART: usize = 4;
+
+/// Bounds in all, per tenant and per caller, and what is in use of them.
+pub(super) struct Quota {
     all: usize,
-    by: HashMap<K, usize>,
+    pub(super) per_tenant: usize,
+    pub(super) per_caller: usize,
+    used: Arc<Mutex<Used>>,
 }
 
-/// Places, until they are dropped.
-pub(super) struct Place<K: Eq + Hash> {
-    places: Arc<Counted<K>>,
-    of: K,
-    much: usize,
+#[derive(Default)]
+struct Used {
+    all: usize,
+    tenants: HashMap<TenantId, usize>,
+    callers: HashMap<Owner, usize>,
 }
 
-/// Why there is no place.
+/// A caller's part of a quota, released when it is dropped.
+pub(super) struct Permit {
+    used: Arc<Mutex<Used>>,
+    owner: Owner,
+    amount: usize,
+}
+
+/// The bound that a request for a permit met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// Whoever asked has as many as one may have.
-    Each,
-    /// All are taken.
+    Caller,
+    Tenant,
     All,
 }
 
-impl<K: Eq + Hash> Counted<K> {
-    pub(super) fn new(most: usize, each: usize) -> Arc<Self> {
-        Arc::new(Self { most, each, taken: Mutex::new(Taken { all: 0, by: HashMap::new() }) })
+impl Quota {
+    pub(super) fn new(all: usize, per_tenant: usize, per_caller: usize) -> Self {
+        Self { all, per_tenant, per_caller, used: Arc::default() }
     }
 
-    /// So many more places, if they are there.
-    pub(super) fn take(self: &Arc<Self>, of: K, much: usize) -> Result<Place<K>, Full>
-    where
-        K: Clone,
-    {
-        let mut taken = self.taken();
-        if taken.by.get(&of).copied().unwrap_or_default().saturating_add(much) > self.each {
-            return Err(Full::Each);
-        }
-        if taken.all.saturating_add(much) > self.most {
-            return Err(Full::All);
-        }
-        taken.all += much;
-        *taken.by.entry(of.clone()).or_default() += much;
-        Ok(Place { places: Arc::clone(self), of, much })
+    /// Returns a quota of which one tenant may use a quarter.
+    pub(super) fn parted(all: usize, per_caller: usize) -> Self {
+        Self::new(all, (all / TENANT_PART).max(per_caller), per_caller)
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken<K>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes so much for a caller, or says which bound is met.
+    pub(super) fn take(&self, owner: &Owner, amount: usize) -> Result<Permit, Full> {
+        let mut used = lock(&self.used);
+        for (already, bound, full) in [
+            (used.callers.get(owner), self.per_caller, Full::Caller),
+            (used.tenants.get(owner.tenant()), self.per_tenant, Full::Tenant),
+            (Some(&used.all), self.all, Full::All),
+        ] {
+            if already.copied().unwrap_or_default().saturating_add(amount) > bound {
+                return Err(full);
+            }
+        }
+        used.all += amount;
+        *used.tenants.entry(owner.tenant().clone()).or_default() += amount;
+        *used.callers.entry(owner.clone()).or_default() += amount;
+        Ok(Permit { used: Arc::clone(&self.used), owner: owner.clone(), amount })
     }
 }
 
-impl<K: Eq + Hash> Drop for Place<K> {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
-        taken.all = taken.all.saturating_sub(self.much);
-        if let Some(by) = taken.by.get_mut(&self.of) {
-            *by = by.saturating_sub(self.much);
-            if *by == 0 {
-                taken.by.remove(&self.of);
-            }
+        let mut used = lock(&self.used);
+        used.all = used.all.saturating_sub(self.amount);
+        release(&mut used.tenants, self.owner.tenant(), self.amount);
+        release(&mut used.callers, &self.owner, self.amount);
+    }
+}
+
+fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn release<K: Eq + Hash>(used: &mut HashMap<K, usize>, key: &K, amount: usize) {
+    if let Some(left) = used.get_mut(key) {
+        *left = left.saturating_sub(amount);
+        if *left == 0 {
+            used.remove(key);
         }
     }
 }
@@ -77,16 +98,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_free_again_when_it_is_dropped_and_nothing_is_kept_of_it() {
-        let places = Counted::new(3, 2);
-        let (first, second) = (places.take("anna", 1).unwrap(), places.take("anna", 1).unwrap());
-        assert_eq!(places.take("anna", 1).err(), Some(Full::Each));
-        let third = places.take("bert", 1).unwrap();
-        assert_eq!(places.take("bert", 1).err(), Some(Full::All));
+    fn a_dropped_permit_is_released_and_nothing_is_kept() {
+        let quota = Quota::new(3, 3, 2);
+        let (anna, bert) = (Owner::test("tenant-1", "anna"), Owner::test("tenant-1", "bert"));
+        let (first, second) = (quota.take(&anna, 1).unwrap(), quota.take(&anna, 1).unwrap());
+        assert_eq!(quota.take(&anna, 1).err(), Some(Full::Caller));
+        let third = quota.take(&bert, 1).unwrap();
+        assert_eq!(quota.take(&bert, 1).err(), Some(Full::Tenant));
         drop(first);
-        let again = places.take("bert", 1).unwrap();
+        let again = quota.take(&bert, 1).unwrap();
         drop((second, third, again));
-        let taken = places.taken();
-        assert!(taken.all == 0 && taken.by.is_empty());
+        let used = lock(&quota.used);
+        assert!(used.all == 0 && used.tenants.is_empty() && used.callers.is_empty());
+    }
+
+    #[test]
+    fn callers_share_their_tenants_part_and_tenants_all() {
+        let quota = Quota::parted(16, 3);
+        let take = |tenant: &str, subject: &str, amount| quota.take(&Owner::test(tenant, subject), amount);
+        let anna = take("tenant-1", "anna", 3).unwrap();
+        assert_eq!(take("tenant-1", "anna", 1).err(), Some(Full::Caller));
+        assert_eq!(take("tenant-1", "bert", 2).err(), Some(Full::Tenant));
+        let _bert = take("tenant-1", "bert", 1).unwrap();
+        let _others: Vec<_> = ["tenant-2", "tenant-3", "tenant-4"]
+            .map(|tenant| [1, 3].map(|amount| take(tenant, &amount.to_string(), amount).unwrap()))
+            .into();
+        assert_eq!(take("tenant-5", "anna", 1).err(), Some(Full::All));
+        drop(anna);
+        let _more = take("tenant-5", "anna", 3).unwrap();
+        assert_eq!(take("tenant-1", "anna", 1).err(), Some(Full::All));
     }
 }

@@ -5,11 +5,10 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::admission::Gate;
-use super::metadata::challenge;
+use super::metadata::{Metadata, challenge};
 use crate::auth::Caller;
 use crate::error::{Error, Kind};
-use crate::server::audit;
+use crate::server::{App, audit};
 
 /// The code of a request without any token, which is no fault yet: the challenge says how to come in.
 pub(super) const NO_TOKEN: &str = "FM-MCP-TOKEN-MISSING";
@@ -68,14 +67,12 @@ impl Refusal {
         self.scope = Some(scope);
         self
     }
-}
 
-impl Gate {
-    /// Refuses a request; `caller` is whoever made it, as far as that is known.
-    pub(super) fn refuse(&self, caller: Option<&Caller>, refusal: impl Into<Refusal>) -> Response {
-        let Refusal { error, status, rpc, id, endpoint, tool, scope } = refusal.into();
+    /// Records the refusal and answers with it.
+    pub(super) fn respond(self, app: &App, metadata: Option<&Metadata>, caller: Option<&Caller>) -> Response {
+        let Self { error, status, rpc, id, endpoint, tool, scope } = self;
         tracing::info!(code = error.code(), status = status.as_u16(), subject = caller.map(|caller| &*caller.subject), tool, "refused");
-        self.app().audit.refused(&audit::Refusal { caller, transport: audit::Transport::Http, tool, endpoint, error: &error });
+        app.audit.refused(&audit::Refusal { caller, transport: audit::Transport::Http, tool, endpoint, error: &error });
         let mut data = json!({ "code": error.code() });
         if let Some(hint) = error.next_step() {
             data["hint"] = hint.into();
@@ -89,7 +86,7 @@ impl Gate {
             (StatusCode::BAD_REQUEST, _) if error.code().starts_with("FM-MCP-TOKEN") => Some(Some("invalid_request")),
             _ => None,
         };
-        let challenge = fault.map(|fault| challenge(self.metadata(), fault, scope.as_deref()));
+        let challenge = fault.map(|fault| challenge(metadata, fault, scope.as_deref()));
         if let Some(challenge) = challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }

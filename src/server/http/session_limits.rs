@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, RateLimiter};
 use moka::sync::Cache;
 
-use super::sessions::Owner;
-use super::shares::{Full, Share, Shares};
+use super::owner::Owner;
+use super::quota::{Full, Permit, Quota};
 use crate::api::ids::TenantId;
 use crate::error::{Error, Kind, Result};
 
@@ -24,27 +24,27 @@ const FORGOTTEN: Duration = Duration::from_mins(2);
 /// When to try again where only the end of another session makes room.
 const LATER: Duration = Duration::from_secs(30);
 
-/// The places for sessions.
-pub(super) struct Places {
-    quota: Quota,
+/// The bounds of sessions.
+pub(super) struct SessionLimits {
+    rate: governor::Quota,
     begun: Cache<TenantId, Arc<DefaultDirectRateLimiter>>,
-    open: Shares,
+    open: Quota,
 }
 
 /// A place that a session has until it is dropped.
-pub(super) type Place = Share;
+pub(super) type SessionPermit = Permit;
 
 /// How many sessions of its tenant's one caller may have.
 pub(super) fn of_caller(per_tenant: usize) -> usize {
     (per_tenant / PART).max(FEW).min(per_tenant)
 }
 
-impl Places {
+impl SessionLimits {
     pub(super) fn new(most: usize, per_tenant: u32, per_minute: u32) -> Self {
         Self {
-            quota: Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN)),
+            rate: governor::Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN)),
             begun: Cache::builder().max_capacity(TENANTS).time_to_idle(FORGOTTEN).build(),
-            open: Shares::new(most, per_tenant as usize, of_caller(per_tenant as usize)),
+            open: Quota::new(most, per_tenant as usize, of_caller(per_tenant as usize)),
         }
     }
 
@@ -52,8 +52,8 @@ impl Places {
     ///
     /// # Errors
     /// `RateLimited` where the caller or its tenant is at its bound, `Unavailable` where the server is.
-    pub(super) fn take(&self, caller: &Owner) -> Result<Place> {
-        let begun = self.begun.get_with_by_ref(caller.tenant(), || Arc::new(RateLimiter::direct(self.quota)));
+    pub(super) fn take(&self, caller: &Owner) -> Result<SessionPermit> {
+        let begun = self.begun.get_with_by_ref(caller.tenant(), || Arc::new(RateLimiter::direct(self.rate)));
         if let Err(until) = begun.check() {
             let wait = until.wait_time_from(DefaultClock::default().now());
             return Err(Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-RATE", "this tenant began too many sessions within a minute")
@@ -80,32 +80,32 @@ mod tests {
 
     #[test]
     fn a_tenant_at_its_bound_is_told_otherwise_than_at_the_servers() {
-        let places = Places::new(2, 1, 100);
-        let _one = places.take(&Owner::test("tenant-1", "anna")).unwrap();
-        assert_eq!(places.take(&Owner::test("tenant-1", "bert")).err().unwrap().code(), "FM-MCP-SESSIONS-TENANT");
-        let _other = places.take(&Owner::test("tenant-2", "anna")).unwrap();
-        assert_eq!(places.take(&Owner::test("tenant-3", "anna")).err().unwrap().kind(), Kind::Unavailable);
+        let limits = SessionLimits::new(2, 1, 100);
+        let _one = limits.take(&Owner::test("tenant-1", "anna")).unwrap();
+        assert_eq!(limits.take(&Owner::test("tenant-1", "bert")).err().unwrap().code(), "FM-MCP-SESSIONS-TENANT");
+        let _other = limits.take(&Owner::test("tenant-2", "anna")).unwrap();
+        assert_eq!(limits.take(&Owner::test("tenant-3", "anna")).err().unwrap().kind(), Kind::Unavailable);
     }
 
     #[test]
     fn one_caller_leaves_sessions_to_its_tenants_others() {
         assert_eq!([1, 5, 8, 20, 64].map(of_caller), [1, 5, 8, 8, 16]);
-        let places = Places::new(100, 64, 100);
-        let _annas: Vec<_> = (0..16).map(|_| places.take(&Owner::test("tenant-1", "anna")).unwrap()).collect();
-        assert_eq!(places.take(&Owner::test("tenant-1", "anna")).err().unwrap().code(), "FM-MCP-SESSIONS-CALLER");
-        places.take(&Owner::test("tenant-1", "bert")).unwrap();
-        places.take(&Owner::test("tenant-2", "anna")).unwrap();
+        let limits = SessionLimits::new(100, 64, 100);
+        let _annas: Vec<_> = (0..16).map(|_| limits.take(&Owner::test("tenant-1", "anna")).unwrap()).collect();
+        assert_eq!(limits.take(&Owner::test("tenant-1", "anna")).err().unwrap().code(), "FM-MCP-SESSIONS-CALLER");
+        limits.take(&Owner::test("tenant-1", "bert")).unwrap();
+        limits.take(&Owner::test("tenant-2", "anna")).unwrap();
     }
 
     #[test]
     fn beginnings_are_counted_by_tenant() {
-        let places = Places::new(100, 100, 3);
+        let limits = SessionLimits::new(100, 100, 3);
         for _ in 0..3 {
-            drop(places.take(&Owner::test("tenant-1", "anna")).unwrap());
+            drop(limits.take(&Owner::test("tenant-1", "anna")).unwrap());
         }
-        let refused = places.take(&Owner::test("tenant-1", "anna")).err().unwrap();
+        let refused = limits.take(&Owner::test("tenant-1", "anna")).err().unwrap();
         assert_eq!((refused.kind(), refused.code()), (Kind::RateLimited, "FM-MCP-SESSIONS-RATE"));
         assert!(refused.when_to_retry().is_some_and(|wait| wait <= Duration::from_secs(20)));
-        places.take(&Owner::test("tenant-2", "anna")).unwrap();
+        limits.take(&Owner::test("tenant-2", "anna")).unwrap();
     }
 }

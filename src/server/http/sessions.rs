@@ -12,80 +12,19 @@ use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, RequestId, ServerJsonRpc
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, LocalSessionManagerError};
 use rmcp::transport::streamable_http_server::session::{RestoreOutcome, ServerSseMessage, SessionId, SessionManager};
 
-use super::admission::Work;
-use super::session_limits::Place;
-use crate::api::ids::TenantId;
-use crate::auth::{Caller, CallerKind};
+use super::owner::Owner;
+use super::request_scope::{REQUEST, Running};
+use super::session_limits::SessionPermit;
 use crate::error::{Error, Kind};
 
 /// How long a session may be idle; longer than a person may think about a question.
 const IDLE: Duration = Duration::from_mins(10);
 
-tokio::task_local! {
-    /// Who makes the request that rmcp handles in this task.
-    static VISITOR: Visitor;
-}
-
-/// Whoever may use a session, and whose calls are counted together.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Owner {
-    tenant: TenantId,
-    subject: String,
-    kind: CallerKind,
-}
-
-impl From<&Caller> for Owner {
-    fn from(caller: &Caller) -> Self {
-        Self { tenant: caller.tenant.clone(), subject: caller.subject.clone(), kind: caller.kind }
-    }
-}
-
-impl Owner {
-    pub(super) const fn tenant(&self) -> &TenantId {
-        &self.tenant
-    }
-
-    #[cfg(test)]
-    pub(super) fn test(tenant: &str, subject: &str) -> Self {
-        Self { tenant: tenant.into(), subject: subject.to_owned(), kind: CallerKind::User }
-    }
-}
-
-/// Who makes a request, the place for the session that it opens, and its own place among what runs.
-pub(super) struct Visitor {
-    owner: Owner,
-    place: Mutex<Option<Place>>,
-    work: Option<Arc<Work>>,
-}
-
-impl Visitor {
-    pub(super) fn new(owner: Owner, place: Option<Place>, work: Option<Arc<Work>>) -> Self {
-        Self { owner, place: Mutex::new(place), work }
-    }
-
-    /// Lets rmcp handle a request as this visitor's.
-    pub(super) async fn during<F: Future>(self, request: F) -> F::Output {
-        VISITOR.scope(self, request).await
-    }
-}
-
 /// A session's owner, its place among all sessions, and the requests that run in it.
 struct Kept {
     owner: Owner,
-    _place: Place,
+    _place: SessionPermit,
     running: Arc<Mutex<HashSet<RequestId>>>,
-}
-
-/// A request that runs in a session, by its id, until it is dropped.
-pub(super) struct Running {
-    id: RequestId,
-    among: Arc<Mutex<HashSet<RequestId>>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.among.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-    }
 }
 
 /// The sessions and whose they are.
@@ -121,11 +60,11 @@ impl Sessions {
             Some(kept) if kept.owner == *visitor => Arc::clone(&kept.running),
             _ => return Ok(None),
         };
-        if !among.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+        let Some(running) = Running::begin(among, id) else {
             return Err(Error::new(Kind::Malformed, "FM-MCP-ID-IN-USE", "a request with this id still runs in the session")
                 .hint("Give each request of a session an id of its own."));
-        }
-        Ok(Some(Running { id, among }))
+        };
+        Ok(Some(running))
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<SessionId, Kept>> {
@@ -134,7 +73,7 @@ impl Sessions {
 
     /// Refuses everybody but the owner, and a task that nobody is known to have begun.
     fn check(&self, id: &SessionId) -> Result<()> {
-        match VISITOR.try_with(|visitor| self.belongs(id, &visitor.owner)) {
+        match REQUEST.try_with(|scope| self.belongs(id, &scope.owner)) {
             Ok(true) => Ok(()),
             _ => Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id))),
         }
@@ -146,9 +85,9 @@ impl SessionManager for Sessions {
     type Transport = <LocalSessionManager as SessionManager>::Transport;
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport)> {
-        let kept = VISITOR.try_with(|visitor| {
-            let place = visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
-            place.map(|place| Kept { owner: visitor.owner.clone(), _place: place, running: Arc::default() })
+        let kept = REQUEST.try_with(|scope| {
+            let place = scope.session_permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+            place.map(|place| Kept { owner: scope.owner.clone(), _place: place, running: Arc::default() })
         });
         // The gate gives a place to every session that it sees begin; none begins unseen.
         let Ok(Some(kept)) = kept else { return Err(LocalSessionManagerError::SessionNotFound("without a place".into())) };
@@ -171,7 +110,7 @@ impl SessionManager for Sessions {
 
     /// Asked for by its owner, or, outside of any request, by the session's own end.
     async fn close_session(&self, id: &SessionId) -> Result<()> {
-        if VISITOR.try_with(|visitor| self.belongs(id, &visitor.owner)) == Ok(false) {
+        if REQUEST.try_with(|scope| self.belongs(id, &scope.owner)) == Ok(false) {
             return Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id)));
         }
         // Whoever hangs up meanwhile leaves the rest to the session's own end, which asks again: the place is free no earlier
@@ -188,11 +127,11 @@ impl SessionManager for Sessions {
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
         self.check(id)?;
         // Whoever has the answer may ask again under its id, so it is given back before the answer goes out.
-        let mut work = VISITOR.try_with(|visitor| visitor.work.clone()).ok().flatten();
+        let mut permit = REQUEST.try_with(|scope| scope.permit.clone()).ok().flatten();
         let stream = self.local.create_stream(id, message).await?;
         Ok(stream.inspect(move |event| {
             if event.message.as_deref().is_some_and(|message| matches!(message, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_))) {
-                drop(work.take());
+                drop(permit.take());
             }
         }))
     }
@@ -223,12 +162,13 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::server::http::session_limits::Places;
+    use crate::server::http::request_scope::RequestScope;
+    use crate::server::http::session_limits::SessionLimits;
 
     #[tokio::test]
     async fn a_session_has_its_place_until_it_is_gone_also_where_its_end_breaks_off() {
-        let (sessions, places, anna) = (Sessions::new(), Places::new(1, 1, 100), Owner::test("tenant-1", "anna"));
-        let visit = |place| Visitor::new(anna.clone(), place, None);
+        let (sessions, places, anna) = (Sessions::new(), SessionLimits::new(1, 1, 100), Owner::test("tenant-1", "anna"));
+        let visit = |place| RequestScope::new(anna.clone(), place, None);
         let begin = visit(Some(places.take(&anna).unwrap())).during(sessions.create_session());
         let (id, transport) = begin.await.unwrap();
         {

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
-use rmcp::model::{CallToolRequestParams, CallToolResponse, InputResponses};
+use rmcp::model::{CallToolRequestParams, CallToolResponse};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
@@ -12,46 +12,40 @@ use crate::api::{Entry, catalogue};
 use crate::client::{CallOptions, Reply, traceparent};
 use crate::error::{Error, Kind, Result};
 use crate::server::audit::{Decision, Note, Refusal, Transport};
-use crate::server::consent::Verdict;
-use crate::server::handler::Visit;
+use crate::server::consent::{Retry, Verdict};
 use crate::server::http::expiry;
+use crate::server::request::Request;
 use crate::server::{App, answer, tools};
-
-/// What a host sends along when it calls again with a person's answer.
-pub(crate) struct Retry {
-    pub(crate) state: Option<String>,
-    pub(crate) responses: Option<InputResponses>,
-}
 
 enum Outcome {
     Answered(Reply),
     Asked(CallToolResponse),
 }
 
-impl Visit {
+impl Request {
     pub(crate) async fn call(
         &self,
-        request: CallToolRequestParams,
+        params: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> std::result::Result<CallToolResponse, ErrorData> {
-        let Some(entry) = tools::find(&request.name) else {
-            self.refuse_unknown(&request.name);
-            return Err(unknown(&request.name, |entry| self.app.may(&self.caller, entry)));
+        let Some(entry) = tools::find(&params.name) else {
+            self.refuse_unknown(&params.name);
+            return Err(unknown(&params.name, |entry| self.app.may(&self.caller, entry)));
         };
         let _counted = self.app.calls.token();
         let traceparent = match traceparent(context.meta.get_traceparent()) {
             Ok(traceparent) => traceparent,
             Err(error) => return Ok(answer::failure(entry, &error).into()),
         };
-        let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, request.arguments.as_ref(), &traceparent);
-        let retry = Retry { state: request.request_state, responses: request.input_responses };
+        let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, params.arguments.as_ref(), &traceparent);
+        let retry = Retry { state: params.request_state, responses: params.input_responses };
         let outcome = tokio::select! {
             biased;
             () = context.ct.cancelled() => Err(cancelled()),
             // A connection's principal renews itself; what came with the request ends.
-            () = expiry::wait(self.over_http().then(|| expiry::of(&self.caller)).flatten()) => Err(expiry::ended()),
+            () = expiry::expired(self.over_http().then(|| expiry::deadline(&self.caller)).flatten()) => Err(expiry::ended()),
             // A fault in a dependency ends this call, not the host's patience.
-            outcome = AssertUnwindSafe(self.run(entry, request.arguments.unwrap_or_default(), retry, context, &mut note, traceparent)).catch_unwind() => {
+            outcome = AssertUnwindSafe(self.run(entry, params.arguments.unwrap_or_default(), retry, context, &mut note, traceparent)).catch_unwind() => {
                 outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))
             }
         };

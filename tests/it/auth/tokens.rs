@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flowmaster_mcp::api::Timestamp;
 use flowmaster_mcp::auth::{HttpKeys, KeySet, Mode, Rules, Verifier};
-use flowmaster_mcp::server::{Admission, Settings};
+use flowmaster_mcp::server::{Authentication, Settings};
 use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
 
@@ -138,7 +138,7 @@ fn names(answer: &Answer) -> Vec<&str> {
     answer.result()["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect()
 }
 
-async fn before(platform: &TestPlatform, admission: Admission) -> Served {
+async fn before(platform: &TestPlatform, admission: Authentication) -> Served {
     serve(mcp::app(platform, Settings::default()), admission, |_| {}).await
 }
 
@@ -206,7 +206,7 @@ async fn while_the_platform_is_away_those_who_were_in_stay_in_and_others_wait() 
 #[tokio::test]
 async fn every_bad_token_has_its_status_and_its_challenge() {
     let (platform, issuer) = (TestPlatform::start().await, Issuer::start().await);
-    let served = before(&platform, Admission::Bearer(Arc::new(issuer.verifier()))).await;
+    let served = before(&platform, Authentication::Bearer(Arc::new(issuer.verifier()))).await;
     let now = Timestamp::now().millis() / 1000;
     assert!(names(&list(&served, &issuer.token(&header(), &claims())).await).contains(&"tasks_list"));
 
@@ -274,7 +274,7 @@ async fn keys_that_are_down_slow_huge_wrong_or_elsewhere_let_nobody_in_until_the
         (Publishes::Slowly, 8),
     ] {
         *issuer.publishes.lock().unwrap() = publishes;
-        let served = before(&platform, Admission::Bearer(Arc::new(issuer.verifier()))).await;
+        let served = before(&platform, Authentication::Bearer(Arc::new(issuer.verifier()))).await;
         let begun = Instant::now();
         let refused = list(&served, &token).await;
         let wait = refused.refused(503, "FM-MCP-KEYS-AWAY").headers[RETRY_AFTER].to_str().unwrap().to_owned();
@@ -285,11 +285,11 @@ async fn keys_that_are_down_slow_huge_wrong_or_elsewhere_let_nobody_in_until_the
     let mut rules = Rules::new(Mode::FirstParty);
     rules.audiences_any = vec![RESOURCE.to_owned()];
     let nowhere = KeySet::published(Arc::new(HttpKeys::new("http://127.0.0.1:9/keys").unwrap()));
-    let served = before(&platform, Admission::Bearer(Arc::new(Verifier::new(rules, nowhere)))).await;
+    let served = before(&platform, Authentication::Bearer(Arc::new(Verifier::new(rules, nowhere)))).await;
     list(&served, &token).await.refused(503, "FM-MCP-KEYS-AWAY");
 
     *issuer.publishes.lock().unwrap() = Publishes::Nothing;
-    let served = before(&platform, Admission::Bearer(Arc::new(issuer.verifier()))).await;
+    let served = before(&platform, Authentication::Bearer(Arc::new(issuer.verifier()))).await;
     list(&served, &token).await.refused(503, "FM-MCP-KEYS-AWAY");
     *issuer.publishes.lock().unwrap() = Publishes::Keys(jwks(&issuer.key));
     tokio::time::sleep(Duration::from_secs(6)).await;

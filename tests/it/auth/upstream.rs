@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use flowmaster_mcp::api::tasks;
 use flowmaster_mcp::auth::{Caller, Confirm as _, Credential};
-use flowmaster_mcp::client::{Accounts, Client, Configured, Exchange, Fixed, Mode, TokenEndpoint, Upstream, Validation};
+use flowmaster_mcp::client::{Client, Configured, Exchange, Fixed, Mode, ServiceAccounts, TokenEndpoint, TokenStatus, Upstream};
 use flowmaster_mcp::error::{Error, Kind};
 use flowmaster_mcp::server::{App, Fallback, Options, Settings};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn caller(tenant: &str, name: &str) -> Arc<Caller> {
     Arc::new(Caller { credential: Credential::Bearer(token(tenant, name).into()), ..user(tenant, name, &["*"]) })
 }
 
-fn accounts() -> Arc<dyn Accounts> {
+fn accounts() -> Arc<dyn ServiceAccounts> {
     let tokens = BTreeMap::from([("tenant-2".to_owned(), token("tenant-2", "service").into())]);
     Arc::new(Configured::new(Some(token("tenant-1", "service").into()), tokens).unwrap().unwrap())
 }
@@ -268,7 +268,7 @@ async fn a_question_about_a_token_costs_one_exchange_and_one_answer_whatever_it_
         })
         .await;
         let issuer = issuer(expires_in).await;
-        let validation = Validation::new(client(&platform, Mode::Exchange(Exchange::new(endpoint(&issuer)).unwrap())));
+        let validation = TokenStatus::new(client(&platform, Mode::Exchange(Exchange::new(endpoint(&issuer)).unwrap())));
         let anna = caller("tenant-1", "anna");
         for round in 1..=3 {
             assert_eq!(validation.confirm(&anna).await.unwrap(), is_good);
@@ -312,7 +312,7 @@ async fn what_was_exchanged_before_outlasts_everything_but_the_endpoints_own_no(
         let anna = caller("tenant-1", "anna");
         list(&client, &anna).await.unwrap();
         *answers.lock().unwrap() = (status, body.clone());
-        let confirmed = Validation::new(client.clone()).confirm(&anna).await;
+        let confirmed = TokenStatus::new(client.clone()).confirm(&anna).await;
         let listed = list(&client, &anna).await;
         assert_eq!(listed.as_ref().err().map(Error::code), refused, "{status} {body}");
         assert_ne!(confirmed.ok(), Some(true), "{status} {body}");

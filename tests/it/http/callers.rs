@@ -10,7 +10,7 @@ use flowmaster_mcp::api::Timestamp;
 use flowmaster_mcp::auth::{Admit, Caller, CallerKind, Credential};
 use flowmaster_mcp::client::{Client, Located, Origin};
 use flowmaster_mcp::error::{Error, Kind, Result};
-use flowmaster_mcp::server::{Admission, App, HttpOptions, Options, Settings, serve_http};
+use flowmaster_mcp::server::{App, Authentication, HttpOptions, Options, Settings, serve_http};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER};
@@ -338,7 +338,7 @@ impl Admit for Refuses {
 #[tokio::test]
 async fn keys_that_cannot_be_had_are_no_fault_of_the_token() {
     let away = || Error::new(Kind::Unavailable, "FM-MCP-KEYS", "the keys cannot be had").retry_after(Duration::from_millis(6500));
-    let served = serve(app(), Admission::Bearer(Arc::new(Refuses(away))), |_| {}).await;
+    let served = serve(app(), Authentication::Bearer(Arc::new(Refuses(away))), |_| {}).await;
     let refused = answer(list(&served, "any")).await;
     refused.refused(503, "FM-MCP-KEYS");
     assert_eq!((refused.headers[RETRY_AFTER].to_str().unwrap(), refused.challenge()), ("7", ""));
@@ -407,7 +407,7 @@ impl Admit for Taken {
 #[tokio::test]
 async fn an_open_stream_ends_when_its_token_is_taken_back() {
     let taken = Arc::new(Taken::default());
-    let admission = Admission::Bearer(Arc::clone(&taken) as Arc<dyn Admit>);
+    let admission = Authentication::Bearer(Arc::clone(&taken) as Arc<dyn Admit>);
     let served = serve(app(), admission, |options| options.validate_interval = Duration::from_millis(200)).await;
     let session = served.open("any").await;
     let mut stream = served.on_session(Method::GET, "any", &session).send().await.unwrap().bytes_stream();
@@ -438,7 +438,7 @@ async fn a_page_of_an_allowed_origin_may_read_and_no_other() {
     assert!(refused.status == 401 && refused.headers["access-control-allow-origin"] == "https://app.example.com", "{refused:?}");
     let called = answer(list(&served, "anna-1").header(ORIGIN, "https://app.example.com")).await;
     assert_eq!((called.status, &called.headers["vary"]), (200, &"origin".parse().unwrap()));
-    let open = Admission::Open(Arc::new(user("tenant-1", "anna", &["*"])));
+    let open = Authentication::Open(Arc::new(user("tenant-1", "anna", &["*"])));
     let served = serve(app(), open, allow).await;
     let called = answer(list(&served, "").header(ORIGIN, "https://app.example.com")).await;
     assert!(called.status == 200 && !called.headers.contains_key("access-control-allow-origin"), "{called:?}");
@@ -485,7 +485,7 @@ async fn callers_approve_their_own_calls_over_http_and_nobody_elses() {
     assert_eq!(call("entities_delete", delete.clone()).await.result()["isError"], false);
     assert_eq!(call("entities_delete", delete).await.result()["isError"], true);
 
-    let open = Admission::Open(Arc::new(user("tenant-1", "anna", &["*"])));
+    let open = Authentication::Open(Arc::new(user("tenant-1", "anna", &["*"])));
     let served = serve(app(), open, |_| {}).await;
     assert_eq!(answer(served.request(Method::GET, "/confirmations", "")).await.status, 404, "whoever calls could approve itself");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flowmaster_mcp::auth::{Caller, Credential, OwnerToken};
 use flowmaster_mcp::error::{Kind, Result};
-use flowmaster_mcp::server::{Admission, App, HttpOptions, Settings, serve_http};
+use flowmaster_mcp::server::{App, Authentication, HttpOptions, Settings, serve_http};
 use reqwest::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use rmcp::model::ElicitationAction;
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
@@ -30,13 +30,13 @@ struct Served {
 }
 
 /// Everybody is the owner.
-fn open() -> Admission {
-    Admission::Open(Arc::new(Caller::owner(Credential::Owner)))
+fn open() -> Authentication {
+    Authentication::Open(Arc::new(Caller::owner(Credential::Owner)))
 }
 
 async fn serve(app: Arc<App>, token: Option<&str>) -> Served {
     let (bound, address) = oneshot::channel();
-    let admission = token.map_or_else(open, |token| Admission::Bearer(Arc::new(OwnerToken::new(&token.into(), None))));
+    let admission = token.map_or_else(open, |token| Authentication::Bearer(Arc::new(OwnerToken::new(&token.into(), None))));
     let options = HttpOptions { bound: Some(bound), ..HttpOptions::new(SocketAddr::from(([127, 0, 0, 1], 0)), admission) };
     let shutdown = CancellationToken::new();
     let ended = tokio::spawn(serve_http(app, options, shutdown.clone()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use flowmaster_mcp::auth::{Admit, Caller, Principal, Verifier};
 use flowmaster_mcp::client::{Client, Configured, Mode, Upstream};
 use flowmaster_mcp::error::Result;
-use flowmaster_mcp::server::{Admission, App, Fallback, Options, Settings, serve_stdio};
+use flowmaster_mcp::server::{App, Authentication, Fallback, Options, Settings, serve_stdio};
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ElicitationAction, InputResponses};
@@ -273,7 +273,7 @@ async fn whoever_signed_out_while_a_person_was_asked_does_not_do_it() {
     let (clock, ends) = (Arc::clone(&now), Arc::<AtomicBool>::default());
     let verifier = mcp::verifier(&platform, Duration::from_mins(1)).clock(Arc::new(move || clock.load(Ordering::SeqCst)));
     let judge = Judge { verifier, now: Arc::clone(&now), ends: Arc::clone(&ends) };
-    let served = serve(app, Admission::Bearer(Arc::new(judge)), |_| {}).await;
+    let served = serve(app, Authentication::Bearer(Arc::new(judge)), |_| {}).await;
     // The platform is asked again before the answer comes in, or between the answer and what it is an answer to.
     for (signs_out, noticed_before) in [(false, true), (false, false), (true, true), (true, false)] {
         let token = platform.login("tenant-1", "anna").await;

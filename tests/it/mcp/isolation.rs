@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use flowmaster_mcp::auth::{KeySet, Mode, OwnerToken, Rules, Verifier};
-use flowmaster_mcp::client::{Client, PlatformKeys, Validation};
-use flowmaster_mcp::server::{Admission, Settings};
+use flowmaster_mcp::client::{Client, PlatformKeys, TokenStatus};
+use flowmaster_mcp::server::{Authentication, Settings};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use reqwest::Method;
@@ -124,13 +124,13 @@ async fn no_answer_crosses_a_tenant_or_a_caller() {
 }
 
 /// Tokens are verified as they are in earnest.
-fn admission(platform: &TestPlatform) -> Admission {
+fn admission(platform: &TestPlatform) -> Authentication {
     let origin = mcp::origin(platform);
     let mut rules = Rules::new(Mode::FirstParty);
     rules.audiences_any = vec!["flowmaster".to_owned()];
     let verifier = Verifier::new(rules, KeySet::published(Arc::new(PlatformKeys::new(Arc::clone(&origin)))))
-        .confirmed_by(Arc::new(Validation::new(Client::builder(origin).build())), Duration::from_mins(1));
-    Admission::Bearer(Arc::new(OwnerToken::new(&platform.owner().into(), Some(Arc::new(verifier)))))
+        .confirmed_by(Arc::new(TokenStatus::new(Client::builder(origin).build())), Duration::from_mins(1));
+    Authentication::Bearer(Arc::new(OwnerToken::new(&platform.owner().into(), Some(Arc::new(verifier)))))
 }
 
 /// Makes the callers, each with a record of its own.

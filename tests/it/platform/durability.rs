@@ -242,7 +242,7 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
 
     // Whoever comes next takes the folder over at once, though the address of the dead is still there.
     let data = home.path().join("data");
-    let Opened::Host(running) = folder::open(Options::new(&data)).await.unwrap() else { panic!("nobody holds the lock") };
+    let Opened::Leader(running) = folder::open(Options::new(&data)).await.unwrap() else { panic!("nobody holds the lock") };
     let verdict = verify_trails(&data).unwrap().remove(0);
     assert!(verdict.verified, "{verdict:?}");
     running.shutdown().await;

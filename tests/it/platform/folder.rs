@@ -13,8 +13,8 @@ use crate::support::platform::{TestPlatform, http};
 async fn the_first_process_hosts_and_the_second_attaches() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let Opened::Host(host) = folder::open(Options::new(&data)).await.unwrap() else { panic!("nobody else is there") };
-    let Opened::Guest(guest) = folder::open(Options::new(&data)).await.unwrap() else { panic!("the folder is taken") };
+    let Opened::Leader(host) = folder::open(Options::new(&data)).await.unwrap() else { panic!("nobody else is there") };
+    let Opened::Follower(guest) = folder::open(Options::new(&data)).await.unwrap() else { panic!("the folder is taken") };
     assert_eq!(guest.url(), host.url());
     assert!(guest.is_alive());
     let refused = Platform::start(Options::new(&data)).await.unwrap_err();
@@ -27,7 +27,7 @@ async fn the_first_process_hosts_and_the_second_attaches() {
 
     host.shutdown().await;
     assert!(!guest.is_alive());
-    let Opened::Host(next) = folder::open(Options::new(&data)).await.unwrap() else { panic!("the folder is free again") };
+    let Opened::Leader(next) = folder::open(Options::new(&data)).await.unwrap() else { panic!("the folder is free again") };
     assert!(!guest.is_alive(), "another run holds the lock now");
     assert_ne!(next.instance(), guest.instance());
 }
@@ -36,7 +36,7 @@ async fn the_first_process_hosts_and_the_second_attaches() {
 async fn a_stranger_on_the_old_port_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let Opened::Host(host) = folder::open(Options::new(&data)).await.unwrap() else { panic!() };
+    let Opened::Leader(host) = folder::open(Options::new(&data)).await.unwrap() else { panic!() };
     // Another platform, with a key of its own, answers where the address file points.
     let stranger = TestPlatform::start().await;
     let address = json!({ "url": stranger.running.url(), "instance": host.instance() });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use flowmaster_mcp::auth::{Admit, Caller};
 use flowmaster_mcp::error::{Error, Kind, Result};
-use flowmaster_mcp::server::Admission;
+use flowmaster_mcp::server::Authentication;
 use futures_util::future::BoxFuture;
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -38,8 +38,8 @@ impl Callers {
         self.0.lock().unwrap().insert(token.to_owned(), Arc::new(caller));
     }
 
-    pub fn admission(&self) -> Admission {
-        Admission::Bearer(Arc::new(self.clone()))
+    pub fn admission(&self) -> Authentication {
+        Authentication::Bearer(Arc::new(self.clone()))
     }
 }
 

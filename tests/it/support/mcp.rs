@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flowmaster_mcp::auth::{Caller, Credential, KeySet, Mode, OwnerToken, Principal, Rules, Verifier};
-use flowmaster_mcp::client::{Client, Fixed, Located, Origin, PlatformKeys, Validation};
+use flowmaster_mcp::client::{Client, Fixed, Located, Origin, PlatformKeys, TokenStatus};
 use flowmaster_mcp::error::Result;
-use flowmaster_mcp::server::{Admission, App, Options, Settings};
+use flowmaster_mcp::server::{App, Authentication, Options, Settings};
 use futures_util::future::BoxFuture;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
@@ -123,8 +123,8 @@ pub fn text(result: &CallToolResult) -> &str {
 
 /// Lets in the owner, users and services of a platform by their tokens, as `serve --http` does before the embedded one;
 /// the platform is asked about a token again after the interval.
-pub fn admission(platform: &TestPlatform, interval: Duration) -> Admission {
-    Admission::Bearer(Arc::new(OwnerToken::new(&platform.running.owner_token(), Some(Arc::new(verifier(platform, interval))))))
+pub fn admission(platform: &TestPlatform, interval: Duration) -> Authentication {
+    Authentication::Bearer(Arc::new(OwnerToken::new(&platform.running.owner_token(), Some(Arc::new(verifier(platform, interval))))))
 }
 
 /// Verifies the tokens of a platform's users and services.
@@ -133,6 +133,6 @@ pub fn verifier(platform: &TestPlatform, interval: Duration) -> Verifier {
     let mut rules = Rules::new(Mode::FirstParty);
     rules.audiences_any = vec!["flowmaster".to_owned()];
     let keys = KeySet::published(Arc::new(PlatformKeys::new(Arc::clone(&origin))));
-    let validation = Arc::new(Validation::new(Client::builder(origin).build()));
+    let validation = Arc::new(TokenStatus::new(Client::builder(origin).build()));
     Verifier::new(rules, keys).confirmed_by(validation, interval)
 }

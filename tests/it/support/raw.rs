@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use flowmaster_mcp::auth::{Admit, Caller, CallerKind, Credential};
 use flowmaster_mcp::error::{Error, Kind, Result};
-use flowmaster_mcp::server::{Admission, App, HttpOptions, serve_http};
+use flowmaster_mcp::server::{App, Authentication, HttpOptions, serve_http};
 use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response};
@@ -65,7 +65,7 @@ impl Answer {
 }
 
 /// Serves an app, with options as the test changes them.
-pub async fn serve(app: Arc<App>, admission: Admission, change: impl FnOnce(&mut HttpOptions)) -> Served {
+pub async fn serve(app: Arc<App>, admission: Authentication, change: impl FnOnce(&mut HttpOptions)) -> Served {
     let (bound, address) = oneshot::channel();
     let mut options = HttpOptions::new(SocketAddr::from(([127, 0, 0, 1], 0)), admission);
     options.bound = Some(bound);
@@ -185,8 +185,8 @@ impl Known {
         self
     }
 
-    pub fn admission(self) -> Admission {
-        Admission::Bearer(Arc::new(self))
+    pub fn admission(self) -> Authentication {
+        Authentication::Bearer(Arc::new(self))
     }
 }
 

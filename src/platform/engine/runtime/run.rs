@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::api::Timestamp;
-use crate::api::executions::{Execution, ExecutionStatus, Failure, State};
+use crate::api::executions::{self, Execution, ExecutionStatus, Failure};
 use crate::api::processes::Node;
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
@@ -21,7 +21,7 @@ pub struct Run {
     /// What is stored as columns.
     pub head: Head,
     /// What is stored as one document.
-    pub state: Memory,
+    pub state: State,
     /// The definition it was started with.
     pub plan: Plan,
     facts: Map<String, Value>,
@@ -50,7 +50,7 @@ pub struct Head {
 
 /// What an execution remembers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Memory {
+pub struct State {
     /// The variables now.
     pub variables: Map<String, Value>,
     /// The state of each node reached.
@@ -106,7 +106,7 @@ impl Run {
         let plan = Plan::new(definition);
         let tokens = plan.entry().map(|node| Token { node: node.to_owned(), via: None, wait: Wait::Nothing }).into_iter().collect();
         let facts = facts_of(&head);
-        Self { head, state: Memory { variables, tokens, depth, ..Memory::default() }, plan, facts }
+        Self { head, state: State { variables, tokens, depth, ..State::default() }, plan, facts }
     }
 
     /// Loads an execution of the tenant.
@@ -190,7 +190,7 @@ impl Run {
 
 /// The contract's view of an execution.
 #[must_use]
-pub fn view(head: Head, state: Memory) -> Execution {
+pub fn view(head: Head, state: State) -> Execution {
     // Where a person or a time is waited for says more than where a branch waits for another.
     let current = state.tokens.iter().find(|token| token.wait != Wait::Branches).or(state.tokens.first());
     let failed = state.error.as_ref().and_then(|error| error.node_id.clone());
@@ -205,7 +205,7 @@ pub fn view(head: Head, state: Memory) -> Execution {
         initiator: Some(head.initiator),
         parent_execution_id: head.parent.map(Into::into),
         error: state.error,
-        state: State { variables: state.variables, node_states: state.node_states },
+        state: executions::State { variables: state.variables, node_states: state.node_states },
     }
 }
 
@@ -213,7 +213,7 @@ pub fn view(head: Head, state: Memory) -> Execution {
 pub const COLUMNS: &str = "id, process_id, version, status, state, initiator, parent_id, started_at, completed_at";
 
 /// Reads an execution of a tenant.
-pub fn read(connection: &rusqlite::Connection, tenant: &str, id: &str) -> Result<Option<(Head, Memory)>> {
+pub fn read(connection: &rusqlite::Connection, tenant: &str, id: &str) -> Result<Option<(Head, State)>> {
     let row = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM executions WHERE tenant_id = ?1 AND id = ?2"))?
         .query_row(params![tenant, id], from_row)
