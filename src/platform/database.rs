@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
+use include_dir::{Dir, include_dir};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
@@ -13,6 +14,7 @@ use super::clock::Clock;
 use crate::api::ids::{self, TenantId};
 use crate::api::{Event, Timestamp};
 use crate::error::{Error, Kind, Result};
+use crate::io::migrations;
 
 mod mark;
 mod trail;
@@ -20,25 +22,14 @@ mod trail;
 pub(crate) use mark::Mark;
 pub(crate) use trail::{Link, is_critical};
 
-/// The version of the schema that this program reads and writes.
-const SCHEMA_VERSION: i64 = 1;
-/// `FMDB`, so that another program's database is told from ours.
+/// `FMDB`, so that another program's database is told from ours; the first migration writes it.
 const APPLICATION_ID: i64 = 0x464D_4442;
 /// CEL's parser needs a deep stack; memory is only taken as it is used.
 const STACK: usize = 64 * 1024 * 1024;
 const READERS: usize = 3;
 
-/// The schema, service by service.
-const MIGRATIONS: [&str; 8] = [
-    include_str!("migrations/platform.sql"),
-    include_str!("migrations/processes.sql"),
-    include_str!("migrations/executions.sql"),
-    include_str!("migrations/tasks.sql"),
-    include_str!("migrations/entities.sql"),
-    include_str!("migrations/auth.sql"),
-    include_str!("migrations/events.sql"),
-    include_str!("migrations/audit.sql"),
-];
+/// The schema, step by step; a file more in the folder is a step more.
+static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/platform/database/migrations");
 
 /// Who writes, for whom, and in the course of which request.
 #[derive(Debug, Clone)]
@@ -351,18 +342,19 @@ fn open_writer(path: &Path) -> Result<(Connection, i64)> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.set_prepared_statement_cache_capacity(256);
-    check_version(&connection, path)?;
+    let steps = migrations::steps(&MIGRATIONS);
+    check_version(&connection, path, steps.len())?;
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;
          PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;",
     )?;
-    migrate(&mut connection)?;
+    migrations::migrate(&mut connection, &steps)?;
     let last_event = connection.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| row.get(0))?;
     Ok((connection, last_event))
 }
 
-/// Refuses a file that another version or another program wrote, before anything in it is touched.
-fn check_version(connection: &Connection, path: &Path) -> Result<()> {
+/// Refuses a file that another program or a newer version wrote, before anything in it is touched.
+fn check_version(connection: &Connection, path: &Path, newest: usize) -> Result<()> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let (version, application) = match (number("PRAGMA user_version"), number("PRAGMA application_id")) {
         (Ok(version), Ok(application)) => (version, application),
@@ -376,29 +368,15 @@ fn check_version(connection: &Connection, path: &Path) -> Result<()> {
         return Err(Error::new(Kind::Conflict, "FM-PLATFORM-SCHEMA-FOREIGN", format!("{} was written by another program", path.display()))
             .hint("Choose another data folder, or move the file away."));
     }
-    if application == APPLICATION_ID && version != SCHEMA_VERSION {
-        return Err(Error::new(
-            Kind::Conflict,
-            "FM-PLATFORM-SCHEMA-VERSION",
-            format!("the data folder has schema version {version}; this program reads and writes version {SCHEMA_VERSION}"),
-        )
-        .hint("Use the version of flowmaster-mcp that wrote the folder, or choose another data folder."));
-    }
-    Ok(())
-}
-
-fn migrate(connection: &mut Connection) -> Result<()> {
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version == SCHEMA_VERSION {
+    if usize::try_from(version).is_ok_and(|version| version <= newest) {
         return Ok(());
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for migration in MIGRATIONS {
-        transaction.execute_batch(migration)?;
-    }
-    transaction.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"))?;
-    transaction.commit()?;
-    Ok(())
+    Err(Error::new(
+        Kind::Conflict,
+        "FM-PLATFORM-SCHEMA-VERSION",
+        format!("{} has schema version {version}; this program reads and writes versions up to {newest}", path.display()),
+    )
+    .hint("Use the version of flowmaster-mcp that wrote the folder, or choose another data folder."))
 }
 
 impl From<rusqlite::Error> for Error {

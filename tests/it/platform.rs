@@ -4,6 +4,7 @@ mod audit;
 mod auth;
 mod contract;
 mod durability;
+mod earlier_release;
 mod entities;
 mod events;
 mod executions;

@@ -64,9 +64,17 @@ impl TestPlatform {
         Self::start_with(|_| {}).await
     }
 
+    /// A platform on the `data` of a folder that is there already.
+    pub async fn start_in(folder: TempDir) -> Self {
+        Self::start_on(folder, |_| {}).await
+    }
+
     /// A new platform with options of its own.
     pub async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_on(tempfile::tempdir().unwrap(), change).await
+    }
+
+    async fn start_on(folder: TempDir, change: impl FnOnce(&mut Options)) -> Self {
         let clock = Arc::new(ManualClock::new(flowmaster_mcp::api::Timestamp::now()));
         let mut options = options(folder.path(), &clock);
         change(&mut options);
@@ -141,8 +149,12 @@ impl TestPlatform {
 
     /// Signs a user in, and answers the access token.
     pub async fn login(&self, tenant: &str, username: &str) -> String {
-        let login = json!({ "username": username, "password": PASSWORD, "tenantId": tenant });
-        self.post("/auth/login", "", login).await.ok()["accessToken"].as_str().unwrap().to_owned()
+        self.login_as(tenant, username, PASSWORD).await.ok()["accessToken"].as_str().unwrap().to_owned()
+    }
+
+    /// Tries to sign a user in with a password.
+    pub async fn login_as(&self, tenant: &str, username: &str, password: &str) -> Reply {
+        self.post("/auth/login", "", json!({ "username": username, "password": password, "tenantId": tenant })).await
     }
 
     /// Makes a user and signs it in.
