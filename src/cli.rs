@@ -28,7 +28,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{Config, ENVIRONMENT, Settings, environment_of};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Origin, Result};
 use crate::telemetry;
 
 #[cfg(feature = "platform")]
@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::from(1),
         Err(error) => {
             terminal::complain(&error);
-            let usage = error.code().starts_with("FM-CONFIG-") || error.code().starts_with("FM-CLI-");
+            let usage = error.origin() == Origin::Configuration;
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }
@@ -128,7 +128,7 @@ fn parse() -> std::result::Result<Cli, clap::Error> {
 
 fn start(cli: Cli) -> Result<Outcome> {
     if let Some((_, variable)) = ENVIRONMENT.iter().find(|(_, variable)| matches!(std::env::var(variable), Err(VarError::NotUnicode(_)))) {
-        return Err(Error::new(Kind::Invalid, "FM-CONFIG-INVALID", format!("{variable} is not Unicode text")));
+        return Err(Error::configuration(Kind::Invalid, "FM-CONFIG-INVALID", format!("{variable} is not Unicode text")));
     }
     let environment = |name: &str| std::env::var(name).ok();
     // What needs no settings works with broken ones.

@@ -9,6 +9,17 @@ use crate::api::{FieldError, Problem};
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Where a failure comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// This program judged or failed.
+    Here,
+    /// The platform answered so.
+    Platform,
+    /// The operator has to change a setting, a file or an account.
+    Configuration,
+}
+
 /// What kind of failure it is; decides the HTTP status and whether to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -126,6 +137,7 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: Kind,
+    origin: Origin,
     code: Cow<'static, str>,
     message: String,
     hint: Option<String>,
@@ -143,6 +155,7 @@ impl Error {
     pub fn new(kind: Kind, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
+            origin: Origin::Here,
             code: code.into(),
             message: message.into(),
             hint: None,
@@ -155,6 +168,12 @@ impl Error {
         }))
     }
 
+    /// A failure that only the operator can mend, with a setting, a file or an account.
+    #[must_use]
+    pub fn configuration(kind: Kind, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(kind, code, message).of_origin(Origin::Configuration)
+    }
+
     /// Our own fault; the cause is logged and never sent.
     #[must_use]
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -164,9 +183,10 @@ impl Error {
     /// The same failure for one more who waited for what failed. The cause stays with the first.
     #[must_use]
     pub(crate) fn again(&self) -> Self {
-        let Inner { kind, code, message, hint, operation, fields, transient, retry_after, request_id, source: _ } = &*self.0;
+        let Inner { kind, origin, code, message, hint, operation, fields, transient, retry_after, request_id, source: _ } = &*self.0;
         Self(Box::new(Inner {
             kind: *kind,
+            origin: *origin,
             code: code.clone(),
             message: message.clone(),
             hint: hint.clone(),
@@ -187,10 +207,18 @@ impl Error {
             problem.code,
             if problem.detail.is_empty() { problem.title } else { problem.detail },
         );
+        error.0.origin = Origin::Platform;
         error.0.transient |= problem.retryable;
         error.0.fields = problem.errors;
         error.0.request_id = problem.request_id;
         error
+    }
+
+    /// Says where the failure comes from; without it, from here.
+    #[must_use]
+    pub fn of_origin(mut self, origin: Origin) -> Self {
+        self.0.origin = origin;
+        self
     }
 
     /// What to do next.
@@ -247,6 +275,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    /// Where the failure comes from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.0.origin
     }
 
     /// The stable code.

@@ -10,4 +10,5 @@ mod io;
 #[cfg(feature = "platform")]
 pub mod platform;
 pub mod server;
+mod state;
 pub mod telemetry;

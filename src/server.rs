@@ -16,8 +16,6 @@ mod list_changed;
 mod prompts;
 mod request;
 mod resources;
-mod seal;
-mod spent;
 mod stdio;
 mod tools;
 
@@ -35,6 +33,7 @@ use crate::auth::Caller;
 use crate::client::{CallOptions, Client, Reply};
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
+use crate::state::State;
 
 pub use consent::policy::{Policy, Tally};
 pub use http::{Authentication, HttpOptions, serve_http};
@@ -104,9 +103,8 @@ pub struct App {
     info: ServerConfig,
     identity: MetaObject,
     lists: tools::ListCache,
-    seal: seal::Seal,
     seen: known_ids::KnownIds,
-    desk: consent::approvals::Desk,
+    approvals: consent::approvals::Approvals,
     audit: audit::Audit,
     calls: TaskTracker,
 }
@@ -125,15 +123,18 @@ impl App {
         let capabilities = ServerCapabilities::builder().enable_completions().enable_prompts().enable_resources().enable_tools().build();
         let info =
             ServerConfig::new(capabilities).with_server_info(implementation).with_instructions(include_str!("server/instructions.md"));
+        let data_dir = settings.data_dir.as_deref();
+        let state = State::new(data_dir);
+        let log_dir = settings.audit.as_ref().map(|options| options.data_dir.as_path());
+        let log_state = if log_dir == data_dir { state.clone() } else { State::new(log_dir) };
         Ok(Arc::new(Self {
-            audit: audit::Audit::new(settings.audit.clone(), &client),
+            audit: audit::Audit::new(settings.audit.clone(), &client, &log_state),
             client,
-            desk: consent::approvals::Desk::new(settings.data_dir.as_deref()),
+            approvals: consent::approvals::Approvals::new(state, settings.ask_timeout, data_dir),
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
             lists: tools::ListCache::default(),
             seen: known_ids::KnownIds::default(),
-            seal: seal::Seal::new(settings.ask_timeout, settings.data_dir.as_deref()),
             calls: TaskTracker::new(),
             settings,
         }))

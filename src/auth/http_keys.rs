@@ -29,7 +29,7 @@ impl HttpKeys {
     /// `FM-CONFIG-JWKS-URL` for a URL that is none, is not http or https, or carries a password.
     pub fn new(url: &str) -> Result<Self> {
         let refuse = |why: &str| {
-            Error::new(Kind::Invalid, "FM-CONFIG-JWKS-URL", format!("the URL of the keys that sign tokens {why}"))
+            Error::configuration(Kind::Invalid, "FM-CONFIG-JWKS-URL", format!("the URL of the keys that sign tokens {why}"))
                 .hint("FLOWMASTER_JWKS_URL is https:// with a host and a path; http:// does for this machine alone.")
         };
         let url = Url::parse(url).map_err(|_| refuse("cannot be read"))?;

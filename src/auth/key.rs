@@ -86,7 +86,7 @@ impl Key {
     /// A public key in PEM: RSA, EC P-256 or Ed25519.
     pub(super) fn of_pem(pem: &[u8]) -> Result<Self> {
         let refuse = |why: &str| {
-            Error::new(Kind::Invalid, "FM-CONFIG-AUTH-KEY", format!("the key of tokens {why}"))
+            Error::configuration(Kind::Invalid, "FM-CONFIG-AUTH-KEY", format!("the key of tokens {why}"))
                 .hint("Give a public key in PEM (`-----BEGIN PUBLIC KEY-----`): Ed25519, EC P-256, or RSA of 2048 bits or more.")
         };
         if pem.windows(12).any(|window| window == b"PRIVATE KEY-") {
@@ -115,7 +115,7 @@ impl Key {
     pub(super) fn of_secret(secret: &SecretString) -> Result<Self> {
         let secret = secret.expose_secret().as_bytes();
         if secret.len() < SHORTEST_SECRET {
-            return Err(Error::new(
+            return Err(Error::configuration(
                 Kind::Invalid,
                 "FM-CONFIG-AUTH-SECRET",
                 format!("the shared secret of tokens has fewer than {SHORTEST_SECRET} bytes"),

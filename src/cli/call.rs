@@ -118,7 +118,7 @@ fn object(text: &str) -> Result<Map<String, Value>> {
 }
 
 fn usage(what: impl Into<String>) -> Error {
-    Error::new(Kind::Invalid, "FM-CLI-ARGUMENTS", what)
+    Error::configuration(Kind::Invalid, "FM-CLI-ARGUMENTS", what)
         .hint("Write one JSON object, or fields as key=value; `flowmaster-mcp tools NAME` shows them.")
 }
 

@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text)).map_err(|error| {
-        Error::new(Kind::Internal, "FM-CLI-EXPORT", format!("{} cannot be written: {error}", path.display()))
+        Error::configuration(Kind::Internal, "FM-CLI-EXPORT", format!("{} cannot be written: {error}", path.display()))
             .hint("Name a folder that you may write to.")
     })
 }

@@ -126,10 +126,10 @@ fn checked(password: SecretString) -> Result<SecretString> {
     match password.expose_secret().chars().count() {
         0 => Err(missing("the password", "--password-stdin with one line of text")),
         1..=1024 => Ok(password),
-        _ => Err(Error::new(Kind::Invalid, "FM-CLI-LOGIN", "a password has at most 1024 characters")),
+        _ => Err(Error::configuration(Kind::Invalid, "FM-CLI-LOGIN", "a password has at most 1024 characters")),
     }
 }
 
 fn missing(what: &str, way: &str) -> Error {
-    Error::new(Kind::Invalid, "FM-CLI-LOGIN", format!("{what} is missing")).hint(format!("Run it on a terminal, or give {way}."))
+    Error::configuration(Kind::Invalid, "FM-CLI-LOGIN", format!("{what} is missing")).hint(format!("Run it on a terminal, or give {way}."))
 }

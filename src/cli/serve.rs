@@ -43,9 +43,8 @@ impl Arguments {
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
     let Some(address) = &arguments.http else {
         if arguments.no_token {
-            return Err(
-                Error::new(Kind::Invalid, "FM-CLI-NO-TOKEN", "--no-token is about --http").hint("Add --http, or leave --no-token out.")
-            );
+            return Err(Error::configuration(Kind::Invalid, "FM-CLI-NO-TOKEN", "--no-token is about --http")
+                .hint("Add --http, or leave --no-token out."));
         }
         return on_stdio(config).await;
     };
@@ -61,7 +60,7 @@ pub(super) fn require_loopback(listen: std::net::SocketAddr) -> Result<()> {
     if listen.ip().is_loopback() {
         return Ok(());
     }
-    Err(Error::new(Kind::Unsupported, "FM-CLI-HTTP-ADDRESS", format!("{listen} can be reached from other machines"))
+    Err(Error::configuration(Kind::Unsupported, "FM-CLI-HTTP-ADDRESS", format!("{listen} can be reached from other machines"))
         .hint(format!("Listen on 127.0.0.1:{}; other machines come through a tunnel of your own, such as ssh -L.", listen.port())))
 }
 

@@ -36,7 +36,7 @@ pub(super) fn find(name: &str) -> Result<&'static Entry> {
         return Ok(entry);
     }
     let names: Vec<&str> = catalogue().tools().map(|entry| entry.spec.name).collect();
-    let error = Error::new(Kind::NotFound, "FM-CLI-TOOL", format!("there is no tool {}", arguments::quote(name)));
+    let error = Error::configuration(Kind::NotFound, "FM-CLI-TOOL", format!("there is no tool {}", arguments::quote(name)));
     Err(match arguments::nearest(name, &names) {
         Some(meant) => error.hint(format!("Did you mean {meant}? `flowmaster-mcp tools` lists them all.")),
         None => error.hint("`flowmaster-mcp tools` lists them all."),

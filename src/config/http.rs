@@ -50,7 +50,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr> {
     let loopback = |port: &str| port.parse().ok().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
     let named = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
     text.parse().ok().or_else(|| loopback(named)).ok_or_else(|| {
-        Error::new(Kind::Invalid, "FM-CONFIG-LISTEN", format!("{text:?} is no address to listen on"))
+        Error::configuration(Kind::Invalid, "FM-CONFIG-LISTEN", format!("{text:?} is no address to listen on"))
             .hint(format!("Write an address with a port, such as {DEFAULT_LISTEN}, or a port alone."))
     })
 }

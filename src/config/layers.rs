@@ -122,7 +122,7 @@ fn read_file(path: &Path, named: bool) -> Result<Option<Value>> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
         Err(error) => {
-            return Err(Error::new(
+            return Err(Error::configuration(
                 Kind::Invalid,
                 "FM-CONFIG-FILE",
                 format!("the configuration {} cannot be read: {error}", path.display()),
@@ -133,7 +133,7 @@ fn read_file(path: &Path, named: bool) -> Result<Option<Value>> {
     let table: toml::Table = toml::from_str(&text).map_err(|error: toml::de::Error| {
         // The error's own text quotes the line, which may hold a token.
         let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
-        Error::new(Kind::Invalid, "FM-CONFIG-FILE", format!("{} line {line} is no TOML: {}", path.display(), error.message()))
+        Error::configuration(Kind::Invalid, "FM-CONFIG-FILE", format!("{} line {line} is no TOML: {}", path.display(), error.message()))
     })?;
     serde_json::to_value(table).map(Some).map_err(Error::internal)
 }
@@ -197,7 +197,9 @@ fn fault(where_: &str, faults: Vec<FieldError>) -> Error {
             FieldError::new(variable.map_or(setting, str::to_owned), fault.code, detail)
         })
         .collect();
-    Error::new(Kind::Invalid, code, format!("{where_} {what}")).with_fields(faults).hint("`flowmaster-mcp doctor` lists the settings.")
+    Error::configuration(Kind::Invalid, code, format!("{where_} {what}"))
+        .with_fields(faults)
+        .hint("`flowmaster-mcp doctor` lists the settings.")
 }
 
 #[cfg(test)]

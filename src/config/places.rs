@@ -14,7 +14,7 @@ pub(super) fn config_file(environment: Environment<'_>) -> Option<PathBuf> {
 /// The embedded platform's folder when nobody names one.
 pub(super) fn data_folder(environment: Environment<'_>) -> Result<PathBuf> {
     folder(environment, "XDG_DATA_HOME", ".local/share", "LOCALAPPDATA").ok_or_else(|| {
-        Error::new(Kind::Invalid, "FM-CONFIG-NO-HOME", "there is no home folder to keep the embedded platform's data in")
+        Error::configuration(Kind::Invalid, "FM-CONFIG-NO-HOME", "there is no home folder to keep the embedded platform's data in")
             .hint("Name a folder with --data or FLOWMASTER_DATA_DIR.")
     })
 }

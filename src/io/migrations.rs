@@ -14,8 +14,7 @@ pub(crate) fn steps(folder: &'static Dir<'static>) -> Vec<&'static str> {
 
 /// Returns how many steps a file has.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<usize> {
-    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    Ok(version as usize)
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 /// Brings a file forward to the last step. Several processes may do so at once; each step is applied once.
@@ -40,7 +39,7 @@ fn apply(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
         if transaction.prepare("PRAGMA foreign_key_check")?.exists([])? {
             return Err(rusqlite::Error::ToSqlConversionFailure("the migration leaves a reference to nothing".into()));
         }
-        transaction.execute_batch(&format!("PRAGMA user_version = {}", version + 1))?;
+        transaction.pragma_update(None, "user_version", version + 1)?;
         transaction.commit()?;
     }
 }

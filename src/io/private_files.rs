@@ -88,7 +88,19 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     options().read(true).create(true).truncate(false).open(path)
 }
 
+/// Opens a file for this program alone, and makes it where there is none. A link, a file of another user and one that others
+/// can open are refused, and so is a folder in which others could put one.
+pub(crate) fn open_closed(path: &Path) -> io::Result<File> {
+    folder(folder_of(path))?;
+    // A link to nowhere must not lead to a new file there.
+    if fs::symlink_metadata(path).is_err() {
+        drop(open(path)?);
+    }
+    Ok(open_own(path)?.ok_or(Fault::NotOurs)?)
+}
+
 /// Writes a file that only its owner can read, and that outlasts a crash; nobody ever sees half of it.
+#[cfg(test)]
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_by(&beside(path), path, bytes)
 }
@@ -111,22 +123,6 @@ pub(crate) fn replace_by(new: &Path, path: &Path, bytes: &[u8]) -> io::Result<()
 pub(crate) fn replace_soon(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = beside(path);
     write(&new, bytes, false).and_then(|()| rename(&new, path))
-}
-
-/// Makes an empty file that is not there yet; says whether this was the one call that made it.
-pub(crate) fn claim(path: &Path) -> io::Result<bool> {
-    match options().create_new(true).open(path) {
-        Ok(_) => {
-            // The name has to outlast a crash of the machine, or it could be made again.
-            #[cfg(unix)]
-            if let Some(parent) = path.parent() {
-                File::open(parent)?.sync_all()?;
-            }
-            Ok(true)
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// The key in a file, whose folder is made where there is none. The first of several processes makes the key, and all get
@@ -287,17 +283,6 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
         fs::write(&path, b"short").unwrap();
         assert!(key(&path).is_err());
-    }
-
-    #[test]
-    fn a_file_is_claimed_once() {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("one");
-        let won: usize = std::thread::scope(|scope| {
-            let tried: Vec<_> = (0..8).map(|_| scope.spawn(|| usize::from(claim(&path).unwrap()))).collect();
-            tried.into_iter().map(|tried| tried.join().unwrap()).sum()
-        });
-        assert_eq!(won, 1);
     }
 
     #[cfg(unix)]

@@ -4,32 +4,86 @@
 //! Where no record is configured nothing is noted.
 
 mod coalesce;
+mod earlier;
 mod entry;
-mod lane;
-mod lanes;
+mod outbox;
 mod recorder;
-mod segment;
 mod sender;
-mod ship;
-mod spool;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rmcp::ErrorData;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::digest;
 use crate::api::{Effect, Entry};
 use crate::auth::Caller;
 use crate::client::Client;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
+use crate::state::{self, State};
 
-use entry::{Action, Draft, Row};
+pub use crate::state::Backlog;
+use entry::{Action, AuditEntry, Draft};
 pub(super) use entry::{Decision, Transport};
 use recorder::Recorder;
-pub use spool::{Waiting, waiting};
+
+/// Counts the entries that wait in a data folder, of all its processes.
+///
+/// # Errors
+/// The store of the folder cannot be read.
+pub fn backlog(data_dir: &Path) -> Result<Backlog> {
+    crate::state::peek(data_dir)
+}
+
+/// An entry that the platform did not take, and why.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Its position, for the next page.
+    #[serde(skip)]
+    pub position: i64,
+    /// The entry's id.
+    pub id: String,
+    /// The platform's answer.
+    pub reason: String,
+    /// The entry.
+    pub entry: Value,
+}
+
+/// Lists dead letters behind a position, oldest first.
+///
+/// # Errors
+/// The store of the folder cannot be read.
+pub fn dead_letters(data_dir: &Path, after: i64, most: usize) -> Result<Vec<DeadLetter>> {
+    let state = State::new(Some(data_dir));
+    earlier::read_in(data_dir, state.store())?;
+    let read = |letter: state::DeadLetter| DeadLetter {
+        position: letter.seq,
+        id: letter.id,
+        reason: letter.reason,
+        entry: serde_json::from_str(&letter.body).unwrap_or(Value::String(letter.body)),
+    };
+    Ok(state.store().dead(after, most)?.into_iter().map(read).collect())
+}
+
+/// Puts dead letters back into the queue, all of them without an id; returns how many.
+///
+/// # Errors
+/// The store of the folder cannot be written.
+pub fn resend(data_dir: &Path, id: Option<&str>) -> Result<usize> {
+    let state = State::new(Some(data_dir));
+    earlier::read_in(data_dir, state.store())?;
+    state.store().resend(id)
+}
+
+/// Sends what waits in the outbox, for so long at most.
+pub async fn send_now(options: Options, client: &Client, most: Duration) {
+    let state = State::new(Some(&options.data_dir));
+    Recorder::new(options, client.clone(), state).send_now(most).await;
+}
 
 /// How long the end of a server may take for what is still to be kept and sent.
 const AT_THE_END: Duration = Duration::from_secs(2);
@@ -96,9 +150,9 @@ struct Begun {
 }
 
 impl Audit {
-    /// A record as it is configured; the client sends its rows.
-    pub(super) fn new(options: Option<Options>, client: &Client) -> Self {
-        Self { recorder: options.map(|options| Recorder::new(options, client.clone())) }
+    /// Returns the audit log as it is configured; the client sends its entries, which wait in the store.
+    pub(super) fn new(options: Option<Options>, client: &Client, state: &State) -> Self {
+        Self { recorder: options.map(|options| Recorder::new(options, client.clone(), state.clone())) }
     }
 
     /// Keeps and sends what is under way, for two seconds at most.
@@ -112,9 +166,9 @@ impl Audit {
     pub(super) fn refused(&self, refusal: &Refusal<'_>) {
         let Some(recorder) = &self.recorder else { return };
         let (kind, resource) = refusal.tool.map_or(("endpoint", refusal.endpoint), |tool| ("tool", tool));
-        let mut row = Row::new(Action::Refused, refusal.caller, refusal.transport, kind, resource);
-        row.outcome = entry::bounded(refusal.error.code(), 100);
-        recorder.count(row);
+        let mut entry = AuditEntry::new(Action::Refused, refusal.caller, refusal.transport, kind, resource);
+        entry.outcome = entry::bounded(refusal.error.code(), 100);
+        recorder.count(entry);
     }
 
     /// Begins the row of a tool's call.
@@ -128,13 +182,14 @@ impl Audit {
     ) -> Note {
         let mut note = self.begin_reading(caller, transport, "tool", entry.spec.name);
         let (Note(Some(begun)), Some(Recorder { options, .. })) = (&mut note, &self.recorder) else { return note };
-        let row = &mut begun.draft.row;
-        row.trace = traceparent.get(3..35).map(str::to_owned);
+        begun.draft.is_read = entry.spec.effect == Effect::Read;
+        let noted = &mut begun.draft.entry;
+        noted.trace = traceparent.get(3..35).map(str::to_owned);
         if entry.spec.effect != Effect::Read {
-            row.fields = arguments.map(entry::fields).unwrap_or_default();
+            noted.fields = arguments.map(entry::fields).unwrap_or_default();
         }
         if options.bodies {
-            row.arguments_body = arguments.map(|arguments| entry::body(Value::Object(arguments.clone())));
+            noted.arguments_body = arguments.map(|arguments| entry::body(Value::Object(arguments.clone())));
         }
         begun.draft.arguments = arguments.map(digest::of_arguments);
         note
@@ -145,7 +200,8 @@ impl Audit {
         if self.recorder.is_none() {
             return Note(None);
         }
-        let draft = Draft::from(Row::new(Action::Called, Some(caller), transport, kind, what));
+        let entry = AuditEntry::new(Action::Called, Some(caller), transport, kind, what);
+        let draft = Draft { is_read: true, ..Draft::from(entry) };
         Note(Some(Box::new(Begun { draft, started: Instant::now(), decision: None })))
     }
 
@@ -155,9 +211,9 @@ impl Audit {
             Some(NOT_SEEN) => {
                 // What is not there is whatever the caller makes up, as often as it likes.
                 if let (Some(begun), Some(recorder)) = (note.0, &self.recorder) {
-                    let Begun { draft: Draft { mut row, .. }, .. } = *begun;
-                    (row.action, row.outcome) = (Action::Refused, NOT_SEEN.to_owned());
-                    recorder.count(row);
+                    let Begun { draft: Draft { mut entry, .. }, .. } = *begun;
+                    (entry.action, entry.outcome) = (Action::Refused, NOT_SEEN.to_owned());
+                    recorder.count(entry);
                 }
                 return;
             }
@@ -171,13 +227,14 @@ impl Audit {
     pub(super) fn end(&self, note: Note, outcome: &str, answer: Option<&str>) {
         let (Some(begun), Some(recorder)) = (note.0, &self.recorder) else { return };
         let Begun { mut draft, started, decision } = *begun;
-        draft.row.decision = decision.unwrap_or(Decision::Denied);
-        draft.row.action = if draft.row.decision.is_refusal() { Action::Refused } else { Action::Called };
-        draft.row.outcome = entry::bounded(outcome, 100);
-        draft.row.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        draft.entry.decision = decision.unwrap_or(Decision::Denied);
+        draft.is_read &= draft.entry.decision == Decision::Allowed;
+        draft.entry.action = if draft.entry.decision.is_refusal() { Action::Refused } else { Action::Called };
+        draft.entry.outcome = entry::bounded(outcome, 100);
+        draft.entry.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         draft.answer = answer.map(digest::of_text);
         if recorder.options.bodies {
-            draft.row.answer_body = answer.map(|text| match serde_json::from_str(text) {
+            draft.entry.answer_body = answer.map(|text| match serde_json::from_str(text) {
                 Ok(value) => entry::body(value),
                 Err(_) => entry::bounded(text, entry::LARGEST_BODY),
             });

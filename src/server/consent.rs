@@ -27,6 +27,7 @@ use crate::api::{Entry, Timestamp};
 use crate::auth::Credential;
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
+use approvals::Asked;
 use question::Question;
 
 /// The name of the one question of a call.
@@ -77,7 +78,7 @@ impl Request {
         let call = digest::of_call(&self.caller, entry.spec.name, arguments);
         if !can_ask {
             let question = app.question(&self.caller, entry, arguments).await?;
-            app.desk.consume_or_keep(&self.caller, self.over_http(), entry, &call, &question).await?;
+            app.approvals.consume_or_keep(&self.caller, self.over_http(), entry, &call, &question).await?;
             return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
         }
         if is_stateless(context) {
@@ -94,21 +95,20 @@ impl Request {
         let answer = retry.responses.and_then(|mut responses| responses.remove(QUESTION));
         let (Some(state), Some(answer)) = (retry.state, answer) else {
             let Question { text, seen, if_match } = app.question(&self.caller, entry, arguments).await?;
-            let state = app.seal.seal(call, seen, if_match).await?;
+            let state = app.approvals.ask(&self.caller, call, Asked { seen, if_match }).await?;
             let requests = InputRequests::from([(QUESTION.to_owned(), InputRequest::Elicitation(ElicitRequest::new(form(text)?)))]);
             return Ok(Verdict::Ask(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
         };
-        let opened = app.seal.open(call, &state).await?;
         let answer: ElicitResult = serde_json::from_value(answer).map_err(|error| {
             Error::new(Kind::Refused, "FM-MCP-CONFIRMATION", format!("the person's answer cannot be understood: {error}"))
-                .hint("Call the tool again without requestState and inputResponses; the person is asked anew.")
+                .hint("Call the tool again without requestState and inputResponses; the person is asked again.")
         })?;
         // An answer is used up whatever it says, so that a no does not become a yes later.
-        app.seal.spend(&self.caller, &opened).await?;
+        let asked = app.approvals.answered(&self.caller, call, &state).await?;
         agreed(&answer)?;
         let question = app.question(&self.caller, entry, arguments).await?;
-        unchanged(opened.seen.as_deref(), &question)?;
-        Ok(Verdict::Go { if_match: opened.if_match, decision: Decision::Confirmed })
+        unchanged(asked.seen.as_deref(), &question)?;
+        Ok(Verdict::Go { if_match: asked.if_match, decision: Decision::Confirmed })
     }
 
     /// The old era: the host is asked while the call waits, and hears every ten seconds that it still does.
@@ -120,7 +120,7 @@ impl Request {
         arguments: &Map<String, Value>,
         context: &RequestContext<RoleServer>,
     ) -> Result<Verdict> {
-        let patience = self.app.seal.good_for();
+        let patience = self.app.approvals.answer_time();
         let Question { text, seen, if_match } = self.app.question(&self.caller, entry, arguments).await?;
         let asked = context.peer.create_elicitation_with_timeout(form(text)?, Some(patience));
         tokio::pin!(asked);

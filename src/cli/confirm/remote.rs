@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api::Timestamp;
 use crate::auth::{Caller, Credential};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Origin, Result};
 use crate::io::outbound::{self, Unread};
 
 /// Longest that the server may take.
@@ -47,7 +47,7 @@ impl Server {
     /// The server at the URL that hosts call it by, such as `https://mcp.example.com/mcp`.
     pub(super) fn new(url: &str, caller: &Caller, config: &Config) -> Result<Self> {
         let refuse = |why: &str| {
-            Error::new(Kind::Invalid, "FM-CLI-CONFIRM-URL", format!("the server's URL {why}"))
+            Error::configuration(Kind::Invalid, "FM-CLI-CONFIRM-URL", format!("the server's URL {why}"))
                 .hint("Name it as hosts do, such as https://mcp.example.com/mcp or http://127.0.0.1:8321/mcp.")
         };
         let mut base = Url::parse(url).map_err(|_| refuse("cannot be read"))?;
@@ -90,14 +90,14 @@ impl Server {
 
     async fn send(&self, method: Method, url: Url) -> Result<Value> {
         let unreachable = |error: reqwest::Error| {
-            Error::new(Kind::Unavailable, "FM-CLI-CONFIRM-SERVER", "the server cannot be reached")
+            Error::configuration(Kind::Unavailable, "FM-CLI-CONFIRM-SERVER", "the server cannot be reached")
                 .hint("Check the URL, and that the server runs.")
                 .caused_by(error.without_url())
         };
         let response = self.http.request(method, url).bearer_auth(self.token.expose_secret()).send().await.map_err(unreachable)?;
         let status = response.status();
         let body = outbound::read_bounded(response, LARGEST).await.map_err(|unread| match unread {
-            Unread::TooLarge => Error::new(Kind::BadAnswer, "FM-CLI-CONFIRM-ANSWER", "the server's answer is too large"),
+            Unread::TooLarge => Error::configuration(Kind::BadAnswer, "FM-CLI-CONFIRM-ANSWER", "the server's answer is too large"),
             Unread::Broken(error) => unreachable(error),
         })?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -105,15 +105,18 @@ impl Server {
             return Ok(answer);
         }
         let error = &answer["error"];
-        let code = error["data"]["code"].as_str().filter(|code| code.starts_with("FM-")).unwrap_or("FM-CLI-CONFIRM-SERVER");
         let message = error["message"].as_str().map_or_else(|| format!("the server answered {}", status.as_u16()), str::to_owned);
-        Err(Error::new(Kind::of_status(status.as_u16()), code.to_owned(), message))
+        let kind = Kind::of_status(status.as_u16());
+        Err(match error["data"]["code"].as_str() {
+            Some(code) => Error::new(kind, code.to_owned(), message).of_origin(Origin::Platform),
+            None => Error::configuration(kind, "FM-CLI-CONFIRM-SERVER", message),
+        })
     }
 }
 
 fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T> {
     serde_json::from_value(answer).map_err(|error| {
-        Error::new(Kind::BadAnswer, "FM-CLI-CONFIRM-ANSWER", "the server answered something else than calls that wait")
+        Error::configuration(Kind::BadAnswer, "FM-CLI-CONFIRM-ANSWER", "the server answered something else than calls that wait")
             .hint("Is it the URL of a flowmaster-mcp that asks for tokens?")
             .caused_by(error)
     })
@@ -126,7 +129,7 @@ fn token(caller: &Caller, config: &Config) -> Result<SecretString> {
         Credential::Bearer(token) => Ok(token.clone()),
         #[cfg(feature = "platform")]
         Credential::Owner => crate::platform::folder::owner_token(&config.data_dir),
-        _ => Err(Error::new(Kind::Unauthenticated, "FM-CLI-CONFIRM-TOKEN", "there is no token to show to the server")
+        _ => Err(Error::configuration(Kind::Unauthenticated, "FM-CLI-CONFIRM-TOKEN", "there is no token to show to the server")
             .hint("Sign in with `flowmaster-mcp login`, or set FLOWMASTER_TOKEN.")),
     }
 }

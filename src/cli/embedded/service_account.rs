@@ -110,7 +110,7 @@ impl Given {
 
     fn keep(&self, token: &SecretString) -> std::io::Result<()> {
         let kept = Kept { token: token.expose_secret().to_owned(), until: Timestamp::now().plus_seconds(USED.as_secs_f64()) };
-        // The folder is there: the rows wait in it.
+        private_files::folder(self.kept.parent().unwrap_or(&self.kept))?;
         private_files::replace_soon(&self.kept, &serde_json::to_vec(&kept)?)
     }
 }

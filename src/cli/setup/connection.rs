@@ -131,13 +131,17 @@ pub(crate) fn access(config: &Config) -> Result<Access> {
         PermissionFilter::Off => Filter::Off,
     };
     let names = Names::new(config.permission_names.iter().map(|(ours, theirs)| (ours.as_str(), theirs.as_str()))).map_err(|unknown| {
-        Error::new(Kind::Invalid, "FM-CONFIG-PERMISSION", format!("permissions.names renames what no tool needs: {}", unknown.join(", ")))
-            .hint("`flowmaster-mcp tools NAME` shows the permission that a tool needs.")
+        Error::configuration(
+            Kind::Invalid,
+            "FM-CONFIG-PERMISSION",
+            format!("permissions.names renames what no tool needs: {}", unknown.join(", ")),
+        )
+        .hint("`flowmaster-mcp tools NAME` shows the permission that a tool needs.")
     })?;
     Ok(Access::new(filter, names))
 }
 
 fn no_platform() -> Error {
-    Error::new(Kind::Unsupported, "FM-CONFIG-NO-PLATFORM", "this build has no embedded platform")
+    Error::configuration(Kind::Unsupported, "FM-CONFIG-NO-PLATFORM", "this build has no embedded platform")
         .hint("Set FLOWMASTER_URL to a FlowMaster, or install with the feature `platform`.")
 }

@@ -52,13 +52,13 @@ impl Credentials {
             return login(Source::Stored(store), format!("Run {command} in a terminal, then call again."));
         }
         match (&config.url, config.tenant.as_deref()) {
-            (Some(url), _) => {
-                Err(Error::new(Kind::Unauthenticated, "FM-CONFIG-NO-TOKEN", format!("nobody is signed in to {url}, and there is no token"))
-                    .hint(format!(
-                        "Run {command} in a terminal, or set FLOWMASTER_TOKEN; without FLOWMASTER_URL the embedded platform is used."
-                    )))
-            }
-            (None, Some(tenant)) if tenant != OWNER_TENANT => Err(Error::new(
+            (Some(url), _) => Err(Error::configuration(
+                Kind::Unauthenticated,
+                "FM-CONFIG-NO-TOKEN",
+                format!("nobody is signed in to {url}, and there is no token"),
+            )
+            .hint(format!("Run {command} in a terminal, or set FLOWMASTER_TOKEN; without FLOWMASTER_URL the embedded platform is used."))),
+            (None, Some(tenant)) if tenant != OWNER_TENANT => Err(Error::configuration(
                 Kind::Forbidden,
                 "FM-CONFIG-TENANT",
                 format!("the embedded platform's owner belongs to {OWNER_TENANT}, but FLOWMASTER_TENANT says {tenant}"),
@@ -115,6 +115,6 @@ pub(crate) fn login_command(config: &Config) -> String {
 }
 
 fn incomplete(given: &str, missing: &str) -> Error {
-    Error::new(Kind::Invalid, "FM-CONFIG-LOGIN", format!("{given} is set without {missing}"))
+    Error::configuration(Kind::Invalid, "FM-CONFIG-LOGIN", format!("{given} is set without {missing}"))
         .hint(format!("Set {missing} too, or leave {given} out."))
 }

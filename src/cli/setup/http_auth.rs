@@ -189,7 +189,7 @@ impl Tokens {
             Keys::Secret(secret) => KeySet::of_secret(secret).map(Some),
             Keys::File(path) => {
                 let pem = std::fs::read(path).map_err(|error| {
-                    Error::new(
+                    Error::configuration(
                         Kind::Invalid,
                         "FM-CONFIG-AUTH-KEY",
                         format!("the key of tokens in {} cannot be read: {error}", path.display()),
@@ -252,8 +252,12 @@ fn keys(config: &Config) -> Result<Keys> {
         (Some(url), None, None) => Ok(Keys::Url(url.clone())),
         (None, Some(path), None) => Ok(Keys::File(path.clone())),
         (None, None, Some(secret)) => Ok(Keys::Secret(secret.clone())),
-        _ => Err(Error::new(Kind::Invalid, "FM-CONFIG-AUTH-KEY", "there is more than one of auth.jwks_url, auth.key_file and auth.secret")
-            .hint("Keep the one by which tokens are signed.")),
+        _ => Err(Error::configuration(
+            Kind::Invalid,
+            "FM-CONFIG-AUTH-KEY",
+            "there is more than one of auth.jwks_url, auth.key_file and auth.secret",
+        )
+        .hint("Keep the one by which tokens are signed.")),
     }
 }
 
@@ -264,26 +268,26 @@ fn owner_token(config: &Config) -> Result<SecretString> {
 
 #[cfg(not(feature = "platform"))]
 fn owner_token(_: &Config) -> Result<SecretString> {
-    Err(Error::new(Kind::Unsupported, "FM-CLI-NO-PLATFORM", "this build has no embedded platform to serve over HTTP"))
+    Err(Error::configuration(Kind::Unsupported, "FM-CLI-NO-PLATFORM", "this build has no embedded platform to serve over HTTP"))
 }
 
 fn no_mode() -> Error {
-    Error::new(Kind::Invalid, "FM-CONFIG-AUTH-MODE", "how callers over HTTP prove themselves to this server is not set").hint(
+    Error::configuration(Kind::Invalid, "FM-CONFIG-AUTH-MODE", "how callers over HTTP prove themselves to this server is not set").hint(
         "Set FLOWMASTER_AUTH_MODE to first-party (it takes the platform's own tokens and passes them on) or resource-server (MCP's authorization).",
     )
 }
 
 fn open_to_a_real_platform() -> Error {
-    Error::new(Kind::Invalid, "FM-CLI-NO-TOKEN", "--no-token would lend one login to every program on this machine")
+    Error::configuration(Kind::Invalid, "FM-CLI-NO-TOKEN", "--no-token would lend one login to every program on this machine")
         .hint("Leave --no-token out: callers bring tokens of their own. It is for the embedded platform.")
 }
 
 fn from_elsewhere(listen: SocketAddr) -> Error {
-    Error::new(Kind::Invalid, "FM-CLI-HTTP-ADDRESS", format!("{listen} can be reached from other machines"))
+    Error::configuration(Kind::Invalid, "FM-CLI-HTTP-ADDRESS", format!("{listen} can be reached from other machines"))
 }
 
 fn missing(code: &'static str, what: &str) -> Error {
-    Error::new(Kind::Invalid, code, format!("auth.mode is resource-server, and there is no {what}"))
+    Error::configuration(Kind::Invalid, code, format!("auth.mode is resource-server, and there is no {what}"))
 }
 
 #[cfg(test)]

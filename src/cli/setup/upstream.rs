@@ -7,7 +7,7 @@ use crate::cli::embedded::service_account::Given;
 use crate::client::{Configured, Exchange, Mode, Origin, ServiceAccounts, TokenEndpoint, Upstream};
 use crate::config::{Config, PermissionFilter, UpstreamMode};
 use crate::error::{Error, Kind, Result};
-use crate::server::audit;
+use crate::server::audit::{self, Backlog};
 
 /// What the platform is called in the audience of a token, unless the operator says otherwise.
 const AUDIENCE: &str = "flowmaster";
@@ -18,12 +18,16 @@ pub(crate) fn upstream(config: &Config, origin: &Arc<dyn Origin>, verified: bool
         None | Some(UpstreamMode::Propagate) => Mode::Propagate,
         Some(UpstreamMode::Exchange) => Mode::Exchange(Exchange::new(endpoint(config)?)?),
         Some(UpstreamMode::Service) if !has_configured(config) => {
-            return Err(Error::new(Kind::Invalid, "FM-CONFIG-SERVICE-TOKEN", "upstream.mode is service, but this server has no account")
-                .hint("Set FLOWMASTER_SERVICE_TOKEN, or [service.tokens] in the configuration file."));
+            return Err(Error::configuration(
+                Kind::Invalid,
+                "FM-CONFIG-SERVICE-TOKEN",
+                "upstream.mode is service, but this server has no account",
+            )
+            .hint("Set FLOWMASTER_SERVICE_TOKEN, or [service.tokens] in the configuration file."));
         }
         // The platform sees the server's rights alone: whoever may not is told so here, or nowhere.
         Some(UpstreamMode::Service) if config.filter == PermissionFilter::Off => {
-            return Err(Error::new(
+            return Err(Error::configuration(
                 Kind::Invalid,
                 "FM-CONFIG-SERVICE-FILTER",
                 "upstream.mode is service, where the platform cannot judge what callers may do, but permissions.filter is off",
@@ -40,7 +44,7 @@ pub(crate) fn upstream(config: &Config, origin: &Arc<dyn Origin>, verified: bool
 fn endpoint(config: &Config) -> Result<TokenEndpoint> {
     let needed = |value: &Option<String>, setting: &str| {
         value.clone().ok_or_else(|| {
-            Error::new(Kind::Invalid, "FM-CONFIG-EXCHANGE", format!("upstream.mode is exchange, but {setting} is not set"))
+            Error::configuration(Kind::Invalid, "FM-CONFIG-EXCHANGE", format!("upstream.mode is exchange, but {setting} is not set"))
                 .hint("Set upstream.token_url and upstream.client_id, and upstream.client_secret where the client has one.")
         })
     };
@@ -75,8 +79,12 @@ fn accounts(config: &Config, origin: &Arc<dyn Origin>) -> Result<Option<Arc<dyn 
 /// Where the record goes; nowhere where there is neither an account nor a file.
 pub(crate) fn record(config: &Config) -> Result<Option<audit::Options>> {
     if config.audit.platform == Some(true) && !has_account(config) {
-        return Err(Error::new(Kind::Invalid, "FM-CONFIG-AUDIT", "audit.platform is set, but this server has no account at the platform")
-            .hint("Set FLOWMASTER_SERVICE_TOKEN, or [service.tokens] in the configuration file."));
+        return Err(Error::configuration(
+            Kind::Invalid,
+            "FM-CONFIG-AUDIT",
+            "audit.platform is set, but this server has no account at the platform",
+        )
+        .hint("Set FLOWMASTER_SERVICE_TOKEN, or [service.tokens] in the configuration file."));
     }
     let platform = config.audit.platform.unwrap_or(true) && has_account(config);
     if !platform && config.audit.file.is_none() {
@@ -92,12 +100,12 @@ pub(crate) fn record(config: &Config) -> Result<Option<audit::Options>> {
 
 /// What the platform takes rows with, where nobody has said.
 const NO_ACCOUNT: &str =
-    "On a real platform rows need a service token with audit:log: set FLOWMASTER_SERVICE_TOKEN, or audit.file for a file of your own.";
-/// What the platform takes rows with that it does not take now.
-const NOT_TAKEN: &str = "A tenant's rows need a token of that tenant in [service.tokens], of an account that holds audit:log. \
-    What waits apart is tried again by itself; what was not taken stays in the file, each row with its reason.";
+    "On a real platform entries need a service token with audit:log: set FLOWMASTER_SERVICE_TOKEN, or audit.file for a file of your own.";
+/// What helps where the platform does not take entries.
+const NOT_TAKEN: &str = "A tenant's entries need a token of that tenant in [service.tokens], of an account that holds audit:log. \
+    What waits is tried again by itself; `flowmaster-mcp audit --dead` lists dead letters with their reasons, --resend sends them again.";
 
-/// Where rows of the record go and what waits, in words, and what to do about it.
+/// Says where entries of the audit log go, what waits, and what to do about it.
 pub(crate) fn about_record(config: &Config) -> Result<(String, Option<&'static str>)> {
     let Some(options) = record(config)? else {
         return Ok(("nothing is recorded of what is called and refused".to_owned(), Some(NO_ACCOUNT)));
@@ -110,20 +118,19 @@ pub(crate) fn about_record(config: &Config) -> Result<(String, Option<&'static s
         places.push(file.display().to_string());
     }
     let bodies = if options.bodies { ", arguments and answers with them" } else { "" };
-    let waiting = audit::waiting(&config.data_dir);
-    let parked = match waiting.parked {
+    let Backlog { waiting, backing_off, dead, lost } = audit::backlog(&config.data_dir)?;
+    let count = |count: u64, what: &str| if count == 0 { String::new() } else { format!("{count} {what}") };
+    let backing_off = match backing_off {
         0 => String::new(),
-        count => format!(" ({count} of them apart, for tenants whose rows the platform does not take now)"),
+        count => format!(" ({count} of them of tenants whose entries the platform does not take now)"),
     };
-    let undelivered = match waiting.undelivered {
-        0 => String::new(),
-        count => format!(", {count} were not taken and are in audit/undelivered.jsonl of the data folder"),
-    };
-    let text = format!("rows go to {}{bodies}; {} wait{parked}{undelivered}", places.join(" and "), waiting.rows);
-    let advice = match waiting.undelivered + waiting.parked {
-        0 => None,
-        _ if options.platform => Some(NOT_TAKEN),
-        _ => Some(NO_ACCOUNT),
+    let more = [count(dead, "are dead letters"), count(lost, "were lost for want of room")];
+    let more: String = more.iter().filter(|text| !text.is_empty()).flat_map(|text| [", ", text]).collect();
+    let text = format!("entries go to {}{bodies}; {waiting} wait{backing_off}{more}", places.join(" and "));
+    let advice = match (dead > 0 || !backing_off.is_empty(), options.platform) {
+        (false, _) => None,
+        (true, true) => Some(NOT_TAKEN),
+        (true, false) => Some(NO_ACCOUNT),
     };
     Ok((text, advice))
 }

@@ -88,7 +88,7 @@ impl Exchange {
     /// A URL that is none, or that would carry tokens in the clear over a network.
     pub fn new(endpoint: TokenEndpoint) -> Result<Self> {
         let refuse = |why: &str| {
-            Error::new(Kind::Invalid, "FM-CONFIG-TOKEN-URL", format!("upstream.token_url {why}"))
+            Error::configuration(Kind::Invalid, "FM-CONFIG-TOKEN-URL", format!("upstream.token_url {why}"))
                 .hint("Set it to the authorization server's token endpoint, such as https://login.example.com/oauth/token.")
         };
         let url = reqwest::Url::parse(&endpoint.url).map_err(|_| refuse("is no URL"))?;

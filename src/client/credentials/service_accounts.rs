@@ -36,7 +36,7 @@ impl Configured {
     pub fn new(token: Option<SecretString>, tokens: BTreeMap<String, SecretString>) -> Result<Option<Self>> {
         for (tenant, token) in &tokens {
             Caller::of_unverified_token(token.clone(), Some(tenant)).map_err(|_| {
-                Error::new(
+                Error::configuration(
                     Kind::Invalid,
                     "FM-CONFIG-SERVICE-TOKEN",
                     format!("the token in service.tokens for {tenant} is not one of that tenant"),
@@ -47,7 +47,7 @@ impl Configured {
         let one = match token {
             Some(token) => {
                 let about = Caller::of_unverified_token(token.clone(), None).map_err(|_| {
-                    Error::new(Kind::Invalid, "FM-CONFIG-SERVICE-TOKEN", "service.token is no token")
+                    Error::configuration(Kind::Invalid, "FM-CONFIG-SERVICE-TOKEN", "service.token is no token")
                         .hint("Set FLOWMASTER_SERVICE_TOKEN to a service token as the platform gives it.")
                 })?;
                 drop(about);

@@ -7,7 +7,7 @@ use http::header::RETRY_AFTER;
 use serde_json::Value;
 
 use crate::api::{FieldError, Problem, Timestamp};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Origin};
 
 /// Longest text that is taken over from a body of unknown form.
 const MAX_TEXT: usize = 500;
@@ -19,6 +19,7 @@ pub(crate) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
         Some(json) => of_json(status, json),
         None => of_text(status, &String::from_utf8_lossy(&body[..body.len().min(16 * 1024)])),
     };
+    error = error.of_origin(Origin::Platform);
     if let Some(after) = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after) {
         error = error.retry_after(after);
     }

@@ -1,11 +1,11 @@
-//! Refusals that come in floods: the first is a row at once, those like it within ten seconds are counted into one.
+//! Refusals that come in coalescer: the first is a row at once, those like it within ten seconds are counted into one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::NOT_SEEN;
-use super::entry::Row;
+use super::entry::AuditEntry;
 use crate::api::{Timestamp, ids};
 
 /// How long refusals that are alike are counted together.
@@ -18,37 +18,37 @@ type Likeness = (Option<String>, String, String, String);
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Floods(Mutex<HashMap<Likeness, Flood>>);
+pub(super) struct Coalescer(Mutex<HashMap<Likeness, Flood>>);
 
 struct Flood {
     since: Instant,
     more: u64,
-    row: Row,
+    row: AuditEntry,
 }
 
-impl Floods {
+impl Coalescer {
     /// The row, if it is the first of its kind; any other is counted.
-    pub(super) fn first(&self, row: Row, now: Instant) -> Option<Row> {
+    pub(super) fn first(&self, row: AuditEntry, now: Instant) -> Option<AuditEntry> {
         let likeness = (row.tenant.clone(), row.subject.clone(), row.outcome.clone(), resource_of(&row));
-        let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flood) = floods.get_mut(&likeness) {
+        let mut coalescer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flood) = coalescer.get_mut(&likeness) {
             flood.more += 1;
             return None;
         }
-        if floods.len() < KINDS {
-            floods.insert(likeness, Flood { since: now, more: 0, row: row.clone() });
+        if coalescer.len() < KINDS {
+            coalescer.insert(likeness, Flood { since: now, more: 0, row: row.clone() });
         }
         Some(row)
     }
 
-    /// The rows of those floods that began before a moment.
-    pub(super) fn begun_before(&self, moment: Instant) -> Vec<Row> {
-        let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = floods.extract_if(|_, flood| flood.since <= moment);
+    /// The rows of those coalescer that began before a moment.
+    pub(super) fn begun_before(&self, moment: Instant) -> Vec<AuditEntry> {
+        let mut coalescer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = coalescer.extract_if(|_, flood| flood.since <= moment);
         over.filter(|(_, flood)| flood.more > 0)
             .map(|(_, flood)| {
                 let at = Timestamp::now();
-                Row { id: ids::mint("call", at), at, count: Some(flood.more), ..flood.row }
+                AuditEntry { id: ids::mint("call", at), at, count: Some(flood.more), ..flood.row }
             })
             .collect()
     }
@@ -60,7 +60,7 @@ impl Floods {
 }
 
 /// The name of what does not exist is whatever the caller makes up.
-fn resource_of(row: &Row) -> String {
+fn resource_of(row: &AuditEntry) -> String {
     if matches!(row.outcome.as_str(), "FM-MCP-TOOL" | NOT_SEEN) { String::new() } else { row.resource.clone() }
 }
 
@@ -71,24 +71,24 @@ mod tests {
 
     #[test]
     fn a_flood_is_one_row_at_once_and_one_that_counts_the_rest() {
-        let floods = Floods::default();
+        let coalescer = Coalescer::default();
         let now = Instant::now();
         let row = |code: &str| {
-            let mut row = Row::new(Action::Refused, None, Transport::Http, "endpoint", "/mcp");
+            let mut row = AuditEntry::new(Action::Refused, None, Transport::Http, "endpoint", "/mcp");
             code.clone_into(&mut row.outcome);
             row
         };
-        let first = floods.first(row("a"), now).unwrap();
+        let first = coalescer.first(row("a"), now).unwrap();
         for _ in 0..99 {
-            assert!(floods.first(row("a"), now).is_none());
+            assert!(coalescer.first(row("a"), now).is_none());
         }
-        assert!(floods.first(row("b"), now).is_some(), "another reason is another flood");
-        assert!(floods.begun_before(now.checked_sub(WINDOW).unwrap()).is_empty());
-        assert_eq!(floods.oldest(), Some(now));
-        let rest = floods.begun_before(now);
+        assert!(coalescer.first(row("b"), now).is_some(), "another reason is another flood");
+        assert!(coalescer.begun_before(now.checked_sub(WINDOW).unwrap()).is_empty());
+        assert_eq!(coalescer.oldest(), Some(now));
+        let rest = coalescer.begun_before(now);
         assert_eq!((rest.len(), rest[0].count), (1, Some(99)));
         assert_ne!(rest[0].id, first.id);
-        assert_eq!(floods.oldest(), None);
-        assert!(floods.first(row("a"), now).is_some());
+        assert_eq!(coalescer.oldest(), None);
+        assert!(coalescer.first(row("a"), now).is_some());
     }
 }

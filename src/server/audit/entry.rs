@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::api::{Timestamp, ids};
 use crate::auth::{Caller, CallerKind};
+use crate::error::{Error, Result};
 use crate::server::answer::redact;
+use crate::state::NewLetter;
 
 /// The most that a row holds of arguments or of an answer, in bytes.
 pub(super) const LARGEST_BODY: usize = 16 * 1024;
@@ -78,7 +80,7 @@ impl Decision {
 /// See the module.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Row {
+pub(super) struct AuditEntry {
     /// The row; sent twice it counts once.
     pub(super) id: String,
     pub(super) at: Timestamp,
@@ -119,21 +121,31 @@ pub(super) struct Row {
     pub(super) answer_body: Option<String>,
 }
 
-/// A row whose digests still lack the key, which is read in the background.
+/// An entry whose digests still lack the key, which is read in the background.
 #[derive(Debug)]
 pub(super) struct Draft {
-    pub(super) row: Row,
+    pub(super) entry: AuditEntry,
+    /// Whether it is about a read that was let through: those lose their room first.
+    pub(super) is_read: bool,
     pub(super) arguments: Option<[u8; 32]>,
     pub(super) answer: Option<[u8; 32]>,
 }
 
-impl From<Row> for Draft {
-    fn from(row: Row) -> Self {
-        Self { row, arguments: None, answer: None }
+impl From<AuditEntry> for Draft {
+    fn from(entry: AuditEntry) -> Self {
+        Self { entry, is_read: false, arguments: None, answer: None }
     }
 }
 
-impl Row {
+impl AuditEntry {
+    /// An entry that stands for entries of a tenant that nobody has any longer.
+    pub(super) fn lost(tenant: Option<String>, count: u64) -> Self {
+        let mut entry = Self::new(Action::Lost, None, Transport::Stdio, "audit", "entries");
+        (entry.tenant, entry.transport, entry.count) = (tenant, None, Some(count));
+        (entry.subject, entry.kind, entry.outcome) = ("flowmaster-mcp".to_owned(), "service".to_owned(), "lost".to_owned());
+        entry
+    }
+
     pub(super) fn new(action: Action, caller: Option<&Caller>, transport: Transport, resource_type: &str, resource: &str) -> Self {
         let at = Timestamp::now();
         let kind = match caller.map(|caller| caller.kind) {
@@ -163,6 +175,14 @@ impl Row {
             arguments_body: None,
             answer_body: None,
         }
+    }
+}
+
+impl AuditEntry {
+    /// The entry as a letter of the outbox; its body is the line of the operator's file.
+    pub(super) fn into_letter(self, is_read: bool) -> Result<NewLetter> {
+        let body = serde_json::to_string(&self).map_err(Error::internal)?;
+        Ok(NewLetter { id: self.id, tenant: self.tenant.unwrap_or_default(), caller: self.subject, is_read, body })
     }
 }
 

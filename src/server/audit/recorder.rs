@@ -1,171 +1,237 @@
-//! The way of a row off the call: a bounded channel, one task that keeps rows and one that sends them.
+//! The way of an entry off the call: a bounded buffer, one task that writes entries and one that sends them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::Options;
-use super::coalesce::{Floods, WINDOW};
-use super::entry::{Draft, Row};
-use super::lanes::Lanes;
-use super::sender::Carrier;
-use super::ship::Shipper;
-use super::writer::{Keeper, Shared};
+use super::coalesce::{Coalescer, WINDOW};
+use super::entry::{AuditEntry, Draft};
+use super::outbox::Dispatcher;
+use super::writer::{Lost, Writer};
 use crate::client::Client;
+use crate::state::State;
 
-/// How many rows may be on their way to the disk.
-const UNDER_WAY: usize = 4096;
-/// How many are kept at once.
-const TOGETHER: usize = 256;
+/// How many entries may be on their way to the disk: in all, of a tenant and of a caller. Reads may fill half of each.
+const BUFFERED: usize = 8192;
+const PER_TENANT: usize = BUFFERED / 4;
+const PER_CALLER: usize = PER_TENANT / 4;
+/// How many tenants' losses are told apart; those of others count as of nobody known.
+const TENANTS: usize = 10_000;
 
-/// See the module. Nothing runs before the first row.
+/// See the module. Nothing runs before the first entry.
 pub(super) struct Recorder {
     pub(super) options: Options,
     client: Client,
-    counts: Arc<Counts>,
+    state: State,
+    shared: Arc<Shared>,
     running: OnceLock<Running>,
 }
 
-/// What is counted rather than sent down the channel.
+/// What calls and the writing task share.
 #[derive(Default)]
-struct Counts {
-    floods: Floods,
-    lost: Arc<AtomicU64>,
+struct Shared {
+    coalescer: Coalescer,
+    buffer: Mutex<Buffer>,
+    /// Told of entries, of flushes and of the end.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Buffer {
+    drafts: Vec<Draft>,
+    tenants: HashMap<Arc<str>, usize>,
+    callers: HashMap<(Arc<str>, Arc<str>), usize>,
+    lost: Lost,
+    flushes: Vec<oneshot::Sender<()>>,
+    has_ended: bool,
 }
 
 struct Running {
-    messages: mpsc::Sender<Message>,
-    shipper: Option<AbortHandle>,
+    dispatcher: Option<AbortHandle>,
 }
 
-enum Message {
-    Row(Box<Draft>),
-    /// Everything before it is to be kept and, where that can be done now, sent.
-    Flush(oneshot::Sender<()>),
+impl Buffer {
+    /// Takes an entry, or counts it as lost where its caller, its tenant or all have filled their room.
+    fn push(&mut self, draft: Draft) {
+        let part = if draft.is_read { 2 } else { 1 };
+        let tenant: Arc<str> = draft.entry.tenant.as_deref().unwrap_or_default().into();
+        let caller = (Arc::clone(&tenant), Arc::from(draft.entry.subject.as_str()));
+        let of_tenant = self.tenants.get(&tenant).copied().unwrap_or_default();
+        let of_caller = self.callers.get(&caller).copied().unwrap_or_default();
+        if self.drafts.len() >= BUFFERED / part || of_tenant >= PER_TENANT / part || of_caller >= PER_CALLER / part {
+            let known = self.lost.len() < TENANTS || self.lost.contains_key(&*tenant);
+            *self.lost.entry(if known { tenant.to_string() } else { String::new() }).or_default() += 1;
+            return;
+        }
+        self.tenants.insert(tenant, of_tenant + 1);
+        self.callers.insert(caller, of_caller + 1);
+        self.drafts.push(draft);
+    }
+
+    /// Takes all that is there; the room is free again.
+    fn take(&mut self) -> (Vec<Draft>, Lost, Vec<oneshot::Sender<()>>) {
+        self.tenants.clear();
+        self.callers.clear();
+        (std::mem::take(&mut self.drafts), std::mem::take(&mut self.lost), std::mem::take(&mut self.flushes))
+    }
+}
+
+impl Shared {
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Recorder {
-    pub(super) fn new(options: Options, client: Client) -> Self {
-        Self { options, client, counts: Arc::default(), running: OnceLock::new() }
+    pub(super) fn new(options: Options, client: Client, state: State) -> Self {
+        Self { options, client, state, shared: Arc::default(), running: OnceLock::new() }
     }
 
-    /// Takes a row; one too many is counted.
+    /// Takes an entry.
     pub(super) fn record(&self, draft: Draft) {
-        if self.running().messages.try_send(Message::Row(Box::new(draft))).is_err() {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+        self.running();
+        self.shared.buffer().push(draft);
+        self.shared.changed.notify_one();
+    }
+
+    /// Takes an entry of which many alike may come.
+    pub(super) fn count(&self, entry: AuditEntry) {
+        if let Some(entry) = self.shared.coalescer.first(entry, Instant::now()) {
+            self.record(Draft::from(entry));
         }
     }
 
-    /// Takes a row of which many alike may come.
-    pub(super) fn count(&self, row: Row) {
-        if let Some(row) = self.counts.floods.first(row, std::time::Instant::now()) {
-            self.record(Draft::from(row));
-        }
-    }
-
-    /// Waits until all rows are kept, and sent where that can be done now.
+    /// Waits until all entries are kept, and sent where that can be done now.
     pub(super) async fn flush(&self, most: Duration) {
-        let Some(running) = self.running.get() else { return };
-        let flushed = async {
-            let (done, is_done) = oneshot::channel();
-            if running.messages.send(Message::Flush(done)).await.is_ok() {
-                // A task that ended has nothing left to do.
-                let _flushed = is_done.await;
-            }
-        };
-        if tokio::time::timeout(most, flushed).await.is_err() {
-            tracing::info!("rows of the record wait for the next start");
+        if self.running.get().is_none() {
+            return;
         }
+        let (done, is_done) = oneshot::channel();
+        self.shared.buffer().flushes.push(done);
+        self.shared.changed.notify_one();
+        if tokio::time::timeout(most, is_done).await.is_err() {
+            tracing::info!("entries of the audit log wait for the next start");
+        }
+    }
+
+    /// Sends what waits in the outbox, for so long at most.
+    pub(super) async fn send_now(&self, most: Duration) {
+        self.running();
+        self.flush(most).await;
     }
 
     fn running(&self) -> &Running {
         self.running.get_or_init(|| {
-            let (messages, received) = mpsc::channel(UNDER_WAY);
-            let spool = Shared::default();
-            let woken = Arc::new(Notify::new());
-            let (flush, waiting) = mpsc::unbounded_channel();
-            let keeper = Keeper::new(self.options.clone(), Arc::clone(&spool));
-            let shipper = self.options.platform.then(|| {
-                let carrier = Carrier {
+            let appended = Arc::new(Notify::new());
+            let (flush, flushes) = mpsc::unbounded_channel();
+            let dispatcher = self.options.platform.then(|| {
+                let dispatcher = Dispatcher {
                     client: self.client.clone(),
-                    data_dir: self.options.data_dir.clone(),
-                    taken: Arc::default(),
-                    lost: Arc::clone(&self.counts.lost),
+                    state: self.state.clone(),
+                    options: self.options.clone(),
+                    appended: Arc::clone(&appended),
+                    flushes,
                 };
-                let shipper = Shipper {
-                    lanes: Lanes::new(carrier.clone(), self.options.pause),
-                    carrier,
-                    spool,
-                    pause: self.options.pause,
-                    woken: Arc::clone(&woken),
-                    waiting,
-                    asked: Vec::new(),
-                };
-                tokio::spawn(shipper.run()).abort_handle()
+                tokio::spawn(dispatcher.run()).abort_handle()
             });
-            tokio::spawn(keep(received, keeper, Arc::clone(&self.counts), woken, flush));
-            Running { messages, shipper }
+            let writer = Writer::new(self.options.clone(), self.state.clone());
+            tokio::spawn(write(Arc::clone(&self.shared), writer, appended, flush));
+            Running { dispatcher }
         })
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // Nobody is left to send for; what waits on disk is sent after the next start.
-        if let Some(shipper) = self.running.get().and_then(|running| running.shipper.as_ref()) {
-            shipper.abort();
+        self.shared.buffer().has_ended = true;
+        self.shared.changed.notify_one();
+        // What waits in the outbox is sent after the next start.
+        if let Some(dispatcher) = self.running.get().and_then(|running| running.dispatcher.as_ref()) {
+            dispatcher.abort();
         }
     }
 }
 
-async fn keep(
-    mut received: mpsc::Receiver<Message>,
-    mut keeper: Keeper,
-    counts: Arc<Counts>,
-    woken: Arc<Notify>,
-    flush: mpsc::UnboundedSender<oneshot::Sender<()>>,
-) {
-    let mut messages = Vec::with_capacity(TOGETHER);
+async fn write(shared: Arc<Shared>, mut writer: Writer, appended: Arc<Notify>, flush: mpsc::UnboundedSender<oneshot::Sender<()>>) {
     loop {
-        let flood_ends = counts.floods.oldest().map(|since| tokio::time::Instant::from_std(since + WINDOW));
-        let ended = tokio::select! {
-            biased;
-            taken = received.recv_many(&mut messages, TOGETHER) => taken == 0,
-            () = tokio::time::sleep_until(flood_ends.unwrap_or_else(tokio::time::Instant::now)), if flood_ends.is_some() => false,
+        let window_ends = shared.coalescer.oldest().map(|since| since + WINDOW);
+        let losses_due = writer.has_lost().then(|| Instant::now() + WINDOW);
+        let next = window_ends.into_iter().chain(losses_due).min().map(tokio::time::Instant::from_std);
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            () = tokio::time::sleep_until(next.unwrap_or_else(tokio::time::Instant::now)), if next.is_some() => {}
+        }
+        let ((mut drafts, lost, flushes), has_ended) = {
+            let mut buffer = shared.buffer();
+            (buffer.take(), buffer.has_ended)
         };
-        let mut drafts = Vec::new();
-        let mut flushes = Vec::new();
-        for message in messages.drain(..) {
-            match message {
-                Message::Row(draft) => drafts.push(*draft),
-                Message::Flush(done) => flushes.push(done),
-            }
-        }
-        let now = std::time::Instant::now();
-        let over = if ended || !flushes.is_empty() { Some(now) } else { now.checked_sub(WINDOW) };
-        drafts.extend(over.map(|moment| counts.floods.begun_before(moment)).unwrap_or_default().into_iter().map(Draft::from));
-        let lost = counts.lost.swap(0, Ordering::Relaxed);
-        if !drafts.is_empty() || lost > 0 {
-            let kept = tokio::task::spawn_blocking(move || {
-                keeper.keep(drafts, lost);
-                keeper
-            });
-            // The runtime is going down, or the keeper broke: either way there is nobody left to keep rows.
-            let Ok(back) = kept.await else { return };
-            keeper = back;
-        }
+        let now = Instant::now();
+        let at_the_end = has_ended || !flushes.is_empty();
+        let over = if at_the_end { Some(now) } else { now.checked_sub(WINDOW) };
+        drafts.extend(over.map(|moment| shared.coalescer.begun_before(moment)).unwrap_or_default().into_iter().map(Draft::from));
+        let written = tokio::task::spawn_blocking(move || {
+            writer.write(drafts, lost, at_the_end);
+            writer
+        });
+        // The runtime is going down, or the writer broke: either way there is nobody left to keep entries.
+        let Ok(back) = written.await else { return };
+        writer = back;
         for done in flushes {
-            // Without anybody who sends, what is kept is done.
+            // Without a dispatcher, what is kept is done.
             if let Err(mpsc::error::SendError(done)) = flush.send(done) {
                 let _told = done.send(());
             }
         }
-        woken.notify_one();
-        if ended {
+        appended.notify_one();
+        if has_ended {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::audit::entry::{Action, Transport};
+
+    fn draft(tenant: &str, subject: &str, is_read: bool) -> Draft {
+        let mut entry = AuditEntry::new(Action::Called, None, Transport::Http, "tool", "tasks_list");
+        (entry.tenant, entry.subject) = (Some(tenant.to_owned()), subject.to_owned());
+        Draft { is_read, ..Draft::from(entry) }
+    }
+
+    #[test]
+    fn a_flooding_caller_fills_its_own_room_and_loses_are_its_tenants() {
+        let mut buffer = Buffer::default();
+        for _ in 0..20_000 {
+            buffer.push(draft("t", "flood", true));
+        }
+        assert_eq!(buffer.drafts.len(), PER_CALLER / 2);
+        buffer.push(draft("t", "flood", false));
+        buffer.push(draft("t", "bert", true));
+        buffer.push(draft("u", "anna", true));
+        assert_eq!(buffer.drafts.len(), PER_CALLER / 2 + 3, "acts have room, and so have other callers");
+        let (drafts, lost, _) = buffer.take();
+        assert_eq!(lost, Lost::from([("t".to_owned(), 20_000 - PER_CALLER as u64 / 2)]));
+        assert_eq!(drafts.len(), PER_CALLER / 2 + 3);
+        buffer.push(draft("t", "flood", true));
+        assert_eq!(buffer.drafts.len(), 1, "what was taken takes no room");
+    }
+
+    #[test]
+    fn the_callers_of_a_tenant_leave_room_to_other_tenants() {
+        let mut buffer = Buffer::default();
+        for caller in 0..100 {
+            for _ in 0..PER_CALLER {
+                buffer.push(draft("t", &caller.to_string(), false));
+            }
+        }
+        assert_eq!(buffer.drafts.len(), PER_TENANT);
+        buffer.push(draft("u", "anna", false));
+        assert_eq!(buffer.drafts.len(), PER_TENANT + 1);
     }
 }

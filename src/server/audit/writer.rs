@@ -1,87 +1,103 @@
-//! Finishes rows and puts them where they are kept: the spool for the platform, and the operator's file.
+//! Finishes entries and writes them to where they are kept: the outbox for the platform, and the operator's file.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 
 use super::Options;
-use super::entry::{Action, Draft, Row, Transport};
-use super::spool::Spool;
+use super::entry::{AuditEntry, Draft};
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
 use crate::io::private_files;
+use crate::state::{NewLetter, State};
 
-/// The spool, shared with whoever sends from it; there is none where rows do not go to the platform.
-pub(super) type Shared = Arc<Mutex<Option<Spool>>>;
+/// The most that waits in the outbox, in bytes.
+const OUTBOX_BYTES: u64 = 64 * 1024 * 1024;
+/// How often it is told at most how many entries were lost.
+const LOSSES_TOLD: Duration = Duration::from_secs(10);
 
-/// Keeps rows. All of it blocks, and none of it is in a call's way.
-pub(super) struct Keeper {
+/// How many entries were lost, by tenant; an empty name stands for callers who are not known.
+pub(super) type Lost = BTreeMap<String, u64>;
+
+/// Writes entries. All of it blocks, and none of it is in a call's way.
+pub(super) struct Writer {
     options: Options,
-    spool: Shared,
+    state: State,
     key: Option<hmac::Key>,
     file: Option<File>,
-    lost: u64,
+    lost: Lost,
+    told: Option<Instant>,
     /// Whether the log was told that something cannot be written; once is enough until it can be.
     complained: bool,
 }
 
-impl Keeper {
-    pub(super) fn new(options: Options, spool: Shared) -> Self {
-        Self { options, spool, key: None, file: None, lost: 0, complained: false }
+impl Writer {
+    pub(super) fn new(options: Options, state: State) -> Self {
+        Self { options, state, key: None, file: None, lost: Lost::new(), told: None, complained: false }
     }
 
-    /// Keeps rows, in their order; `lost` says how many more there were that nobody could take.
-    pub(super) fn keep(&mut self, drafts: Vec<Draft>, lost: u64) {
-        self.lost += lost;
-        let count = drafts.len() as u64;
-        match self.try_keep(drafts) {
-            Ok(true) => self.complained = false,
-            Ok(false) => {
-                self.lost += count;
-                self.complain("too many rows of the record wait for the platform: further ones are lost");
-            }
+    /// Whether lost entries are still to be told of.
+    pub(super) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// Writes entries, in their order; `lost` says how many more there were without room. At the end all losses are told.
+    pub(super) fn write(&mut self, drafts: Vec<Draft>, lost: Lost, at_the_end: bool) {
+        count(&mut self.lost, lost);
+        let told = self.losses(at_the_end);
+        let counted: Vec<String> = drafts.iter().map(|draft| draft.entry.tenant.clone().unwrap_or_default()).collect();
+        match self.try_write(drafts, &told) {
+            Ok(()) => self.complained = false,
             Err(error) => {
-                self.lost += count;
-                self.complain(&format!("rows of the record cannot be kept: {error}"));
+                count(&mut self.lost, told);
+                count(&mut self.lost, counted.into_iter().map(|tenant| (tenant, 1)));
+                if !self.complained {
+                    tracing::warn!(%error, "entries of the audit log cannot be kept");
+                }
+                self.complained = true;
             }
         }
     }
 
-    /// Whether there was room for the rows.
-    fn try_keep(&mut self, drafts: Vec<Draft>) -> Result<bool> {
-        self.open_key()?;
-        // One place that cannot be written does not keep rows from the other.
-        let (spool_is_open, file_is_open) = (self.open_spool(), self.open_file());
-        let mut lines = Vec::with_capacity((drafts.len() + 1) * 512);
-        for draft in drafts {
-            self.write(draft, &mut lines)?;
+    /// Takes the counts of lost entries, where it is time to tell of them.
+    fn losses(&mut self, at_the_end: bool) -> Lost {
+        if !at_the_end && self.told.is_some_and(|told| told.elapsed() < LOSSES_TOLD) {
+            return Lost::new();
         }
-        let mut shared = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = shared.as_ref().is_none_or(|spool| spool.has_room_for(lines.len() + 1024));
-        let told = std::mem::take(&mut self.lost);
-        if room && told > 0 {
-            self.write(Draft::from(loss(told)), &mut lines)?;
+        let mut lost = std::mem::take(&mut self.lost);
+        if self.options.platform
+            && let Ok(evicted) = self.state.store().take_lost()
+        {
+            count(&mut lost, evicted);
         }
-        let kept = spool_is_open.and(match &mut *shared {
-            Some(spool) if room => spool.append(&lines),
-            _ => Ok(()),
-        });
-        drop(shared);
-        let filed = file_is_open.and_then(|()| self.append_to_file(&lines));
-        let kept = kept.and(filed);
-        if kept.is_err() || !room {
-            self.lost += told;
+        if !lost.is_empty() {
+            self.told = Some(Instant::now());
         }
-        kept.map(|()| room)
+        lost
     }
 
-    /// What is kept on disk is opened at the first row.
+    fn try_write(&mut self, drafts: Vec<Draft>, lost: &Lost) -> Result<()> {
+        if drafts.is_empty() && lost.is_empty() {
+            return Ok(());
+        }
+        self.open_key()?;
+        let losses = lost
+            .iter()
+            .map(|(tenant, count)| Draft::from(AuditEntry::lost(Some(tenant.clone()).filter(|tenant| !tenant.is_empty()), *count)));
+        let letters: Vec<NewLetter> = drafts.into_iter().chain(losses).map(|draft| self.finish(draft)).collect::<Result<_>>()?;
+        // One place that cannot be written does not keep entries from the other.
+        let kept = if self.options.platform { self.state.store().append(&letters, OUTBOX_BYTES) } else { Ok(()) };
+        let filed = self.append_to_file(&letters);
+        kept.and(filed)
+    }
+
     fn open_key(&mut self) -> Result<()> {
         if self.key.is_none() {
-            // Whoever lacks the key cannot try out what arguments with a digest were.
+            // Without the key nobody can try out which arguments have a digest.
             let path = self.options.data_dir.join("audit.key");
             let key = private_files::key(&path).map_err(|error| {
                 Error::new(Kind::Internal, "FM-MCP-AUDIT-KEY", format!("{} cannot be used: {error}", path.display()))
@@ -92,62 +108,35 @@ impl Keeper {
         Ok(())
     }
 
-    fn open_spool(&self) -> Result<()> {
-        if self.options.platform {
-            let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
-            if spool.is_none() {
-                *spool = Some(Spool::open(&self.options.data_dir)?);
-            }
-        }
-        Ok(())
-    }
-
-    fn open_file(&mut self) -> Result<()> {
-        if let (Some(path), None) = (&self.options.file, &self.file) {
-            self.file = Some(append_only(path).map_err(|error| unwritable(path, &error))?);
-        }
-        Ok(())
-    }
-
-    fn write(&self, draft: Draft, lines: &mut Vec<u8>) -> Result<()> {
-        let Draft { mut row, arguments, answer } = draft;
+    fn finish(&self, draft: Draft) -> Result<NewLetter> {
+        let Draft { mut entry, is_read, arguments, answer } = draft;
         let tag = |digest: [u8; 32]| self.key.as_ref().map(|key| hex(hmac::sign(key, &digest).as_ref()));
-        row.arguments = arguments.and_then(tag);
-        row.answer = answer.and_then(tag);
-        serde_json::to_writer(&mut *lines, &row).map_err(Error::internal)?;
-        lines.push(b'\n');
+        entry.arguments = arguments.and_then(tag);
+        entry.answer = answer.and_then(tag);
+        entry.into_letter(is_read)
+    }
+
+    fn append_to_file(&mut self, letters: &[NewLetter]) -> Result<()> {
+        let Some(path) = self.options.file.clone() else { return Ok(()) };
+        let lines: String = letters.iter().flat_map(|letter| [letter.body.as_str(), "\n"]).collect();
+        let file = match self.file.take() {
+            Some(file) => Ok(file),
+            None => append_only(&path),
+        };
+        let written = file.and_then(|mut file| file.write_all(lines.as_bytes()).map(|()| file));
+        self.file = Some(written.map_err(|error| unwritable(&path, &error))?);
         Ok(())
     }
+}
 
-    fn append_to_file(&mut self, lines: &[u8]) -> Result<()> {
-        let (Some(path), Some(file)) = (&self.options.file, &mut self.file) else { return Ok(()) };
-        let written = file.write_all(lines).map_err(|error| unwritable(path, &error));
-        if written.is_err() {
-            self.file = None;
-        }
-        written
-    }
-
-    fn complain(&mut self, what: &str) {
-        if !self.complained {
-            tracing::warn!("{what}");
-        }
-        self.complained = true;
+fn count(lost: &mut Lost, more: impl IntoIterator<Item = (String, u64)>) {
+    for (tenant, more) in more {
+        *lost.entry(tenant).or_default() += more;
     }
 }
 
-/// A row that stands for those that are missing.
-fn loss(count: u64) -> Row {
-    let mut row = Row::new(Action::Lost, None, Transport::Stdio, "audit", "rows");
-    "flowmaster-mcp".clone_into(&mut row.subject);
-    "service".clone_into(&mut row.kind);
-    "lost".clone_into(&mut row.outcome);
-    (row.transport, row.count) = (None, Some(count));
-    row
-}
-
-/// Opens a file to add to, made for its owner alone.
-pub(super) fn append_only(path: &Path) -> std::io::Result<File> {
+/// Opens a file to add to, created for its owner alone.
+fn append_only(path: &Path) -> std::io::Result<File> {
     let mut options = fs::OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
@@ -163,28 +152,37 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::audit::entry::{Action, Transport};
 
     fn draft() -> Draft {
-        Draft { row: Row::new(Action::Called, None, Transport::Stdio, "tool", "tasks_list"), arguments: Some([7; 32]), answer: None }
+        let entry = AuditEntry::new(Action::Called, None, Transport::Stdio, "tool", "tasks_list");
+        Draft { arguments: Some([7; 32]), ..Draft::from(entry) }
     }
 
-    fn rows(path: &Path) -> Vec<Row> {
+    fn entries(path: &Path) -> Vec<AuditEntry> {
         fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    fn writer(data: &Path, platform: bool, file: Option<&Path>) -> Writer {
+        let options = Options { platform, file: file.map(Path::to_owned), ..Options::new(data) };
+        Writer::new(options, State::new(Some(data)))
+    }
+
     #[test]
-    fn digests_are_keyed_and_what_was_lost_is_told() {
+    fn digests_are_keyed_and_losses_are_told_by_tenant() {
         let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("rows.jsonl");
-        let options = Options { platform: false, file: Some(path.clone()), ..Options::new(data.path()) };
-        let mut keeper = Keeper::new(options, Shared::default());
-        keeper.keep(vec![draft()], 0);
-        keeper.keep(vec![draft()], 3);
-        let rows = rows(&path);
-        assert_eq!(rows.len(), 3);
-        let tag = rows[0].arguments.clone().unwrap();
-        assert!(tag.len() == 64 && tag != hex(&[7; 32]) && rows[1].arguments.as_ref() == Some(&tag));
-        assert_eq!((rows[2].action, rows[2].count), (Action::Lost, Some(3)));
+        let path = data.path().join("entries.jsonl");
+        let mut writer = writer(data.path(), false, Some(&path));
+        writer.write(vec![draft()], Lost::new(), false);
+        writer.write(vec![draft()], Lost::from([("t".to_owned(), 3), (String::new(), 1)]), false);
+        writer.write(vec![], Lost::from([("t".to_owned(), 5)]), false);
+        assert!(writer.has_lost(), "not told again so soon");
+        writer.write(vec![], Lost::new(), true);
+        let entries = entries(&path);
+        let tag = entries[0].arguments.clone().unwrap();
+        assert!(tag.len() == 64 && tag != hex(&[7; 32]) && entries[1].arguments.as_ref() == Some(&tag));
+        let lost: Vec<_> = entries[2..].iter().map(|entry| (entry.action, entry.tenant.as_deref(), entry.count)).collect();
+        assert_eq!(lost, [(Action::Lost, None, Some(1)), (Action::Lost, Some("t"), Some(3)), (Action::Lost, Some("t"), Some(5))]);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -193,33 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_kept_is_counted_until_it_can_be() {
+    fn entries_that_cannot_be_kept_are_counted_until_they_can() {
         let data = tempfile::tempdir().unwrap();
         let folder = data.path().join("later");
-        let path = folder.join("rows.jsonl");
-        let options = Options { platform: false, file: Some(path.clone()), ..Options::new(data.path()) };
-        let mut keeper = Keeper::new(options, Shared::default());
-        keeper.keep(vec![draft(), draft()], 0);
+        let path = folder.join("entries.jsonl");
+        let mut writer = writer(data.path(), false, Some(&path));
+        writer.write(vec![draft(), draft()], Lost::new(), false);
         fs::create_dir(&folder).unwrap();
-        keeper.keep(vec![draft()], 0);
-        assert_eq!(rows(&path).iter().map(|row| row.count).collect::<Vec<_>>(), [None, Some(2)]);
+        writer.write(vec![draft()], Lost::new(), false);
+        assert_eq!(entries(&path).iter().map(|entry| entry.count).collect::<Vec<_>>(), [None, Some(2)]);
     }
 
     #[test]
-    fn one_place_that_cannot_be_written_does_not_keep_rows_from_the_other() {
+    fn one_place_that_cannot_be_written_does_not_keep_entries_from_the_other() {
         let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("rows.jsonl");
-        // A file stands where the spool's folder should be.
-        fs::write(data.path().join("audit"), "").unwrap();
-        let spool = Shared::default();
-        let mut keeper = Keeper::new(Options { file: Some(path.clone()), ..Options::new(data.path()) }, Arc::clone(&spool));
-        keeper.keep(vec![draft(), draft()], 0);
-        assert_eq!((rows(&path).len(), spool.lock().unwrap().is_some()), (2, false));
+        let path = data.path().join("entries.jsonl");
+        fs::create_dir(data.path().join("state.db")).unwrap();
+        writer(data.path(), true, Some(&path)).write(vec![draft(), draft()], Lost::new(), false);
+        assert_eq!(entries(&path).len(), 2);
 
         let data = tempfile::tempdir().unwrap();
-        let (nowhere, spool) = (data.path().join("not-there").join("rows.jsonl"), Shared::default());
-        let mut keeper = Keeper::new(Options { file: Some(nowhere), ..Options::new(data.path()) }, spool);
-        keeper.keep(vec![draft(), draft()], 0);
-        assert_eq!(super::super::waiting(data.path()).rows, 2);
+        let nowhere = data.path().join("not-there").join("entries.jsonl");
+        writer(data.path(), true, Some(&nowhere)).write(vec![draft(), draft()], Lost::new(), false);
+        assert_eq!(super::super::backlog(data.path()).unwrap().waiting, 2);
     }
 }

@@ -1,36 +1,38 @@
-//! Calls that wait for a person outside the model: refused where the host cannot ask, approved by the same caller
-//! with `flowmaster-mcp confirm`.
+//! Approvals: questions that a host puts to a person, and calls that wait for `flowmaster-mcp confirm`.
 //!
-//! One file a call in `pending/` of the data folder, in a folder of the caller's own, readable by the server's user
-//! alone. The model never learns the file's id: nothing it could say approves a call. An approval lets the identical
-//! next call of the same caller through, once.
+//! Each is a record of its caller in the store, bound to the digest of the call and to the object as the person sees it. A
+//! question's id is its `requestState`. The model never learns the id of a waiting call: nothing that it could say approves
+//! one. An answer counts once, and so does an approval, for the identical next call of the same caller.
 
-mod room;
+mod earlier;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedMutexGuard;
 
 use super::question::Question;
 use crate::api::{Entry, Timestamp, ids};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
-use crate::io::private_files::{self, Fault};
-use crate::server::spent::unusable;
 use crate::server::{App, digest};
-use room::Room;
+use crate::state::{Bounds, Put, Record, RecordKind, State, Store};
 
+/// The longest that a question can be answered, however long the person may take.
+const MAX_ANSWER_TIME: Duration = Duration::from_mins(5);
 /// How long a refused call can be approved, and an approval can be used, in seconds.
-const KEPT: f64 = 900.0;
-/// How many calls of a caller wait at most; the oldest gives way.
-const MOST: usize = 50;
-/// The largest file of a call that waits.
-const LARGEST: usize = 1024 * 1024;
-/// The folder in which a folder of each caller is.
-const PENDING: &str = "pending";
+const PENDING_SECONDS: f64 = 900.0;
+/// The largest record of a call that waits, in bytes.
+const MAX_PENDING_BYTES: usize = 1024 * 1024;
+/// The length of a question's id as text: 256 random bits.
+const ID_LENGTH: usize = 43;
+
+/// Questions per caller: more than a person answers in five minutes.
+const QUESTIONS: Bounds = Bounds { per_owner: 1024, all: 65_536, bytes: 64 * 1024 * 1024, one_per_tag: false };
+/// Waiting calls: 50 per caller.
+const PENDING: Bounds = Bounds { per_owner: 50, all: 50_000, bytes: 256 * 1024 * 1024, one_per_tag: true };
 
 /// A call that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,19 +55,29 @@ pub struct Pending {
     /// When it was approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_at: Option<Timestamp>,
-    /// What the call is.
+    /// The digest of the call.
     call: String,
     /// What the object was like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seen: Option<String>,
 }
 
-/// The calls of a caller that wait, oldest first.
+/// What a question was about beside the call.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// What the object was like when the person was asked.
+    pub(crate) seen: Option<String>,
+    /// The version that the call must still meet.
+    pub(crate) if_match: Option<String>,
+}
+
+/// Lists the calls of a caller that wait, oldest first.
 ///
 /// # Errors
 /// A folder that cannot be read.
 pub fn list(data_dir: &Path, caller: &Caller) -> Result<Vec<Pending>> {
-    waiting(&folder(data_dir, caller))
+    earlier::read_in(data_dir, State::new(Some(data_dir)).store())?;
+    waiting(State::new(Some(data_dir)).store(), caller)
 }
 
 /// Approves a call of a caller that waits: its next identical repetition is let through, once.
@@ -73,17 +85,28 @@ pub fn list(data_dir: &Path, caller: &Caller) -> Result<Vec<Pending>> {
 /// # Errors
 /// No call of that id waits for this caller, or the folder cannot be written.
 pub fn approve(data_dir: &Path, caller: &Caller, id: &str) -> Result<Pending> {
-    let _alone = alone(data_dir)?;
-    let mut pending = find(data_dir, caller, id)?;
-    let now = Timestamp::now();
-    pending.approved_at = Some(now);
-    pending.expires_at = now.plus_seconds(KEPT);
-    write(&folder(data_dir, caller), &pending)?;
-    Ok(pending)
+    earlier::read_in(data_dir, State::new(Some(data_dir)).store())?;
+    approve_in(State::new(Some(data_dir)).store(), caller, id)
 }
 
-fn find(data_dir: &Path, caller: &Caller, id: &str) -> Result<Pending> {
-    list(data_dir, caller)?.into_iter().find(|pending| pending.id == id).ok_or_else(unknown)
+fn approve_in(store: &dyn Store, caller: &Caller, id: &str) -> Result<Pending> {
+    let mut pending = find(store, caller, id)?;
+    let now = Timestamp::now();
+    pending.approved_at = Some(now);
+    pending.expires_at = now.plus_seconds(PENDING_SECONDS);
+    let value = serde_json::to_string(&pending).map_err(Error::internal)?;
+    // One that was used or has ended in between is not put back.
+    let is_there = store.amend(RecordKind::Pending, &digest::of_caller(caller), id, &value, pending.expires_at, now).map_err(unusable)?;
+    if is_there { Ok(pending) } else { Err(unknown()) }
+}
+
+fn find(store: &dyn Store, caller: &Caller, id: &str) -> Result<Pending> {
+    waiting(store, caller)?.into_iter().find(|pending| pending.id == id).ok_or_else(unknown)
+}
+
+fn waiting(store: &dyn Store, caller: &Caller) -> Result<Vec<Pending>> {
+    let records = store.list(RecordKind::Pending, &digest::of_caller(caller), Timestamp::now()).map_err(unusable)?;
+    Ok(records.iter().filter_map(|record| serde_json::from_str(&record.value).ok()).collect())
 }
 
 fn unknown() -> Error {
@@ -91,27 +114,72 @@ fn unknown() -> Error {
         .hint("`flowmaster-mcp confirm` lists the calls that wait; each does for 15 minutes.")
 }
 
-/// Where calls wait.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    data_dir: Option<PathBuf>,
-    room: Arc<Mutex<Room>>,
-    /// Whose turn it is at the lock. Where others of the machine hold it, one thread of this process waits there.
-    turn: Arc<tokio::sync::Mutex<()>>,
+/// Wraps a failure of the store: no call that needs it goes through.
+fn unusable(error: Error) -> Error {
+    let wrapped = Error::new(error.kind(), "FM-MCP-CONFIRM-FOLDER", error.message()).of_origin(error.origin());
+    match error.next_step() {
+        Some(hint) => wrapped.hint(hint.to_owned()).caused_by(error),
+        None => wrapped.caused_by(error),
+    }
 }
 
-impl Desk {
-    pub(crate) fn new(data_dir: Option<&Path>) -> Self {
-        Self { data_dir: data_dir.map(Path::to_owned), room: Arc::default(), turn: Arc::default() }
+/// The approvals of one server.
+#[derive(Debug)]
+pub(crate) struct Approvals {
+    state: State,
+    /// Without a data folder a call cannot wait: no other process could approve it.
+    data_dir: Option<PathBuf>,
+    answer_time: Duration,
+}
+
+impl Approvals {
+    /// Returns the approvals in a store. Nothing is read before the first question.
+    pub(crate) fn new(state: State, answer_time: Duration, data_dir: Option<&Path>) -> Self {
+        Self { state, data_dir: data_dir.map(Path::to_owned), answer_time: answer_time.min(MAX_ANSWER_TIME) }
     }
 
-    async fn turn(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.turn).lock_owned().await
+    /// How long a person may take, at most five minutes.
+    pub(crate) const fn answer_time(&self) -> Duration {
+        self.answer_time
+    }
+
+    /// Keeps a question about a call and returns its `requestState`.
+    pub(crate) async fn ask(&self, caller: &Caller, call: &str, asked: Asked) -> Result<String> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(Error::internal)?;
+        let now = Timestamp::now();
+        let record = Record {
+            owner: digest::of_caller(caller),
+            id: URL_SAFE_NO_PAD.encode(random),
+            tag: call.to_owned(),
+            value: serde_json::to_string(&asked).map_err(Error::internal)?,
+            created: now,
+            expires: now.plus_seconds(self.answer_time.as_secs_f64()),
+        };
+        let id = record.id.clone();
+        match self.state.write(move |store| store.put(RecordKind::Question, &record, QUESTIONS, now)).await.map_err(unusable)? {
+            Put::Kept | Put::Known => Ok(id),
+            Put::Full => Err(Error::new(Kind::RateLimited, "FM-MCP-CONFIRMATIONS", "too many questions wait for their answers")
+                .retry_after(Duration::from_mins(1))),
+        }
+    }
+
+    /// Uses up the answer to a question about a call. Of several who come with the same one, one gets through.
+    ///
+    /// Forged, for another call or caller, too late and used before are one error, which tells nothing of which.
+    pub(crate) async fn answered(&self, caller: &Caller, call: &str, state: &str) -> Result<Asked> {
+        if state.len() != ID_LENGTH {
+            return Err(no_question());
+        }
+        let (owner, id, call) = (digest::of_caller(caller), state.to_owned(), call.to_owned());
+        let taken = self.state.write(move |store| store.take(RecordKind::Question, &owner, &id, &call, Timestamp::now()));
+        let record = taken.await.map_err(unusable)?.ok_or_else(no_question)?;
+        serde_json::from_str(&record.value).map_err(Error::internal)
     }
 
     /// Uses up the approval of a call, or keeps the call for a person and refuses it.
     ///
-    /// Whoever calls over HTTP has no terminal on this machine, and is sent to the server's own list.
+    /// A caller over HTTP has no terminal on this machine, and is sent to the server's own list.
     pub(crate) async fn consume_or_keep(
         &self,
         caller: &Caller,
@@ -136,122 +204,94 @@ impl Desk {
             tool: entry.spec.name.to_owned(),
             question: question.text.clone(),
             created_at: now,
-            expires_at: now.plus_seconds(KEPT),
+            expires_at: now.plus_seconds(PENDING_SECONDS),
             approved_at: None,
             call: call.to_owned(),
             seen: question.seen.clone(),
         };
-        let folder = folder(&data_dir, caller);
-        let room = Arc::clone(&self.room);
-        let turn = self.turn().await;
-        let taken = move || {
-            let _turn = turn;
-            let _alone = alone(&data_dir)?;
-            let make_room = || room.lock().unwrap_or_else(PoisonError::into_inner).make(&data_dir.join(PENDING));
-            take_or_write(&folder, &pending, over_http, make_room)
+        let caller = caller.clone();
+        self.state
+            .write(move |store| {
+                earlier::read_in(&data_dir, store)?;
+                take_or_put(store, &caller, &pending, over_http)
+            })
+            .await
+    }
+
+    /// Lists the calls of a caller that wait. `held` is released when the list is read, which may be after the request
+    /// was cancelled.
+    async fn list(&self, caller: Caller, held: impl Send + 'static) -> Result<Vec<Pending>> {
+        let Some(data_dir) = self.data_dir.clone() else { return Ok(Vec::new()) };
+        self.state
+            .read(move |store| {
+                let _held = held;
+                earlier::read_in(&data_dir, store)?;
+                waiting(store, &caller)
+            })
+            .await
+    }
+
+    /// Approves a call of a caller. `held` is released as with [`Self::list`].
+    async fn approve(&self, caller: Caller, id: String, held: impl Send + 'static) -> Result<Pending> {
+        let Some(data_dir) = self.data_dir.clone() else { return Err(unknown()) };
+        // A call that does not wait takes no turn.
+        let (whose, which) = (caller.clone(), id.clone());
+        let find = move |store: &dyn Store| {
+            earlier::read_in(&data_dir, store)?;
+            find(store, &whose, &which).map(|_| held)
         };
-        tokio::task::spawn_blocking(taken).await.map_err(Error::internal)?
+        let held = self.state.read(find).await?;
+        self.state
+            .write(move |store| {
+                let _held = held;
+                approve_in(store, &caller, &id)
+            })
+            .await
     }
 }
 
 impl App {
-    /// The calls of a caller that wait for approval. `held` is let go when nothing looks for them any more, which may be
-    /// after whoever asked has gone.
-    pub(crate) async fn pending(&self, caller: &Arc<Caller>, held: impl Send + 'static) -> Result<Vec<Pending>> {
-        let Some(data_dir) = self.settings.data_dir.clone() else { return Ok(Vec::new()) };
-        let caller = Arc::clone(caller);
-        let look = move || {
-            let _held = held;
-            list(&data_dir, &caller)
-        };
-        tokio::task::spawn_blocking(look).await.map_err(Error::internal)?
+    /// Lists the calls of a caller that wait for approval.
+    pub(crate) async fn pending(&self, caller: &Caller, held: impl Send + 'static) -> Result<Vec<Pending>> {
+        self.approvals.list(caller.clone(), held).await
     }
 
-    /// Approves a call of a caller. `held` is let go when nothing works on it any more.
-    pub(crate) async fn approve(&self, caller: &Arc<Caller>, id: String, held: impl Send + 'static) -> Result<Pending> {
-        let Some(data_dir) = self.settings.data_dir.clone() else { return Err(unknown()) };
-        let caller = Arc::clone(caller);
-        // What does not wait takes no turn and no lock.
-        let look = {
-            let (data_dir, caller, id) = (data_dir.clone(), Arc::clone(&caller), id.clone());
-            move || find(&data_dir, &caller, &id).map(|_| held)
-        };
-        let held = tokio::task::spawn_blocking(look).await.map_err(Error::internal)??;
-        let turn = self.desk.turn().await;
-        let work = move || {
-            let _held = (held, turn);
-            approve(&data_dir, &caller, &id)
-        };
-        tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
+    /// Approves a call of a caller.
+    pub(crate) async fn approve(&self, caller: &Caller, id: String, held: impl Send + 'static) -> Result<Pending> {
+        self.approvals.approve(caller.clone(), id, held).await
     }
 }
 
-/// Keeps an approval and its use apart, so that one that was just used is not put back; falls with the file.
-fn alone(data_dir: &Path) -> Result<fs::File> {
-    let path = data_dir.join("pending.lock");
-    let lock = || {
-        private_files::folder(data_dir)?;
-        private_files::folder(&data_dir.join(PENDING))?;
-        let file = private_files::open(&path)?;
-        file.lock().map(|()| file)
-    };
-    lock().map_err(|error| unusable(&path, &error))
-}
-
-fn waiting(folder: &Path) -> Result<Vec<Pending>> {
-    let now = Timestamp::now();
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unusable(folder, &error)),
-    };
-    let mut all = Vec::new();
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let text = match private_files::read(&path, LARGEST) {
-            // In a folder that is not the server's own anybody could have approved a call.
-            Err(fault @ Fault::UnsafeParent(_)) => return Err(unusable(&path, &fault.into())),
-            // A file that another process just took away, or that is none of ours, is not there.
-            Err(_) | Ok(None) => continue,
-            Ok(Some(text)) => text,
-        };
-        let Ok(pending) = serde_json::from_slice::<Pending>(&text) else { continue };
-        if pending.expires_at < now {
-            let _gone = fs::remove_file(&path);
-        } else if path.file_stem().is_some_and(|stem| stem == pending.id.as_str()) {
-            all.push(pending);
-        }
-    }
-    all.sort_by(|one, other| one.id.cmp(&other.id));
-    Ok(all)
-}
-
-fn take_or_write(folder: &Path, pending: &Pending, over_http: bool, make_room: impl FnOnce() -> Result<()>) -> Result<()> {
-    let all = waiting(folder)?;
-    for known in all.iter().filter(|known| known.call == pending.call) {
-        let path = file(folder, &known.id);
+fn take_or_put(store: &dyn Store, caller: &Caller, pending: &Pending, over_http: bool) -> Result<()> {
+    let owner = digest::of_caller(caller);
+    let take = |id: &str| store.take(RecordKind::Pending, &owner, id, &pending.call, Timestamp::now()).map_err(unusable);
+    for known in waiting(store, caller)?.into_iter().filter(|known| known.call == pending.call) {
         if known.seen != pending.seen {
             // It was approved as it was, not as it is.
-            let _gone = fs::remove_file(&path);
-        } else if known.approved_at.is_some() {
-            // Whoever removes the file has used the approval; a second call finds nothing.
-            if fs::remove_file(&path).is_ok() {
-                return Ok(());
-            }
-        } else {
+            take(&known.id)?;
+        } else if known.approved_at.is_none() {
             return Err(refused(&pending.tool, over_http));
+        } else if take(&known.id)?.is_some() {
+            return Ok(());
         }
     }
-    for oldest in all.iter().take((all.len() + 1).saturating_sub(MOST)) {
-        let _gone = fs::remove_file(file(folder, &oldest.id));
+    let value = serde_json::to_string(pending).map_err(Error::internal)?;
+    if value.len() > MAX_PENDING_BYTES {
+        let what = format!("{} needs a person's consent, and its arguments are too long to wait for it", pending.tool);
+        return Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", what).hint("Nothing was done. Call again with less."));
     }
-    if !folder.exists() {
-        make_room()?;
+    let record = Record {
+        owner,
+        id: pending.id.clone(),
+        tag: pending.call.clone(),
+        value,
+        created: pending.created_at,
+        expires: pending.expires_at,
+    };
+    if store.put(RecordKind::Pending, &record, PENDING, pending.created_at).map_err(unusable)? == Put::Full {
+        let what = "the call needs a person's consent, and too many calls wait for theirs already";
+        return Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", what).hint("Nothing was done. Call again in 15 minutes."));
     }
-    write(folder, pending)?;
     Err(refused(&pending.tool, over_http))
 }
 
@@ -267,26 +307,13 @@ fn refused(tool: &str, over_http: bool) -> Error {
     ))
 }
 
-/// The place of a caller's calls. Its name is a digest, so that no subject can be a path.
-fn folder(data_dir: &Path, caller: &Caller) -> PathBuf {
-    data_dir.join(PENDING).join(digest::of_caller(caller))
-}
-
-fn file(folder: &Path, id: &str) -> PathBuf {
-    folder.join(format!("{id}.json"))
-}
-
-fn write(folder: &Path, pending: &Pending) -> Result<()> {
-    let path = file(folder, &pending.id);
-    let text = serde_json::to_vec_pretty(pending).map_err(Error::internal)?;
-    if text.len() > LARGEST {
-        // It would be there, and yet never be read.
-        let what = format!("{} needs a person's consent, and its arguments are too long to wait for it", pending.tool);
-        return Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", what).hint("Nothing was done. Call again with less."));
-    }
-    let once = || private_files::folder(folder).and_then(|()| private_files::replace(&path, &text));
-    // Another process may take the empty folder away between the two.
-    once().or_else(|_| once()).map_err(|error| unusable(&path, &error))
+fn no_question() -> Error {
+    Error::new(
+        Kind::Refused,
+        "FM-MCP-CONFIRMATION",
+        "the answer belongs to no open question: it came too late, was used before, or is for another call",
+    )
+    .hint("Call the tool again without requestState and inputResponses; the person is asked again.")
 }
 
 #[cfg(test)]

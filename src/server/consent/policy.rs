@@ -183,7 +183,7 @@ fn check(number: usize, rule: &PolicyRule) -> Result<()> {
 fn unknown(number: usize, what: &str, name: &str, known: &[&str], hint: &str) -> Error {
     let shown: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
     let meant = nearest(name.trim_end_matches('*'), known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    Error::new(
+    Error::configuration(
         Kind::Invalid,
         "FM-CONFIG-POLICY",
         format!("rule {number} of the policy names the {what} `{shown}`, which does not exist{meant}"),

@@ -45,7 +45,7 @@ impl Metadata {
             read_url(server, "auth.authorization_servers")?;
         }
         let (Some(url), Some(resource)) = (public, &options.public_url) else {
-            return Err(Error::new(
+            return Err(Error::configuration(
                 Kind::Invalid,
                 "FM-CONFIG-PUBLIC-URL",
                 "authorization servers are set, and the server's own URL is not",
@@ -84,7 +84,7 @@ pub(super) fn read_url(text: &str, setting: &str) -> Result<Uri> {
             && !text.contains(['?', '#', '@', '"', '\\'])
     });
     url.ok_or_else(|| {
-        Error::new(Kind::Invalid, "FM-CONFIG-URL", format!("{setting} holds {text:?}, which is no such URL"))
+        Error::configuration(Kind::Invalid, "FM-CONFIG-URL", format!("{setting} holds {text:?}, which is no such URL"))
             .hint("Write it whole, such as https://mcp.example.com/mcp, without a query.")
     })
 }

@@ -55,7 +55,7 @@ impl Running {
     /// Marks an id as running, unless a request with that id still runs.
     pub(super) fn begin(among: Arc<Mutex<HashSet<RequestId>>>, id: RequestId) -> Option<Self> {
         let is_new = among.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
-        is_new.then_some(Self { id, among })
+        is_new.then(|| Self { id, among })
     }
 }
 

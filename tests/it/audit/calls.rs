@@ -13,7 +13,7 @@ use axum::response::IntoResponse as _;
 use flowmaster_mcp::auth::{Caller, Credential, Principal};
 use flowmaster_mcp::client::{Client, Configured, Fixed, Located, Mode, Origin, Upstream};
 use flowmaster_mcp::error::Result;
-use flowmaster_mcp::server::audit::{self, waiting};
+use flowmaster_mcp::server::audit;
 use flowmaster_mcp::server::{App, Options, Settings, serve_stdio};
 use futures_util::future::BoxFuture;
 use rmcp::model::ElicitationAction;
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::backlog;
 use crate::support::mcp::{Host, Session, call, eras, ok, text};
 use crate::support::platform::TestPlatform;
 use crate::support::program;
@@ -116,7 +117,7 @@ async fn every_call_and_every_refusal_is_a_row_that_names_and_does_not_tell() {
         call(&declined.0, "entities_delete", json!({ "type": kind, "id": "entity-1" })).await;
         end(declined).await;
 
-        assert_eq!(waiting(data.path()), audit::Waiting::default());
+        assert_eq!(backlog(data.path()), audit::Backlog::default());
         let rows = trail(&platform, &admin).await.split_off(seen);
         seen += rows.len();
         let gists: Vec<String> = rows.iter().map(gist).filter(|gist| !gist.contains("asked")).collect();
@@ -167,16 +168,16 @@ async fn rows_outlive_an_outage_of_the_audit_service_and_the_process_that_made_t
     let ending = Instant::now();
     end(session).await;
     assert!(ending.elapsed() < Duration::from_secs(3), "the end does not wait for who is away");
-    assert_eq!(waiting(data.path()).rows, 30);
+    assert_eq!(backlog(data.path()).waiting, 30);
     drop(first);
 
     // Another process takes them over, and the service comes back while it waits.
     let second = app(Arc::new(Movable(Arc::clone(&place))), &account, options(data.path()));
     let session = connect(&second, &admin, modern(), Host::new(None)).await;
     call(&session.0, "tasks_list", json!({})).await;
-    becomes(|| waiting(data.path()).rows == 31).await.unwrap();
+    becomes(|| backlog(data.path()).waiting == 31).await.unwrap();
     place.lock().unwrap().clone_from(&platform.running.url());
-    becomes(|| waiting(data.path()).rows == 0).await.unwrap();
+    becomes(|| backlog(data.path()).waiting == 0).await.unwrap();
     call(&session.0, "tasks_list", json!({})).await;
     end(session).await;
 
@@ -185,7 +186,7 @@ async fn rows_outlive_an_outage_of_the_audit_service_and_the_process_that_made_t
     let ids: Vec<&str> = rows.iter().map(|row| row["changes"]["after"]["id"].as_str().unwrap()).collect();
     assert!(ids.is_sorted(), "in the order in which they happened");
     assert!(rows[..31].iter().all(|row| row["changes"]["after"]["outcome"] == "FM-MCP-UNREACHABLE"));
-    assert_eq!(std::fs::read_dir(data.path().join("audit")).unwrap().count(), 0, "nothing is left behind");
+    assert_eq!(backlog(data.path()), audit::Backlog::default(), "nothing is left behind");
 }
 
 #[tokio::test]
@@ -206,7 +207,7 @@ async fn a_silent_audit_service_is_in_nobodys_way() {
         ok(call(&session.0, "tasks_list", json!({})).await);
     }
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
-    becomes(|| waiting(data.path()).rows == 201).await.unwrap();
+    becomes(|| backlog(data.path()).waiting == 201).await.unwrap();
     let ending = Instant::now();
     end(session).await;
     assert!(ending.elapsed() < Duration::from_secs(4), "{:?}", ending.elapsed());
@@ -236,7 +237,7 @@ async fn a_row_has_the_trace_of_its_call_and_is_the_same_row_when_it_is_sent_aga
     let sent = || platform.asked().into_iter().filter(|asked| asked.path == "/audit-logs").collect::<Vec<_>>();
     becomes(|| sent().len() >= 3).await.unwrap();
     failing.store(false, Ordering::Relaxed);
-    becomes(|| waiting(data.path()).rows == 0).await.unwrap();
+    becomes(|| backlog(data.path()).waiting == 0).await.unwrap();
     let sent = sent();
     let row: Value = serde_json::from_str(&sent[0].body).unwrap();
     assert_eq!(row["changes"]["after"]["trace"], trace);
@@ -291,7 +292,7 @@ async fn refusals_over_http_are_rows_and_a_flood_of_them_is_two() {
     for secret in ["hunter2", "a-token-that-nobody-knows", admin.as_str()] {
         assert!(!all.contains(secret), "{all}");
     }
-    becomes(|| waiting(data.path()).rows == 0).await.unwrap();
+    becomes(|| backlog(data.path()).waiting == 0).await.unwrap();
     let at_the_platform = trail(&platform, &admin).await;
     let nobodys: Vec<&Value> = at_the_platform.iter().filter(|row| row["actor"] == "anonymous").collect();
     assert_eq!(nobodys.len(), 2, "nobody's rows go to the tenant of the account: {at_the_platform:#?}");
@@ -316,10 +317,11 @@ async fn a_tenant_without_an_account_holds_nobody_up_and_its_rows_are_kept() {
         let refused: raw::Answer = answer(served.modern(token, "tools/call", &params)).await;
         assert_eq!(refused.result()["isError"], true);
     }
-    becomes(|| waiting(data.path()) == audit::Waiting { rows: 0, parked: 0, undelivered: 2 }).await.unwrap();
+    becomes(|| backlog(data.path()) == audit::Backlog { waiting: 0, backing_off: 0, dead: 2, lost: 0 }).await.unwrap();
     assert_eq!(trail(&platform, &admin).await.len(), 3);
-    let kept = std::fs::read_to_string(data.path().join("audit/undelivered.jsonl")).unwrap();
-    assert!(kept.contains("FM-MCP-NO-ACCOUNT") && kept.contains("elsewhere"), "{kept}");
+    for kept in audit::dead_letters(data.path(), 0, 10).unwrap() {
+        assert!(kept.reason.starts_with("FM-MCP-NO-ACCOUNT: ") && kept.entry["subject"] == "elsewhere", "{kept:?}");
+    }
 }
 
 #[tokio::test]
@@ -380,7 +382,7 @@ async fn a_program_that_is_killed_leaves_its_rows_to_the_next_and_doctor_counts_
     } } });
     writeln!(server.stdin.as_mut().unwrap(), "{request}").unwrap();
     let data = home.path().join("data");
-    let kept = becomes(|| waiting(&data).rows == 1).await;
+    let kept = becomes(|| backlog(&data).waiting == 1).await;
     server.kill().unwrap();
     server.wait().unwrap();
     kept.unwrap();
@@ -391,12 +393,12 @@ async fn a_program_that_is_killed_leaves_its_rows_to_the_next_and_doctor_counts_
         doctor
     })
     .await;
-    assert!(found.contains("rows go to the platform's audit service; 1 wait"), "{found}");
+    assert!(found.contains("entries go to the platform's audit service; 1 wait"), "{found}");
     away.store(false, Ordering::Relaxed);
     let mut call = program(home.path(), &settings);
     call.args(["call", "tasks_list"]);
     run(call).await;
-    assert_eq!(waiting(&data).rows, 0);
+    assert_eq!(backlog(&data).waiting, 0);
     let rows: Vec<Value> = platform
         .asked()
         .iter()

@@ -1,6 +1,5 @@
 //! Approval over HTTP is a request like others: it is counted as its caller's, and keeps nobody else waiting.
 
-use std::fs::File;
 use std::time::Duration;
 
 use flowmaster_mcp::auth::{Caller, Credential};
@@ -37,8 +36,8 @@ async fn approvals_that_wait_count_as_calls_and_keep_nobody_else() {
     let approve = |name: &str, id: &str| served.request(Method::POST, &format!("/confirmations/{id}"), name);
 
     // Somebody on this machine takes long over an approval.
-    let lock = File::options().write(true).open(data.path().join("pending.lock")).unwrap();
-    lock.lock().unwrap();
+    let lock = rusqlite::Connection::open(data.path().join("state.db")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let unknown = timeout(PATIENCE, answer(approve("bert", &id))).await.expect("what does not wait, needs no lock");
     unknown.refused(404, "FM-MCP-CONFIRM-UNKNOWN");
 
@@ -54,7 +53,7 @@ async fn approvals_that_wait_count_as_calls_and_keep_nobody_else() {
     }
     assert_eq!(answer(served.request(Method::GET, "/confirmations", "bert")).await.status, 200);
 
-    lock.unlock().unwrap();
+    lock.execute_batch("COMMIT").unwrap();
     for approved in waiting {
         assert_eq!(timeout(PATIENCE, approved).await.unwrap().unwrap().unwrap().status(), 200);
     }

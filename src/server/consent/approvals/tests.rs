@@ -1,8 +1,7 @@
-//! Calls that wait: whose they are, how long, how many, and that an approval counts once.
+//! Questions and calls that wait: whose they are, how long, how many, and that an answer counts once.
 
-use std::time::Duration;
+use std::fs;
 
-use super::room::{CALLERS, SWEPT};
 use crate::api::catalogue;
 use crate::auth::Credential;
 use crate::server::consent::approvals::*;
@@ -15,9 +14,15 @@ fn owner() -> Caller {
     Caller::owner(Credential::Verified)
 }
 
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn approvals(data_dir: Option<&Path>) -> Approvals {
+    Approvals::new(State::new(data_dir), MINUTE, data_dir)
+}
+
 async fn tried(data_dir: &Path, caller: &Caller, call: &str, seen: &str) -> Result<()> {
     let entry = catalogue().get("tasks_respond").unwrap();
-    Desk::new(Some(data_dir)).consume_or_keep(caller, false, entry, call, &question(seen)).await
+    approvals(Some(data_dir)).consume_or_keep(caller, false, entry, call, &question(seen)).await
 }
 
 #[tokio::test]
@@ -68,66 +73,19 @@ async fn nobody_sees_or_approves_the_calls_of_somebody_else() {
 async fn what_waits_is_bounded_and_goes_away() {
     let data = tempfile::tempdir().unwrap();
     let caller = owner();
-    for call in 0..=MOST {
+    for call in 0..=PENDING.per_owner {
         tried(data.path(), &caller, &call.to_string(), "1").await.unwrap_err();
     }
     let all = list(data.path(), &caller).unwrap();
-    assert_eq!((all.len(), all[0].call.as_str()), (MOST, "1"), "the oldest gave way");
-    for mut pending in all {
-        pending.expires_at = Timestamp::now().plus_seconds(-1.0);
-        write(&folder(data.path(), &caller), &pending).unwrap();
+    assert_eq!((all.len(), all[0].call.as_str()), (PENDING.per_owner, "1"), "the oldest gave way");
+    let store = State::new(Some(data.path()));
+    for pending in all {
+        let past = Timestamp::now().plus_seconds(-1.0);
+        assert!(
+            store.store().amend(RecordKind::Pending, &digest::of_caller(&caller), &pending.id, "{}", past, pending.created_at).unwrap()
+        );
     }
     assert!(list(data.path(), &caller).unwrap().is_empty());
-}
-
-/// A caller's folder that was last touched a while ago, with a call in it that may have ended.
-fn left_behind(data_dir: &Path, subject: &str, expires_in: f64) -> PathBuf {
-    let folder = folder(data_dir, &Caller { subject: subject.to_owned(), ..owner() });
-    let now = Timestamp::now();
-    let pending = Pending {
-        id: "confirm-1".to_owned(),
-        tenant: "tenant-local".to_owned(),
-        subject: subject.to_owned(),
-        tool: "tasks_respond".to_owned(),
-        question: String::new(),
-        created_at: now,
-        expires_at: now.plus_seconds(expires_in),
-        approved_at: None,
-        call: "call".to_owned(),
-        seen: None,
-    };
-    write(&folder, &pending).unwrap();
-    let long_ago = std::time::SystemTime::now() - Duration::from_secs(1000);
-    fs::File::open(&folder).unwrap().set_modified(long_ago).unwrap();
-    folder
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn folders_in_which_nothing_waits_go_away_a_few_at_a_time_and_seldom() {
-    let data = tempfile::tempdir().unwrap();
-    for caller in 0..SWEPT + 10 {
-        left_behind(data.path(), &caller.to_string(), -1.0);
-    }
-    let still = left_behind(data.path(), "still", 60.0);
-    let folders = || fs::read_dir(data.path().join(PENDING)).unwrap().count();
-    let desk = Desk::new(Some(data.path()));
-    let come = async |subject: &str| {
-        let caller = Caller { subject: subject.to_owned(), ..owner() };
-        let entry = catalogue().get("tasks_respond").unwrap();
-        desk.consume_or_keep(&caller, false, entry, "call", &question("1")).await.unwrap_err()
-    };
-    come("new-1").await;
-    let left = folders();
-    assert!((12..=13).contains(&left), "as many as one time takes: {left}");
-    come("new-2").await;
-    assert_eq!(folders(), left + 1, "within a minute nobody looks again");
-    desk.room.lock().unwrap().swept = None;
-    come("new-3").await;
-    assert_eq!(folders(), 4);
-    assert!(still.exists(), "something waits there");
-    desk.room.lock().unwrap().callers = CALLERS;
-    assert!(come("new-4").await.to_string().contains("too many calls wait"));
 }
 
 #[test]
@@ -163,77 +121,92 @@ fn two_approvals_and_two_uses_at_once_are_one_use() {
     }
 }
 
-/// A call that waits and was approved, and its file.
-#[cfg(unix)]
-async fn approved(data_dir: &Path) -> PathBuf {
-    tried(data_dir, &owner(), "call", "1").await.unwrap_err();
-    let id = list(data_dir, &owner()).unwrap()[0].id.clone();
-    approve(data_dir, &owner(), &id).unwrap();
-    file(&folder(data_dir, &owner()), &id)
-}
-
 #[cfg(unix)]
 #[tokio::test]
-async fn an_approval_that_somebody_else_could_have_put_there_does_not_count() {
+async fn an_approval_that_another_user_could_have_put_there_does_not_count() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
-    let path = approved(data).await;
-    let own = path.parent().unwrap();
-    for folder in [data, &data.join(PENDING), own] {
-        let mode = fs::metadata(folder).unwrap().permissions();
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(tried(data, &owner(), "call", "1").await.unwrap_err().code(), "FM-MCP-CONFIRM-FOLDER", "{}", folder.display());
-        fs::set_permissions(folder, mode).unwrap();
+    tried(data, &owner(), "call", "1").await.unwrap_err();
+    approve(data, &owner(), &list(data, &owner()).unwrap()[0].id).unwrap();
+    let file = data.join("state.db");
+    let refused = async || tried(data, &owner(), "call", "1").await.unwrap_err().code().to_owned();
+    for (path, open) in [(data, 0o777), (&file, 0o666)] {
+        let mode = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(open)).unwrap();
+        assert_eq!(refused().await, "FM-MCP-CONFIRM-FOLDER", "{}", path.display());
+        fs::set_permissions(path, mode).unwrap();
     }
-    let another = fs::metadata(&path).unwrap().uid() + 1;
+    let user = fs::metadata(&file).unwrap().uid();
     // Only the superuser can give something away.
-    for folder in [data, &data.join(PENDING), own] {
-        if chown(folder, Some(another), None).is_ok() {
-            assert_eq!(tried(data, &owner(), "call", "1").await.unwrap_err().code(), "FM-MCP-CONFIRM-FOLDER", "{}", folder.display());
-            chown(folder, Some(another - 1), None).unwrap();
+    for path in [data, &file] {
+        if chown(path, Some(user + 1), None).is_ok() {
+            assert_eq!(refused().await, "FM-MCP-CONFIRM-FOLDER", "{}", path.display());
+            chown(path, Some(user), None).unwrap();
         }
     }
-    tried(data, &owner(), "call", "1").await.unwrap();
-
-    let path = approved(data).await;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    assert_eq!(tried(data, &owner(), "call", "1").await.unwrap_err().code(), "FM-MCP-CONFIRM");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let elsewhere = data.join("elsewhere");
-    fs::rename(&path, &elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
-    assert_eq!(tried(data, &owner(), "call", "1").await.unwrap_err().code(), "FM-MCP-CONFIRM");
+    fs::rename(&file, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    assert_eq!(refused().await, "FM-MCP-CONFIRM-FOLDER");
+    fs::rename(&elsewhere, &file).unwrap();
+    tried(data, &owner(), "call", "1").await.unwrap();
 }
 
-#[test]
-fn a_call_that_could_not_be_read_again_is_not_kept() {
-    let data = tempfile::tempdir().unwrap();
-    let now = Timestamp::now();
-    let mut pending = Pending {
-        id: "confirm-1".to_owned(),
-        tenant: "tenant-local".to_owned(),
-        subject: "user".to_owned(),
-        tool: "tasks_respond".to_owned(),
-        question: "x".repeat(LARGEST - 1000),
-        created_at: now,
-        expires_at: now.plus_seconds(60.0),
-        approved_at: None,
-        call: "call".to_owned(),
-        seen: None,
-    };
-    write(data.path(), &pending).unwrap();
-    assert_eq!(waiting(data.path()).unwrap().len(), 1);
-    pending.question = "x".repeat(LARGEST);
-    assert_eq!(write(data.path(), &pending).unwrap_err().code(), "FM-MCP-CONFIRM");
-}
-
-#[cfg(unix)]
 #[tokio::test]
-async fn what_waits_is_for_its_owner_alone() {
-    use std::os::unix::fs::PermissionsExt as _;
+async fn a_call_too_long_to_wait_is_refused_and_not_kept() {
     let data = tempfile::tempdir().unwrap();
-    tried(data.path(), &owner(), "call", "1").await.unwrap_err();
-    let path = file(&folder(data.path(), &owner()), &list(data.path(), &owner()).unwrap()[0].id);
-    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    let entry = catalogue().get("tasks_respond").unwrap();
+    let long = Question { text: "x".repeat(MAX_PENDING_BYTES), ..question("1") };
+    let refused = approvals(Some(data.path())).consume_or_keep(&owner(), false, entry, "call", &long).await.unwrap_err();
+    assert!(refused.to_string().contains("too long to wait"), "{refused}");
+    assert!(list(data.path(), &owner()).unwrap().is_empty());
+}
+
+fn about(seen: &str) -> Asked {
+    Asked { seen: Some(seen.to_owned()), if_match: Some("\"3\"".to_owned()) }
+}
+
+async fn answered(approvals: &Approvals, call: &str, state: &str) -> Result<Option<String>> {
+    approvals.answered(&owner(), call, state).await.map(|asked| asked.seen)
+}
+
+#[tokio::test]
+async fn an_answer_counts_once_for_its_own_call_and_caller() {
+    let data = tempfile::tempdir().unwrap();
+    for data_dir in [None, Some(data.path())] {
+        let approvals = approvals(data_dir);
+        let state = approvals.ask(&owner(), "call", about("1")).await.unwrap();
+        assert_eq!(answered(&approvals, "other call", &state).await.unwrap_err().code(), "FM-MCP-CONFIRMATION");
+        let other = Caller { subject: "user-2".to_owned(), ..owner() };
+        assert_eq!(approvals.answered(&other, "call", &state).await.unwrap_err().code(), "FM-MCP-CONFIRMATION");
+        let asked = approvals.answered(&owner(), "call", &state).await.unwrap();
+        assert_eq!((asked.seen.as_deref(), asked.if_match.as_deref()), (Some("1"), Some("\"3\"")));
+        assert_eq!(answered(&approvals, "call", &state).await.unwrap_err().kind(), Kind::Refused);
+    }
+}
+
+#[tokio::test]
+async fn processes_on_one_folder_know_each_others_questions_and_answers() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, other) = (approvals(Some(data.path())), approvals(Some(data.path())));
+    let state = one.ask(&owner(), "call", about("1")).await.unwrap();
+    answered(&other, "call", &state).await.unwrap();
+    assert_eq!(answered(&one, "call", &state).await.unwrap_err().code(), "FM-MCP-CONFIRMATION");
+    assert!(answered(&approvals(Some(data.path())), "call", &state).await.is_err(), "a restart forgot it");
+    assert!(list(data.path(), &owner()).unwrap().is_empty(), "a question of a host is not listed for `confirm`");
+}
+
+#[tokio::test]
+async fn a_forged_or_late_answer_is_refused() {
+    let some = approvals(None);
+    let state = some.ask(&owner(), "call", about("1")).await.unwrap();
+    let foreign = approvals(None).ask(&owner(), "call", about("1")).await.unwrap();
+    for state in [state.to_lowercase().as_str(), "", &"x".repeat(100_000), &foreign] {
+        assert_eq!(answered(&some, "call", state).await.unwrap_err().code(), "FM-MCP-CONFIRMATION");
+    }
+    let hasty = Approvals::new(State::new(None), Duration::ZERO, None);
+    let state = hasty.ask(&owner(), "call", about("1")).await.unwrap();
+    assert!(answered(&hasty, "call", &state).await.is_err());
+    assert_eq!(Approvals::new(State::new(None), Duration::from_hours(1), None).answer_time(), MAX_ANSWER_TIME);
 }

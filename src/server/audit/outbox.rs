@@ -1,0 +1,154 @@
+//! The dispatcher: sends what waits in the outbox, several tenants at once, each in its order and with its own back-off.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::Options;
+use super::earlier;
+use super::entry::AuditEntry;
+use super::sender::{self, Outcome};
+use crate::api::Timestamp;
+use crate::client::Client;
+use crate::error::Result;
+use crate::state::{Claim, Settlement, State};
+
+/// How long the entries of one claim may take together; one entry may take all of it.
+const CLAIM_TIME: Duration = Duration::from_secs(10);
+/// How long a claim is leased: another process takes over what a killed one left after that.
+const LEASE: Duration = Duration::from_secs(15);
+/// How many entries are claimed at once.
+const CLAIMED: usize = 64;
+/// How many tenants are served at once.
+const TENANTS: usize = 16;
+/// How many failures one claim goes past.
+const FAILURES: usize = 8;
+/// How often the outbox is looked at for what other processes left.
+const POLL: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Dispatcher {
+    pub(super) client: Client,
+    pub(super) state: State,
+    pub(super) options: Options,
+    /// Told of new entries.
+    pub(super) appended: Arc<Notify>,
+    /// Callers who wait until nothing is due.
+    pub(super) flushes: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+}
+
+impl Dispatcher {
+    /// Sends until it is aborted.
+    pub(super) async fn run(mut self) {
+        let data_dir = self.options.data_dir.clone();
+        // A new process has other settings perhaps, so no back-off of before holds.
+        report(self.state.write(move |store| earlier::read_in(&data_dir, store).and_then(|()| store.hasten())).await);
+        let mut claims = JoinSet::new();
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        loop {
+            while claims.len() < TENANTS
+                && let Some(claim) = self.claim().await
+            {
+                claims.spawn(serve(self.client.clone(), self.state.clone(), self.options.pause, claim));
+            }
+            if claims.is_empty() {
+                for done in waiting.drain(..) {
+                    let _told = done.send(());
+                }
+            }
+            let pause = self.until_due().await;
+            tokio::select! {
+                Some(_) = claims.join_next() => {}
+                Some(done) = self.flushes.recv() => waiting.push(done),
+                () = self.appended.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn claim(&self) -> Option<Claim> {
+        let claimed = self.state.write(|store| store.claim(CLAIMED, LEASE, Timestamp::now())).await;
+        report(claimed).flatten()
+    }
+
+    async fn until_due(&self) -> Duration {
+        let due = report(self.state.read(|store| store.next_due()).await).flatten();
+        let left = due.map(|due| due.seconds_since(Timestamp::now()).max(0.001));
+        left.and_then(|left| Duration::try_from_secs_f64(left).ok()).map_or(POLL, |left| left.min(POLL))
+    }
+}
+
+fn report<T>(done: Result<T>) -> Option<T> {
+    done.inspect_err(|error| tracing::warn!(%error, "entries of the audit log wait: the outbox cannot be read")).ok()
+}
+
+/// A claim that is settled in any case, also where the work on it is aborted.
+struct Leased {
+    claim: Claim,
+    state: State,
+    settlement: Settlement,
+    is_settled: bool,
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            // Without it the lease would have to run out.
+            let _settled = self.state.store().settle(&self.claim, &self.settlement, Timestamp::now());
+        }
+    }
+}
+
+/// Sends the entries of a claim, up to the first that has to wait.
+async fn serve(client: Client, state: State, pause: Duration, claim: Claim) {
+    let began = Instant::now();
+    let mut leased = Leased { claim, state: state.clone(), settlement: Settlement::default(), is_settled: false };
+    for letter in &leased.claim.letters {
+        let within = CLAIM_TIME.saturating_sub(began.elapsed());
+        if within.is_zero() {
+            break;
+        }
+        let settlement = &mut leased.settlement;
+        let id = letter.id.clone();
+        let Ok(entry) = serde_json::from_str::<AuditEntry>(&letter.body) else {
+            settlement.dead.push((id, "FM-INTERNAL: it is not an entry of the audit log".to_owned()));
+            continue;
+        };
+        let wanted = match sender::send(&client, &leased.claim.tenant, &entry, within).await {
+            Outcome::Delivered => {
+                settlement.delivered.push(id);
+                continue;
+            }
+            Outcome::Undeliverable(why) => {
+                settlement.dead.push((id, why));
+                continue;
+            }
+            Outcome::Failed(why, wanted) => {
+                settlement.failed.push((id, why));
+                (settlement.back_off, settlement.wanted) = (Some(pause), wanted);
+                // One that failed before may be itself to blame: others are tried past it.
+                if letter.has_failed && settlement.failed.len() < FAILURES {
+                    continue;
+                }
+                break;
+            }
+            Outcome::Later(wanted) => wanted,
+        };
+        (settlement.back_off, settlement.wanted) = (Some(pause), wanted);
+        break;
+    }
+    if leased.claim.letters.is_empty() {
+        leased.settlement.back_off = Some(pause);
+    }
+    let settled = state
+        .write(move |store| {
+            leased.is_settled = true;
+            store.settle(&leased.claim, &leased.settlement, Timestamp::now())
+        })
+        .await;
+    if let Err(error) = settled {
+        tracing::warn!(%error, "entries of the audit log may be sent again: the outbox cannot be written");
+    }
+}

@@ -1,0 +1,97 @@
+//! What the server keeps between calls: records of callers, and the outbox of the audit log.
+//!
+//! [`Store`] is the whole of it, in verbs of one atomic step each, so that another backend can stand behind it. Today's is
+//! SQLite in the data folder, shared by all processes on that folder.
+
+mod outbox;
+mod records;
+mod sqlite;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::api::Timestamp;
+use crate::error::{Error, Result};
+
+pub use outbox::Backlog;
+pub(crate) use outbox::{Claim, DeadLetter, NewLetter, Settlement};
+pub(crate) use records::{Bounds, Put, Record, RecordKind};
+pub(crate) use sqlite::peek;
+
+/// The verbs of the store. Each is one atomic step, also between processes.
+pub(crate) trait Store: Send + Sync {
+    /// Keeps a record, if its id is new and there is room. The oldest record of its owner gives way to it.
+    fn put(&self, kind: RecordKind, record: &Record, bounds: Bounds, now: Timestamp) -> Result<Put>;
+    /// Removes and returns a live record with that tag. Of all who ask, one gets it.
+    fn take(&self, kind: RecordKind, owner: &str, id: &str, tag: &str, now: Timestamp) -> Result<Option<Record>>;
+    /// Replaces the value and the end of a live record; false where there is none.
+    fn amend(&self, kind: RecordKind, owner: &str, id: &str, value: &str, expires: Timestamp, now: Timestamp) -> Result<bool>;
+    /// Returns the live records of an owner, oldest first.
+    fn list(&self, kind: RecordKind, owner: &str, now: Timestamp) -> Result<Vec<Record>>;
+
+    /// Appends letters to the outbox, each id once. Where they have no room, the largest holder loses.
+    fn append(&self, letters: &[NewLetter], most: u64) -> Result<()>;
+    /// Leases the tenant that has waited longest and returns its next letters, at most so many.
+    fn claim(&self, most: usize, lease: Duration, now: Timestamp) -> Result<Option<Claim>>;
+    /// Ends a claim with what came of its letters.
+    fn settle(&self, claim: &Claim, settlement: &Settlement, now: Timestamp) -> Result<()>;
+    /// Returns when a tenant can be claimed next, if any letter waits.
+    fn next_due(&self) -> Result<Option<Timestamp>>;
+    /// Makes every tenant due that no claim holds.
+    fn hasten(&self) -> Result<()>;
+    /// Takes the counts of lost letters, by tenant.
+    fn take_lost(&self) -> Result<Vec<(String, u64)>>;
+    /// Adds dead letters, each id once.
+    fn bury(&self, letters: &[(NewLetter, String)]) -> Result<()>;
+    /// Returns dead letters behind a position, oldest first.
+    fn dead(&self, after: i64, most: usize) -> Result<Vec<DeadLetter>>;
+    /// Sends dead letters again, all of them without an id; returns how many.
+    fn resend(&self, id: Option<&str>) -> Result<usize>;
+    /// Counts the letters.
+    fn backlog(&self, now: Timestamp) -> Result<Backlog>;
+}
+
+/// A handle to the store; clones share it. Nothing is opened before the first verb.
+#[derive(Clone)]
+pub(crate) struct State {
+    store: Arc<dyn Store>,
+    /// Whose turn it is to write. Where another process writes long, one thread of this process waits for it.
+    turn: Arc<Mutex<()>>,
+}
+
+impl State {
+    /// Returns the state of a data folder; without one it lives and ends with the process.
+    pub(crate) fn new(data_dir: Option<&Path>) -> Self {
+        Self { store: Arc::new(sqlite::Sqlite::new(data_dir)), turn: Arc::default() }
+    }
+
+    /// Returns the store itself, for a caller that may block.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Runs work that writes, where it may block and when it is its turn.
+    pub(crate) async fn write<T: Send + 'static>(&self, work: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static) -> Result<T> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.read(move |store| {
+            let _turn = turn;
+            work(store)
+        })
+        .await
+    }
+
+    /// Runs work that only reads, where it may block.
+    pub(crate) async fn read<T: Send + 'static>(&self, work: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || work(&*store)).await.map_err(Error::internal)?
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State")
+    }
+}

@@ -1,0 +1,286 @@
+//! The outbox: letters on their way to the platform, fair between tenants and between the callers of a tenant.
+//!
+//! Every letter waits in its tenant's queue. A claim leases one tenant to one process; a tenant on which the platform fails
+//! backs off alone. A letter on which the platform fails twice goes behind the tenant's others, and becomes a dead letter after
+//! six attempts if the platform took another letter of that tenant since its first failure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+
+use crate::api::Timestamp;
+
+/// After how many attempts a letter may be dead.
+const ATTEMPTS: i64 = 6;
+/// How many letters of the largest holder are evicted at once.
+const EVICTED: usize = 64;
+/// The longest back-off, however much longer the platform asks to be left alone: it may change its mind.
+pub(crate) const MAX_BACKOFF: Duration = Duration::from_mins(1);
+/// The most that dead letters take, in bytes.
+const DEAD_BYTES: i64 = 64 * 1024 * 1024;
+
+/// A letter to append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewLetter {
+    pub(crate) id: String,
+    /// The tenant; empty where the caller is not known.
+    pub(crate) tenant: String,
+    pub(crate) caller: String,
+    /// Whether it is about a read, which loses its room to writes, decisions and refusals.
+    pub(crate) is_read: bool,
+    pub(crate) body: String,
+}
+
+/// A letter that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Letter {
+    pub(crate) id: String,
+    pub(crate) body: String,
+    /// Whether the platform failed on it before.
+    pub(crate) has_failed: bool,
+}
+
+/// A dead letter and why it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeadLetter {
+    /// Its position, for the next page.
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) body: String,
+    pub(crate) reason: String,
+}
+
+/// One tenant's next letters, leased to one claimant.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) tenant: String,
+    pub(crate) letters: Vec<Letter>,
+    lease: String,
+}
+
+/// What came of the letters of a claim.
+#[derive(Debug, Default)]
+pub(crate) struct Settlement {
+    pub(crate) delivered: Vec<String>,
+    /// Letters that the platform will never take, and why.
+    pub(crate) dead: Vec<(String, String)>,
+    /// Letters on which the platform failed, and how.
+    pub(crate) failed: Vec<(String, String)>,
+    /// The first back-off, where not all could be tried; it doubles with each claim that delivers nothing.
+    pub(crate) back_off: Option<Duration>,
+    /// How long the platform asked to be left alone.
+    pub(crate) wanted: Option<Duration>,
+}
+
+/// How many letters there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Letters on their way.
+    pub waiting: u64,
+    /// Those of them whose tenant backs off.
+    pub backing_off: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Letters that nobody has any longer, and that are not told of yet.
+    pub lost: u64,
+}
+
+pub(super) fn append(tx: &Transaction<'_>, letters: &[NewLetter], most: u64) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO outbox (id, tenant, caller, priority, body, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING",
+    )?;
+    for letter in letters {
+        // What the indexes take counts too, so that small letters are not free.
+        let bytes = letter.body.len() + letter.tenant.len() + letter.caller.len() + 256;
+        insert.execute((&letter.id, &letter.tenant, &letter.caller, letter.is_read, &letter.body, bytes))?;
+    }
+    while tx.prepare_cached("SELECT bytes FROM outbox_total")?.query_row([], |row| row.get::<_, u64>(0))? > most {
+        if !evict(tx)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Evicts letters of the largest caller of the largest tenant: reads before others, the newest first.
+fn evict(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+    let largest: Option<(String, String)> = tx
+        .prepare_cached(
+            "SELECT tenant, caller FROM outbox_callers
+             WHERE tenant = (SELECT tenant FROM outbox_tenants ORDER BY bytes DESC LIMIT 1) ORDER BY bytes DESC LIMIT 1",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((tenant, caller)) = largest else { return Ok(false) };
+    let evicted = tx
+        .prepare_cached(
+            "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE tenant = ?1 AND caller = ?2 AND dead_reason IS NULL
+             ORDER BY priority DESC, seq DESC LIMIT ?3)",
+        )?
+        .execute((&tenant, &caller, EVICTED))?;
+    count_lost(tx, &tenant, evicted as u64)?;
+    Ok(evicted > 0)
+}
+
+pub(super) fn count_lost(tx: &Transaction<'_>, tenant: &str, count: u64) -> rusqlite::Result<()> {
+    tx.prepare_cached("INSERT INTO outbox_tenants (tenant, lost) VALUES (?1, ?2) ON CONFLICT (tenant) DO UPDATE SET lost = lost + ?2")?
+        .execute((tenant, count))?;
+    Ok(())
+}
+
+pub(super) fn take_lost(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(String, u64)>> {
+    let lost = tx
+        .prepare_cached("SELECT tenant, lost FROM outbox_tenants WHERE lost > 0")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    tx.execute("UPDATE outbox_tenants SET lost = 0 WHERE lost > 0", [])?;
+    Ok(lost)
+}
+
+pub(super) fn next_due(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let due: Option<i64> = connection
+        .prepare_cached("SELECT min(max(due, leased_until)) FROM outbox_tenants WHERE entries > 0")?
+        .query_row([], |row| row.get(0))?;
+    Ok(due.map(Timestamp::from_millis))
+}
+
+pub(super) fn hasten(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute("UPDATE outbox_tenants SET due = 0 WHERE due > 0", []).map(drop)
+}
+
+pub(super) fn claim(tx: &Transaction<'_>, most: usize, lease: Duration, now: Timestamp) -> rusqlite::Result<Option<Claim>> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let until = now.plus_seconds(lease.as_secs_f64());
+    let tenant: Option<String> = tx
+        .prepare_cached(
+            "UPDATE outbox_tenants SET lease = ?1, leased_until = ?2, served = ?3 WHERE tenant =
+             (SELECT tenant FROM outbox_tenants WHERE entries > 0 AND due <= ?3 AND leased_until <= ?3 ORDER BY served LIMIT 1)
+             RETURNING tenant",
+        )?
+        .query_row((&id, until.millis(), now.millis()), |row| row.get(0))
+        .optional()?;
+    let Some(tenant) = tenant else { return Ok(None) };
+    let letters = next_letters(tx, &tenant, most)?;
+    Ok(Some(Claim { tenant, letters, lease: id }))
+}
+
+/// Returns a tenant's next letters: of each caller its share, so that no caller's flood delays another's few.
+fn next_letters(tx: &Transaction<'_>, tenant: &str, most: usize) -> rusqlite::Result<Vec<Letter>> {
+    // Of more callers than letters in a claim, others come into the next one.
+    let callers: Vec<String> = tx
+        .prepare_cached("SELECT caller FROM outbox_callers WHERE tenant = ?1 ORDER BY random() LIMIT ?2")?
+        .query_map((tenant, most), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let share = most.checked_div(callers.len()).unwrap_or_default().max(1);
+    let mut next = tx.prepare_cached(
+        "SELECT max(attempts, 1), seq, id, body, attempts > 0 FROM outbox WHERE tenant = ?1 AND caller = ?2 AND dead_reason IS NULL
+         ORDER BY max(attempts, 1), priority, seq LIMIT ?3",
+    )?;
+    let mut letters = BTreeMap::new();
+    for caller in callers {
+        let read = |row: &Row<'_>| {
+            Ok(((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?), Letter { id: row.get(2)?, body: row.get(3)?, has_failed: row.get(4)? }))
+        };
+        for letter in next.query_map((tenant, &caller, share), read)? {
+            let (order, letter) = letter?;
+            letters.insert(order, letter);
+        }
+    }
+    Ok(letters.into_values().collect())
+}
+
+pub(super) fn settle(tx: &Transaction<'_>, claim: &Claim, settlement: &Settlement, now: Timestamp) -> rusqlite::Result<()> {
+    let Settlement { delivered, dead, failed, back_off, wanted } = settlement;
+    {
+        let mut done = tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?;
+        for id in delivered {
+            done.execute([id])?;
+        }
+    }
+    if !delivered.is_empty() {
+        tx.prepare_cached("UPDATE outbox_tenants SET last_taken = ?2 WHERE tenant = ?1")?.execute((&claim.tenant, now.millis()))?;
+    }
+    for (id, reason) in dead {
+        make_dead(tx, &claim.tenant, id, reason)?;
+    }
+    for (id, reason) in failed {
+        let is_to_blame: Option<bool> = tx
+            .prepare_cached(
+                "UPDATE outbox SET attempts = attempts + 1, first_failed = coalesce(first_failed, ?2) WHERE id = ?1
+                 RETURNING attempts >= ?3 AND first_failed < (SELECT last_taken FROM outbox_tenants WHERE tenant = outbox.tenant)",
+            )?
+            .query_row((id, now.millis(), ATTEMPTS), |row| row.get(0))
+            .optional()?;
+        if is_to_blame == Some(true) {
+            make_dead(tx, &claim.tenant, id, reason)?;
+        }
+    }
+    let first = back_off.map_or(0, millis);
+    let longest = millis(MAX_BACKOFF);
+    let wanted = wanted.map_or(0, millis).min(longest);
+    // A claim whose lease ran out has nothing to say about the tenant any more.
+    tx.prepare_cached(
+        "UPDATE outbox_tenants SET lease = NULL, leased_until = 0,
+             pause = iif(?3 = 0, 0, iif(?4, ?3, min(max(pause * 2, ?3), ?5))),
+             due = iif(?3 = 0, 0, ?6 + max(?7, iif(?4, ?3, min(max(pause * 2, ?3), ?5))))
+         WHERE tenant = ?1 AND lease = ?2",
+    )?
+    .execute((&claim.tenant, &claim.lease, first, !delivered.is_empty(), longest, now.millis(), wanted))?;
+    tx.prepare_cached("DELETE FROM outbox_tenants WHERE tenant = ?1 AND entries = 0 AND lost = 0")?.execute([&claim.tenant])?;
+    Ok(())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Makes a letter a dead one; where dead letters have no room left it is lost, and counted.
+fn make_dead(tx: &Transaction<'_>, tenant: &str, id: &str, reason: &str) -> rusqlite::Result<()> {
+    let dead: i64 = tx.prepare_cached("SELECT dead FROM outbox_total")?.query_row([], |row| row.get(0))?;
+    if dead < DEAD_BYTES {
+        tx.prepare_cached("UPDATE outbox SET dead_reason = ?2 WHERE id = ?1")?.execute((id, reason))?;
+    } else if tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])? > 0 {
+        count_lost(tx, tenant, 1)?;
+    }
+    Ok(())
+}
+
+pub(super) fn bury(tx: &Transaction<'_>, letters: &[(NewLetter, String)]) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO outbox (id, tenant, caller, priority, body, bytes, dead_reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO NOTHING",
+    )?;
+    for (letter, reason) in letters {
+        let NewLetter { id, tenant, caller, is_read, body } = letter;
+        insert.execute((id, tenant, caller, is_read, body, body.len(), reason))?;
+    }
+    Ok(())
+}
+
+pub(super) fn dead(connection: &Connection, after: i64, most: usize) -> rusqlite::Result<Vec<DeadLetter>> {
+    let read = |row: &Row<'_>| Ok(DeadLetter { seq: row.get(0)?, id: row.get(1)?, body: row.get(2)?, reason: row.get(3)? });
+    connection
+        .prepare_cached("SELECT seq, id, body, dead_reason FROM outbox WHERE dead_reason IS NOT NULL AND seq > ?1 ORDER BY seq LIMIT ?2")?
+        .query_map((after, most), read)?
+        .collect()
+}
+
+pub(super) fn resend(tx: &Transaction<'_>, id: Option<&str>) -> rusqlite::Result<usize> {
+    tx.execute(
+        "UPDATE outbox SET dead_reason = NULL, attempts = 0, first_failed = NULL WHERE dead_reason IS NOT NULL AND id = coalesce(?1, id)",
+        [id],
+    )
+}
+
+pub(super) fn backlog(connection: &Connection, now: Timestamp) -> rusqlite::Result<Backlog> {
+    connection.query_row(
+        "SELECT coalesce(sum(entries), 0), coalesce(sum(iif(pause > 0 AND due > ?1, entries, 0)), 0), coalesce(sum(lost), 0),
+                (SELECT count(*) FROM outbox WHERE dead_reason IS NOT NULL) FROM outbox_tenants",
+        [now.millis()],
+        |row| Ok(Backlog { waiting: row.get(0)?, backing_off: row.get(1)?, lost: row.get(2)?, dead: row.get(3)? }),
+    )
+}
+
+#[cfg(test)]
+mod tests;

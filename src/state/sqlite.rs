@@ -1,0 +1,183 @@
+//! The store in one SQLite file of the data folder, opened at the first verb.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use include_dir::{Dir, include_dir};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::Store;
+use super::outbox::{self, Backlog, Claim, DeadLetter, NewLetter, Settlement};
+use super::records::{self, Bounds, Put, Record, RecordKind};
+use crate::api::Timestamp;
+use crate::error::{Error, Kind, Origin, Result};
+use crate::io::{migrations, private_files};
+
+/// `FMST`, so that another program's database is told from ours; the first migration writes it.
+const APPLICATION_ID: i64 = 0x464D_5354;
+/// How long a process waits for another one that writes.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The schema, step by step; a file more in the folder is a step more.
+static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/state/migrations");
+
+/// See the module.
+pub(super) struct Sqlite {
+    /// `None` is a store in memory.
+    path: Option<PathBuf>,
+    writer: Mutex<Option<Connection>>,
+    /// Apart, so that nothing that is only read waits for a write.
+    reader: Mutex<Option<Connection>>,
+}
+
+/// Counts the letters of a data folder without creating anything in it.
+pub(crate) fn peek(data_dir: &Path) -> Result<Backlog> {
+    if !path_in(data_dir).exists() {
+        return Ok(Backlog::default());
+    }
+    Sqlite::new(Some(data_dir)).backlog(Timestamp::now())
+}
+
+fn path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("state.db")
+}
+
+impl Sqlite {
+    pub(super) fn new(data_dir: Option<&Path>) -> Self {
+        Self { path: data_dir.map(path_in), writer: Mutex::default(), reader: Mutex::default() }
+    }
+
+    /// Runs work in one transaction, which no other writer comes between.
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        self.with(&self.writer, |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        // In memory there is one connection.
+        let connection = if self.path.is_some() { &self.reader } else { &self.writer };
+        self.with(connection, |connection| work(connection))
+    }
+
+    fn with<T>(&self, connection: &Mutex<Option<Connection>>, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = match &mut *connection {
+            Some(opened) => opened,
+            none => none.insert(self.open()?),
+        };
+        work(opened).map_err(|error| self.unusable(error))
+    }
+
+    fn open(&self) -> Result<Connection> {
+        let Some(path) = &self.path else {
+            let mut connection = Connection::open_in_memory().map_err(Error::internal)?;
+            migrations::migrate(&mut connection, &migrations::steps(&MIGRATIONS)).map_err(Error::internal)?;
+            return Ok(connection);
+        };
+        // In a file that others can write to, anybody could have approved a call.
+        private_files::open_closed(path).map_err(|error| self.unusable(error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(|error| self.unusable(error))?;
+        let opened = self.prepare(&mut connection, path);
+        opened.map(|()| connection)
+    }
+
+    fn prepare(&self, connection: &mut Connection, path: &Path) -> Result<()> {
+        let unusable = |error| self.unusable(error);
+        connection.busy_timeout(BUSY).map_err(unusable)?;
+        let steps = migrations::steps(&MIGRATIONS);
+        let version = migrations::version(connection).map_err(unusable)?;
+        let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(unusable)?;
+        let is_empty = version == 0 && application == 0;
+        if version > steps.len() || !(is_empty || application == APPLICATION_ID) {
+            return Err(Error::new(
+                Kind::Conflict,
+                "FM-MCP-STATE-VERSION",
+                format!("{} has schema version {version}; this program reads and writes versions up to {}", path.display(), steps.len()),
+            )
+            .hint("Use the version of flowmaster-mcp that wrote the folder, or choose another data folder.")
+            .of_origin(Origin::Configuration));
+        }
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;
+                 PRAGMA journal_size_limit = 4194304;",
+            )
+            .and_then(|()| migrations::migrate(connection, &steps))
+            .map_err(unusable)
+    }
+
+    fn unusable(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+        let path = self.path.as_deref().unwrap_or(Path::new("the memory's store"));
+        Error::new(Kind::Internal, "FM-MCP-STATE", format!("{} cannot be used: {error}", path.display()))
+            .hint("Nothing was done. Check that the data folder belongs to the user who runs the server, and to nobody else (chmod 700), and has room.")
+            .caused_by(error)
+    }
+}
+
+impl Store for Sqlite {
+    fn put(&self, kind: RecordKind, record: &Record, bounds: Bounds, now: Timestamp) -> Result<Put> {
+        self.write(|tx| records::put(tx, kind, record, bounds, now))
+    }
+
+    fn take(&self, kind: RecordKind, owner: &str, id: &str, tag: &str, now: Timestamp) -> Result<Option<Record>> {
+        self.write(|tx| records::take(tx, kind, owner, id, tag, now))
+    }
+
+    fn amend(&self, kind: RecordKind, owner: &str, id: &str, value: &str, expires: Timestamp, now: Timestamp) -> Result<bool> {
+        self.write(|tx| records::amend(tx, kind, owner, id, value, expires, now))
+    }
+
+    fn list(&self, kind: RecordKind, owner: &str, now: Timestamp) -> Result<Vec<Record>> {
+        self.read(|connection| records::list(connection, kind, owner, now))
+    }
+
+    fn append(&self, letters: &[NewLetter], most: u64) -> Result<()> {
+        self.write(|tx| outbox::append(tx, letters, most))
+    }
+
+    fn claim(&self, most: usize, lease: Duration, now: Timestamp) -> Result<Option<Claim>> {
+        // Nothing is written where nothing is due.
+        if self.next_due()?.is_none_or(|due| due > now) {
+            return Ok(None);
+        }
+        self.write(|tx| outbox::claim(tx, most, lease, now))
+    }
+
+    fn settle(&self, claim: &Claim, settlement: &Settlement, now: Timestamp) -> Result<()> {
+        self.write(|tx| outbox::settle(tx, claim, settlement, now))
+    }
+
+    fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.read(outbox::next_due)
+    }
+
+    fn hasten(&self) -> Result<()> {
+        self.write(outbox::hasten)
+    }
+
+    fn take_lost(&self) -> Result<Vec<(String, u64)>> {
+        self.write(outbox::take_lost)
+    }
+
+    fn bury(&self, letters: &[(NewLetter, String)]) -> Result<()> {
+        self.write(|tx| outbox::bury(tx, letters))
+    }
+
+    fn dead(&self, after: i64, most: usize) -> Result<Vec<DeadLetter>> {
+        self.read(|connection| outbox::dead(connection, after, most))
+    }
+
+    fn resend(&self, id: Option<&str>) -> Result<usize> {
+        self.write(|tx| outbox::resend(tx, id))
+    }
+
+    fn backlog(&self, now: Timestamp) -> Result<Backlog> {
+        self.read(|connection| outbox::backlog(connection, now))
+    }
+}
