@@ -7,12 +7,14 @@ pub mod arguments;
 mod catalogue;
 pub mod cloud_event;
 pub mod ids;
+pub mod near;
 mod open_enum;
 pub mod operation;
 pub mod page;
 pub mod permission;
 pub mod problem;
 pub mod schema;
+pub mod service;
 pub mod services;
 pub mod time;
 pub mod wire;
@@ -22,10 +24,11 @@ use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Catalogue, Entry, catalogue};
 pub use cloud_event::Event;
-pub use operation::{Effect, Endpoint, Method, Operation, Service, Spec};
+pub use operation::{Effect, Endpoint, Method, Operation, Spec};
 pub use page::{Page, PageRequest};
 pub use permission::{Permission, Permissions};
 pub use problem::{FieldError, Problem};
+pub use service::Service;
 pub use services::*;
 pub use time::Timestamp;
 

@@ -1,6 +1,8 @@
 //! The command line. It is the only module that names both the server and the embedded platform.
 
+mod audit;
 mod call;
+mod completions;
 mod confirm;
 mod doctor;
 #[cfg(feature = "platform")]
@@ -87,8 +89,14 @@ enum Command {
     Tour(tour::Arguments),
     /// Checks the set-up: settings, data folder, platform, login, confirmation, audit trail.
     Doctor(doctor::Arguments),
+    /// Shows what waits for the platform's audit log, lists entries that it did not take, or sends them again.
+    Audit(audit::Arguments),
     /// Writes the tools and schemas as files.
     Export(export::Arguments),
+    /// Writes a completion script for a shell.
+    Completions(completions::Arguments),
+    /// Writes the man page.
+    Man(completions::ManArguments),
 }
 
 /// Runs the program.
@@ -109,15 +117,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Reads the arguments; the help of a setting also names its variable.
-fn parse() -> std::result::Result<Cli, clap::Error> {
-    let command = Cli::command().mut_args(|argument| {
+/// The whole command line; the help of a setting also names its variable.
+fn command_line() -> clap::Command {
+    Cli::command().mut_args(|argument| {
         let setting = argument.get_id().to_string();
         match (environment_of(&setting), argument.get_help().cloned()) {
             (Some(variable), Some(help)) => argument.help(format!("{} [env: {variable}]", help.to_string().trim_end_matches('.'))),
             _ => argument,
         }
-    });
+    })
+}
+
+/// Reads the arguments.
+fn parse() -> std::result::Result<Cli, clap::Error> {
+    let command = command_line();
     let cli = Cli::from_arg_matches(&command.clone().get_matches())?;
     if !cli.serve.is_empty() && cli.command.as_ref().is_some_and(|command| !matches!(command, Command::Serve(_))) {
         let mut command = command;
@@ -132,8 +145,11 @@ fn start(cli: Cli) -> Result<Outcome> {
     }
     let environment = |name: &str| std::env::var(name).ok();
     // What needs no settings works with broken ones.
-    if let Some(Command::Export(arguments)) = &cli.command {
-        return export::run(arguments);
+    match &cli.command {
+        Some(Command::Export(arguments)) => return export::run(arguments),
+        Some(Command::Completions(arguments)) => return Ok(completions::run(arguments, command_line())),
+        Some(Command::Man(arguments)) => return completions::man(arguments, command_line()),
+        _ => {}
     }
     let config = Config::load(&cli.settings, cli.config.as_deref(), &environment)?;
     let command = match cli.command {
@@ -168,7 +184,10 @@ async fn run(command: Command, config: Config) -> Result<Outcome> {
         #[cfg(feature = "platform")]
         Command::Tour(arguments) => tour::run(&arguments, &config).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config).await,
+        Command::Audit(arguments) => audit::run(&arguments, &config).await,
         Command::Export(arguments) => export::run(&arguments),
+        Command::Completions(arguments) => Ok(completions::run(&arguments, command_line())),
+        Command::Man(arguments) => completions::man(&arguments, command_line()),
     }
 }
 

@@ -11,6 +11,7 @@
 //! # Ok(()) }
 //! ```
 
+mod call;
 pub mod credentials;
 mod http;
 mod layer;
@@ -28,11 +29,12 @@ use crate::api::{Entry, Operation, catalogue, wire};
 use crate::auth::{Access, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
+pub use call::{Call, CallOptions, Reply};
 pub use credentials::service_accounts::{Configured, ServiceAccounts};
 pub use credentials::token_status::{PlatformKeys, TokenStatus};
 pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
 pub(crate) use http::connector::Connector;
-pub use layer::{Call, CallOptions, Layer, Next, Reply};
+pub use layer::{Layer, Next, Transport};
 pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
 use stack::Stack;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::near::nearest;
 use super::problem::FieldError;
 
 /// How kindly arguments are read.
@@ -204,37 +205,6 @@ fn depth_of(value: &Value) -> usize {
         Value::Object(fields) => 1 + fields.values().map(depth_of).max().unwrap_or_default(),
         _ => 0,
     }
-}
-
-/// The known name that a wrong one was most likely meant to be.
-#[must_use]
-pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let plain = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
-    let wanted = plain(name);
-    known
-        .iter()
-        .map(|candidate| (distance(&wanted, &plain(candidate)), *candidate))
-        .min()
-        .filter(|(distance, _)| *distance <= 1 + wanted.len() / 4)
-        .map(|(_, candidate)| candidate)
-}
-
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 80 {
-        return usize::MAX;
-    }
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn describe(value: &Value) -> String {

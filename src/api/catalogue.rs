@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::operation::{Endpoint, Service, Spec};
+use super::operation::{Endpoint, Spec};
 use super::problem::FieldError;
 use super::schema::Shape;
+use super::service::Service;
 use super::{SERVICES, arguments};
 
 /// One operation of the catalogue.

@@ -267,6 +267,7 @@ pub struct Endpoint {
     request: fn() -> schemars::Schema,
     answer: fn() -> schemars::Schema,
     decode: fn(serde_json::Value) -> Result<(), serde_json::Error>,
+    round_trip: fn(serde_json::Value) -> Result<serde_json::Value, serde_json::Error>,
 }
 
 impl Endpoint {
@@ -278,6 +279,7 @@ impl Endpoint {
             request: schema::generate::<O>,
             answer: schema::generate::<O::Output>,
             decode: |value| serde_json::from_value::<O>(value).map(drop),
+            round_trip: |value| serde_json::from_value::<O>(value).and_then(serde_json::to_value),
         }
     }
 
@@ -294,21 +296,14 @@ impl Endpoint {
     pub fn decode(&self, arguments: serde_json::Value) -> Result<(), serde_json::Error> {
         (self.decode)(arguments)
     }
-}
 
-/// One service of the platform and its operations.
-#[derive(Debug, Clone, Copy)]
-pub struct Service {
-    /// The service's name on the platform, such as `human-task`.
-    pub name: &'static str,
-    /// The name of its module and of its golden files, such as `tasks`.
-    pub module: &'static str,
-    /// The abbreviation in its error codes, such as `HTS`.
-    pub code: &'static str,
-    /// One sentence on what it does.
-    pub about: &'static str,
-    /// Its operations in the contract's order.
-    pub operations: &'static [Endpoint],
+    /// Decodes arguments as the operation's type and writes them again.
+    ///
+    /// # Errors
+    /// What serde has against them.
+    pub fn round_trip(&self, arguments: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
+        (self.round_trip)(arguments)
+    }
 }
 
 /// Lists operations as endpoints.

@@ -54,7 +54,7 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     connection.close().await;
 
     for question in take(&asked) {
-        let paint = Paint::stderr();
+        let paint = Paint;
         tell(format_args!("{} {}", paint.care("yes to:"), question.lines().next().unwrap_or_default()));
     }
     let result = result?;

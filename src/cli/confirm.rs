@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
 async fn consent(arguments: &Arguments, config: &Config, connection: &Connection) -> Result<Outcome> {
     let caller = connection.caller().await?;
     let server = arguments.server.as_deref().map(|url| Server::new(url, &caller, config)).transpose()?;
-    let paint = Paint::stdout();
+    let paint = Paint;
     if let Some(id) = &arguments.id {
         let approved = match &server {
             Some(server) => server.approve(id).await?,

@@ -10,7 +10,7 @@ use super::setup::http_auth;
 use super::setup::identity::Identity;
 use super::setup::name_of;
 use super::setup::upstream;
-use super::terminal::{Paint, say};
+use super::terminal::{Paint, say, wrap};
 use crate::api::audit;
 use crate::auth::Caller;
 use crate::config::{Config, ENVIRONMENT, Fallback, SECRETS, slips_in};
@@ -229,7 +229,7 @@ fn confirmation(config: &Config) -> Finding {
 }
 
 fn print(findings: &[Finding], config: &Config) {
-    let paint = Paint::stdout();
+    let paint = Paint;
     say(paint.strong(format_args!("flowmaster-mcp {}", env!("CARGO_PKG_VERSION"))));
     for finding in findings {
         let mark = match finding.state {
@@ -237,9 +237,9 @@ fn print(findings: &[Finding], config: &Config) {
             State::Care => paint.care("care"),
             State::Bad => paint.bad("bad "),
         };
-        say(format_args!("{mark}  {:<13} {}", finding.name, finding.text));
+        say(wrap(format_args!("{mark}  {:<13} {}", finding.name, finding.text), 20));
         if let Some(hint) = &finding.hint {
-            say(format_args!("{:20}{}", "", paint.note(hint)));
+            say(wrap(format_args!("{:20}{}", "", paint.note(hint)), 20));
         }
     }
     say("");

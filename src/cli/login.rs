@@ -68,13 +68,13 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     connection.close().await;
     let grant = kept?;
 
-    let paint = Paint::stdout();
+    let paint = Paint;
     let user = grant.user.as_ref().map(|user| user.id.to_string()).unwrap_or_default();
     say(format_args!("{} as {} ({user}) of {} at {platform}", paint.good("Signed in"), plain(&username), plain(&tenant)));
     say(paint.note(format_args!("The login is in {}; `flowmaster-mcp logout` ends it.", store.file().display())));
     for (set, variable) in [(config.token.is_some(), "FLOWMASTER_TOKEN"), (config.password.is_some(), "FLOWMASTER_PASSWORD")] {
         if set {
-            tell(format_args!("{} {variable} is set and goes before the stored login", Paint::stderr().care("care:")));
+            tell(format_args!("{} {variable} is set and goes before the stored login", Paint.care("care:")));
         }
     }
     Ok(Outcome::Done)

@@ -25,7 +25,7 @@ pub(super) async fn run(config: &Config) -> Result<Outcome> {
     store.lock().await?.remove()?;
 
     match told {
-        Ok(()) => say(format_args!("{} of {platform}", Paint::stdout().good("Signed out"))),
+        Ok(()) => say(format_args!("{} of {platform}", Paint.good("Signed out"))),
         Err(error) if error.kind() == Kind::Unauthenticated => {
             say(format_args!("The login at {platform} had ended already; it is forgotten here"));
         }
@@ -33,7 +33,7 @@ pub(super) async fn run(config: &Config) -> Result<Outcome> {
             say(format_args!("The login at {platform} is forgotten here"));
             tell(format_args!(
                 "{} the platform could not be told: {} ({}). There the login lasts until it ends by itself.",
-                Paint::stderr().care("care:"),
+                Paint.care("care:"),
                 error.message(),
                 error.code()
             ));

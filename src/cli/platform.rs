@@ -22,7 +22,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
     let shutdown = shutdown_by_signal();
     let running = Platform::start(Options { listen: arguments.listen, ..Options::new(&config.data_dir) }).await?;
     say(running.url());
-    let paint = Paint::stderr();
+    let paint = Paint;
     tell(format_args!(
         "FlowMaster's data is in {}; {} prints the owner's token.",
         config.data_dir.display(),

@@ -126,7 +126,7 @@ async fn wait_for_signal() {
 
 /// For somebody who started it by hand.
 fn greet(config: &Config) {
-    let paint = Paint::stderr();
+    let paint = Paint;
     tell(paint.strong(format_args!("flowmaster-mcp {}", env!("CARGO_PKG_VERSION"))));
     tell(format_args!("An MCP server for {}. It waits for a host on stdin; hosts start it themselves.", name_of(config)));
     tell("");
@@ -149,7 +149,7 @@ struct Introduction {
 
 impl Introduction {
     fn tell(&self, local: &str) {
-        let paint = Paint::stderr();
+        let paint = Paint;
         tell(format_args!("flowmaster-mcp serves {}", paint.strong(local)));
         let url = self.public_url.as_deref().unwrap_or(local);
         let add = format!("  claude mcp add --transport http flowmaster {url}");

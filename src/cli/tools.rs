@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::Outcome;
-use super::terminal::{Paint, say};
-use crate::api::{Entry, SERVICES, arguments, catalogue};
+use super::terminal::{Paint, say, wrap};
+use crate::api::{Entry, SERVICES, arguments, catalogue, near};
 use crate::error::{Error, Kind, Result};
 use crate::server::list_tools_json;
 
@@ -37,7 +37,7 @@ pub(super) fn find(name: &str) -> Result<&'static Entry> {
     }
     let names: Vec<&str> = catalogue().tools().map(|entry| entry.spec.name).collect();
     let error = Error::configuration(Kind::NotFound, "FM-CLI-TOOL", format!("there is no tool {}", arguments::quote(name)));
-    Err(match arguments::nearest(name, &names) {
+    Err(match near::nearest(name, &names) {
         Some(meant) => error.hint(format!("Did you mean {meant}? `flowmaster-mcp tools` lists them all.")),
         None => error.hint("`flowmaster-mcp tools` lists them all."),
     })
@@ -50,23 +50,26 @@ fn json_of(name: &str) -> Value {
 }
 
 fn list() {
-    let paint = Paint::stdout();
+    let paint = Paint;
     for service in SERVICES {
-        say(format_args!("{}  {}", paint.strong(service.name), paint.note(service.about)));
+        say(wrap(format_args!("{}  {}", paint.strong(service.name), paint.note(service.about)), 2));
         for entry in catalogue().tools().filter(|entry| entry.service.name == service.name) {
             let about = entry.shape.description.lines().next().unwrap_or_default();
-            say(format_args!("  {:<26} {} {about}", entry.spec.name, paint.effect(entry.spec.effect)));
+            say(wrap(format_args!("  {:<26} {} {about}", entry.spec.name, paint.effect(entry.spec.effect)), 37));
         }
         say("");
     }
-    say(paint.note("A person is asked before what decides, grants or destroys. `flowmaster-mcp tools NAME` shows a tool's arguments."));
+    say(wrap(
+        paint.note("A person is asked before what decides, grants or destroys. `flowmaster-mcp tools NAME` shows a tool's arguments."),
+        0,
+    ));
 }
 
 fn show(entry: &Entry) {
-    let paint = Paint::stdout();
+    let paint = Paint;
     let spec = &entry.spec;
     say(format_args!("{}  {}", paint.strong(spec.name), spec.title));
-    say(format_args!("{}\n", entry.shape.description));
+    say(format_args!("{}\n", wrap(&entry.shape.description, 0)));
     say(format_args!("  route       {} {}", spec.method.name(), spec.path));
     say(format_args!("  effect      {}{}", spec.effect.name(), if spec.effect.asks() { ", a person is asked" } else { "" }));
     if let Some(permission) = spec.permission {
@@ -82,6 +85,6 @@ fn show(entry: &Entry) {
         let kind = property.get("type").and_then(Value::as_str).unwrap_or_default();
         let about = property.get("description").and_then(Value::as_str).unwrap_or_default();
         let note = if needed { paint.care(format_args!("{kind}, required")) } else { paint.note(kind) };
-        say(format_args!("  {name:<14} {note}: {about}"));
+        say(wrap(format_args!("  {name:<14} {note}: {about}"), 17));
     }
 }

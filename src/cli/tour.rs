@@ -34,7 +34,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
     let folder = tempfile::tempdir()
         .map_err(|error| Error::new(Kind::Internal, "FM-MCP-TOUR", "no temporary folder can be made").caused_by(error))?;
-    let paint = Paint::stdout();
+    let paint = Paint;
     let mut tour = Tour { paint, step: 0, session: None, asked: Asked::default() };
     let told = match &config.url {
         None => tour.embedded(config, folder.path()).await,

@@ -26,7 +26,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         json["platform"] = name_of(config).into();
         say(json);
     } else {
-        let paint = Paint::stdout();
+        let paint = Paint;
         say(paint.strong(standing.who()));
         say(format_args!("  at     {}", name_of(config)));
         say(format_args!("  by     {}", standing.credential));
@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         say(format_args!("  may    {}", standing.may()));
     }
     if let Some(error) = &standing.unconfirmed {
-        tell(format_args!("{} the platform could not be asked; this is what the credential says", Paint::stderr().care("care:")));
+        tell(format_args!("{} the platform could not be asked; this is what the credential says", Paint.care("care:")));
         complain(error);
         return Ok(Outcome::Failed);
     }

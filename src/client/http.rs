@@ -6,13 +6,15 @@ pub(crate) mod problem;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::layer::{Call, Reply};
+use super::call::{Call, Reply};
+use super::layer::Transport;
 use super::origin::Origin;
 use crate::api::{Method, wire};
-use crate::error::{Error, Kind, Result};
+use crate::error::{self, Error, Kind, Result};
 use crate::io::outbound::{self, Unread};
 use connector::Connector;
 
@@ -27,7 +29,7 @@ impl Http {
         Self { reach: Connector::new(origin), answer_limit }
     }
 
-    pub(super) async fn send(&self, call: Call) -> Result<Reply> {
+    async fn exchange(&self, call: Call) -> Result<Reply> {
         let located = call.located.ok_or_else(|| Error::internal("a call reached HTTP without an address"))?;
         let method = match call.request.method {
             Method::Get => reqwest::Method::GET,
@@ -58,7 +60,8 @@ impl Http {
             Value::Object(Map::new())
         } else {
             serde_json::from_slice(&body).map_err(|error| {
-                Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", format!("the platform answered {status} with something that is no JSON"))
+                Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", format!("the platform answered {status} with something that is not JSON"))
+                    .of_origin(error::Origin::Platform)
                     .caused_by(error)
             })?
         };
@@ -74,9 +77,16 @@ impl Http {
                 "FM-MCP-ANSWER-TOO-LARGE",
                 format!("the platform's answer is larger than {} MiB", self.answer_limit >> 20),
             )
+            .of_origin(error::Origin::Platform)
             .hint("Ask for less: a smaller limit, or a narrower filter."),
             Unread::Broken(error) => unreachable(error, base),
         })
+    }
+}
+
+impl Transport for Http {
+    fn send(&self, call: Call) -> BoxFuture<'_, Result<Reply>> {
+        Box::pin(self.exchange(call))
     }
 }
 

@@ -3,6 +3,8 @@
 pub(super) mod access;
 pub(super) mod deadline;
 pub(super) mod renew;
+#[cfg(test)]
+mod scripted;
 pub(super) mod sign;
 pub(super) mod timeout;
 pub(super) mod trace;

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use super::Settings;
+use super::call::{Call, Reply};
 use super::credentials::upstream::Upstream;
 use super::http::Http;
-use super::layer::{Call, Layer, Next, Reply};
+use super::layer::{Layer, Next, Transport};
 use super::layers::{deadline::Deadline, renew::Renew, sign::Sign, timeout::Timeout, trace::Trace};
 use super::origin::Origin;
 use crate::auth::Principal;
 use crate::error::Result;
 
-/// Layers from the outside in, and HTTP at the end.
+/// Layers from the outside in, and the transport at the end.
 pub(super) struct Stack {
     layers: Vec<Arc<dyn Layer>>,
-    http: Http,
+    transport: Box<dyn Transport>,
 }
 
 /// The stack of a client.
@@ -42,8 +43,8 @@ pub(super) fn build(
 }
 
 impl Stack {
-    const fn new(http: Http) -> Self {
-        Self { layers: Vec::new(), http }
+    fn new(transport: impl Transport + 'static) -> Self {
+        Self { layers: Vec::new(), transport: Box::new(transport) }
     }
 
     fn then(mut self, layer: impl Layer + 'static) -> Self {
@@ -58,6 +59,6 @@ impl Stack {
 
     /// Runs a call through all layers.
     pub(super) async fn run(&self, call: Call) -> Result<Reply> {
-        Next::new(&self.layers, &self.http).run(call).await
+        Next::new(&self.layers, &*self.transport).run(call).await
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::{Settings, Source, places};
-use crate::api::arguments::{Reading, check, nearest};
+use crate::api::arguments::{Reading, check};
+use crate::api::near::nearest;
 use crate::api::{FieldError, schema};
 use crate::error::{Error, Kind, Result};
 

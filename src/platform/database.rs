@@ -11,8 +11,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
+use crate::api::cloud_event::topic_matches;
 use crate::api::ids::{self, TenantId};
-use crate::api::{Event, Timestamp};
+use crate::api::{Event, SERVICES, Service, Timestamp, events};
 use crate::error::{Error, Kind, Result};
 use crate::io::migrations;
 
@@ -149,15 +150,8 @@ impl Tx<'_> {
 
 /// The service that publishes on a topic of the platform.
 fn service_of(topic: &str) -> &'static str {
-    match topic.split_once('.').map_or(topic, |(resource, _)| resource) {
-        "process" => "process-design",
-        "execution" | "node" => "execution-engine",
-        "task" => "human-task",
-        "entity" => "internal-data-hub",
-        "user" | "role" => "authentication",
-        "audit" | "records" | "report" => "audit-compliance",
-        _ => "event-bus",
-    }
+    let publishes = |service: &&Service| service.topics.iter().any(|pattern| topic_matches(pattern, topic));
+    SERVICES.iter().find(publishes).map_or(events::SERVICE.name, |service| service.name)
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;

@@ -5,34 +5,30 @@ use std::collections::{HashMap, HashSet};
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::known_ids::IdKind;
 use super::request::Request;
-use super::resources::OPEN;
 use super::{prompts, resources};
+use crate::api::SERVICES;
+use crate::api::service::{Id, Lister, Resource};
 use crate::error::{Error, Kind, Result};
 
 /// How many values are proposed at most.
 const MOST: usize = 50;
+/// How many items of a list are looked at.
+const LISTED: u32 = 200;
 
 /// Where the values of an argument come from.
 enum Source<'a> {
     /// What the caller has met, then what its own list holds.
     Ids {
         of: IdKind<'a>,
-        list: Option<List>,
+        list: Option<(Lister, &'a str)>,
     },
     /// A choice that is known.
     Known(&'static [&'static str]),
     Nothing,
-}
-
-/// A field of the items that a list answers.
-struct List {
-    operation: &'static str,
-    arguments: Value,
-    field: &'static str,
 }
 
 pub(super) async fn complete(
@@ -46,10 +42,11 @@ pub(super) async fn complete(
     let source = match &params.r#ref {
         Reference::Prompt(prompt) if prompts::takes(&request.app, &request.caller, &prompt.name, name) => of_prompt(name),
         Reference::Resource(resource) => match resource.uri.strip_prefix("flowmaster://") {
-            Some(path) if resources::visible(&request.app, &request.caller).any(|address| address.path == path) => {
-                of_template(path, name, &before)
-            }
-            _ => Source::Nothing,
+            Some(path) => match resources::visible(&request.app, &request.caller).find(|resource| resource.path == path) {
+                Some(template) => of_template(template, name, &before),
+                None => Source::Nothing,
+            },
+            None => Source::Nothing,
         },
         _ => Source::Nothing,
     };
@@ -58,7 +55,7 @@ pub(super) async fn complete(
         Source::Known(values) => values.iter().map(|value| (*value).to_owned()).collect(),
         Source::Ids { of, list } => {
             let mut values = request.app.seen.met(&request.caller, of);
-            if let Some(list) = list {
+            if let Some((lister, of)) = list {
                 let what = match &params.r#ref {
                     Reference::Prompt(prompt) => prompt.name.as_str(),
                     Reference::Resource(resource) => resource.uri.as_str(),
@@ -68,8 +65,8 @@ pub(super) async fn complete(
                 let note = audit.begin_reading(&request.caller, request.transport(), "completion", &format!("{what}#{name}"));
                 let fetched = tokio::select! {
                     biased;
-                    () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the params was taken back")),
-                    fetched = fetch(request, list, &mut values) => fetched,
+                    () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")),
+                    fetched = fetch(request, lister, of, &mut values) => fetched,
                 };
                 // What cannot be listed adds nothing, and only the record tells why.
                 audit.end_reading(note, fetched.as_ref().err().map(Error::code));
@@ -87,45 +84,35 @@ pub(super) async fn complete(
 
 fn of_prompt(argument: &str) -> Source<'static> {
     match argument {
-        "executionId" => executions(),
         "assignee" => Source::Known(&["me"]),
-        _ => Source::Nothing,
+        field => ids().find(|id| id.field == field).map_or(Source::Nothing, |id| of_id(id, "")),
     }
 }
 
-fn of_template<'a>(path: &str, argument: &str, before: &'a HashMap<String, String>) -> Source<'a> {
-    match (path.split('/').next().unwrap_or_default(), argument) {
-        ("tasks", "id") => {
-            let list = List { operation: "tasks_list", arguments: json!({ "limit": 200 }), field: "taskId" };
-            Source::Ids { of: IdKind::Task, list: Some(list) }
-        }
-        ("executions", "id") => executions(),
-        ("processes", "id") => {
-            let arguments = json!({ "topic": "process.created", "limit": 200 });
-            Source::Ids { of: IdKind::Process, list: Some(List { operation: "events_replay", arguments, field: "subject" }) }
-        }
-        ("entities", "type") => Source::Ids { of: IdKind::Type, list: None },
-        ("entities", "id") => match before.get("type") {
-            Some(kind) => {
-                let list = List { operation: "entities_query", arguments: json!({ "type": kind, "limit": 200 }), field: "id" };
-                Source::Ids { of: IdKind::Record(kind), list: Some(list) }
-            }
-            None => Source::Nothing,
-        },
-        _ => Source::Nothing,
+/// The ids that a placeholder of a template takes. Which of them may depend on a placeholder before it.
+fn of_template<'a>(template: &Resource, argument: &str, before: &'a HashMap<String, String>) -> Source<'a> {
+    let kind = template.ids.iter().find(|(placeholder, _)| *placeholder == argument).map(|(_, kind)| *kind);
+    let Some(id) = ids().find(|id| Some(id.kind) == kind) else { return Source::Nothing };
+    match id.lister.and_then(|lister| lister.within) {
+        Some(within) => before.get(within).map_or(Source::Nothing, |of| of_id(id, of)),
+        None => of_id(id, ""),
     }
 }
 
-/// The executions that wait for somebody: those one asks about.
-fn executions() -> Source<'static> {
-    let list = List { operation: "tasks_list", arguments: json!({ "status": OPEN, "limit": 200 }), field: "executionId" };
-    Source::Ids { of: IdKind::Execution, list: Some(list) }
+fn of_id<'a>(id: &Id, of: &'a str) -> Source<'a> {
+    Source::Ids { of: IdKind { kind: id.kind, of }, list: id.lister.map(|lister| (lister, of)) }
 }
 
-/// Adds what a list made as the caller holds.
-async fn fetch(request: &Request, list: List, values: &mut Vec<String>) -> Result<()> {
-    let List { operation, arguments, field } = list;
-    let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();
+fn ids() -> impl Iterator<Item = &'static Id> {
+    SERVICES.iter().flat_map(|service| service.ids)
+}
+
+/// Adds the ids in a list made as the caller.
+async fn fetch(request: &Request, lister: Lister, of: &str, values: &mut Vec<String>) -> Result<()> {
+    let Lister { operation, arguments, field, within } = lister;
+    let fixed = arguments.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
+    let within = within.map(|name| (name.to_owned(), Value::from(of)));
+    let arguments: Map<String, Value> = fixed.chain(within).chain([("limit".to_owned(), LISTED.into())]).collect();
     let reply = request.app.read(&request.caller, operation, arguments).await?;
     let mut known: HashSet<String> = values.iter().cloned().collect();
     for item in reply.body.get("items").and_then(Value::as_array).into_iter().flatten() {

@@ -2,16 +2,17 @@
 //!
 //! Kept by tenant and subject, in memory alone: no id comes to anybody but the one who was given it.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::Equivalent;
 use moka::sync::Cache;
 use serde_json::Value;
 
-use crate::api::Entry;
 use crate::api::ids::TenantId;
+use crate::api::service::Id;
+use crate::api::{Entry, SERVICES};
 use crate::auth::Caller;
 
 /// How many ids of a caller are kept; the oldest gives way.
@@ -25,16 +26,11 @@ const LONGEST: usize = 256;
 /// How many objects of one answer are looked at.
 const LOOKED_AT: usize = 1000;
 
-/// What an id names.
+/// What an id names: a kind, and which of it where that is said beside the id, such as the type of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IdKind<'a> {
-    Task,
-    Execution,
-    Process,
-    /// A record of a type.
-    Record(&'a str),
-    /// A type of records.
-    Type,
+pub(super) struct IdKind<'a> {
+    pub(super) kind: &'static str,
+    pub(super) of: &'a str,
 }
 
 /// The ids that callers have met.
@@ -51,12 +47,12 @@ struct Key {
 
 /// A caller whose ids are looked for; it hashes as its key does.
 #[derive(Hash)]
-struct ListKeyRef<'a> {
+struct KeyRef<'a> {
     tenant: &'a TenantId,
     subject: &'a String,
 }
 
-impl Equivalent<Key> for ListKeyRef<'_> {
+impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         *self.tenant == key.tenant && *self.subject == key.subject
     }
@@ -80,7 +76,7 @@ impl KnownIds {
     /// Keeps the ids in an answer that a caller was given.
     pub(super) fn keep(&self, caller: &Caller, entry: &Entry, answer: &Value) {
         let (mut found, mut left) = (Vec::new(), LOOKED_AT);
-        walk(answer, 0, entry.service.module == "processes", &mut left, &mut found);
+        walk(answer, 0, entry.service.name, &mut left, &mut found);
         if found.is_empty() {
             return;
         }
@@ -90,8 +86,7 @@ impl KnownIds {
             .unwrap_or_else(|| self.callers.get_with(Key { tenant: caller.tenant.clone(), subject: caller.subject.clone() }, Arc::default));
         let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
         // What stands first in an answer is to be offered first.
-        for (thing, id) in found.into_iter().rev() {
-            let (kind, of) = name(thing);
+        for (IdKind { kind, of }, id) in found.into_iter().rev() {
             met.retain(|known| !(known.kind == kind && known.of == of && known.id == id));
             met.push_front(KnownId { kind, of: of.to_owned(), id: id.to_owned() });
         }
@@ -99,52 +94,53 @@ impl KnownIds {
     }
 
     /// The ids of such things that a caller has met, the latest first.
-    pub(super) fn met(&self, caller: &Caller, thing: IdKind<'_>) -> Vec<String> {
+    pub(super) fn met(&self, caller: &Caller, IdKind { kind, of }: IdKind<'_>) -> Vec<String> {
         let Some(met) = self.callers.get(&look(caller)) else { return Vec::new() };
-        let (kind, of) = name(thing);
         let met = met.lock().unwrap_or_else(PoisonError::into_inner);
         met.iter().filter(|known| known.kind == kind && known.of == of).map(|known| known.id.clone()).collect()
     }
 }
 
-const fn look(caller: &Caller) -> ListKeyRef<'_> {
-    ListKeyRef { tenant: &caller.tenant, subject: &caller.subject }
+const fn look(caller: &Caller) -> KeyRef<'_> {
+    KeyRef { tenant: &caller.tenant, subject: &caller.subject }
 }
 
-const fn name(thing: IdKind<'_>) -> (&'static str, &str) {
-    match thing {
-        IdKind::Task => ("task", ""),
-        IdKind::Execution => ("execution", ""),
-        IdKind::Process => ("process", ""),
-        IdKind::Record(kind) => ("record", kind),
-        IdKind::Type => ("type", ""),
-    }
+/// The ids of all services by the field they stand in, each with its service.
+fn ids_in(field: &str) -> &'static [(&'static str, &'static Id)] {
+    static BY_FIELD: LazyLock<HashMap<&'static str, Vec<(&'static str, &'static Id)>>> = LazyLock::new(|| {
+        let mut by_field: HashMap<_, Vec<_>> = HashMap::new();
+        for (service, id) in SERVICES.iter().flat_map(|service| service.ids.iter().map(move |id| (service.name, id))) {
+            by_field.entry(id.field).or_default().push((service, id));
+        }
+        by_field
+    });
+    BY_FIELD.get(field).map_or(&[], Vec::as_slice)
 }
 
-/// Finds the ids of an answer by the contract's names, in the object itself and in the items of a list. What somebody
-/// put into a record or into variables is not looked at: those are words of people, not ids of the platform.
-fn walk<'a>(value: &'a Value, depth: usize, of_processes: bool, left: &mut usize, found: &mut Vec<(IdKind<'a>, &'a str)>) {
+/// Finds the ids of an answer by the contract's names, in the object itself and in the items of a list. The fields of a
+/// record and of variables are not looked at: those are words of people, not ids of the platform.
+fn walk<'a>(value: &'a Value, depth: usize, service: &str, left: &mut usize, found: &mut Vec<(IdKind<'a>, &'a str)>) {
     match value {
         Value::Object(fields) if *left > 0 => {
             *left -= 1;
-            let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= LONGEST);
-            let mut keep = |thing: IdKind<'a>, id: Option<&'a str>| found.extend(id.map(|id| (thing, id)));
-            keep(IdKind::Task, text("taskId"));
-            keep(IdKind::Execution, text("executionId"));
-            keep(IdKind::Process, text("processId"));
-            if let Some(kind) = text("entityType") {
-                keep(IdKind::Record(kind), text("id"));
-                keep(IdKind::Type, Some(kind));
-            } else if of_processes {
-                keep(IdKind::Process, text("id"));
+            let usable = |value: &'a Value| value.as_str().filter(|id| !id.is_empty() && id.len() <= LONGEST);
+            for (name, value) in fields {
+                let ids = ids_in(name).iter().filter(|(of, id)| !id.own || *of == service);
+                found.extend(ids.filter_map(|(_, id)| {
+                    let of = match id.beside {
+                        Some(beside) => fields.get(beside).and_then(usable)?,
+                        None => "",
+                    };
+                    Some((IdKind { kind: id.kind, of }, usable(value)?))
+                }));
             }
             if depth == 0 {
                 for items in ["items", "result"].into_iter().filter_map(|name| fields.get(name)) {
-                    walk(items, 1, of_processes, left, found);
+                    walk(items, 1, service, left, found);
                 }
             }
         }
-        Value::Array(items) if depth <= 1 => items.iter().for_each(|item| walk(item, 2, of_processes, left, found)),
+        Value::Array(items) if depth <= 1 => items.iter().for_each(|item| walk(item, 2, service, left, found)),
         _ => {}
     }
 }
@@ -156,6 +152,10 @@ mod tests {
     use super::*;
     use crate::api::catalogue;
     use crate::auth::Credential;
+
+    fn plain(kind: &'static str) -> IdKind<'static> {
+        IdKind { kind, of: "" }
+    }
 
     fn of(tenant: &str, subject: &str) -> Caller {
         Caller { tenant: tenant.into(), subject: subject.to_owned(), ..Caller::owner(Credential::Verified) }
@@ -185,12 +185,12 @@ mod tests {
         );
         keep(&seen, &caller, "processes_create", &json!({ "id": "proc-1", "name": "n", "nodes": [{ "id": "proc-node" }] }));
         keep(&seen, &caller, "audit_log", &json!({ "id": "audit-1" }));
-        assert_eq!(seen.met(&caller, IdKind::Task), ["task-1", "task-2"]);
-        assert_eq!(seen.met(&caller, IdKind::Execution), ["exec-1"]);
-        assert_eq!(seen.met(&caller, IdKind::Record("customer")), ["entity-1"]);
-        assert_eq!(seen.met(&caller, IdKind::Type), ["customer"]);
-        assert_eq!(seen.met(&caller, IdKind::Process), ["proc-1"]);
-        assert!(seen.met(&caller, IdKind::Record("order")).is_empty());
+        assert_eq!(seen.met(&caller, plain("task")), ["task-1", "task-2"]);
+        assert_eq!(seen.met(&caller, plain("execution")), ["exec-1"]);
+        assert_eq!(seen.met(&caller, IdKind { kind: "record", of: "customer" }), ["entity-1"]);
+        assert_eq!(seen.met(&caller, plain("type")), ["customer"]);
+        assert_eq!(seen.met(&caller, plain("process")), ["proc-1"]);
+        assert!(seen.met(&caller, IdKind { kind: "record", of: "order" }).is_empty());
     }
 
     #[test]
@@ -198,9 +198,9 @@ mod tests {
         let seen = KnownIds::default();
         keep(&seen, &of("t", "a"), "tasks_get", &json!({ "taskId": "task-1" }));
         for other in [of("t", "b"), of("u", "a"), of("t", "")] {
-            assert!(seen.met(&other, IdKind::Task).is_empty());
+            assert!(seen.met(&other, plain("task")).is_empty());
         }
-        assert_eq!(seen.met(&of("t", "a"), IdKind::Task), ["task-1"]);
+        assert_eq!(seen.met(&of("t", "a"), plain("task")), ["task-1"]);
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
         }
         keep(&seen, &caller, "tasks_get", &json!({ "taskId": "task-200" }));
         keep(&seen, &caller, "tasks_get", &json!({ "taskId": "x".repeat(LONGEST + 1) }));
-        let met = seen.met(&caller, IdKind::Task);
+        let met = seen.met(&caller, plain("task"));
         assert_eq!((met.len(), met[0].as_str(), met[1].as_str(), met[199].as_str()), (MOST, "task-200", "task-299", "task-100"));
     }
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::answer::{self, redact, truncate};
 use super::request::Request;
-use super::resources::OPEN;
 use crate::api::catalogue;
+use crate::api::tasks::OPEN;
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
-use rmcp::model::{CacheScope, ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
+use rmcp::model::{self, CacheScope, ReadResourceResult, ResourceContents, ResourceTemplate};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::answer::{self, redact, truncate};
 use super::request::Request;
-use crate::api::catalogue;
+use crate::api::service::Resource;
+use crate::api::{SERVICES, catalogue};
 use crate::auth::Caller;
 use crate::error::{Error, Kind};
 
@@ -19,116 +20,39 @@ const SCHEME: &str = "flowmaster://";
 /// Longest address that is looked at, in bytes.
 const LONGEST: usize = 2048;
 
-/// A resource, or a template of resources where its path has placeholders.
-pub(super) struct Address {
-    /// The address after the scheme.
-    pub(super) path: &'static str,
-    name: &'static str,
-    title: &'static str,
-    description: &'static str,
-    /// The operation that reads it.
-    operation: &'static str,
-    /// Arguments beyond those in the address.
-    fixed: &'static [(&'static str, &'static str)],
+/// Every resource of every service.
+fn all() -> impl Iterator<Item = &'static Resource> {
+    SERVICES.iter().flat_map(|service| service.resources)
 }
 
-/// The statuses of a task that somebody still has to answer.
-pub(super) const OPEN: &str = "created,assigned,escalated";
-
-/// Every address there is.
-const ADDRESSES: &[Address] = &[
-    Address {
-        path: "tasks",
-        name: "tasks",
-        title: "Open tasks",
-        description: "Tasks that wait for a person, newest first.",
-        operation: "tasks_list",
-        fixed: &[("status", OPEN)],
-    },
-    Address {
-        path: "processes/{id}/versions",
-        name: "process-versions",
-        title: "Versions of a process",
-        description: "The versions of a process with their steps, newest first.",
-        operation: "processes_versions",
-        fixed: &[],
-    },
-    Address {
-        path: "executions/{id}",
-        name: "execution",
-        title: "Execution",
-        description: "Where an execution stands: status, current step, variables, error.",
-        operation: "executions_get",
-        fixed: &[],
-    },
-    Address {
-        path: "executions/{id}/history",
-        name: "execution-history",
-        title: "History of an execution",
-        description: "What happened in an execution, step by step.",
-        operation: "executions_history",
-        fixed: &[],
-    },
-    Address {
-        path: "tasks/{id}",
-        name: "task",
-        title: "Task",
-        description: "A task: what is asked, its form, who has it, its deadline and answer.",
-        operation: "tasks_get",
-        fixed: &[],
-    },
-    Address {
-        path: "tasks/{id}/history",
-        name: "task-history",
-        title: "History of a task",
-        description: "What happened to a task, and who did it.",
-        operation: "tasks_history",
-        fixed: &[],
-    },
-    Address {
-        path: "entities/{type}/{id}",
-        name: "record",
-        title: "Record",
-        description: "A record of the data hub with its fields and relationships.",
-        operation: "entities_get",
-        fixed: &[],
-    },
-];
-
-impl Address {
-    fn is_template(&self) -> bool {
-        self.path.contains('{')
-    }
-
-    /// The arguments in an address that is one of these.
-    fn arguments(&self, path: &str) -> Option<Map<String, Value>> {
-        let mut given = path.split('/');
-        let mut arguments: Map<String, Value> = self.fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        for segment in self.path.split('/') {
-            let text = given.next()?;
-            match segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) {
-                Some(name) => {
-                    let text = percent_decode_str(text).decode_utf8().ok().filter(|text| !text.is_empty())?;
-                    arguments.insert(name.to_owned(), text.into_owned().into());
-                }
-                None if segment == text => {}
-                None => return None,
+/// The arguments in an address that is one of this resource's.
+fn arguments_of(resource: &Resource, path: &str) -> Option<Map<String, Value>> {
+    let mut given = path.split('/');
+    let mut arguments: Map<String, Value> = resource.fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+    for segment in resource.path.split('/') {
+        let text = given.next()?;
+        match segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) {
+            Some(name) => {
+                let text = percent_decode_str(text).decode_utf8().ok().filter(|text| !text.is_empty())?;
+                arguments.insert(name.to_owned(), text.into_owned().into());
             }
+            None if segment == text => {}
+            None => return None,
         }
-        given.next().is_none().then_some(arguments)
     }
+    given.next().is_none().then_some(arguments)
 }
 
-/// The addresses that a caller may read.
-pub(super) fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Address> + 'a {
-    ADDRESSES.iter().filter(|address| catalogue().get(address.operation).is_some_and(|entry| app.may_freely(caller, entry)))
+/// The resources that a caller may read.
+pub(super) fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Resource> + 'a {
+    all().filter(|resource| catalogue().get(resource.operation).is_some_and(|entry| app.may_freely(caller, entry)))
 }
 
-pub(super) fn listed(app: &App, caller: &Caller) -> Vec<Resource> {
+pub(super) fn listed(app: &App, caller: &Caller) -> Vec<model::Resource> {
     visible(app, caller)
         .filter(|address| !address.is_template())
         .map(|address| {
-            Resource::new(format!("{SCHEME}{}", address.path), address.name)
+            model::Resource::new(format!("{SCHEME}{}", address.path), address.name)
                 .with_title(address.title)
                 .with_description(address.description)
                 .with_mime_type("application/json")
@@ -152,13 +76,13 @@ pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<
     let found = (uri.len() <= LONGEST)
         .then(|| uri.strip_prefix(SCHEME))
         .flatten()
-        .and_then(|path| visible(&request.app, &request.caller).find_map(|address| Some((address, address.arguments(path)?))));
+        .and_then(|path| visible(&request.app, &request.caller).find_map(|address| Some((address, arguments_of(address, path)?))));
     let Some((address, arguments)) = found else { return Err(missing(uri, None)) };
     let app = Arc::clone(&request.app);
     let _counted = app.calls.token();
     let reply = tokio::select! {
         biased;
-        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the params was taken back")),
+        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")),
         reply = app.read(&request.caller, address.operation, arguments) => reply,
     };
     let mut body = reply.map_err(|error| refusal(uri, address, &error))?.body;
@@ -187,7 +111,7 @@ fn missing(uri: &str, code: Option<&str>) -> ErrorData {
     ErrorData::resource_not_found(format!("there is no resource {shown}"), Some(data))
 }
 
-fn refusal(uri: &str, address: &Address, error: &Error) -> ErrorData {
+fn refusal(uri: &str, address: &Resource, error: &Error) -> ErrorData {
     // What cannot be an id names nothing. A list is always there: a platform without it is another fault.
     if address.is_template() && matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Malformed) {
         return missing(uri, Some(error.code()));
@@ -205,7 +129,7 @@ mod tests {
     use super::*;
 
     fn find(path: &str) -> Option<(&'static str, Map<String, Value>)> {
-        ADDRESSES.iter().find_map(|address| Some((address.operation, address.arguments(path)?)))
+        all().find_map(|address| Some((address.operation, arguments_of(address, path)?)))
     }
 
     #[test]
@@ -216,17 +140,6 @@ mod tests {
         assert_eq!(find("tasks/task-1/history").unwrap().0, "tasks_history");
         for path in ["", "tasks/", "tasks/a/b", "executions", "processes/p", "tasks/a/history/x", "tasks/%ff"] {
             assert!(find(path).is_none(), "{path}");
-        }
-    }
-
-    #[test]
-    fn every_address_is_read_by_an_operation_that_reads() {
-        for address in ADDRESSES {
-            let entry = catalogue().get(address.operation).unwrap();
-            assert_eq!(entry.spec.effect, crate::api::Effect::Read);
-            for field in crate::api::wire::path_fields(&entry.spec) {
-                assert!(address.path.contains(&format!("{{{field}}}")), "{}", address.path);
-            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Reads the sources and holds the modules to the table of who may use whom.
 
+mod circles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -304,3 +304,34 @@ fn goldens_are_current() {
     let entry = std::fs::read_to_string(root.join("mcp.json")).unwrap();
     assert!(readme.contains(entry.trim()), "the README shows mcp.json as it is");
 }
+
+#[test]
+fn completions_and_man_pages_name_every_command_without_any_settings() {
+    let home = tempfile::tempdir().unwrap();
+    let commands = ["serve", "call", "confirm", "audit", "doctor", "completions", "man"];
+    let broken = |arguments: &[&str]| program(home.path()).env("FLOWMASTER_CALL_TIMEOUT", "soon").args(arguments).output().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = broken(&["completions", shell]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let script = stdout(&output);
+        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+    }
+    assert_eq!(broken(&["completions", "cmd"]).status.code(), Some(2));
+    let page = stdout(&broken(&["man"]));
+    assert!(page.starts_with(".ie") || page.contains(".TH flowmaster\\-mcp") || page.contains(".TH flowmaster-mcp"), "{page}");
+    assert!(commands.iter().all(|command| page.contains(command)));
+    let folder = home.path().join("pages");
+    assert!(broken(&["man", "--dir", folder.to_str().unwrap()]).status.success());
+    assert!(folder.join("flowmaster-mcp-audit.1").exists());
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "nothing but the pages was written");
+}
+
+#[test]
+fn a_slip_in_a_tools_name_is_met_with_the_name_that_was_meant() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), &["tools", "task_list"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("Did you mean tasks_list?"), "{}", stderr(&output));
+    let listed = stdout(&run(home.path(), &["tools"]));
+    assert!(!listed.contains('\u{1b}') && listed.lines().any(|line| line.len() > 100), "what is piped is neither coloured nor broken");
+}

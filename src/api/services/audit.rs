@@ -10,13 +10,12 @@ use crate::api::page::{Page, PageRequest};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Audit & Compliance Service.
-pub const SERVICE: Service = Service {
-    name: "audit-compliance",
-    module: "audit",
-    code: "ACS",
-    about: "The trail of who did what, compliance reports and requests to delete personal data.",
-    operations: operations![Log, Query, ComplianceReport, DeleteRecords],
-};
+pub const SERVICE: Service =
+    Service::new("audit-compliance", "audit", "ACS", "The trail of who did what, compliance reports and requests to delete personal data.")
+        .operations(operations![Log, Query, ComplianceReport, DeleteRecords])
+        .finder("`audit_query` shows the entries there are.")
+        .shown(&["status"])
+        .topics(&["audit.*", "records.*", "report.*"]);
 
 /// What a change was.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,13 +8,11 @@ use crate::api::operation::operations;
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Authentication & Authorization Service.
-pub const SERVICE: Service = Service {
-    name: "authentication",
-    module: "auth",
-    code: "AAS",
-    about: "Who the caller is and may do; roles and their permissions.",
-    operations: operations![Login, Logout, Refresh, Validate, ListPermissions, CreateRole, AssignPermissions],
-};
+pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who the caller is and may do; roles and their permissions.")
+    .operations(operations![Login, Logout, Refresh, Validate, ListPermissions, CreateRole, AssignPermissions])
+    .finder("`audit_query` with resourceType role names the roles there are.")
+    .shown(&["name", "description", "createdAt"])
+    .topics(&["user.*", "role.*"]);
 
 /// Signs a user in. The server does so itself; it is no tool.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]

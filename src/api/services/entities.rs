@@ -7,16 +7,28 @@ use serde_json::{Map, Value};
 use crate::api::ids::{EntityId, TenantId};
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Internal Data Hub Service.
-pub const SERVICE: Service = Service {
-    name: "internal-data-hub",
-    module: "entities",
-    code: "IDHS",
-    about: "Record types and records of the company's data, with search and relationships.",
-    operations: operations![Define, Insert, Get, Update, Delete, Query, Search],
-};
+pub const SERVICE: Service =
+    Service::new("internal-data-hub", "entities", "IDHS", "Record types and records of the company's data, with search and relationships.")
+        .operations(operations![Define, Insert, Get, Update, Delete, Query, Search])
+        .finder("`entities_query` lists the records of a type, `entities_search` finds them by words.")
+        .ids(&[
+            Id::of("entityType", "type"),
+            Id::of("id", "record").beside("entityType").listed(Lister::new("entities_query", &[], "id").within("type")),
+        ])
+        .resources(&[Resource::new(
+            "entities/{type}/{id}",
+            "entities_get",
+            "record",
+            "Record",
+            "A record of the data hub with its fields and relationships.",
+        )
+        .takes(&[("type", "type"), ("id", "record")])])
+        .shown(&["entityType", "data", "version", "createdAt"])
+        .topics(&["entity.*"]);
 
 /// A type of records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

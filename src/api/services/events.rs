@@ -11,13 +11,10 @@ use crate::api::page::{Page, PageRequest};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Event Bus Service.
-pub const SERVICE: Service = Service {
-    name: "event-bus",
-    module: "events",
-    code: "EBS",
-    about: "Events by topic: publish, subscribe, replay.",
-    operations: operations![Publish, ListSubscriptions, Subscribe, Unsubscribe, Replay],
-};
+pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events by topic: publish, subscribe, replay.")
+    .operations(operations![Publish, ListSubscriptions, Subscribe, Unsubscribe, Replay])
+    .finder("`subscriptions_list` shows the subscriptions there are and their ids.")
+    .shown(&["topic", "delivery", "status", "data", "createdAt"]);
 
 /// Publishes an event on a topic of your own: emit, broadcast, signal that something happened.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -4,20 +4,40 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::tasks::OPEN;
 use crate::api::ids::{ExecutionId, ProcessId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Execution Engine Service.
-pub const SERVICE: Service = Service {
-    name: "execution-engine",
-    module: "executions",
-    code: "EES",
-    about: "Starts, steers and explains runs of processes.",
-    operations: operations![Start, Get, Pause, Resume, Cancel, History, Compensate],
-};
+pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES", "Starts, steers and explains runs of processes.")
+    .operations(operations![Start, Get, Pause, Resume, Cancel, History, Compensate])
+    .finder("`tasks_list` names the executions that wait (executionId), `events_replay` with topic execution.started all of them.")
+    .ids(&[Id::of("executionId", "execution").listed(Lister::new("tasks_list", &[("status", OPEN)], "executionId"))])
+    .resources(&[
+        Resource::new(
+            "executions/{id}",
+            "executions_get",
+            "execution",
+            "Execution",
+            "Where an execution stands: status, current step, variables, error.",
+        )
+        .takes(&[("id", "execution")]),
+        Resource::new(
+            "executions/{id}/history",
+            "executions_history",
+            "execution-history",
+            "History of an execution",
+            "What happened in an execution, step by step.",
+        )
+        .takes(&[("id", "execution")]),
+    ])
+    .shown(&["status", "currentNode", "processId", "executionId", "initiator", "data", "error", "version", "startedAt", "completedAt"])
+    .judged_by("status")
+    .topics(&["execution.*", "node.*"]);
 
 open_enum! {
     /// The states of an execution.

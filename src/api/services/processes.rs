@@ -8,16 +8,28 @@ use crate::api::ids::ProcessId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Process Design Service.
-pub const SERVICE: Service = Service {
-    name: "process-design",
-    module: "processes",
-    code: "PDS",
-    about: "Designs, validates, tests, versions and publishes process definitions.",
-    operations: operations![Create, Versions, Update, Publish, Validate, Sandbox],
-};
+pub const SERVICE: Service =
+    Service::new("process-design", "processes", "PDS", "Designs, validates, tests, versions and publishes process definitions.")
+        .operations(operations![Create, Versions, Update, Publish, Validate, Sandbox])
+        .finder("`audit_query` with resourceType process, or `events_replay` with topic process.created, names the processes there are.")
+        .ids(&[
+            Id::of("processId", "process").listed(Lister::new("events_replay", &[("topic", "process.created")], "subject")),
+            Id::own("id", "process"),
+        ])
+        .resources(&[Resource::new(
+            "processes/{id}/versions",
+            "processes_versions",
+            "process-versions",
+            "Versions of a process",
+            "The versions of a process with their steps, newest first.",
+        )
+        .takes(&[("id", "process")])])
+        .shown(&["name", "status", "currentNode", "error", "version", "createdAt"])
+        .topics(&["process.*"]);
 
 /// One step of a process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,16 +8,40 @@ use crate::api::ids::{ExecutionId, TaskId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Human Task Service.
-pub const SERVICE: Service = Service {
-    name: "human-task",
-    module: "tasks",
-    code: "HTS",
-    about: "Tasks that wait for a person: approvals, forms, decisions, deadlines and escalation.",
-    operations: operations![Create, Get, Assign, Respond, List, Escalate, History],
-};
+pub const SERVICE: Service =
+    Service::new("human-task", "tasks", "HTS", "Tasks that wait for a person: approvals, forms, decisions, deadlines and escalation.")
+        .operations(operations![Create, Get, Assign, Respond, List, Escalate, History])
+        .finder("`tasks_list` shows the tasks there are and their ids.")
+        .ids(&[Id::of("taskId", "task").listed(Lister::new("tasks_list", &[], "taskId"))])
+        .resources(&[
+            Resource::new("tasks", "tasks_list", "tasks", "Open tasks", "Tasks that wait for a person, newest first.")
+                .fixed(&[("status", OPEN)]),
+            Resource::new(
+                "tasks/{id}",
+                "tasks_get",
+                "task",
+                "Task",
+                "A task: what is asked, its form, who has it, its deadline and answer.",
+            )
+            .takes(&[("id", "task")]),
+            Resource::new(
+                "tasks/{id}/history",
+                "tasks_history",
+                "task-history",
+                "History of a task",
+                "What happened to a task, and who did it.",
+            )
+            .takes(&[("id", "task")]),
+        ])
+        .shown(&["title", "description", "status", "assignedTo", "executionId", "data", "slaDeadline", "response", "createdAt"])
+        .topics(&["task.*"]);
+
+/// The statuses of a task that somebody still has to answer, as `GET /tasks` takes them.
+pub const OPEN: &str = "created,assigned,escalated";
 
 open_enum! {
     /// The states of a task.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::login::Grant;
+use super::grant::Grant;
 use crate::error::{Error, Kind, Result};
 use crate::io::hash::sha256;
 use crate::io::hex::hex;

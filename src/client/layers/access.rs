@@ -5,7 +5,8 @@
 use futures_util::future::BoxFuture;
 
 use crate::auth::Access;
-use crate::client::layer::{Call, Layer, Next, Reply};
+use crate::client::call::{Call, Reply};
+use crate::client::layer::{Layer, Next};
 use crate::error::Result;
 
 impl Layer for Access {
@@ -14,5 +15,25 @@ impl Layer for Access {
             Ok(()) => next.run(call),
             Err(refused) => Box::pin(std::future::ready(Err(refused))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::permission::Names;
+    use crate::auth::Filter;
+    use crate::client::layers::scripted::{Scripted, list, user};
+
+    #[tokio::test]
+    async fn a_call_that_permissions_do_not_cover_is_not_sent() {
+        let end = Scripted::default();
+        let strict = || Access::new(Filter::Strict, Names::default());
+        let refused = end.run(strict(), list(&user("anna", &["process:view"]))).await.unwrap_err();
+        assert!(refused.code() == "FM-MCP-FORBIDDEN" && refused.to_string().contains("task:view"), "{refused}");
+        assert!(end.arrived().is_empty());
+        end.run(strict(), list(&user("anna", &["task:view"]))).await.unwrap();
+        end.run(Access::new(Filter::Off, Names::default()), list(&user("anna", &[]))).await.unwrap();
+        assert_eq!(end.arrived().len(), 2);
     }
 }

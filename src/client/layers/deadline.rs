@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::client::layer::{Call, Layer, Next, Reply};
+use crate::client::call::{Call, Reply};
+use crate::client::layer::{Layer, Next};
 use crate::error::{Error, Kind, Result};
 
 /// The longest that any call may take; a call may ask for less.
@@ -21,5 +22,26 @@ impl Layer for Deadline {
                     .hint("Whether it was done is unknown: read the object before you try again."))
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::client::call::CallOptions;
+    use crate::client::layers::scripted::{Scripted, call, user};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_at_the_shorter_of_both_limits() {
+        for (asked, ends_after) in [(None, 60), (Some(5), 5), (Some(600), 60)] {
+            let (end, began) = (Scripted::slow(Duration::from_hours(1)), Instant::now());
+            let options = CallOptions { deadline: asked.map(Duration::from_secs), ..CallOptions::default() };
+            let late =
+                end.run(Deadline(Duration::from_mins(1)), call(&user("anna", &[]), "tasks_list", json!({}), options)).await.unwrap_err();
+            assert_eq!((late.code(), late.kind(), began.elapsed().as_secs()), ("FM-MCP-DEADLINE", Kind::Timeout, ends_after));
+        }
     }
 }

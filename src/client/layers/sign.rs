@@ -10,8 +10,9 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, HeaderValue, IF_MATCH};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::client::call::{Call, Reply};
 use crate::client::credentials::upstream::Upstream;
-use crate::client::layer::{Call, Layer, Next, Reply};
+use crate::client::layer::{Layer, Next};
 use crate::client::origin::Origin;
 use crate::error::{Error, Kind, Result};
 
@@ -72,4 +73,44 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
 fn unspeakable() -> Error {
     Error::new(Kind::Forbidden, "FM-MCP-ON-BEHALF-OF", "the caller's name cannot go into X-On-Behalf-Of")
         .hint("The operator gives users ids of printable ASCII characters, or lets callers' own tokens go on.")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::Fixed;
+    use crate::client::call::CallOptions;
+    use crate::client::layers::scripted::{Scripted, call, list, user};
+
+    fn sign() -> Sign {
+        Sign { origin: Arc::new(Fixed::new("http://127.0.0.1:9/api").unwrap()), upstream: Arc::default() }
+    }
+
+    #[tokio::test]
+    async fn a_call_carries_its_callers_token_tenant_and_conditions() {
+        let end = Scripted::default();
+        let options =
+            CallOptions { if_match: Some("\"3\"".to_owned()), idempotency_key: Some("key-1".to_owned()), ..CallOptions::default() };
+        end.run(sign(), call(&user("anna", &[]), "tasks_list", json!({}), options)).await.unwrap();
+        let sent = &end.arrived()[0];
+        let header = |name: &str| sent.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        assert_eq!(header("authorization"), "Bearer token-of-anna");
+        assert!(sent.headers[AUTHORIZATION].is_sensitive(), "the token prints itself");
+        assert_eq!((header("x-tenant-id"), header("x-service-name")), ("tenant-1".to_owned(), "flowmaster-mcp".to_owned()));
+        assert_eq!((header("if-match"), header("idempotency-key")), ("\"3\"".to_owned(), "key-1".to_owned()));
+        assert!(sent.located.as_ref().is_some_and(|located| &*located.base == "http://127.0.0.1:9/api"));
+    }
+
+    #[tokio::test]
+    async fn a_public_operation_carries_no_token_and_conditions_only_where_asked() {
+        let end = Scripted::default();
+        let login = json!({ "username": "a@b.c", "password": "x", "tenantId": "t" });
+        end.run(sign(), call(&user("anna", &[]), "auth_login", login, CallOptions::default())).await.unwrap();
+        end.run(sign(), list(&user("anna", &[]))).await.unwrap();
+        let arrived = end.arrived();
+        assert!(arrived[0].headers.get(AUTHORIZATION).is_none() && arrived[0].headers.get(TENANT).is_none());
+        assert!(arrived[1].headers.get(IF_MATCH).is_none() && arrived[1].headers.get(IDEMPOTENCY_KEY).is_none());
+    }
 }

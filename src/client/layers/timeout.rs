@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::client::layer::{Call, Layer, Next, Reply};
+use crate::client::call::{Call, Reply};
+use crate::client::layer::{Layer, Next};
 use crate::error::{Error, Kind, Result};
 
 /// The longest that an attempt may take.
@@ -20,5 +21,22 @@ impl Layer for Timeout {
                     .hint("Whether it was done is unknown: read the object before you try again."))
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::client::layers::scripted::{Scripted, list, user};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_ends_in_time_and_a_timely_answer_passes() {
+        let (end, began) = (Scripted::slow(Duration::from_secs(31)), Instant::now());
+        let late = end.run(Timeout(Duration::from_secs(30)), list(&user("anna", &[]))).await.unwrap_err();
+        assert_eq!((late.code(), late.kind(), late.is_transient(), began.elapsed().as_secs()), ("FM-MCP-TIMEOUT", Kind::Timeout, true, 30));
+        let end = Scripted::slow(Duration::from_secs(29));
+        assert_eq!(end.run(Timeout(Duration::from_secs(30)), list(&user("anna", &[]))).await.unwrap().status, 200);
     }
 }

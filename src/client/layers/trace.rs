@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 use http::HeaderName;
 use tracing::Instrument as _;
 
-use crate::client::layer::{Call, Layer, Next, Reply};
+use crate::client::call::{Call, Reply};
+use crate::client::layer::{Layer, Next};
 use crate::error::{Error, Result};
 use crate::io::hex::hex;
 
@@ -59,7 +60,22 @@ pub fn traceparent(parent: Option<&str>) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::client::call::CallOptions;
+    use crate::client::layers::scripted::{Scripted, call, user};
+
+    #[tokio::test]
+    async fn a_call_carries_a_child_of_its_trace_and_its_answer_passes() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let options = CallOptions { traceparent: Some(parent.to_owned()), ..CallOptions::default() };
+        let end = Scripted::failing([Error::internal("no")]);
+        assert!(end.run(Trace, call(&user("anna", &[]), "tasks_list", json!({}), options.clone())).await.is_err());
+        assert_eq!(end.run(Trace, call(&user("anna", &[]), "tasks_list", json!({}), options)).await.unwrap().status, 200);
+        let sent: Vec<String> = end.arrived().iter().map(|call| call.headers[TRACEPARENT].to_str().unwrap().to_owned()).collect();
+        assert!(sent.iter().all(|sent| sent[..36] == parent[..36] && sent != parent) && sent[0] != sent[1], "{sent:?}");
+    }
 
     #[test]
     fn a_trace_goes_on_and_a_broken_one_begins_anew() {

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::api::arguments::nearest;
+use crate::api::near::nearest;
 use crate::api::{SERVICES, Service, Spec};
 use crate::auth::Caller;
 use crate::config::{PolicyDecision as Decision, PolicyRule};

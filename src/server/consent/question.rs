@@ -19,30 +19,6 @@ const SENT_LENGTH: usize = 1500;
 /// How many pages of a list are looked through for an object.
 const MOST_PAGES: usize = 10;
 
-/// What is told of an object, in this order, where it has it.
-const TOLD: &[&str] = &[
-    "title",
-    "name",
-    "description",
-    "topic",
-    "delivery",
-    "status",
-    "currentNode",
-    "assignedTo",
-    "entityType",
-    "processId",
-    "executionId",
-    "initiator",
-    "data",
-    "slaDeadline",
-    "response",
-    "error",
-    "version",
-    "createdAt",
-    "startedAt",
-    "completedAt",
-];
-
 /// A question and what it is based on.
 pub(crate) struct Question {
     /// The text for the person.
@@ -73,6 +49,7 @@ impl App {
             Effect::Write => " It changes what the platform holds.",
             Effect::Read => " It shows the agent what the platform holds.",
         });
+        let shown = entry.service.shown;
         let (mut seen, mut if_match) = (None, None);
         if entry.spec.effect == Effect::Read {
             // Whoever is asked whether something may be read is not shown it first.
@@ -82,12 +59,12 @@ impl App {
                 Ok(mut reply) => {
                     crate::server::answer::redact::redact(&mut reply.body);
                     text.push_str("\n\nAs it is now:");
-                    tell(&mut text, &reply.body, TOLD);
-                    if entry.service.module == "executions" {
-                        // A run moves on by itself; what the person judges is where it stands.
-                        seen = reply.body.get("status").and_then(Value::as_str).map(str::to_owned);
+                    tell(&mut text, &reply.body, shown);
+                    if let Some(field) = entry.service.judged_by {
+                        // An object that moves on by itself is judged by where it stands.
+                        seen = reply.body.get(field).and_then(Value::as_str).map(str::to_owned);
                     } else {
-                        seen = Some(reply.etag.clone().unwrap_or_else(|| digest_of(&reply.body)));
+                        seen = Some(reply.etag.clone().unwrap_or_else(|| digest_of(&reply.body, shown)));
                         if_match = reply.etag;
                     }
                 }
@@ -97,8 +74,8 @@ impl App {
             }
         } else if let Some(item) = self.listed(caller, entry, arguments).await? {
             text.push_str("\n\nAs it is now:");
-            tell(&mut text, &item, TOLD);
-            seen = Some(digest_of(&item));
+            tell(&mut text, &item, shown);
+            seen = Some(digest_of(&item, shown));
         }
         text.push_str("\n\nWhat will be sent:");
         if arguments.is_empty() {
@@ -136,8 +113,8 @@ impl App {
 }
 
 /// What stands for an object without a version: everything of it that a person is told, in full.
-fn digest_of(object: &Value) -> String {
-    let told = TOLD.iter().filter_map(|name| Some(((*name).to_owned(), object.get(name)?.clone()))).collect();
+fn digest_of(object: &Value, shown: &[&str]) -> String {
+    let told = shown.iter().filter_map(|name| Some(((*name).to_owned(), object.get(name)?.clone()))).collect();
     hex(&digest::of_arguments(&told))
 }
 

@@ -8,6 +8,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
+use crate::api::near::near;
 use crate::api::{Entry, catalogue};
 use crate::client::{CallOptions, Reply, traceparent};
 use crate::error::{Error, Kind, Result};
@@ -118,15 +119,14 @@ pub(crate) fn nobody(app: &App, tool: &str, error: Error) -> std::result::Result
 }
 
 fn cancelled() -> Error {
-    Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was taken back")
+    Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")
 }
 
 /// A tool that does not exist is a fault of the request, and those neighbours that the caller sees may be what was meant.
 fn unknown(name: &str, seen: impl Fn(&Entry) -> bool) -> ErrorData {
     let shown: String = name.chars().take(80).collect();
-    let service = name.split('_').next().unwrap_or_default();
-    let beside = |entry: &&Entry| entry.spec.name.split('_').next() == Some(service);
-    let near: Vec<&str> = catalogue().tools().filter(beside).filter(|entry| seen(entry)).map(|entry| entry.spec.name).collect();
-    let hint = if near.is_empty() { "tools/list names those there are".to_owned() } else { format!("near it are {}", near.join(", ")) };
+    let known = catalogue().tools().filter(|entry| seen(entry)).map(|entry| entry.spec.name);
+    let near = near(name, known);
+    let hint = if near.is_empty() { "tools/list names the tools there are".to_owned() } else { format!("near it are {}", near.join(", ")) };
     ErrorData::invalid_params(format!("there is no tool `{shown}`; {hint}"), Some(json!({ "tool": shown })))
 }

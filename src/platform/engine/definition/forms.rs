@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::api::FieldError;
-use crate::api::arguments::{nearest, quote};
+use crate::api::arguments::quote;
+use crate::api::near::nearest;
 use crate::api::tasks::{Form, FormField};
 
 /// The types that a field can have.

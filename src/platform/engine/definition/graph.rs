@@ -61,7 +61,7 @@ fn examine_edges(definition: &Definition, ids: &HashMap<&str, usize>, findings: 
         for (end, id) in [("from", &edge.from), ("to", &edge.to)] {
             if !ids.contains_key(id.as_str()) {
                 let known: Vec<&str> = ids.keys().copied().collect();
-                let meant = crate::api::arguments::nearest(id, &known).map(|near| format!("; did you mean {}?", quote(near)));
+                let meant = crate::api::near::nearest(id, &known).map(|near| format!("; did you mean {}?", quote(near)));
                 let message = format!("there is no node {}{}", quote(id), meant.unwrap_or_default());
                 findings.error("UNKNOWN_NODE", None, format!("/edges/{place}/{end}"), message);
             }

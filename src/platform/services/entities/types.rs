@@ -4,8 +4,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
 use super::schema;
-use crate::api::arguments::{nearest, quote};
+use crate::api::arguments::quote;
 use crate::api::entities::{Define, EntityType};
+use crate::api::near::nearest;
 use crate::api::{FieldError, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;

@@ -1,0 +1,274 @@
+//! A service of the platform: its operations, and every fact about it that server, platform and tests walk.
+
+use super::operation::Endpoint;
+
+/// One service of the platform. To add a fact is to add it here, and nowhere else.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// The service's name on the platform, such as `human-task`.
+    pub name: &'static str,
+    /// The name of its module and of its golden files, such as `tasks`.
+    pub module: &'static str,
+    /// The abbreviation in its error codes, such as `HTS`.
+    pub code: &'static str,
+    /// One sentence on what it does.
+    pub about: &'static str,
+    /// Its operations in the contract's order.
+    pub operations: &'static [Endpoint],
+    /// A sentence on which tools find a valid id, with the tools in back quotes.
+    pub finder: &'static str,
+    /// The ids in its answers.
+    pub ids: &'static [Id],
+    /// What can be read by address.
+    pub resources: &'static [Resource],
+    /// The fields of its objects that a confirmation shows, in their order.
+    pub shown: &'static [&'static str],
+    /// The field that a person's consent is bound to, where objects change by themselves; otherwise it is the version.
+    pub judged_by: Option<&'static str>,
+    /// Patterns of the topics that it publishes on, such as `task.*`.
+    pub topics: &'static [&'static str],
+}
+
+/// An id in answers: the field it stands in, what it names, and where more of its kind are found.
+#[derive(Debug, Clone, Copy)]
+pub struct Id {
+    /// The field.
+    pub field: &'static str,
+    /// What it names, such as `task`; the same in every service.
+    pub kind: &'static str,
+    /// Whether the field counts in answers of the own service alone, as a plain `id` does.
+    pub own: bool,
+    /// The field beside it that says which kind of object it is, such as `entityType`.
+    pub beside: Option<&'static str>,
+    /// The operation that lists such ids.
+    pub lister: Option<Lister>,
+}
+
+/// An operation whose list holds ids.
+#[derive(Debug, Clone, Copy)]
+pub struct Lister {
+    /// The operation.
+    pub operation: &'static str,
+    /// Its arguments.
+    pub arguments: &'static [(&'static str, &'static str)],
+    /// The field of an item that holds the id.
+    pub field: &'static str,
+    /// The argument that an earlier part of the address fills, such as the type of a record.
+    pub within: Option<&'static str>,
+}
+
+/// A resource that hosts read by its address, or a template of resources where the path has placeholders.
+#[derive(Debug, Clone, Copy)]
+pub struct Resource {
+    /// The address after the scheme.
+    pub path: &'static str,
+    /// The name in lists.
+    pub name: &'static str,
+    /// The title for people.
+    pub title: &'static str,
+    /// One sentence on what it holds.
+    pub description: &'static str,
+    /// The operation that reads it.
+    pub operation: &'static str,
+    /// Arguments beyond those in the address.
+    pub fixed: &'static [(&'static str, &'static str)],
+    /// The kinds of the ids that its placeholders take.
+    pub ids: &'static [(&'static str, &'static str)],
+}
+
+impl Service {
+    /// A service by its name, its module, its abbreviation and a sentence.
+    #[must_use]
+    pub const fn new(name: &'static str, module: &'static str, code: &'static str, about: &'static str) -> Self {
+        Self { name, module, code, about, operations: &[], finder: "", ids: &[], resources: &[], shown: &[], judged_by: None, topics: &[] }
+    }
+
+    /// Its operations in the contract's order.
+    #[must_use]
+    pub const fn operations(mut self, operations: &'static [Endpoint]) -> Self {
+        self.operations = operations;
+        self
+    }
+
+    /// The sentence on which tools find a valid id.
+    #[must_use]
+    pub const fn finder(mut self, sentence: &'static str) -> Self {
+        self.finder = sentence;
+        self
+    }
+
+    /// The ids in its answers.
+    #[must_use]
+    pub const fn ids(mut self, ids: &'static [Id]) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// What can be read by address.
+    #[must_use]
+    pub const fn resources(mut self, resources: &'static [Resource]) -> Self {
+        self.resources = resources;
+        self
+    }
+
+    /// The fields that a confirmation shows.
+    #[must_use]
+    pub const fn shown(mut self, fields: &'static [&'static str]) -> Self {
+        self.shown = fields;
+        self
+    }
+
+    /// The field that consent is bound to, since objects change by themselves.
+    #[must_use]
+    pub const fn judged_by(mut self, field: &'static str) -> Self {
+        self.judged_by = Some(field);
+        self
+    }
+
+    /// Patterns of the topics that it publishes on.
+    #[must_use]
+    pub const fn topics(mut self, patterns: &'static [&'static str]) -> Self {
+        self.topics = patterns;
+        self
+    }
+}
+
+impl Id {
+    /// An id that goes by this field in every answer.
+    #[must_use]
+    pub const fn of(field: &'static str, kind: &'static str) -> Self {
+        Self { field, kind, own: false, beside: None, lister: None }
+    }
+
+    /// An id that goes by this field in answers of its own service.
+    #[must_use]
+    pub const fn own(field: &'static str, kind: &'static str) -> Self {
+        Self { own: true, ..Self::of(field, kind) }
+    }
+
+    /// The id counts where this field says which kind of object it is.
+    #[must_use]
+    pub const fn beside(mut self, field: &'static str) -> Self {
+        self.beside = Some(field);
+        self
+    }
+
+    /// More such ids are in the items of this operation's list.
+    #[must_use]
+    pub const fn listed(mut self, lister: Lister) -> Self {
+        self.lister = Some(lister);
+        self
+    }
+}
+
+impl Lister {
+    /// The ids in a field of an operation's items.
+    #[must_use]
+    pub const fn new(operation: &'static str, arguments: &'static [(&'static str, &'static str)], field: &'static str) -> Self {
+        Self { operation, arguments, field, within: None }
+    }
+
+    /// An earlier part of the address fills this argument.
+    #[must_use]
+    pub const fn within(mut self, argument: &'static str) -> Self {
+        self.within = Some(argument);
+        self
+    }
+}
+
+impl Resource {
+    /// A resource by its path and the operation that reads it, with a name, a title and a sentence.
+    #[must_use]
+    pub const fn new(
+        path: &'static str,
+        operation: &'static str,
+        name: &'static str,
+        title: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { path, name, title, description, operation, fixed: &[], ids: &[] }
+    }
+
+    /// Arguments beyond those in the address.
+    #[must_use]
+    pub const fn fixed(mut self, arguments: &'static [(&'static str, &'static str)]) -> Self {
+        self.fixed = arguments;
+        self
+    }
+
+    /// The kinds of the ids that its placeholders take.
+    #[must_use]
+    pub const fn takes(mut self, ids: &'static [(&'static str, &'static str)]) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Whether the path has placeholders.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        self.path.contains('{')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use crate::api::{Effect, Entry, SERVICES, catalogue, wire};
+
+    fn reads(operation: &str) -> &'static Entry {
+        let entry = catalogue().get(operation).unwrap_or_else(|| panic!("there is no operation {operation}"));
+        assert_eq!(entry.spec.effect, Effect::Read, "{operation}");
+        entry
+    }
+
+    fn properties(entry: &Entry, schema: &str) -> serde_json::Value {
+        let schema = if schema == "input" { &entry.shape.input } else { &entry.shape.output };
+        schema.get("properties").cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn every_tool_field_and_topic_that_a_service_names_exists() {
+        let mut topics = HashSet::new();
+        for service in SERVICES {
+            for name in service.finder.split('`').skip(1).step_by(2) {
+                assert!(catalogue().get(name).is_some_and(|entry| entry.spec.tool), "{}: {name}", service.name);
+            }
+            let outputs: Vec<_> = service
+                .operations
+                .iter()
+                .map(|endpoint| properties(catalogue().get(endpoint.spec.name).unwrap(), "output"))
+                .flat_map(|output| [output["items"]["items"]["properties"].clone(), output])
+                .collect();
+            for field in service.shown.iter().chain(&service.judged_by) {
+                assert!(outputs.iter().any(|output| output.get(field).is_some()), "{}: no answer has {field}", service.name);
+            }
+            for pattern in service.topics {
+                assert!(topics.insert(pattern), "{pattern} is of two services");
+            }
+        }
+    }
+
+    #[test]
+    fn every_address_and_lister_is_read_by_an_operation_with_these_arguments() {
+        let kinds: HashSet<&str> = SERVICES.iter().flat_map(|service| service.ids).map(|id| id.kind).collect();
+        for service in SERVICES {
+            for resource in service.resources {
+                let entry = reads(resource.operation);
+                let input = properties(entry, "input");
+                for field in wire::path_fields(&entry.spec) {
+                    assert!(resource.path.contains(&format!("{{{field}}}")), "{}", resource.path);
+                }
+                assert!(resource.fixed.iter().all(|(name, _)| input.get(name).is_some()), "{}", resource.path);
+                for (placeholder, kind) in resource.ids {
+                    assert!(resource.path.contains(&format!("{{{placeholder}}}")) && kinds.contains(kind), "{}", resource.path);
+                }
+            }
+            for lister in service.ids.iter().filter_map(|id| id.lister) {
+                let input = properties(reads(lister.operation), "input");
+                assert!(lister.arguments.iter().all(|(name, _)| input.get(name).is_some()), "{}", lister.operation);
+                assert!(lister.within.is_none_or(|name| input.get(name).is_some()), "{}", lister.operation);
+            }
+        }
+    }
+}
