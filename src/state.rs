@@ -51,7 +51,7 @@ pub(crate) trait Store: Send + Sync {
     /// Sends dead letters again, all of them without an id; returns how many.
     fn resend(&self, id: Option<&str>) -> Result<usize>;
     /// Counts the letters.
-    fn backlog(&self, now: Timestamp) -> Result<Backlog>;
+    fn backlog(&self) -> Result<Backlog>;
 }
 
 /// A handle to the store; clones share it. Nothing is opened before the first verb.

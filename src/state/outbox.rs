@@ -78,7 +78,7 @@ pub(crate) struct Settlement {
 pub struct Backlog {
     /// Letters on their way.
     pub waiting: u64,
-    /// Those of them whose tenant backs off.
+    /// Those of them of tenants whose letters were not taken at the last attempt.
     pub backing_off: u64,
     /// Dead letters.
     pub dead: u64,
@@ -273,11 +273,11 @@ pub(super) fn resend(tx: &Transaction<'_>, id: Option<&str>) -> rusqlite::Result
     )
 }
 
-pub(super) fn backlog(connection: &Connection, now: Timestamp) -> rusqlite::Result<Backlog> {
+pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {
     connection.query_row(
-        "SELECT coalesce(sum(entries), 0), coalesce(sum(iif(pause > 0 AND due > ?1, entries, 0)), 0), coalesce(sum(lost), 0),
+        "SELECT coalesce(sum(entries), 0), coalesce(sum(iif(pause > 0, entries, 0)), 0), coalesce(sum(lost), 0),
                 (SELECT count(*) FROM outbox WHERE dead_reason IS NOT NULL) FROM outbox_tenants",
-        [now.millis()],
+        [],
         |row| Ok(Backlog { waiting: row.get(0)?, backing_off: row.get(1)?, lost: row.get(2)?, dead: row.get(3)? }),
     )
 }

@@ -36,7 +36,7 @@ pub(crate) fn peek(data_dir: &Path) -> Result<Backlog> {
     if !path_in(data_dir).exists() {
         return Ok(Backlog::default());
     }
-    Sqlite::new(Some(data_dir)).backlog(Timestamp::now())
+    Sqlite::new(Some(data_dir)).backlog()
 }
 
 fn path_in(data_dir: &Path) -> PathBuf {
@@ -177,7 +177,7 @@ impl Store for Sqlite {
         self.write(|tx| outbox::resend(tx, id))
     }
 
-    fn backlog(&self, now: Timestamp) -> Result<Backlog> {
-        self.read(|connection| outbox::backlog(connection, now))
+    fn backlog(&self) -> Result<Backlog> {
+        self.read(outbox::backlog)
     }
 }

@@ -40,7 +40,7 @@ mod tests {
             let (end, began) = (Scripted::slow(Duration::from_hours(1)), Instant::now());
             let options = CallOptions { deadline: asked.map(Duration::from_secs), ..CallOptions::default() };
             let late =
-                end.run(Deadline(Duration::from_mins(1)), call(&user("anna", &[]), "tasks_list", json!({}), options)).await.unwrap_err();
+                end.run(Deadline(Duration::from_mins(1)), call(&user("anna", &[]), "tasks_list", &json!({}), options)).await.unwrap_err();
             assert_eq!((late.code(), late.kind(), began.elapsed().as_secs()), ("FM-MCP-DEADLINE", Kind::Timeout, ends_after));
         }
     }

@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(end.run(renew(Some(user("anna", &[]))), list(&anna)).await.unwrap_err().code(), "X");
         let login = json!({ "username": "a@b.c", "password": "x", "tenantId": "t" });
         let end_of_login = Scripted::failing([unauthenticated()]);
-        let login = call(&anna, "auth_login", login, CallOptions::default());
+        let login = call(&anna, "auth_login", &login, CallOptions::default());
         end_of_login.run(renew(Some(user("anna", &[]))), login).await.unwrap_err();
         assert_eq!((end.arrived().len(), end_of_login.arrived().len()), (1, 1));
     }

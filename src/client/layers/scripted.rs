@@ -72,7 +72,7 @@ pub(super) fn user(subject: &str, permissions: &[&str]) -> Arc<Caller> {
 }
 
 /// A call of an operation.
-pub(super) fn call(caller: &Arc<Caller>, operation: &str, arguments: Value, options: CallOptions) -> Call {
+pub(super) fn call(caller: &Arc<Caller>, operation: &str, arguments: &Value, options: CallOptions) -> Call {
     let entry = catalogue().get(operation).unwrap();
     let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
     Call::new(entry, Arc::clone(caller), wire::encode(&entry.spec, arguments).unwrap(), options).unwrap()
@@ -80,7 +80,7 @@ pub(super) fn call(caller: &Arc<Caller>, operation: &str, arguments: Value, opti
 
 /// A call that lists tasks.
 pub(super) fn list(caller: &Arc<Caller>) -> Call {
-    call(caller, "tasks_list", json!({}), CallOptions::default())
+    call(caller, "tasks_list", &json!({}), CallOptions::default())
 }
 
 /// The platform's answer to a token that it does not take.

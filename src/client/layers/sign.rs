@@ -93,7 +93,7 @@ mod tests {
         let end = Scripted::default();
         let options =
             CallOptions { if_match: Some("\"3\"".to_owned()), idempotency_key: Some("key-1".to_owned()), ..CallOptions::default() };
-        end.run(sign(), call(&user("anna", &[]), "tasks_list", json!({}), options)).await.unwrap();
+        end.run(sign(), call(&user("anna", &[]), "tasks_list", &json!({}), options)).await.unwrap();
         let sent = &end.arrived()[0];
         let header = |name: &str| sent.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
         assert_eq!(header("authorization"), "Bearer token-of-anna");
@@ -107,7 +107,7 @@ mod tests {
     async fn a_public_operation_carries_no_token_and_conditions_only_where_asked() {
         let end = Scripted::default();
         let login = json!({ "username": "a@b.c", "password": "x", "tenantId": "t" });
-        end.run(sign(), call(&user("anna", &[]), "auth_login", login, CallOptions::default())).await.unwrap();
+        end.run(sign(), call(&user("anna", &[]), "auth_login", &login, CallOptions::default())).await.unwrap();
         end.run(sign(), list(&user("anna", &[]))).await.unwrap();
         let arrived = end.arrived();
         assert!(arrived[0].headers.get(AUTHORIZATION).is_none() && arrived[0].headers.get(TENANT).is_none());

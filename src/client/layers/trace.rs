@@ -71,8 +71,8 @@ mod tests {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let options = CallOptions { traceparent: Some(parent.to_owned()), ..CallOptions::default() };
         let end = Scripted::failing([Error::internal("no")]);
-        assert!(end.run(Trace, call(&user("anna", &[]), "tasks_list", json!({}), options.clone())).await.is_err());
-        assert_eq!(end.run(Trace, call(&user("anna", &[]), "tasks_list", json!({}), options)).await.unwrap().status, 200);
+        assert!(end.run(Trace, call(&user("anna", &[]), "tasks_list", &json!({}), options.clone())).await.is_err());
+        assert_eq!(end.run(Trace, call(&user("anna", &[]), "tasks_list", &json!({}), options)).await.unwrap().status, 200);
         let sent: Vec<String> = end.arrived().iter().map(|call| call.headers[TRACEPARENT].to_str().unwrap().to_owned()).collect();
         assert!(sent.iter().all(|sent| sent[..36] == parent[..36] && sent != parent) && sent[0] != sent[1], "{sent:?}");
     }

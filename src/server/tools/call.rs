@@ -125,8 +125,12 @@ fn cancelled() -> Error {
 /// A tool that does not exist is a fault of the request, and those neighbours that the caller sees may be what was meant.
 fn unknown(name: &str, seen: impl Fn(&Entry) -> bool) -> ErrorData {
     let shown: String = name.chars().take(80).collect();
-    let known = catalogue().tools().filter(|entry| seen(entry)).map(|entry| entry.spec.name);
-    let near = near(name, known);
+    let known: Vec<&str> = catalogue().tools().filter(|entry| seen(entry)).map(|entry| entry.spec.name).collect();
+    let mut near = near(name, known.iter().copied());
+    if near.is_empty() {
+        let nouns = |name: &str| name.split('_').next().map(str::to_owned);
+        near = known.into_iter().filter(|known| nouns(known) == nouns(name)).collect();
+    }
     let hint = if near.is_empty() { "tools/list names the tools there are".to_owned() } else { format!("near it are {}", near.join(", ")) };
     ErrorData::invalid_params(format!("there is no tool `{shown}`; {hint}"), Some(json!({ "tool": shown })))
 }
