@@ -17,7 +17,7 @@ use crate::api::Timestamp;
 use crate::error::{Error, Result};
 
 pub use outbox::Backlog;
-pub(crate) use outbox::{Claim, DeadLetter, NewLetter, Settlement};
+pub(crate) use outbox::{Claim, DeadLetter, Lease, NewLetter, Settlement};
 pub(crate) use records::{Bounds, Put, Record, RecordKind};
 pub(crate) use sqlite::peek;
 
@@ -40,6 +40,10 @@ pub(crate) trait Store: Send + Sync {
     fn settle(&self, claim: &Claim, settlement: &Settlement, now: Timestamp) -> Result<()>;
     /// Returns when a tenant can be claimed next, if any letter waits.
     fn next_due(&self) -> Result<Option<Timestamp>>;
+    /// Keeps a claim for so long from now on.
+    fn renew(&self, lease: &Lease, time: Duration, now: Timestamp) -> Result<()>;
+    /// Whether letters wait that another claimant has leased.
+    fn is_leased(&self, now: Timestamp) -> Result<bool>;
     /// Makes every tenant due that no claim holds.
     fn hasten(&self) -> Result<()>;
     /// Takes the counts of lost letters, by tenant.

@@ -54,9 +54,15 @@ pub(crate) struct DeadLetter {
 /// One tenant's next letters, leased to one claimant.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    pub(crate) tenant: String,
+    pub(crate) lease: Lease,
     pub(crate) letters: Vec<Letter>,
-    lease: String,
+}
+
+/// The tenant of a claim, and the lease on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    pub(crate) tenant: String,
+    id: String,
 }
 
 /// What came of the letters of a claim.
@@ -145,6 +151,17 @@ pub(super) fn next_due(connection: &Connection) -> rusqlite::Result<Option<Times
     Ok(due.map(Timestamp::from_millis))
 }
 
+pub(super) fn renew(tx: &Transaction<'_>, lease: &Lease, time: Duration, now: Timestamp) -> rusqlite::Result<()> {
+    let until = now.plus_seconds(time.as_secs_f64()).millis();
+    tx.prepare_cached("UPDATE outbox_tenants SET leased_until = ?3 WHERE tenant = ?1 AND lease = ?2")?
+        .execute((&lease.tenant, &lease.id, until))
+        .map(drop)
+}
+
+pub(super) fn is_leased(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM outbox_tenants WHERE entries > 0 AND leased_until > ?1")?.exists([now.millis()])
+}
+
 pub(super) fn hasten(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.execute("UPDATE outbox_tenants SET due = 0 WHERE due > 0", []).map(drop)
 }
@@ -162,7 +179,7 @@ pub(super) fn claim(tx: &Transaction<'_>, most: usize, lease: Duration, now: Tim
         .optional()?;
     let Some(tenant) = tenant else { return Ok(None) };
     let letters = next_letters(tx, &tenant, most)?;
-    Ok(Some(Claim { tenant, letters, lease: id }))
+    Ok(Some(Claim { lease: Lease { tenant, id }, letters }))
 }
 
 /// Returns a tenant's next letters: of each caller its share, so that no caller's flood delays another's few.
@@ -199,10 +216,10 @@ pub(super) fn settle(tx: &Transaction<'_>, claim: &Claim, settlement: &Settlemen
         }
     }
     if !delivered.is_empty() {
-        tx.prepare_cached("UPDATE outbox_tenants SET last_taken = ?2 WHERE tenant = ?1")?.execute((&claim.tenant, now.millis()))?;
+        tx.prepare_cached("UPDATE outbox_tenants SET last_taken = ?2 WHERE tenant = ?1")?.execute((&claim.lease.tenant, now.millis()))?;
     }
     for (id, reason) in dead {
-        make_dead(tx, &claim.tenant, id, reason)?;
+        make_dead(tx, &claim.lease.tenant, id, reason)?;
     }
     for (id, reason) in failed {
         let is_to_blame: Option<bool> = tx
@@ -213,7 +230,7 @@ pub(super) fn settle(tx: &Transaction<'_>, claim: &Claim, settlement: &Settlemen
             .query_row((id, now.millis(), ATTEMPTS), |row| row.get(0))
             .optional()?;
         if is_to_blame == Some(true) {
-            make_dead(tx, &claim.tenant, id, reason)?;
+            make_dead(tx, &claim.lease.tenant, id, reason)?;
         }
     }
     let first = back_off.map_or(0, millis);
@@ -226,8 +243,8 @@ pub(super) fn settle(tx: &Transaction<'_>, claim: &Claim, settlement: &Settlemen
              due = iif(?3 = 0, 0, ?6 + max(?7, iif(?4, ?3, min(max(pause * 2, ?3), ?5))))
          WHERE tenant = ?1 AND lease = ?2",
     )?
-    .execute((&claim.tenant, &claim.lease, first, !delivered.is_empty(), longest, now.millis(), wanted))?;
-    tx.prepare_cached("DELETE FROM outbox_tenants WHERE tenant = ?1 AND entries = 0 AND lost = 0")?.execute([&claim.tenant])?;
+    .execute((&claim.lease.tenant, &claim.lease.id, first, !delivered.is_empty(), longest, now.millis(), wanted))?;
+    tx.prepare_cached("DELETE FROM outbox_tenants WHERE tenant = ?1 AND entries = 0 AND lost = 0")?.execute([&claim.lease.tenant])?;
     Ok(())
 }
 

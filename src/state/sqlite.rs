@@ -8,7 +8,7 @@ use include_dir::{Dir, include_dir};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::Store;
-use super::outbox::{self, Backlog, Claim, DeadLetter, NewLetter, Settlement};
+use super::outbox::{self, Backlog, Claim, DeadLetter, Lease, NewLetter, Settlement};
 use super::records::{self, Bounds, Put, Record, RecordKind};
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Origin, Result};
@@ -151,6 +151,14 @@ impl Store for Sqlite {
 
     fn settle(&self, claim: &Claim, settlement: &Settlement, now: Timestamp) -> Result<()> {
         self.write(|tx| outbox::settle(tx, claim, settlement, now))
+    }
+
+    fn renew(&self, lease: &Lease, time: Duration, now: Timestamp) -> Result<()> {
+        self.write(|tx| outbox::renew(tx, lease, time, now))
+    }
+
+    fn is_leased(&self, now: Timestamp) -> Result<bool> {
+        self.read(|connection| outbox::is_leased(connection, now))
     }
 
     fn next_due(&self) -> Result<Option<Timestamp>> {

@@ -119,7 +119,7 @@ fn what_reads_takes_a_view_permission_and_what_needs_none_is_known() {
             None => open.push(entry.spec.name),
         }
     }
-    assert_eq!(open, ["auth_login", "auth_logout", "auth_refresh", "auth_validate", "permissions_list"]);
+    assert_eq!(open, ["auth_login", "auth_logout", "auth_refresh", "auth_validate", "permissions_list", "service_tokens_create"]);
 }
 
 #[test]

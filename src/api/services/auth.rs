@@ -9,7 +9,7 @@ use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Authentication & Authorization Service.
 pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who the caller is and may do; roles and their permissions.")
-    .operations(operations![Login, Logout, Refresh, Validate, ListPermissions, CreateRole, AssignPermissions])
+    .operations(operations![Login, Logout, Refresh, Validate, ListPermissions, CreateRole, AssignPermissions, CreateServiceToken])
     .finder("`audit_query` with resourceType role names the roles there are.")
     .shown(&["name", "description", "createdAt"])
     .topics(&["user.*", "role.*"]);
@@ -236,4 +236,42 @@ impl Operation for AssignPermissions {
     const SPEC: Spec = Spec::put("roles_assign_permissions", "/roles/{id}/permissions", Effect::Grant)
         .titled("Set a role's permissions")
         .requires(Permission::ROLE_GRANT);
+}
+
+/// Gives a service a token of its own; it is not a tool.
+///
+/// Beyond the contract, and for the owner of the embedded platform alone.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateServiceToken {
+    /// The service's name.
+    #[schemars(length(min = 1, max = 100))]
+    pub name: String,
+    /// What it may do.
+    pub permissions: Vec<String>,
+    /// The tenant; the owner's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<TenantId>,
+    /// Seconds until it ends; a day if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 31_622_400))]
+    pub expires_in: Option<u32>,
+}
+
+/// A service's token, shown once.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceToken {
+    /// The token's id.
+    pub token_id: String,
+    /// The token.
+    pub token: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl Operation for CreateServiceToken {
+    type Output = ServiceToken;
+    const SPEC: Spec =
+        Spec::post("service_tokens_create", "/service-tokens", Effect::Grant).titled("Create a service token").internal().answers(201);
 }

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
+use crate::api::auth::CreateServiceToken;
 use crate::api::ids::TenantId;
 use crate::api::{Permission, Timestamp};
-use crate::auth::OWNER_TENANT;
-use crate::client::{Connector, Origin, ServiceAccounts};
+use crate::auth::{Caller, Credential, OWNER_TENANT};
+use crate::client::{Client, Origin, ServiceAccounts};
 use crate::error::{Error, Kind, Result};
-use crate::io::outbound::{self, Unread};
 use crate::io::private_files;
 
 /// How long a token is good, in seconds, and how long it is used.
@@ -26,10 +25,8 @@ const USED: Duration = Duration::from_hours(12);
 const REUSED: Duration = Duration::from_hours(6);
 /// How many tenants' tokens are kept.
 const TENANTS: usize = 10_000;
-/// The largest answer or file that can hold a token, in bytes.
+/// The largest file that can hold a token, in bytes.
 const LARGEST: usize = 64 * 1024;
-/// How long the platform may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module. The account may add to the audit trail, and nothing else.
 ///
@@ -37,13 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// day leaves one token behind and not many.
 pub(crate) struct Given {
     kept: PathBuf,
-    reach: Connector,
+    /// Calls as the owner, by no account.
+    client: Client,
     tokens: Mutex<HashMap<TenantId, (SecretString, Instant)>>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    token: SecretString,
 }
 
 /// A token as it is kept, and until when it is used.
@@ -55,7 +48,7 @@ struct Kept {
 
 impl Given {
     pub(crate) fn new(data_dir: &Path, origin: Arc<dyn Origin>) -> Self {
-        Self { kept: data_dir.join("audit").join("account.json"), reach: Connector::new(origin), tokens: Mutex::default() }
+        Self { kept: data_dir.join("audit").join("account.json"), client: Client::builder(origin).build(), tokens: Mutex::default() }
     }
 
     fn held(&self, tenant: &TenantId) -> Option<SecretString> {
@@ -64,30 +57,17 @@ impl Given {
     }
 
     async fn ask(&self, tenant: &TenantId) -> Result<SecretString> {
-        let located = self.reach.locate().await?;
-        let owner = located.owner_token.as_ref().ok_or_else(|| Error::internal("the embedded platform has no owner"))?;
-        let request = json!({
-            "name": "flowmaster-mcp", "tenantId": tenant, "permissions": [Permission::AUDIT_LOG.name()], "expiresIn": LIFETIME,
-        });
-        let failed = || Error::new(Kind::Unavailable, "FM-MCP-ACCOUNT", "the embedded platform gives this server no account");
-        let refused = |error: reqwest::Error| failed().caused_by(error.without_url());
-        let answer = self
-            .reach
-            .client(&located)?
-            .post(format!("{}/service-tokens", located.base))
-            .bearer_auth(owner.expose_secret())
-            .json(&request)
-            .timeout(PATIENCE)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(refused)?;
-        let answer = outbound::read_bounded(answer, LARGEST).await.map_err(|unread| match unread {
-            Unread::TooLarge => failed(),
-            Unread::Broken(error) => refused(error),
+        let request = CreateServiceToken {
+            name: "flowmaster-mcp".to_owned(),
+            permissions: vec![Permission::AUDIT_LOG.name().to_owned()],
+            tenant_id: Some(tenant.clone()),
+            expires_in: Some(LIFETIME),
+        };
+        let owner = Arc::new(Caller::owner(Credential::Owner));
+        let given = self.client.send(&owner, &request).await.map_err(|error| {
+            Error::new(Kind::Unavailable, "FM-MCP-ACCOUNT", "the embedded platform gives this server no account").caused_by(error)
         })?;
-        // What serde has to say may repeat a token.
-        let Answer { token } = serde_json::from_slice(&answer).map_err(|_| failed())?;
+        let token = SecretString::from(given.token);
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if tokens.len() >= TENANTS {
             tokens.clear();

@@ -13,12 +13,13 @@ use super::sender::{self, Outcome};
 use crate::api::Timestamp;
 use crate::client::Client;
 use crate::error::Result;
-use crate::state::{Claim, Settlement, State};
+use crate::state::{Claim, Lease, Settlement, State};
 
 /// How long the entries of one claim may take together; one entry may take all of it.
 const CLAIM_TIME: Duration = Duration::from_secs(10);
-/// How long a claim is leased: another process takes over what a killed one left after that.
-const LEASE: Duration = Duration::from_secs(15);
+/// How long a claim is leased, and how often that is renewed: after that another process takes over what a killed one left.
+const LEASE: Duration = Duration::from_secs(1);
+const RENEWAL: Duration = Duration::from_millis(300);
 /// How many entries are claimed at once.
 const CLAIMED: usize = 64;
 /// How many tenants are served at once.
@@ -53,7 +54,7 @@ impl Dispatcher {
             {
                 claims.spawn(serve(self.client.clone(), self.state.clone(), self.options.pause, claim));
             }
-            if claims.is_empty() {
+            if claims.is_empty() && !(waiting.is_empty() || self.is_leased().await) {
                 for done in waiting.drain(..) {
                     let _told = done.send(());
                 }
@@ -71,6 +72,11 @@ impl Dispatcher {
     async fn claim(&self) -> Option<Claim> {
         let claimed = self.state.write(|store| store.claim(CLAIMED, LEASE, Timestamp::now())).await;
         report(claimed).flatten()
+    }
+
+    /// Whether another process holds what waits; where that one was killed, its lease ends soon.
+    async fn is_leased(&self) -> bool {
+        report(self.state.read(|store| store.is_leased(Timestamp::now())).await).unwrap_or_default()
     }
 
     async fn until_due(&self) -> Duration {
@@ -101,9 +107,26 @@ impl Drop for Leased {
     }
 }
 
+/// Waits for something, and renews the lease meanwhile.
+async fn while_leased<T>(state: &State, lease: &Lease, renewed: &mut tokio::time::Instant, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(*renewed + RENEWAL) => {
+                let lease = lease.clone();
+                report(state.write(move |store| store.renew(&lease, LEASE, Timestamp::now())).await);
+                *renewed = tokio::time::Instant::now();
+            }
+            done = &mut work => return done,
+        }
+    }
+}
+
 /// Sends the entries of a claim, up to the first that has to wait.
 async fn serve(client: Client, state: State, pause: Duration, claim: Claim) {
     let began = Instant::now();
+    let mut renewed = tokio::time::Instant::now();
     let mut leased = Leased { claim, state: state.clone(), settlement: Settlement::default(), is_settled: false };
     for letter in &leased.claim.letters {
         let within = CLAIM_TIME.saturating_sub(began.elapsed());
@@ -116,7 +139,8 @@ async fn serve(client: Client, state: State, pause: Duration, claim: Claim) {
             settlement.dead.push((id, "FM-INTERNAL: it is not an entry of the audit log".to_owned()));
             continue;
         };
-        let wanted = match sender::send(&client, &leased.claim.tenant, &entry, within).await {
+        let sent = sender::send(&client, &leased.claim.lease.tenant, &entry, within);
+        let wanted = match while_leased(&state, &leased.claim.lease, &mut renewed, sent).await {
             Outcome::Delivered => {
                 settlement.delivered.push(id);
                 continue;

@@ -106,13 +106,13 @@ fn tenants_take_turns_and_so_do_callers() {
     append(store, "u", "anna", 0..3);
     let first = claim(store, 0.0).unwrap();
     let second = claim(store, 0.0).unwrap();
-    assert_eq!((first.tenant.as_str(), second.tenant.as_str()), ("t", "u"));
+    assert_eq!((first.lease.tenant.as_str(), second.lease.tenant.as_str()), ("t", "u"));
     assert_eq!(ids(&first).iter().filter(|id| id.starts_with("t-bert")).count(), 3);
     serve(store, &first, 0.1, |_| true);
     append(store, "u", "anna", 3..6);
     serve(store, &second, 0.2, |_| true);
-    assert_eq!(claim(store, 0.3).unwrap().tenant, "t");
-    assert_eq!(claim(store, 0.3).unwrap().tenant, "u");
+    assert_eq!(claim(store, 0.3).unwrap().lease.tenant, "t");
+    assert_eq!(claim(store, 0.3).unwrap().lease.tenant, "u");
 }
 
 #[test]
@@ -187,12 +187,14 @@ fn a_dead_claimants_letters_go_to_the_next_when_its_lease_ends() {
     append(one.store(), "t", "a", 0..3);
     let lost = claim(one.store(), 0.0).unwrap();
     assert!(claim(other.store(), 14.9).is_none());
-    let taken = claim(other.store(), 15.0).unwrap();
+    one.store().renew(&lost.lease, LEASE, at(10.0)).unwrap();
+    assert!(claim(other.store(), 24.9).is_none() && other.store().is_leased(at(24.9)).unwrap());
+    let taken = claim(other.store(), 25.0).unwrap();
     assert_eq!(ids(&taken), ids(&lost));
     // The first one lives after all: what it delivered is delivered, and the tenant stays with the second.
-    serve(one.store(), &lost, 15.1, |id| id.ends_with('0'));
-    assert!(claim(one.store(), 15.2).is_none());
-    serve(other.store(), &taken, 15.3, |_| true);
+    serve(one.store(), &lost, 25.1, |id| id.ends_with('0'));
+    assert!(claim(one.store(), 25.2).is_none());
+    serve(other.store(), &taken, 25.3, |_| true);
     assert_eq!(waiting(one.store()), Backlog::default());
 }
 

@@ -146,7 +146,7 @@ async fn a_hundred_refused_tenants_do_not_hold_up_one_that_is_served() {
     let served = server(&platform, data.path()).await;
     called(&served, "two", "tasks_list").await;
     becomes(|| taken(&platform, "tenant-2", &[]).len() == 1).await.unwrap();
-    becomes(|| backlog(data.path()).backing_off > 90).await.unwrap();
+    becomes(|| backlog(data.path()).waiting == 101 && backlog(data.path()).backing_off > 90).await.unwrap();
     let now = backlog(data.path());
     assert_eq!((now.waiting, now.dead, now.lost), (101, 0, 0), "{now:?}");
 }

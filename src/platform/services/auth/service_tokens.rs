@@ -1,13 +1,10 @@
 //! Tokens of services, given by the owner of the platform alone.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::roles;
 use crate::api::audit::Changes;
-use crate::api::ids::TenantId;
-use crate::api::{Effect, Operation, Spec, Timestamp};
+use crate::api::auth::{CreateServiceToken, ServiceToken};
 use crate::auth::CallerKind;
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::Cx;
@@ -15,42 +12,6 @@ use crate::platform::identity::tokens::{self, Subject, Use};
 
 /// The longest life of a service's token, in seconds: a year.
 const LONGEST: u32 = 366 * 24 * 3600;
-
-/// Gives a service a token of its own; beyond the contract, which has none.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct CreateServiceToken {
-    /// The service's name.
-    #[schemars(length(min = 1, max = 100))]
-    pub(crate) name: String,
-    /// What it may do.
-    pub(crate) permissions: Vec<String>,
-    /// The tenant; the owner's own if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tenant_id: Option<TenantId>,
-    /// Seconds until it ends; a day if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 60, max = 31_622_400))]
-    pub(crate) expires_in: Option<u32>,
-}
-
-/// A service's token, shown once.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ServiceToken {
-    /// The token's id.
-    pub(crate) token_id: String,
-    /// The token.
-    pub(crate) token: String,
-    /// When it ends.
-    pub(crate) expires_at: Timestamp,
-}
-
-impl Operation for CreateServiceToken {
-    type Output = ServiceToken;
-    const SPEC: Spec =
-        Spec::post("service_tokens_create", "/service-tokens", Effect::Grant).titled("Create a service token").internal().answers(201);
-}
 
 pub(super) async fn create(cx: Cx, request: CreateServiceToken) -> Result<ServiceToken> {
     if cx.caller.kind != CallerKind::Owner {
