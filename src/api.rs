@@ -22,7 +22,7 @@ pub mod wire;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use catalogue::{Catalogue, Entry, catalogue};
+pub use catalogue::{Catalogue, Entry, catalogue, undecodable};
 pub use cloud_event::Event;
 pub use operation::{Effect, Endpoint, Method, Operation, Spec};
 pub use page::{Page, PageRequest};

@@ -28,9 +28,23 @@ impl Entry {
     /// # Errors
     /// Every fault of every field.
     pub fn check(&self, arguments: &mut serde_json::Value, reading: arguments::Reading) -> Result<(), Vec<FieldError>> {
-        arguments::check(&self.shape.input, arguments, reading)?;
-        self.endpoint.decode(arguments.clone()).map_err(|error| vec![FieldError::new("", "type", error.to_string())])
+        self.check_form(arguments, reading)?;
+        self.endpoint.decode(arguments.clone()).map_err(|error| vec![undecodable(&error)])
     }
+
+    /// Checks arguments against the schema alone, for a reader who decodes them next.
+    ///
+    /// # Errors
+    /// Every fault of every field.
+    pub fn check_form(&self, arguments: &mut serde_json::Value, reading: arguments::Reading) -> Result<(), Vec<FieldError>> {
+        arguments::check(&self.shape.input, arguments, reading)
+    }
+}
+
+/// The fault of arguments that fit the schema and not the type.
+#[must_use]
+pub fn undecodable(error: &serde_json::Error) -> FieldError {
+    FieldError::new("", "type", error.to_string())
 }
 
 /// All operations.

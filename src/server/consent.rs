@@ -28,7 +28,7 @@ use crate::auth::Credential;
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use approvals::Asked;
-use question::Question;
+use question::{Question, Snapshot};
 
 /// The name of the one question of a call.
 const QUESTION: &str = "confirm";
@@ -106,8 +106,7 @@ impl Request {
         // An answer is used up whatever it says, so that a no does not become a yes later.
         let asked = app.approvals.answered(&self.caller, call, &state).await?;
         agreed(&answer)?;
-        let question = app.question(&self.caller, entry, arguments).await?;
-        unchanged(asked.seen.as_deref(), &question)?;
+        unchanged(asked.seen.as_deref(), &app.snapshot(&self.caller, entry, arguments).await?)?;
         Ok(Verdict::Go { if_match: asked.if_match, decision: Decision::Confirmed })
     }
 
@@ -152,7 +151,7 @@ impl Request {
         })?;
         agreed(&answer)?;
         self.authorise_again(entry).await?;
-        unchanged(seen.as_deref(), &self.app.question(&self.caller, entry, arguments).await?)?;
+        unchanged(seen.as_deref(), &self.app.snapshot(&self.caller, entry, arguments).await?)?;
         Ok(Verdict::Go { if_match, decision: Decision::Confirmed })
     }
 
@@ -172,7 +171,7 @@ impl Request {
     }
 }
 
-fn unchanged(seen: Option<&str>, now: &Question) -> Result<()> {
+fn unchanged(seen: Option<&str>, now: &Snapshot) -> Result<()> {
     if seen == now.seen.as_deref() {
         return Ok(());
     }

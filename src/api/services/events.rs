@@ -8,12 +8,14 @@ use crate::api::cloud_event::Event;
 use crate::api::ids::SubscriptionId;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Event Bus Service.
 pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events by topic: publish, subscribe, replay.")
     .operations(operations![Publish, ListSubscriptions, Subscribe, Unsubscribe, Replay])
     .finder("`subscriptions_list` shows the subscriptions there are and their ids.")
+    .ids(&[Id::of("subscriptionId", "subscription").listed(Lister::new("subscriptions_list", &[], "subscriptionId"))])
     .shown(&["topic", "delivery", "status", "data", "createdAt"]);
 
 /// Publishes an event on a topic of your own: emit, broadcast, signal that something happened.

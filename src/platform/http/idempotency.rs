@@ -16,7 +16,6 @@ use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
 use crate::platform::database::{Mark, Scope};
-use crate::platform::keys;
 
 /// How long an answer is kept.
 const KEPT_SECONDS: f64 = 24.0 * 3600.0;
@@ -79,7 +78,7 @@ pub(crate) async fn forget(platform: &Platform, ticket: Ticket) -> Result<()> {
 }
 
 /// Looks a key up: the call is to be carried out, or its answer is there.
-pub(crate) async fn begin(platform: &Platform, caller: &Caller, spec: &Spec, key: &str, arguments: &Value) -> Result<Begun> {
+pub(crate) async fn begin(platform: &Platform, caller: &Caller, spec: &Spec, key: &str, digest: String) -> Result<Begun> {
     if key.is_empty() || key.len() > LONGEST_KEY || !key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return Err(Error::new(
             Kind::Malformed,
@@ -89,7 +88,7 @@ pub(crate) async fn begin(platform: &Platform, caller: &Caller, spec: &Spec, key
         .hint("Use a random UUID for each call, and the same one for its repetition."));
     }
     let route = format!("{} {}", spec.method.name(), spec.path);
-    let mark = Arc::new(Mark::new(caller, route, key, keys::sha256(arguments.to_string().as_bytes())));
+    let mark = Arc::new(Mark::new(caller, route, key, digest));
     let running = platform.running_keys();
     if !running.lock().unwrap_or_else(PoisonError::into_inner).insert(mark.name()) {
         return Err(Error::new(Kind::Conflict, "FM-AGS-IDEMPOTENCY-RUNNING", "the same call with this Idempotency-Key is under way")

@@ -21,12 +21,15 @@ use super::context::{Answer, Cx};
 use super::idempotency::{self, Begun, Stored};
 use super::problem;
 use crate::api::arguments::Reading;
-use crate::api::{Endpoint, Entry, Method, Operation, Service, catalogue, wire};
+use crate::api::{Endpoint, Entry, FieldError, Method, Operation, Service, catalogue, undecodable, wire};
 use crate::error::{Error, Kind, Result};
-use crate::platform::Platform;
 use crate::platform::identity::{self, Identity, authenticate::authenticate};
+use crate::platform::{Platform, keys};
 
-type Handler = Arc<dyn Fn(Cx, Value) -> BoxFuture<'static, Result<Stored>> + Send + Sync>;
+/// Decodes arguments, once, and gives the work on them.
+type Handler = Arc<dyn Fn(Value) -> Result<Work, serde_json::Error> + Send + Sync>;
+/// The work on a request that was decoded.
+type Work = Box<dyn FnOnce(Cx) -> BoxFuture<'static, Result<Stored>> + Send>;
 
 /// The operations of a service with their handlers.
 #[derive(Default)]
@@ -76,18 +79,19 @@ impl Routes {
         F: Future<Output = Result<A>> + Send + 'static,
         A: Into<Answer<O::Output>>,
     {
-        let handler: Handler = Arc::new(move |cx, arguments| {
-            let request = match serde_json::from_value::<O>(arguments) {
-                Ok(request) => request,
-                Err(error) => return futures_util::future::ready(Err(Error::internal(error))).boxed(),
-            };
-            let answered = handler(cx, request);
-            async move {
-                let Answer { body, etag, location } = answered.await?.into();
-                let body = if O::SPEC.success == 204 { None } else { Some(serde_json::to_value(body).map_err(Error::internal)?) };
-                Ok(Stored { status: O::SPEC.success, etag, location, body })
-            }
-            .boxed()
+        let handler = Arc::new(handler);
+        let handler: Handler = Arc::new(move |arguments| {
+            let request = serde_json::from_value::<O>(arguments)?;
+            let handler = Arc::clone(&handler);
+            Ok(Box::new(move |cx| {
+                let answered = handler(cx, request);
+                async move {
+                    let Answer { body, etag, location } = answered.await?.into();
+                    let body = if O::SPEC.success == 204 { None } else { Some(serde_json::to_value(body).map_err(Error::internal)?) };
+                    Ok(Stored { status: O::SPEC.success, etag, location, body })
+                }
+                .boxed()
+            }))
         });
         self.routes.push(Route { endpoint: Endpoint::of::<O>(), extends, handler });
         self
@@ -196,13 +200,14 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         mark: None,
     };
     let key = parts.headers.get("idempotency-key").filter(|_| spec.body && !spec.public);
-    let Some(key) = key else { return (route.handler)(cx, arguments).await };
-    let key = key.to_str().unwrap_or_default();
-    match idempotency::begin(platform, &cx.caller, spec, key, &arguments).await? {
+    let key = key.map(|key| (key.to_str().unwrap_or_default(), keys::sha256(arguments.to_string().as_bytes())));
+    let work = (route.handler)(arguments).map_err(|error| invalid(code, vec![undecodable(&error)]))?;
+    let Some((key, digest)) = key else { return work(cx).await };
+    match idempotency::begin(platform, &cx.caller, spec, key, digest).await? {
         Begun::Before(stored) => Ok(stored),
         Begun::Now(ticket) => {
             cx.mark = Some(Arc::clone(&ticket.mark));
-            let answered = (route.handler)(cx, arguments).await;
+            let answered = work(cx).await;
             match &answered {
                 Ok(stored) => idempotency::keep(platform, ticket, stored).await?,
                 Err(_) => idempotency::forget(platform, ticket).await?,
@@ -229,12 +234,13 @@ fn arguments(
         }
     }
     let reading = if entry.spec.body { Reading::Strict } else { Reading::Lenient };
-    let invalid = |fields| {
-        Error::new(Kind::Invalid, format!("FM-{code}-INVALID"), "the arguments are not as the operation takes them").with_fields(fields)
-    };
-    let mut arguments = wire::decode(&entry.spec, path, query, body).map_err(|fault| invalid(vec![fault]))?;
-    entry.check(&mut arguments, reading).map_err(invalid)?;
+    let mut arguments = wire::decode(&entry.spec, path, query, body).map_err(|fault| invalid(code, vec![fault]))?;
+    entry.check_form(&mut arguments, reading).map_err(|faults| invalid(code, faults))?;
     Ok(arguments)
+}
+
+fn invalid(code: &str, faults: Vec<FieldError>) -> Error {
+    Error::new(Kind::Invalid, format!("FM-{code}-INVALID"), "the arguments are not as the operation takes them").with_fields(faults)
 }
 
 fn respond(route: &Route, gets: &HashSet<&'static str>, stored: Stored, path: &str) -> Result<Response> {

@@ -9,6 +9,7 @@ use crate::api::{Effect, Entry, catalogue, wire};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
+use crate::server::answer::redact::redact;
 use crate::server::{App, digest};
 
 /// Longest value of the object that is shown, in characters.
@@ -29,6 +30,16 @@ pub(crate) struct Question {
     pub(crate) if_match: Option<String>,
 }
 
+/// The object of a call as it is at one moment.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    /// What stands for it: its `ETag`, a digest of what is shown, or its status where it changes by itself.
+    pub(crate) seen: Option<String>,
+    /// The `ETag` that the call must still meet.
+    if_match: Option<String>,
+    object: Option<Value>,
+}
+
 /// The operation that reads the object which another one acts on: `tasks_get` for `tasks_respond`.
 pub(crate) fn getter(entry: &Entry) -> Option<&'static Entry> {
     let service = entry.spec.name.split('_').next()?;
@@ -38,8 +49,36 @@ pub(crate) fn getter(entry: &Entry) -> Option<&'static Entry> {
 }
 
 impl App {
-    /// Makes the question for a call. An object that is not there is an error: there is nothing to ask about.
+    /// Reads the object of a call as it is now. An object that is not there is an error: there is nothing to ask about.
+    pub(crate) async fn snapshot(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Snapshot> {
+        // A person who is asked whether something may be read is not shown it first.
+        if entry.spec.effect == Effect::Read {
+            return Ok(Snapshot::default());
+        }
+        let shown = entry.service.shown;
+        let Some(getter) = getter(entry) else {
+            let object = self.listed(caller, entry, arguments).await?;
+            return Ok(Snapshot { seen: object.as_ref().map(|object| digest_of(object, shown)), if_match: None, object });
+        };
+        let path = wire::path_fields(&getter.spec).filter_map(|name| Some((name.to_owned(), arguments.get(name)?.clone()))).collect();
+        let mut reply = match self.look(caller, getter.spec.name, path).await {
+            Ok(reply) => reply,
+            // A caller who may act but not look is asked about the id alone.
+            Err(error) if error.kind() == Kind::Forbidden => return Ok(Snapshot::default()),
+            Err(error) => return Err(error),
+        };
+        redact(&mut reply.body);
+        let (seen, if_match) = match entry.service.judged_by {
+            // An object that moves on by itself is judged by where it stands.
+            Some(field) => (reply.body.get(field).and_then(Value::as_str).map(str::to_owned), None),
+            None => (Some(reply.etag.clone().unwrap_or_else(|| digest_of(&reply.body, shown))), reply.etag),
+        };
+        Ok(Snapshot { seen, if_match, object: Some(reply.body) })
+    }
+
+    /// Makes the question for a call, on its object as it is now.
     pub(crate) async fn question(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Question> {
+        let Snapshot { seen, if_match, object } = self.snapshot(caller, entry, arguments).await?;
         let mut text = format!("{} on {} ({})?", entry.spec.title, self.settings.platform_name, caller.tenant);
         text.push_str(match entry.spec.effect {
             Effect::Decide => " It will count as your own decision.",
@@ -49,33 +88,9 @@ impl App {
             Effect::Write => " It changes what the platform holds.",
             Effect::Read => " It shows the agent what the platform holds.",
         });
-        let shown = entry.service.shown;
-        let (mut seen, mut if_match) = (None, None);
-        if entry.spec.effect == Effect::Read {
-            // Whoever is asked whether something may be read is not shown it first.
-        } else if let Some(getter) = getter(entry) {
-            let path = wire::path_fields(&getter.spec).filter_map(|name| Some((name.to_owned(), arguments.get(name)?.clone()))).collect();
-            match self.look(caller, getter.spec.name, path).await {
-                Ok(mut reply) => {
-                    crate::server::answer::redact::redact(&mut reply.body);
-                    text.push_str("\n\nAs it is now:");
-                    tell(&mut text, &reply.body, shown);
-                    if let Some(field) = entry.service.judged_by {
-                        // An object that moves on by itself is judged by where it stands.
-                        seen = reply.body.get(field).and_then(Value::as_str).map(str::to_owned);
-                    } else {
-                        seen = Some(reply.etag.clone().unwrap_or_else(|| digest_of(&reply.body, shown)));
-                        if_match = reply.etag;
-                    }
-                }
-                // Who may act but not look is asked about the id alone.
-                Err(error) if error.kind() == Kind::Forbidden => {}
-                Err(error) => return Err(error),
-            }
-        } else if let Some(item) = self.listed(caller, entry, arguments).await? {
+        if let Some(object) = &object {
             text.push_str("\n\nAs it is now:");
-            tell(&mut text, &item, shown);
-            seen = Some(digest_of(&item, shown));
+            tell(&mut text, object, entry.service.shown);
         }
         text.push_str("\n\nWhat will be sent:");
         if arguments.is_empty() {
@@ -91,6 +106,7 @@ impl App {
     async fn listed(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Option<Value>> {
         let service = entry.spec.name.split('_').next().unwrap_or_default();
         let (Some(id), Some(lister)) = (arguments.get("id"), catalogue().get(&format!("{service}_list"))) else { return Ok(None) };
+        let fields: Vec<&str> = entry.service.ids.iter().map(|id| id.field).chain(["id"]).collect();
         let mut page = Map::from_iter([("limit".to_owned(), 200.into())]);
         for _ in 0..MOST_PAGES {
             let mut body = match self.look(caller, lister.spec.name, page.clone()).await {
@@ -98,9 +114,9 @@ impl App {
                 Err(error) if error.kind() == Kind::Forbidden => return Ok(None),
                 Err(error) => return Err(error),
             };
-            crate::server::answer::redact::redact(&mut body);
+            redact(&mut body);
             let items = body.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-            if let Some(found) = items.into_iter().find(|item| item.get("id").or_else(|| item.get("subscriptionId")) == Some(id)) {
+            if let Some(found) = items.into_iter().find(|item| fields.iter().any(|field| item.get(field) == Some(id))) {
                 return Ok(Some(found));
             }
             match body.get_mut("nextCursor").map(Value::take) {

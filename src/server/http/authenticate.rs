@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use super::admission::{Admission, SESSION};
+use super::cors::OriginVerdict;
 use super::refusal::{NO_TOKEN, Refusal};
 use super::{Authentication, approvals, expiry};
 use crate::auth::{Caller, MAX_TOKEN};
@@ -24,12 +25,9 @@ const IN_QUERIES: &[&str] = &["access_token", "api_key", "authorization", "beare
 /// Lets a request on with its caller, and ends what it began with the caller's token.
 pub(super) async fn authenticate(State(gate): State<Admission>, mut request: Request, next: Next) -> Response {
     let endpoint = if request.uri().path().starts_with(approvals::PATH) { approvals::PATH } else { "/mcp" };
-    let known = match gate.origins().check(request.uri(), request.headers()).and_then(|()| no_token_in(request.uri())) {
-        Ok(()) => caller(gate.authentication(), request.headers()).await,
-        Err(error) => Err(error),
-    };
-    let caller = match known {
-        Ok(caller) => caller,
+    let verdict = request.extensions_mut().remove::<OriginVerdict>();
+    let (caller, token) = match known(&gate, verdict, request.uri(), request.headers()).await {
+        Ok(known) => known,
         Err(error) => return gate.refuse(None, Refusal::from(error).at(endpoint)),
     };
     if let Err(error) = same_tenant(&caller, request.headers()) {
@@ -38,7 +36,7 @@ pub(super) async fn authenticate(State(gate): State<Admission>, mut request: Req
     let end = expiry::deadline(&caller);
     // Only a session's streams stay open long enough for the token to be taken back meanwhile.
     let in_session = request.headers().contains_key(SESSION);
-    let revocable = gate.revocable(bearer(request.headers()).ok().filter(|_| in_session).map(SecretString::from));
+    let revocable = gate.revocable(token.filter(|_| in_session));
     request.extensions_mut().insert(Arc::clone(&caller));
     if let Authentication::Bearer(admit) = gate.authentication() {
         request.extensions_mut().insert(Arc::clone(admit));
@@ -50,13 +48,26 @@ pub(super) async fn authenticate(State(gate): State<Admission>, mut request: Req
     }
 }
 
-/// The caller that a request's headers prove.
-async fn caller(authentication: &Authentication, headers: &HeaderMap) -> Result<Arc<Caller>> {
-    let admit = match authentication {
-        Authentication::Open(caller) => return Ok(Arc::clone(caller)),
-        Authentication::Bearer(admit) => admit,
-    };
-    admit.admit(bearer(headers)?).await
+/// The caller that a request proves, and by which token.
+async fn known(
+    gate: &Admission,
+    verdict: Option<OriginVerdict>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(Arc<Caller>, Option<SecretString>)> {
+    match verdict {
+        Some(OriginVerdict(Ok(()))) => {}
+        Some(OriginVerdict(Err(refused))) => return Err(refused.again()),
+        None => return Err(Error::internal("a request came by no layer that judges its origin")),
+    }
+    no_token_in(uri)?;
+    match gate.authentication() {
+        Authentication::Open(caller) => Ok((Arc::clone(caller), None)),
+        Authentication::Bearer(admit) => {
+            let token = bearer(headers)?;
+            Ok((admit.admit(token).await?, Some(token.into())))
+        }
+    }
 }
 
 /// The one bearer token of a request.

@@ -3,6 +3,8 @@
 //! Only where callers bring tokens. Where everybody is let in, a page that happens to be served on this machine would
 //! otherwise act as the owner.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -14,16 +16,24 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::Authentication;
 use super::admission::Admission;
+use crate::error::Error;
 
 /// What a page may send; a wildcard leaves Authorization out, so it is named.
 const SENT: HeaderValue = HeaderValue::from_static("authorization, *");
 /// What a page may read beside the body.
 const READ: HeaderValue = HeaderValue::from_static("mcp-session-id, mcp-protocol-version, retry-after, www-authenticate");
 
+/// Whether a request was made to a name of this server, and by no foreign page.
+#[derive(Clone)]
+pub(super) struct OriginVerdict(pub(super) Result<(), Arc<Error>>);
+
 /// Answers a browser's question beforehand, and marks answers as readable.
-pub(super) async fn share(State(gate): State<Admission>, request: Request, next: Next) -> Response {
-    let allowed =
-        matches!(gate.authentication(), Authentication::Bearer(_)) && gate.origins().check(request.uri(), request.headers()).is_ok();
+///
+/// `Host` and `Origin` are judged here, once; the request carries the verdict to `authenticate`.
+pub(super) async fn share(State(gate): State<Admission>, mut request: Request, next: Next) -> Response {
+    let verdict = OriginVerdict(gate.origins().check(request.uri(), request.headers()).map_err(Arc::new));
+    let allowed = matches!(gate.authentication(), Authentication::Bearer(_)) && verdict.0.is_ok();
+    request.extensions_mut().insert(verdict);
     let Some(origin) = request.headers().get(ORIGIN).filter(|_| allowed).cloned() else { return next.run(request).await };
     let asks = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if asks { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
