@@ -202,7 +202,7 @@ async fn code(verifier: &Verifier, token: &str) -> String {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_good_token_makes_the_caller_it_claims() {
     let signers = [Signer::ed(1), Signer::ec(), Signer::rsa(KeySize::Rsa2048)];
     let keys: Vec<Value> = signers.iter().map(|signer| signer.jwk(signer.algorithm())).collect();
@@ -230,7 +230,7 @@ async fn a_good_token_makes_the_caller_it_claims() {
     assert_eq!(neither.permissions.as_ref().map(|held| held.iter().count()), Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_bad_token_is_refused_by_its_own_code() {
     let signer = Signer::ed(1);
     let (rsa, ec) = (Signer::rsa(KeySize::Rsa2048), Signer::ec());
@@ -320,7 +320,7 @@ async fn every_bad_token_is_refused_by_its_own_code() {
     assert_eq!(publication.fetched(), 1, "in one moment an unknown key causes no second fetch");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refresh_or_id_token_is_known_by_whatever_claim_says_so() {
     let signer = Signer::ed(1);
     let verifier = Time::now().of(Verifier::new(resource_server(), KeySet::published(Publication::of(&[signer.jwk("key")]))));
@@ -344,7 +344,7 @@ async fn a_refresh_or_id_token_is_known_by_whatever_claim_says_so() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_remembered_token_ends_when_it_says() {
     let (signer, time) = (Signer::ed(1), Time::now());
     let verifier = time.of(Verifier::new(resource_server(), KeySet::published(Publication::of(&[signer.jwk("key")]))));
@@ -357,7 +357,7 @@ async fn a_remembered_token_ends_when_it_says() {
     assert_eq!(code(&verifier, &token).await, "FM-MCP-TOKEN-EXPIRED");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn audiences_are_needed_all_where_tokens_are_passed_on() {
     let signer = Signer::ed(1);
     let mut rules = resource_server();

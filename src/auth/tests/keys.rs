@@ -2,7 +2,7 @@
 
 use crate::auth::tests::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_unknown_key_causes_one_fetch_in_half_a_minute_however_many_ask() {
     let (old, new, time) = (Signer::ed(1), Signer::ed(2), Time::now());
     let publication = Publication::of(&[old.jwk("old")]);
@@ -31,7 +31,7 @@ async fn an_unknown_key_causes_one_fetch_in_half_a_minute_however_many_ask() {
     assert_eq!(code(&verifier, &old.token("old", &claims())).await, "admitted");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_asked_first_may_go_away() {
     let (signer, publication) = (Signer::ed(1), Publication::default());
     publication.publish(&[signer.jwk("key")]);
@@ -43,7 +43,7 @@ async fn whoever_asked_first_may_go_away() {
     assert_eq!(publication.fetched(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn known_keys_serve_while_the_publication_is_away_and_new_ones_come_behind() {
     let (signer, time) = (Signer::ed(1), Time::now());
     let publication = Publication::of(&[signer.jwk("key")]);
@@ -74,7 +74,7 @@ async fn known_keys_serve_while_the_publication_is_away_and_new_ones_come_behind
     assert_eq!(code(&verifier, &lasting(0)).await, "FM-MCP-TOKEN-KEY");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_publication_that_is_down_slow_huge_or_wrong_lets_nobody_in_and_is_not_asked_all_the_time() {
     let (signer, time) = (Signer::ed(1), Time::now());
     let token = signer.token("key", &claims());
@@ -115,7 +115,7 @@ async fn a_publication_that_is_down_slow_huge_or_wrong_lets_nobody_in_and_is_not
     assert_eq!(code(&verifier, &token).await, "admitted");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_configured_key_takes_the_place_of_published_ones() {
     let pem = |der: &[u8]| format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der));
     let verifier = |keys| Time::now().of(Verifier::new(resource_server(), keys));

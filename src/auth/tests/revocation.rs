@@ -33,7 +33,7 @@ impl Confirm for Platform {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_platform_is_asked_once_an_interval_and_its_no_counts() {
     let (signer, time) = (Signer::ed(1), Time::now());
     let platform = Platform::saying(Some(true));
@@ -87,7 +87,7 @@ impl Confirm for Thinking {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_asked_the_platform_first_may_go_away_too() {
     let signer = Signer::ed(1);
     let platform = Arc::new(Thinking::default());
@@ -113,7 +113,7 @@ async fn whoever_asked_the_platform_first_may_go_away_too() {
     assert_eq!(platform.asked.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn in_first_party_mode_a_token_that_does_not_say_whose_it_is_must_be_confirmed() {
     let signer = Signer::ed(1);
     let publication = Publication::of(&[signer.jwk("key")]);

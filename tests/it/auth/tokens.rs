@@ -1,7 +1,7 @@
 //! Tokens over HTTP: whom the embedded platform's own let in, what every bad one is answered, and what happens while the
 //! keys or the platform are away. Nothing of a token comes back in an answer.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -171,11 +171,11 @@ async fn users_and_services_of_the_embedded_platform_come_in_as_themselves() {
 #[tokio::test]
 async fn a_logout_takes_effect_within_the_interval() {
     let platform = TestPlatform::start().await;
-    let served = before(&platform, mcp::admission(&platform, Duration::from_secs(1))).await;
+    let served = before(&platform, mcp::admission_by_its_clock(&platform, Duration::from_secs(1))).await;
     let user = platform.signed_in("tenant-a", "anna@example.com", &["task:view"]).await;
     list(&served, &user).await.result();
     platform.post("/auth/logout", &user, json!({})).await;
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    platform.clock.advance(2.0);
     let refused = list(&served, &user).await;
     assert!(refused.refused(401, "FM-MCP-TOKEN-REVOKED").challenge().contains("error=\"invalid_token\""));
     // A token that was ended before it was ever seen is not let in at all.
@@ -190,13 +190,13 @@ async fn a_logout_takes_effect_within_the_interval() {
 #[tokio::test]
 async fn while_the_platform_is_away_those_who_were_in_stay_in_and_others_wait() {
     let platform = TestPlatform::start().await;
-    let served = before(&platform, mcp::admission(&platform, Duration::from_secs(1))).await;
+    let served = before(&platform, mcp::admission_by_its_clock(&platform, Duration::from_secs(1))).await;
     let known = platform.signed_in("tenant-a", "anna@example.com", &["task:view"]).await;
     let unknown = platform.signed_in("tenant-a", "bert@example.com", &["task:view"]).await;
     list(&served, &known).await.result();
-    let folder = platform.folder;
+    let (folder, clock) = (platform.folder, platform.clock);
     platform.running.shutdown().await;
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    clock.advance(2.0);
     list(&served, &known).await.result();
     let waits = list(&served, &unknown).await;
     assert!(waits.refused(503, "FM-MCP-TOKEN-UNCONFIRMED").headers.contains_key(RETRY_AFTER));
@@ -289,10 +289,13 @@ async fn keys_that_are_down_slow_huge_wrong_or_elsewhere_let_nobody_in_until_the
     list(&served, &token).await.refused(503, "FM-MCP-KEYS-AWAY");
 
     *issuer.publishes.lock().unwrap() = Publishes::Nothing;
-    let served = before(&platform, Authentication::Bearer(Arc::new(issuer.verifier()))).await;
+    let passed = Arc::new(AtomicI64::new(0));
+    let time = Arc::clone(&passed);
+    let clock = Arc::new(move || Timestamp::now().millis().div_euclid(1000) + time.load(Ordering::Relaxed));
+    let served = before(&platform, Authentication::Bearer(Arc::new(issuer.verifier().clock(clock)))).await;
     list(&served, &token).await.refused(503, "FM-MCP-KEYS-AWAY");
     *issuer.publishes.lock().unwrap() = Publishes::Keys(jwks(&issuer.key));
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    passed.store(6, Ordering::Relaxed);
     list(&served, &token).await.result();
     *issuer.publishes.lock().unwrap() = Publishes::Nothing;
     list(&served, &issuer.token(&header(), &but(claims(), &json!({ "jti": "2" })))).await.result();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use flowmaster_mcp::auth::{Caller, Credential, KeySet, Mode, OwnerToken, Principal, Rules, Verifier};
 use flowmaster_mcp::client::{Client, Fixed, Located, Origin, PlatformKeys, TokenStatus};
 use flowmaster_mcp::error::Result;
+use flowmaster_mcp::platform::Clock as _;
 use flowmaster_mcp::server::{App, Authentication, Options, Settings};
 use futures_util::future::BoxFuture;
 use rmcp::model::{
@@ -125,6 +126,13 @@ pub fn text(result: &CallToolResult) -> &str {
 /// the platform is asked about a token again after the interval.
 pub fn admission(platform: &TestPlatform, interval: Duration) -> Authentication {
     Authentication::Bearer(Arc::new(OwnerToken::new(&platform.running.owner_token(), Some(Arc::new(verifier(platform, interval))))))
+}
+
+/// Lets callers in as [`admission`] does, by the platform's clock, which stands still until it is moved.
+pub fn admission_by_its_clock(platform: &TestPlatform, interval: Duration) -> Authentication {
+    let clock = Arc::clone(&platform.clock);
+    let verifier = verifier(platform, interval).clock(Arc::new(move || clock.now().millis().div_euclid(1000)));
+    Authentication::Bearer(Arc::new(OwnerToken::new(&platform.running.owner_token(), Some(Arc::new(verifier)))))
 }
 
 /// Verifies the tokens of a platform's users and services.
