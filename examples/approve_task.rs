@@ -74,7 +74,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn call(host: &RunningService<RoleClient, Host>, tool: &'static str, arguments: Value) -> Result<Value, Failure> {
-    let Value::Object(arguments) = arguments else { return Err("the arguments are no object".into()) };
+    let Value::Object(arguments) = arguments else { return Err("the arguments are not an object".into()) };
     let result = host.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await?;
     match (result.is_error, result.structured_content) {
         (Some(true), _) | (_, None) => Err(format!("{tool} failed: {:?}", result.content).into()),

@@ -163,7 +163,7 @@ fn start(cli: Cli) -> Result<Outcome> {
         .build()
         .map_err(|error| Error::new(Kind::Internal, "FM-MCP-RUNTIME", format!("the system gives no threads or files: {error}")))?;
     let outcome = runtime.block_on(run(command, config));
-    // A read of stdin cannot be taken back: it must not hold up the end.
+    // A read of stdin cannot be cancelled: it must not hold up the end.
     runtime.shutdown_background();
     outcome
 }

@@ -147,7 +147,7 @@ impl Client {
         let entry =
             catalogue().get(name).ok_or_else(|| Error::new(Kind::Unsupported, "FM-MCP-OPERATION", format!("{name} is in no service")))?;
         let Value::Object(arguments) = serde_json::to_value(request).map_err(Error::internal)? else {
-            return Err(Error::new(Kind::Internal, "FM-INTERNAL", format!("a request of {name} is no object")));
+            return Err(Error::new(Kind::Internal, "FM-INTERNAL", format!("a request of {name} is not an object")));
         };
         let reply = self.call(caller, entry, arguments, CallOptions::default()).await?;
         serde_json::from_value(reply.body).map_err(|error| {

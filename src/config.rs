@@ -205,7 +205,7 @@ impl Config {
         let url = settings.url;
         let data_dir = match settings.data_dir {
             Some(folder) => std::path::absolute(&folder).map_err(|error| {
-                Error::configuration(Kind::Invalid, "FM-CONFIG-INVALID", "the data folder's name is no path")
+                Error::configuration(Kind::Invalid, "FM-CONFIG-INVALID", "the data folder's name is not a path")
                     .hint("Name a folder with --data or FLOWMASTER_DATA_DIR.")
                     .caused_by(error)
             })?,

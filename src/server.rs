@@ -1,4 +1,4 @@
-//! The MCP side: what a host sees, over stdio and streamable HTTP, in both eras of the protocol.
+//! The MCP side: what a host sees, over stdio and streamable HTTP, in both revisions of the protocol.
 //!
 //! The handler is two `Arc`s; what it knows of the operations it reads from the catalogue. A tool's call is one
 //! look-up, the check of its arguments, the caller's permission, a person's consent where the effect asks for it, and
@@ -164,7 +164,7 @@ impl App {
         self.settings.policy.check(caller, &entry.spec)
     }
 
-    /// Reads what is no tool's answer, such as a resource or a prompt's data. There nobody can be asked, so what the
+    /// Reads what is not a tool's answer, such as a resource or a prompt's data. There nobody can be asked, so what the
     /// policy has confirmed is had by the tool alone.
     async fn read(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>) -> Result<Reply> {
         let entry = operation(name)?;
@@ -201,7 +201,7 @@ impl App {
         })?;
         match arguments {
             Value::Object(arguments) => Ok(arguments),
-            _ => Err(Error::new(Kind::Internal, "FM-INTERNAL", "checked arguments are no object")),
+            _ => Err(Error::new(Kind::Internal, "FM-INTERNAL", "checked arguments are not an object")),
         }
     }
 

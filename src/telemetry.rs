@@ -28,7 +28,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<()> {
 
 fn read_filter(filter: &str) -> Result<Targets> {
     filter.parse().map_err(|error| {
-        Error::configuration(Kind::Invalid, "FM-CONFIG-LOG", format!("{filter:?} is no filter of logs"))
+        Error::configuration(Kind::Invalid, "FM-CONFIG-LOG", format!("{filter:?} is not a filter of logs"))
             .hint("Write off, error, warn, info, debug or trace, also by module: warn,flowmaster_mcp=debug.")
             .caused_by(error)
     })

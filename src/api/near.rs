@@ -1,11 +1,11 @@
 //! What a wrong name was most likely meant to be.
 
 /// The longest part of a name that is compared, in characters.
-const COMPARED: usize = 80;
+const MAX_COMPARED: usize = 80;
 /// How alike two names are at least, between 0 and 1.
-const ALIKE: f64 = 0.65;
+const MIN_SIMILARITY: f64 = 0.65;
 /// How many names are suggested at most.
-const SUGGESTED: usize = 3;
+const MAX_SUGGESTED: usize = 3;
 
 /// Returns the known name that is most like a wrong one, if any is.
 #[must_use]
@@ -20,15 +20,15 @@ pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a
     let mut scored: Vec<(f64, &str)> = known
         .into_iter()
         .map(|candidate| (strsim::normalized_damerau_levenshtein(&wanted, &plain(candidate)), candidate))
-        .filter(|(alike, _)| *alike >= ALIKE)
+        .filter(|(alike, _)| *alike >= MIN_SIMILARITY)
         .collect();
     scored.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-    scored.into_iter().take(SUGGESTED).map(|(_, candidate)| candidate).collect()
+    scored.into_iter().take(MAX_SUGGESTED).map(|(_, candidate)| candidate).collect()
 }
 
 /// A name without what is easily written otherwise: case, underscores, hyphens, dots.
 fn plain(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).take(COMPARED).collect::<String>().to_lowercase()
+    name.chars().filter(|c| c.is_alphanumeric()).take(MAX_COMPARED).collect::<String>().to_lowercase()
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Caller {
     }
 
     /// Reads the caller out of a token without verifying it: good for listing what it may see, since the platform
-    /// verifies every call. A token that is no JWT has a caller whose permissions are unknown.
+    /// verifies every call. A token that is not a JWT has a caller whose permissions are unknown.
     ///
     /// # Errors
     /// A token that is too long, cannot go into a header, or names another tenant than the one asserted.
@@ -130,7 +130,7 @@ impl Caller {
         self.tenant == renewed.tenant && (self.is_nameless() || (&self.subject, self.kind) == (&renewed.subject, renewed.kind))
     }
 
-    /// The tenant that a token says it belongs to, unverified; `None` where it is no JWT or says nothing.
+    /// The tenant that a token says it belongs to, unverified; `None` where it is not a JWT or says nothing.
     #[must_use]
     pub fn tenant_claimed_by(token: &SecretString) -> Option<TenantId> {
         #[derive(Deserialize)]

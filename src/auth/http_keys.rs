@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::outbound::{self, Unread};
 
 /// Longest that a fetch may take.
-const SLOWEST: Duration = Duration::from_secs(5);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keys that are published at a URL.
 pub struct HttpKeys {
@@ -64,9 +64,9 @@ impl KeySource for HttpKeys {
 /// Fetches a key set.
 ///
 /// # Errors
-/// No answer, an answer that is no success, one that is too large, or one that takes too long.
+/// No answer, an answer that is not a success, one that is too large, or one that takes too long.
 pub(crate) async fn fetch_keys(client: &Client, url: &str) -> Result<Bytes> {
-    let request = client.get(url).header(ACCEPT, "application/jwk-set+json, application/json").timeout(SLOWEST);
+    let request = client.get(url).header(ACCEPT, "application/jwk-set+json, application/json").timeout(FETCH_TIMEOUT);
     let response = request.send().await.map_err(unreachable)?;
     if !response.status().is_success() {
         let status = response.status().as_u16();

@@ -23,9 +23,9 @@ pub const LARGEST_KEY_SET: usize = 256 * 1024;
 /// Most keys of a publication.
 const MOST_KEYS: usize = 64;
 /// Longest that a fetch may take.
-const SLOWEST: Duration = Duration::from_secs(5);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Seconds between two fetches for keys that are not known.
-const PAUSE: i64 = 30;
+const MIN_FETCH_INTERVAL: i64 = 30;
 /// Seconds between two fetches while there is no key at all.
 const SHORT_PAUSE: i64 = 5;
 /// Seconds after which keys are fetched again in the background.
@@ -88,7 +88,7 @@ impl KeySet {
     /// One public key in PEM.
     ///
     /// # Errors
-    /// `FM-CONFIG-AUTH-KEY` for what is no public key, too short, or of a kind that is not taken.
+    /// `FM-CONFIG-AUTH-KEY` for what is not a public key, too short, or of a kind that is not taken.
     pub fn of_pem(pem: &[u8]) -> Result<Self> {
         Key::of_pem(pem).map(|key| Self(Origin::Configured(Arc::new(key))))
     }
@@ -171,7 +171,7 @@ impl Published {
 
     /// Whether a fetch may begin, for a key that is not known.
     fn may_fetch(&self, now: i64) -> bool {
-        let pause = if self.held().serves(now) { PAUSE } else { SHORT_PAUSE };
+        let pause = if self.held().serves(now) { MIN_FETCH_INTERVAL } else { SHORT_PAUSE };
         self.attempt().at.is_none_or(|at| passed(at, now, pause))
     }
 
@@ -206,9 +206,9 @@ impl Published {
 
     async fn fetch(&self, now: i64) {
         *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Attempt { at: Some(now), failed: true };
-        let fetched = tokio::time::timeout(SLOWEST, self.source.fetch())
-            .await
-            .unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "FM-MCP-KEYS-SLOW", format!("no answer within {} s", SLOWEST.as_secs()))));
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.source.fetch()).await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Timeout, "FM-MCP-KEYS-SLOW", format!("no answer within {} s", FETCH_TIMEOUT.as_secs())))
+        });
         let keys = match fetched.and_then(|body| read(&body)) {
             Ok(keys) => keys,
             Err(error) => {
@@ -250,7 +250,7 @@ pub(super) fn passed(since: i64, now: i64, seconds: i64) -> bool {
     !(-60..seconds).contains(&now.saturating_sub(since))
 }
 
-/// Reads a JWK set. Keys that are of no use here are left out; one without any use is no set.
+/// Reads a JWK set. Keys that are of no use here are left out; one without any use is not a set.
 fn read(body: &[u8]) -> Result<Vec<(Option<String>, Arc<Key>)>> {
     #[derive(Deserialize)]
     struct Set {
@@ -260,7 +260,7 @@ fn read(body: &[u8]) -> Result<Vec<(Option<String>, Arc<Key>)>> {
     if body.len() > LARGEST_KEY_SET {
         return Err(wrong("are larger than 256 KiB"));
     }
-    let set: Set = serde_json::from_slice(body).map_err(|_| wrong("are no JWK set"))?;
+    let set: Set = serde_json::from_slice(body).map_err(|_| wrong("are not a JWK set"))?;
     if set.keys.len() > MOST_KEYS {
         return Err(wrong("are more than 64"));
     }

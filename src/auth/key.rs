@@ -97,7 +97,7 @@ impl Key {
         };
         let bytes = |key: &DecodingKey| key.try_get_as_bytes().map(<[u8]>::to_vec).unwrap_or_default();
         if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-            return public(Algorithm::EdDSA, ParsedPublicKey::new(&ED25519, bytes(&key)), "is no Ed25519 key");
+            return public(Algorithm::EdDSA, ParsedPublicKey::new(&ED25519, bytes(&key)), "is not an Ed25519 key");
         }
         if let Ok(key) = DecodingKey::from_ec_pem(pem) {
             return public(Algorithm::ES256, ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes(&key)), "is on another curve than P-256");
@@ -108,7 +108,7 @@ impl Key {
         if bytes.len() < 266 {
             return Err(refuse("has fewer than 2048 bits"));
         }
-        public(Algorithm::RS256, ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, bytes), "is no RSA key of 2048 to 8192 bits")
+        public(Algorithm::RS256, ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, bytes), "is not an RSA key of 2048 to 8192 bits")
     }
 
     /// A secret that this server shares with whoever issues tokens.

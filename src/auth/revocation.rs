@@ -11,9 +11,9 @@ use super::token::refusal;
 use crate::error::{Error, Kind, Result};
 
 /// Longest that an answer may take.
-const SLOWEST: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Seconds after which a question that found nobody is asked again.
-const PAUSE: i64 = 5;
+const RETRY_PAUSE: i64 = 5;
 
 /// Asks the platform about a token.
 pub trait Confirm: Send + Sync {
@@ -46,7 +46,7 @@ impl Confirmation {
         if let Some(known) = self.known(now) {
             return known;
         }
-        let answer = tokio::time::timeout(SLOWEST, confirm.confirm(caller))
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, confirm.confirm(caller))
             .await
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "FM-MCP-VALIDATE-SLOW", "the platform took too long")));
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ impl Confirmation {
             Ok(good) => *told = Told { good: Some(good), asked: Some((now, interval.0)) },
             Err(error) => {
                 tracing::warn!(code = error.code(), "the platform cannot be asked whether a token is still good");
-                told.asked = Some((now, interval.0.min(PAUSE)));
+                told.asked = Some((now, interval.0.min(RETRY_PAUSE)));
             }
         }
         told.judge()
@@ -76,7 +76,7 @@ impl Told {
             None => {
                 Err(Error::new(Kind::Unavailable, "FM-MCP-TOKEN-UNCONFIRMED", "the platform cannot be asked now whether the token is good")
                     .hint("Try again in a moment.")
-                    .retry_after(Duration::from_secs(PAUSE.unsigned_abs())))
+                    .retry_after(Duration::from_secs(RETRY_PAUSE.unsigned_abs())))
             }
         }
     }

@@ -59,12 +59,12 @@ impl Rules {
             [("typ", &claims.typ, &["access", "service", "bearer"][..]), ("token_use", &claims.token_use, &["access"])]
         {
             if given.as_ref().is_some_and(|given| !known.iter().any(|known| given.eq_ignore_ascii_case(known))) {
-                return Err(refusal("FM-MCP-TOKEN-USE", format!("the token is no access token, by its `{name}`")));
+                return Err(refusal("FM-MCP-TOKEN-USE", format!("the token is not an access token, by its `{name}`")));
             }
         }
         for (name, given) in claims.other_uses() {
             if given.and_then(serde_json::Value::as_str).is_some_and(is_no_access) {
-                return Err(refusal("FM-MCP-TOKEN-USE", format!("the token is no access token, by its `{name}`")));
+                return Err(refusal("FM-MCP-TOKEN-USE", format!("the token is not an access token, by its `{name}`")));
             }
         }
         self.judge_issuer(claims)?;

@@ -49,22 +49,22 @@ impl<'a> Parts<'a> {
     pub(super) fn of(token: &'a str) -> Result<Self> {
         let parts = token.rsplit_once('.').and_then(|(message, signature)| Some((message, message.split_once('.')?, signature)));
         let Some((message, (header, claims), signature)) = parts else {
-            return Err(malformed("the token is no JWT: it has no three parts"));
+            return Err(malformed("the token is not a JWT: it has no three parts"));
         };
         if header.is_empty() || header.len() > MAX_HEADER || claims.is_empty() || claims.contains('.') || signature.is_empty() {
-            return Err(malformed("the token is no signed JWT"));
+            return Err(malformed("the token is not a signed JWT"));
         }
         Ok(Self { message, header, claims, signature })
     }
 
     /// The bytes of the header.
     pub(super) fn header_bytes(&self) -> Result<Vec<u8>> {
-        URL_SAFE_NO_PAD.decode(self.header).map_err(|_| malformed("the token's header is no base64"))
+        URL_SAFE_NO_PAD.decode(self.header).map_err(|_| malformed("the token's header is not base64"))
     }
 
     /// The bytes of the claims.
     pub(super) fn claims_bytes(&self) -> Result<Vec<u8>> {
-        URL_SAFE_NO_PAD.decode(self.claims).map_err(|_| malformed("the token's claims are no base64"))
+        URL_SAFE_NO_PAD.decode(self.claims).map_err(|_| malformed("the token's claims are not base64"))
     }
 }
 

@@ -84,7 +84,7 @@ fn read(words: &[String]) -> Result<Map<String, Value>> {
         words => {
             let mut fields = Map::new();
             for word in words {
-                let (key, value) = word.split_once('=').ok_or_else(|| usage(format!("{word:?} is no key=value")))?;
+                let (key, value) = word.split_once('=').ok_or_else(|| usage(format!("{word:?} is not a key=value")))?;
                 put(&mut fields, key, value)?;
             }
             Ok(fields)
@@ -114,7 +114,7 @@ fn put(fields: &mut Map<String, Value>, key: &str, value: &str) -> Result<()> {
 }
 
 fn object(text: &str) -> Result<Map<String, Value>> {
-    serde_json::from_str(text).map_err(|error| usage(format!("the arguments are no JSON object: {error}")))
+    serde_json::from_str(text).map_err(|error| usage(format!("the arguments are not a JSON object: {error}")))
 }
 
 fn usage(what: impl Into<String>) -> Error {

@@ -104,7 +104,7 @@ fn slips() -> Vec<Finding> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     slips_in(names)
         .into_iter()
-        .map(|(name, meant)| Finding::care("settings", format!("{name} is no setting"), format!("Was {meant} meant?")))
+        .map(|(name, meant)| Finding::care("settings", format!("{name} is not a setting"), format!("Was {meant} meant?")))
         .collect()
 }
 

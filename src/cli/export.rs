@@ -16,7 +16,7 @@ use crate::server::list_tools_json;
 /// Where they go.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The folder; a README.md in it gets its generated tables anew.
+    /// The folder; a README.md in it gets its generated tables again.
     folder: PathBuf,
 }
 

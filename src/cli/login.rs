@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
 /// The longest line that is read, in bytes.
-const LONGEST: u64 = 2048;
+const MAX_PASSWORD_BYTES: u64 = 2048;
 
 /// Who signs in; what is missing is asked for on the terminal.
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
         // Nobody is signed in whose login has no place.
         let locked = store.lock().await?;
         let grant = sign_in(&connection.client, &platform, &username, &password, &tenant).await?;
-        // A file that is no login gives way to one that is.
+        // A file that is not a login gives way to one that is.
         let replaced = store.read().ok().flatten();
         let kept = locked.write(&grant);
         let nobodys = if kept.is_ok() { replaced.as_ref() } else { Some(&grant) };
@@ -98,7 +98,7 @@ fn asked(what: &str, default: Option<&str>) -> Result<String> {
     let mut stderr = std::io::stderr().lock();
     let _ = write!(stderr, "{what}{shown}: ").and_then(|()| stderr.flush());
     let mut line = String::new();
-    let read = std::io::stdin().lock().take(LONGEST).read_line(&mut line);
+    let read = std::io::stdin().lock().take(MAX_PASSWORD_BYTES).read_line(&mut line);
     read.map_err(|error| missing("an answer", "--user and --tenant").caused_by(error))?;
     match (line.trim(), default) {
         ("", Some(default)) => Ok(default.to_owned()),
@@ -115,8 +115,8 @@ fn from_terminal() -> Result<SecretString> {
 
 fn from_stdin() -> Result<SecretString> {
     let mut line = String::new();
-    let read = std::io::stdin().lock().take(LONGEST).read_line(&mut line);
-    // What was read is no part of the error.
+    let read = std::io::stdin().lock().take(MAX_PASSWORD_BYTES).read_line(&mut line);
+    // What was read is not a part of the error.
     read.map_err(|_| missing("a password on stdin", "--password-stdin with one line of text"))?;
     let password = SecretString::from(line.trim_end_matches(['\r', '\n']));
     checked(password)

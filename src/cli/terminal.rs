@@ -13,7 +13,7 @@ use crate::error::Error;
 const WIDEST: usize = 120;
 const NARROWEST: usize = 20;
 
-/// Writes a line to stdout. A reader that went away is no failure of ours.
+/// Writes a line to stdout. A reader that went away is not a failure of ours.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(anstream::stdout().lock(), "{line}");
 }
@@ -115,7 +115,7 @@ pub(crate) fn wrap(text: impl Display, indent: usize) -> String {
 }
 
 fn wrap_at(text: &str, width: Option<usize>, indent: usize) -> String {
-    // In less room than that an indent is no help.
+    // In less room than that an indent helps nobody.
     let Some(width) = width.filter(|width| *width >= indent + NARROWEST) else { return text.to_owned() };
     let indent = " ".repeat(indent);
     textwrap::fill(text, textwrap::Options::new(width.min(WIDEST)).subsequent_indent(&indent).break_words(false))

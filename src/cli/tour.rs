@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
 /// How long the execution may take to complete after its task was answered.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How it is told; `--data DIR` keeps what it makes.
 #[derive(Debug, clap::Args)]
@@ -179,7 +179,7 @@ impl Tour {
         let begun = Instant::now();
         let mut state = self.call("See the execution completed", "executions_get", json!({ "id": execution })).await?;
         // What follows a task runs on its own; here it takes a moment at most.
-        while matches!(short(&state, "status").as_str(), "pending" | "running") && begun.elapsed() < PATIENCE {
+        while matches!(short(&state, "status").as_str(), "pending" | "running") && begun.elapsed() < STEP_TIMEOUT {
             tokio::time::sleep(Duration::from_millis(20)).await;
             state = self.ask("executions_get", json!({ "id": execution })).await?;
         }
@@ -202,7 +202,7 @@ impl Tour {
     /// Calls a tool, whatever comes of it.
     async fn send(&self, tool: &str, arguments: Value) -> Result<CallToolResult> {
         let session = self.session.as_ref().ok_or_else(|| failed("there is no connection"))?;
-        let Value::Object(arguments) = arguments else { return Err(failed("the arguments are no object")) };
+        let Value::Object(arguments) = arguments else { return Err(failed("the arguments are not an object")) };
         session.call(tool, arguments).await
     }
 

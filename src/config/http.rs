@@ -30,7 +30,7 @@ pub struct HttpSettings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
-    /// Sessions of the older protocol that a tenant may have open at once; 64 if absent.
+    /// Sessions of 2025-11-25 that a tenant may have open at once; 64 if absent.
     #[arg(skip)]
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr> {
     let loopback = |port: &str| port.parse().ok().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
     let named = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
     text.parse().ok().or_else(|| loopback(named)).ok_or_else(|| {
-        Error::configuration(Kind::Invalid, "FM-CONFIG-LISTEN", format!("{text:?} is no address to listen on"))
+        Error::configuration(Kind::Invalid, "FM-CONFIG-LISTEN", format!("{text:?} is not an address to listen on"))
             .hint(format!("Write an address with a port, such as {DEFAULT_LISTEN}, or a port alone."))
     })
 }

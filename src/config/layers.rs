@@ -65,7 +65,7 @@ pub fn environment_of(setting: &str) -> Option<&'static str> {
     ENVIRONMENT.iter().find(|(known, _)| *known == setting).map(|(_, variable)| *variable)
 }
 
-/// Variables that look like a slip of the pen, each with the one that was likely meant. They are no error: a company
+/// Variables that look like a slip of the pen, each with the one that was likely meant. They are not an error: a company
 /// may have `FLOWMASTER_` variables of its own.
 pub fn slips_in(names: impl Iterator<Item = String>) -> Vec<(String, &'static str)> {
     let known: Vec<&str> = ENVIRONMENT.iter().map(|(_, variable)| *variable).chain(["FLOWMASTER_CONFIG"]).collect();
@@ -134,7 +134,7 @@ fn read_file(path: &Path, named: bool) -> Result<Option<Value>> {
     let table: toml::Table = toml::from_str(&text).map_err(|error: toml::de::Error| {
         // The error's own text quotes the line, which may hold a token.
         let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
-        Error::configuration(Kind::Invalid, "FM-CONFIG-FILE", format!("{} line {line} is no TOML: {}", path.display(), error.message()))
+        Error::configuration(Kind::Invalid, "FM-CONFIG-FILE", format!("{} line {line} is not TOML: {}", path.display(), error.message()))
     })?;
     serde_json::to_value(table).map(Some).map_err(Error::internal)
 }

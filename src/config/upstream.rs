@@ -54,7 +54,7 @@ pub enum UpstreamMode {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceSettings {
-    /// The account's token, for audit rows and the upstream mode service; the embedded platform gives its own.
+    /// The account's token, for audit entries and the upstream mode service; the embedded platform gives its own.
     #[arg(skip)]
     #[serde(skip_serializing)]
     #[schemars(with = "Option<String>")]

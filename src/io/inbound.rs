@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
 /// How much of what is sent beyond the bound is thrown away, in bytes, and for how long.
-const BEYOND: usize = 8 * 1024 * 1024;
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_DISCARDED: usize = 8 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a body was not read to its end.
 pub(crate) enum Unread {
@@ -43,14 +43,14 @@ pub(crate) async fn read_bounded(body: Body, largest: usize) -> Result<Bytes, Un
 /// Throws away what still comes, as far as that may bring it to its end.
 async fn throw_away(mut chunks: BodyDataStream, announced: usize) {
     let to_the_end = async {
-        let mut left = BEYOND;
+        let mut left = MAX_DISCARDED;
         while let Some(Ok(chunk)) = chunks.next().await {
             let Some(less) = left.checked_sub(chunk.len()) else { break };
             left = less;
         }
     };
-    if announced <= BEYOND {
-        let _in_time = tokio::time::timeout(PATIENCE, to_the_end).await;
+    if announced <= MAX_DISCARDED {
+        let _in_time = tokio::time::timeout(DISCARD_TIMEOUT, to_the_end).await;
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of a key.
 const KEY: usize = 32;
-/// How often a file is opened anew that others replace meanwhile.
+/// How often a file is opened again that others replace meanwhile.
 const ATTEMPTS: usize = 16;
 
 /// Why a file or a folder does not count as its owner's own.
@@ -24,7 +24,7 @@ pub(crate) enum Fault {
     TooPermissive { mode: u32, wanted: &'static str },
     /// The folder in which it is does not count as its owner's own.
     UnsafeParent(Box<Fault>),
-    /// It is no file, or a larger one than this program writes there.
+    /// It is not a file, or a larger one than this program writes there.
     NotOurs,
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Replaces a file as [`replace`] does, by way of a name that the caller alone uses, so that nothing piles up where
 /// processes are killed on it.
 pub(crate) fn replace_by(new: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A file that a killed process left keeps the mode it had, so it is made anew.
+    // A file that a killed process left keeps the mode it had, so it is made again.
     match fs::remove_file(new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -138,7 +138,7 @@ pub(crate) fn key(path: &Path) -> io::Result<[u8; KEY]> {
     <[u8; KEY]>::try_from(bytes).map_err(|_| Fault::NotOurs.into())
 }
 
-/// What a file holds; nothing where there is none. A link is no file of ours, a larger one is not read, and none counts in a
+/// What a file holds; nothing where there is none. A link is not a file of ours, a larger one is not read, and none counts in a
 /// folder that is another user's or in which others could put something.
 pub(crate) fn read(path: &Path, largest: usize) -> Result<Option<Vec<u8>>, Fault> {
     let Some(file) = open_own(path)? else { return Ok(None) };
@@ -312,7 +312,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (path, new) = (data.path().join("f"), data.path().join("f.half"));
         assert!(read(&path, 4).unwrap().is_none());
-        // What a killed process left is no hindrance, and its mode does not stay.
+        // What a killed process left is not a hindrance, and its mode does not stay.
         fs::write(&new, "left").unwrap();
         replace_by(&new, &path, b"1234").unwrap();
         assert_eq!(read(&path, 4).unwrap().unwrap(), b"1234");
@@ -325,7 +325,7 @@ mod tests {
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink("/dev/zero", &new).unwrap();
-            assert!(matches!(read(&new, 4), Err(Fault::NotOurs)), "a link is no file of ours");
+            assert!(matches!(read(&new, 4), Err(Fault::NotOurs)), "a link is not a file of ours");
         }
     }
 

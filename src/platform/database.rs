@@ -353,9 +353,13 @@ fn check_version(connection: &Connection, path: &Path, newest: usize) -> Result<
     let (version, application) = match (number("PRAGMA user_version"), number("PRAGMA application_id")) {
         (Ok(version), Ok(application)) => (version, application),
         (Err(error), _) | (_, Err(error)) => {
-            return Err(Error::new(Kind::Conflict, "FM-PLATFORM-SCHEMA-UNREADABLE", format!("{} is no SQLite database", path.display()))
-                .hint("Choose another data folder, or move the file away.")
-                .caused_by(error));
+            return Err(Error::new(
+                Kind::Conflict,
+                "FM-PLATFORM-SCHEMA-UNREADABLE",
+                format!("{} is not an SQLite database", path.display()),
+            )
+            .hint("Choose another data folder, or move the file away.")
+            .caused_by(error));
         }
     };
     if application != APPLICATION_ID && (version != 0 || number("SELECT count(*) FROM sqlite_master")? != 0) {

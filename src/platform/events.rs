@@ -27,7 +27,7 @@ const AT_ONCE: usize = 8;
 /// How many events one delivery task takes before its progress is kept.
 const BATCH: i64 = 16;
 /// How long to wait after the database failed.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How events are delivered to webhooks.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ async fn dispatch(platform: Platform, sender: Arc<Sender>) {
             }
             Err(error) => {
                 tracing::error!(%error, "the event log cannot be read");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
             }
         };
@@ -247,7 +247,7 @@ async fn deliver(platform: Platform, sender: Arc<Sender>, batch: Batch) {
         let kept = platform.database().write(Scope::system(tenant.into()), move |tx| keep(tx, &subscription.id, &progress)).await;
         if let Err(error) = kept {
             tracing::error!(%error, subscription = id, "the progress of a subscription cannot be kept");
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 }

@@ -23,10 +23,10 @@ const LOCK_FILE: &str = "lock";
 const ADDRESS_FILE: &str = "address";
 const DATABASE_FILE: &str = "platform.db";
 /// The largest key, token or proof, in bytes.
-const LARGEST: usize = 4 * 1024;
+const MAX_FILE_BYTES: usize = 4 * 1024;
 
 /// How long a platform is waited for that holds the lock and does not answer yet, or does no longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What opening a data folder leads to.
@@ -120,7 +120,7 @@ pub async fn open(options: Options) -> Result<Opened> {
                 return Ok(Opened::Follower(guest));
             }
         }
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > OPEN_TIMEOUT {
             return Err(Error::new(
                 Kind::Unavailable,
                 "FM-PLATFORM-FOLDER-BUSY",
@@ -186,7 +186,7 @@ pub(crate) fn clear_address(data_dir: &Path, instance: &str) {
 }
 
 fn read_address(data_dir: &Path) -> Option<Address> {
-    serde_json::from_slice(&private_files::read(&data_dir.join(ADDRESS_FILE), LARGEST).ok()??).ok()
+    serde_json::from_slice(&private_files::read(&data_dir.join(ADDRESS_FILE), MAX_FILE_BYTES).ok()??).ok()
 }
 
 /// Whether the listener at an address knows the folder's key.
@@ -198,7 +198,7 @@ async fn prove(data_dir: &Path, address: &Address) -> bool {
         let url = format!("{}/-/prove", address.url);
         let answer = client.post(url).json(&serde_json::json!({ "nonce": nonce })).send().await.map_err(Error::internal)?;
         // Nobody has proved anything yet.
-        let answer = outbound::read_bounded(answer, LARGEST).await.map_err(|_| Error::internal("the proof cannot be read"))?;
+        let answer = outbound::read_bounded(answer, MAX_FILE_BYTES).await.map_err(|_| Error::internal("the proof cannot be read"))?;
         let answer: Value = serde_json::from_slice(&answer).map_err(Error::internal)?;
         let proof = answer.get("proof").and_then(Value::as_str).unwrap_or_default();
         Ok::<_, Error>(keys.proves(&nonce, &address.instance, proof))
@@ -223,7 +223,7 @@ fn check_folder(data_dir: &Path) -> Result<()> {
 /// Reads a file of the folder, or makes it so that of two processes both read what one of them wrote.
 fn read_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<String> {
     let fresh = || make().map(String::into_bytes).map_err(io::Error::other);
-    let bytes = private_files::read_or_make(path, LARGEST, fresh).map_err(|fault| refused(path, fault))?;
+    let bytes = private_files::read_or_make(path, MAX_FILE_BYTES, fresh).map_err(|fault| refused(path, fault))?;
     String::from_utf8(bytes).map_err(|_| damaged(path))
 }
 

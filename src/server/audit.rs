@@ -1,6 +1,6 @@
-//! The record of what was called and refused: one row each, made beside the call and never in its way.
+//! The audit log of what was called and refused: one entry each, made beside the call and never in its way.
 //!
-//! A call notes what it is when it begins and how it ended; the row is finished, kept and sent in the background.
+//! A call notes what it is when it begins and how it ended; the entry is finished, kept and sent in the background.
 //! Where no record is configured nothing is noted.
 
 mod coalesce;
@@ -86,7 +86,7 @@ pub async fn send_now(options: Options, client: &Client, most: Duration) {
 }
 
 /// How long the end of a server may take for what is still to be kept and sent.
-const AT_THE_END: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The code of a resource or prompt that there is not, or not for this caller.
 const NOT_SEEN: &str = "FM-MCP-NOT-SEEN";
@@ -94,27 +94,27 @@ const NOT_SEEN: &str = "FM-MCP-NOT-SEEN";
 /// What is recorded, and where it goes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The folder that rows wait in, and that the key of their digests is in.
+    /// The folder that entries wait in, and that the key of their digests is in.
     pub data_dir: PathBuf,
-    /// Whether rows go to the platform's audit service, by the server's own account.
+    /// Whether entries go to the platform's audit service, by the server's own account.
     pub platform: bool,
-    /// A file that rows are added to as well.
+    /// A file that entries are added to as well.
     pub file: Option<PathBuf>,
-    /// Whether rows hold arguments and answers themselves, secrets taken out.
+    /// Whether entries hold arguments and answers themselves, secrets taken out.
     pub bodies: bool,
     /// How long to wait after the platform could not be reached; it doubles up to a minute.
     pub pause: Duration,
 }
 
 impl Options {
-    /// Rows without bodies, for the platform alone.
+    /// Entries without bodies, for the platform alone.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
         Self { data_dir: data_dir.to_owned(), platform: true, file: None, bodies: false, pause: Duration::from_secs(1) }
     }
 }
 
-/// The record of one server.
+/// The audit log of one server.
 pub(super) struct Audit {
     recorder: Option<Recorder>,
 }
@@ -140,7 +140,7 @@ pub(super) fn code_of<T>(read: &std::result::Result<T, ErrorData>) -> Option<&st
     Some(code.unwrap_or(NOT_SEEN))
 }
 
-/// A call under way, as its row will have it.
+/// A call under way, as its entry will have it.
 pub(super) struct Note(Option<Box<Begun>>);
 
 struct Begun {
@@ -158,7 +158,7 @@ impl Audit {
     /// Keeps and sends what is under way, for two seconds at most.
     pub(super) async fn flush(&self) {
         if let Some(recorder) = &self.recorder {
-            recorder.flush(AT_THE_END).await;
+            recorder.flush(FLUSH_TIMEOUT).await;
         }
     }
 
@@ -171,7 +171,7 @@ impl Audit {
         recorder.count(entry);
     }
 
-    /// Begins the row of a tool's call.
+    /// Begins the entry of a tool's call.
     pub(super) fn begin(
         &self,
         caller: &Caller,
@@ -195,7 +195,7 @@ impl Audit {
         note
     }
 
-    /// Begins the row of what is read without a tool: a resource, or the data of a prompt.
+    /// Begins the entry of what is read without a tool: a resource, or the data of a prompt.
     pub(super) fn begin_reading(&self, caller: &Caller, transport: Transport, kind: &str, what: &str) -> Note {
         if self.recorder.is_none() {
             return Note(None);
@@ -205,7 +205,7 @@ impl Audit {
         Note(Some(Box::new(Begun { draft, started: Instant::now(), decision: None })))
     }
 
-    /// Ends the row of what was read without a tool, with the code of what was against it.
+    /// Ends the entry of what was read without a tool, with the code of what was against it.
     pub(super) fn end_reading(&self, mut note: Note, failure: Option<&str>) {
         match failure {
             Some(NOT_SEEN) => {
@@ -223,7 +223,7 @@ impl Audit {
         self.end(note, failure.unwrap_or("ok"), None);
     }
 
-    /// Ends the row of a call: what was decided, how it came out and what the model was given.
+    /// Ends the entry of a call: what was decided, how it came out and what the model was given.
     pub(super) fn end(&self, note: Note, outcome: &str, answer: Option<&str>) {
         let (Some(begun), Some(recorder)) = (note.0, &self.recorder) else { return };
         let Begun { mut draft, started, decision } = *begun;

@@ -15,9 +15,9 @@ use crate::api::service::{Id, Lister, Resource};
 use crate::error::{Error, Kind, Result};
 
 /// How many values are proposed at most.
-const MOST: usize = 50;
+const MAX_VALUES: usize = 50;
 /// How many items of a list are looked at.
-const LISTED: u32 = 200;
+const LIST_LIMIT: u32 = 200;
 
 /// Where the values of an argument come from.
 enum Source<'a> {
@@ -68,7 +68,7 @@ pub(super) async fn complete(
                     () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")),
                     fetched = fetch(request, lister, of, &mut values) => fetched,
                 };
-                // What cannot be listed adds nothing, and only the record tells why.
+                // What cannot be listed adds nothing, and only the audit log tells why.
                 audit.end_reading(note, fetched.as_ref().err().map(Error::code));
             }
             values
@@ -76,8 +76,8 @@ pub(super) async fn complete(
     };
     let given = params.argument.value;
     let mut fitting: Vec<String> = values.into_iter().filter(|value| value.starts_with(&given)).collect();
-    let more = fitting.len() > MOST;
-    fitting.truncate(MOST);
+    let more = fitting.len() > MAX_VALUES;
+    fitting.truncate(MAX_VALUES);
     let completion = CompletionInfo::with_pagination(fitting, None, more).map_err(|error| ErrorData::internal_error(error, None))?;
     Ok(CompleteResult::new(completion))
 }
@@ -112,7 +112,7 @@ async fn fetch(request: &Request, lister: Lister, of: &str, values: &mut Vec<Str
     let Lister { operation, arguments, field, within } = lister;
     let fixed = arguments.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
     let within = within.map(|name| (name.to_owned(), Value::from(of)));
-    let arguments: Map<String, Value> = fixed.chain(within).chain([("limit".to_owned(), LISTED.into())]).collect();
+    let arguments: Map<String, Value> = fixed.chain(within).chain([("limit".to_owned(), LIST_LIMIT.into())]).collect();
     let reply = request.app.read(&request.caller, operation, arguments).await?;
     let mut known: HashSet<String> = values.iter().cloned().collect();
     for item in reply.body.get("items").and_then(Value::as_array).into_iter().flatten() {

@@ -1,6 +1,6 @@
-//! Consent: what decides, grants or destroys asks a person first, in either era of the protocol.
+//! Consent: what decides, grants or destroys asks a person first, in either revision of the protocol.
 //!
-//! In the old era the server asks its host while the call waits; in the new one the call ends with the question, and
+//! under 2025-11-25 the server asks its host while the call waits; in the new one the call ends with the question, and
 //! the host calls again with the answer. Both are behind [`Request::consent`]. Nothing is done before the answer.
 
 pub mod approvals;
@@ -88,7 +88,7 @@ impl Request {
         }
     }
 
-    /// The new era: the question goes out, or the answer to it came back. All that stood before the question has been
+    /// 2026-07-28: the question goes out, or the answer to it came back. All that stood before the question has been
     /// checked again by then.
     async fn settle(&self, call: &str, entry: &'static Entry, arguments: &Map<String, Value>, retry: Retry) -> Result<Verdict> {
         let app = &self.app;
@@ -110,7 +110,7 @@ impl Request {
         Ok(Verdict::Go { if_match: asked.if_match, decision: Decision::Confirmed })
     }
 
-    /// The old era: the host is asked while the call waits, and hears every ten seconds that it still does.
+    /// 2025-11-25: the host is asked while the call waits, and hears every ten seconds that it still does.
     ///
     /// Much may happen while a person thinks: what stood before the question is checked again after it.
     async fn ask_now(
@@ -159,7 +159,7 @@ impl Request {
     async fn authorise_again(&self, entry: &'static Entry) -> Result<()> {
         let caller = match (&self.principal, &self.admit, &self.caller.credential) {
             (Some(principal), ..) => principal.caller().await?,
-            // The person may have taken long enough for the token to be taken back.
+            // The person may have taken long enough for the token to be revoked.
             (None, Some(admit), Credential::Bearer(token)) => admit.admit(token.expose_secret()).await?,
             _ => Arc::clone(&self.caller),
         };

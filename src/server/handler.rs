@@ -71,7 +71,7 @@ fn first_page(params: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     }
 }
 
-/// Adds what the stateless era wants on a list: who answers, how long it is good, and for whom.
+/// Adds what 2026-07-28 wants on a list: who answers, how long it is good, and for whom.
 macro_rules! dated {
     ($handler:expr, $context:expr, $result:expr) => {{
         let mut result = $result;
@@ -88,7 +88,7 @@ impl ServerHandler for Handler {
         self.app.info.clone()
     }
 
-    /// The older protocol's opening; there alone changes are told without being asked for.
+    /// 2025-11-25's opening; there alone changes are told without being asked for.
     async fn initialize(
         &self,
         params: InitializeRequestParams,

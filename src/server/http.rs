@@ -1,4 +1,4 @@
-//! Streamable HTTP at `/mcp`: both eras on one endpoint, callers by their tokens, bounds, health, and a graceful end.
+//! Streamable HTTP at `/mcp`: both revisions on one endpoint, callers by their tokens, bounds, health, and a graceful end.
 
 mod admission;
 mod approvals;
@@ -36,11 +36,11 @@ use crate::auth::{Admit, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
 /// How long calls that run may take to finish when the server ends.
-const GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long connections may take after that to be told the last of it.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// How long a host may take nothing of an answer.
-const STALL: Duration = Duration::from_mins(1);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Who is let in.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ pub struct HttpOptions {
     pub public_url: Option<String>,
     /// Where hosts get tokens; with these and a public URL there is RFC 9728 metadata.
     pub authorization_servers: Vec<String>,
-    /// Sessions of the old era that may be open at once.
+    /// Sessions of 2025-11-25 that may be open at once.
     pub sessions: usize,
     /// Those of them that one tenant may have.
     pub sessions_per_tenant: u32,
@@ -138,15 +138,15 @@ pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: Cance
         let _told = bound.send(address);
     }
     tracing::info!(%address, "listening");
-    let bounds = connections::Bounds { most: options.connections, headers: options.idle_timeout, stall: STALL };
+    let bounds = connections::Bounds { most: options.connections, headers: options.idle_timeout, stall: STALL_TIMEOUT };
     let over = CancellationToken::new();
     let mut serving = tokio::spawn(connections::serve(listener, routes, bounds, shutdown.clone(), over.clone()));
     shutdown.cancelled().await;
     app.calls.close();
     // Calls finish first; then the streams of sessions, which would never end by themselves.
-    let _finished = tokio::time::timeout(GRACE, app.calls.wait()).await;
+    let _finished = tokio::time::timeout(SHUTDOWN_GRACE, app.calls.wait()).await;
     ended.cancel();
-    let served = if let Ok(served) = tokio::time::timeout(LAST_WORDS, &mut serving).await {
+    let served = if let Ok(served) = tokio::time::timeout(CLOSE_GRACE, &mut serving).await {
         served
     } else {
         over.cancel();

@@ -16,15 +16,15 @@ use crate::api::{Entry, SERVICES};
 use crate::auth::Caller;
 
 /// How many ids of a caller are kept; the oldest gives way.
-const MOST: usize = 200;
+const MAX_IDS_PER_CALLER: usize = 200;
 /// How many callers are remembered.
-const CALLERS: u64 = 10_000;
+const MAX_CALLERS: u64 = 10_000;
 /// How long, after they last called.
-const KEPT: Duration = Duration::from_hours(12);
+const MAX_IDLE: Duration = Duration::from_hours(12);
 /// Longest id that is kept, in bytes.
-const LONGEST: usize = 256;
+const MAX_ID_LENGTH: usize = 256;
 /// How many objects of one answer are looked at.
-const LOOKED_AT: usize = 1000;
+const MAX_OBJECTS_READ: usize = 1000;
 
 /// What an id names: a kind, and which of it where that is said beside the id, such as the type of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,14 +68,14 @@ struct KnownId {
 
 impl Default for KnownIds {
     fn default() -> Self {
-        Self { callers: Cache::builder().max_capacity(CALLERS).time_to_idle(KEPT).build() }
+        Self { callers: Cache::builder().max_capacity(MAX_CALLERS).time_to_idle(MAX_IDLE).build() }
     }
 }
 
 impl KnownIds {
     /// Keeps the ids in an answer that a caller was given.
     pub(super) fn keep(&self, caller: &Caller, entry: &Entry, answer: &Value) {
-        let (mut found, mut left) = (Vec::new(), LOOKED_AT);
+        let (mut found, mut left) = (Vec::new(), MAX_OBJECTS_READ);
         walk(answer, 0, entry.service.name, &mut left, &mut found);
         if found.is_empty() {
             return;
@@ -90,7 +90,7 @@ impl KnownIds {
             met.retain(|known| !(known.kind == kind && known.of == of && known.id == id));
             met.push_front(KnownId { kind, of: of.to_owned(), id: id.to_owned() });
         }
-        met.truncate(MOST);
+        met.truncate(MAX_IDS_PER_CALLER);
     }
 
     /// The ids of such things that a caller has met, the latest first.
@@ -123,7 +123,7 @@ fn walk<'a>(value: &'a Value, depth: usize, service: &str, left: &mut usize, fou
     match value {
         Value::Object(fields) if *left > 0 => {
             *left -= 1;
-            let usable = |value: &'a Value| value.as_str().filter(|id| !id.is_empty() && id.len() <= LONGEST);
+            let usable = |value: &'a Value| value.as_str().filter(|id| !id.is_empty() && id.len() <= MAX_ID_LENGTH);
             for (name, value) in fields {
                 let ids = ids_in(name).iter().filter(|(of, id)| !id.own || *of == service);
                 found.extend(ids.filter_map(|(_, id)| {
@@ -210,8 +210,11 @@ mod tests {
             keep(&seen, &caller, "tasks_get", &json!({ "taskId": format!("task-{number}") }));
         }
         keep(&seen, &caller, "tasks_get", &json!({ "taskId": "task-200" }));
-        keep(&seen, &caller, "tasks_get", &json!({ "taskId": "x".repeat(LONGEST + 1) }));
+        keep(&seen, &caller, "tasks_get", &json!({ "taskId": "x".repeat(MAX_ID_LENGTH + 1) }));
         let met = seen.met(&caller, plain("task"));
-        assert_eq!((met.len(), met[0].as_str(), met[1].as_str(), met[199].as_str()), (MOST, "task-200", "task-299", "task-100"));
+        assert_eq!(
+            (met.len(), met[0].as_str(), met[1].as_str(), met[199].as_str()),
+            (MAX_IDS_PER_CALLER, "task-200", "task-299", "task-100")
+        );
     }
 }

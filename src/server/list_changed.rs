@@ -1,4 +1,4 @@
-//! Tells a host of the older protocol that its lists changed, when a login came back from its renewal with other rights.
+//! Tells a host of 2025-11-25 that its lists changed, when a login came back from its renewal with other rights.
 //!
 //! It is noticed at the host's next request, since nothing is renewed before one. The newer protocol hints by
 //! `subscriptions/listen` alone, which is not offered; there a list is good for as long as its `ttlMs` says.

@@ -14,7 +14,7 @@ use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 
 /// Longest argument, in characters.
-const LONGEST: usize = 2000;
+const MAX_ARGUMENT_LENGTH: usize = 2000;
 
 struct Template {
     name: &'static str,
@@ -103,7 +103,7 @@ pub(super) async fn get(
     let _counted = request.app.calls.token();
     let data = tokio::select! {
         biased;
-        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the params was taken back")),
+        () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")),
         data = data(request, template.name, &given) => data,
     };
     let data = data.map_err(|error| {
@@ -144,8 +144,8 @@ fn arguments(template: &Template, given: &Map<String, Value>) -> std::result::Re
         if value.is_empty() && argument.required {
             return Err(wrong(argument.name, "is missing"));
         }
-        if value.chars().count() > LONGEST {
-            return Err(wrong(argument.name, &format!("is longer than {LONGEST} characters")));
+        if value.chars().count() > MAX_ARGUMENT_LENGTH {
+            return Err(wrong(argument.name, &format!("is longer than {MAX_ARGUMENT_LENGTH} characters")));
         }
         values.push((argument.name, value));
     }

@@ -26,7 +26,7 @@ impl Request {
     }
 }
 
-/// Whether a request belongs to the stateless era of the protocol, which has other ways to ask and to hint.
+/// Whether a request belongs to 2026-07-28, which has other ways to ask and to hint.
 pub(super) fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind};
 
 const SCHEME: &str = "flowmaster://";
 /// Longest address that is looked at, in bytes.
-const LONGEST: usize = 2048;
+const MAX_ADDRESS_LENGTH: usize = 2048;
 
 /// Every resource of every service.
 fn all() -> impl Iterator<Item = &'static Resource> {
@@ -73,7 +73,7 @@ pub(super) fn templates(app: &App, caller: &Caller) -> Vec<ResourceTemplate> {
 }
 
 pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
-    let found = (uri.len() <= LONGEST)
+    let found = (uri.len() <= MAX_ADDRESS_LENGTH)
         .then(|| uri.strip_prefix(SCHEME))
         .flatten()
         .and_then(|path| visible(&request.app, &request.caller).find_map(|address| Some((address, arguments_of(address, path)?))));
@@ -99,7 +99,7 @@ pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<
         .with_cache_scope(CacheScope::Private))
 }
 
-/// -32602 in the new era, -32002 in the old; rmcp knows which.
+/// -32602 under 2026-07-28, -32002 in the old; rmcp knows which.
 ///
 /// The code is the platform's, where it was asked.
 fn missing(uri: &str, code: Option<&str>) -> ErrorData {

@@ -105,7 +105,7 @@ where
     }
 }
 
-/// Looks at each line that goes by and tells of those that are no JSON; rmcp passes over them in silence.
+/// Looks at each line that goes by and tells of those that are not JSON; rmcp passes over them in silence.
 struct Watched<R> {
     inner: R,
     /// The beginning of a line whose end is still to come.

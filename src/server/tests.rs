@@ -1,4 +1,4 @@
-//! The server between rmcp's own client and a stand-in platform of one task, in both eras.
+//! The server between rmcp's own client and a stand-in platform of one task, in both revisions.
 
 use std::sync::Mutex;
 
@@ -126,20 +126,20 @@ impl ClientHandler for Host {
 
 type Session = RunningService<RoleClient, Host>;
 
-fn eras() -> [ClientLifecycleMode; 2] {
+fn revisions() -> [ClientLifecycleMode; 2] {
     [ClientLifecycleMode::Initialize, ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }]
 }
 
-async fn connect(app: &Arc<App>, era: ClientLifecycleMode, host: Host) -> Session {
-    connect_as(app, somebody(), era, host).await
+async fn connect(app: &Arc<App>, revision: ClientLifecycleMode, host: Host) -> Session {
+    connect_as(app, somebody(), revision, host).await
 }
 
-async fn connect_as(app: &Arc<App>, caller: Caller, era: ClientLifecycleMode, host: Host) -> Session {
+async fn connect_as(app: &Arc<App>, caller: Caller, revision: ClientLifecycleMode, host: Host) -> Session {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
     let app = Arc::clone(app);
     tokio::spawn(async move { serve_stdio(app, principal(caller), input, output, CancellationToken::new()).await });
-    host.serve_with_lifecycle(ours, era).await.unwrap()
+    host.serve_with_lifecycle(ours, revision).await.unwrap()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a test's arguments are written where they are used")]
@@ -157,10 +157,10 @@ fn text(result: &CallToolResult) -> &str {
 
 #[tokio::test]
 async fn a_decision_is_asked_about_as_it_is_now_and_done_once() {
-    for era in eras() {
+    for revision in revisions() {
         let (url, told) = platform().await;
         let host = Host::new(ElicitationAction::Accept);
-        let session = connect(&app(&url, Settings::default()), era, host.clone()).await;
+        let session = connect(&app(&url, Settings::default()), revision, host.clone()).await;
         let result = session.call_tool(respond()).await.unwrap();
         assert_eq!(result.is_error, Some(false), "{}", text(&result));
         assert_eq!(result.structured_content.as_ref().unwrap()["status"], "completed");
@@ -176,7 +176,7 @@ async fn a_decision_is_asked_about_as_it_is_now_and_done_once() {
 async fn what_can_only_be_listed_is_shown_too() {
     let (url, _) = platform().await;
     let host = Host::new(ElicitationAction::Accept);
-    let session = connect(&app(&url, Settings::default()), eras()[1].clone(), host.clone()).await;
+    let session = connect(&app(&url, Settings::default()), revisions()[1].clone(), host.clone()).await;
     let result = session.call_tool(call("subscriptions_delete", json!({ "id": "sub-2" }))).await.unwrap();
     assert_eq!((result.is_error, result.structured_content), (Some(false), Some(json!({}))));
     assert!(host.asked()[0].contains("topic: execution.failed") && !host.asked()[0].contains("task.created"), "{:?}", host.asked());
@@ -184,10 +184,10 @@ async fn what_can_only_be_listed_is_shown_too() {
 
 #[tokio::test]
 async fn what_the_person_declines_is_not_done() {
-    for era in eras() {
+    for revision in revisions() {
         for answer in [ElicitationAction::Decline, ElicitationAction::Cancel] {
             let (url, told) = platform().await;
-            let session = connect(&app(&url, Settings::default()), era.clone(), Host::new(answer)).await;
+            let session = connect(&app(&url, Settings::default()), revision.clone(), Host::new(answer)).await;
             let result = session.call_tool(respond()).await.unwrap();
             assert_eq!(result.is_error, Some(true));
             assert!(text(&result).starts_with("FM-MCP-DECLINED"), "{}", text(&result));
@@ -199,7 +199,7 @@ async fn what_the_person_declines_is_not_done() {
 #[tokio::test]
 async fn an_answer_that_was_forged_replayed_or_is_for_another_call_does_nothing() {
     let (url, told) = platform().await;
-    let session = connect(&app(&url, Settings::default()), eras()[1].clone(), Host::new(ElicitationAction::Accept)).await;
+    let session = connect(&app(&url, Settings::default()), revisions()[1].clone(), Host::new(ElicitationAction::Accept)).await;
     let CallToolResponse::InputRequired(question) = session.call_tool_once(respond()).await.unwrap() else { panic!("no question") };
     let state = question.request_state.unwrap();
     let accepted = || InputResponses::from([("confirm".to_owned(), json!({ "action": "accept" }))]);
@@ -226,7 +226,7 @@ async fn an_answer_that_comes_too_late_or_after_a_change_does_nothing() {
     for late in [true, false] {
         let (url, told) = platform().await;
         let settings = Settings { ask_timeout: Duration::from_millis(if late { 0 } else { 60_000 }), ..Settings::default() };
-        let session = connect(&app(&url, settings), eras()[1].clone(), Host::new(ElicitationAction::Accept)).await;
+        let session = connect(&app(&url, settings), revisions()[1].clone(), Host::new(ElicitationAction::Accept)).await;
         let CallToolResponse::InputRequired(question) = session.call_tool_once(respond()).await.unwrap() else { panic!("no question") };
         if late {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -248,7 +248,7 @@ async fn a_person_may_think_longer_than_a_tool_may_take() {
         let (url, told) = platform().await;
         let settings = Settings { call_timeout: Duration::from_secs(1), ask_timeout: patience, ..Settings::default() };
         let host = Host { thinks: Duration::from_millis(1500), ..Host::new(ElicitationAction::Accept) };
-        let session = connect(&app(&url, settings), eras()[0].clone(), host).await;
+        let session = connect(&app(&url, settings), revisions()[0].clone(), host).await;
         let result = session.call_tool(respond()).await.unwrap();
         assert_eq!(result.is_error, Some(!done), "{}", text(&result));
         assert!(done || text(&result).starts_with("FM-MCP-UNANSWERED"), "{}", text(&result));
@@ -258,11 +258,11 @@ async fn a_person_may_think_longer_than_a_tool_may_take() {
 
 #[tokio::test]
 async fn a_host_that_cannot_ask_is_refused_until_the_person_approves_elsewhere() {
-    for era in eras() {
+    for revision in revisions() {
         let (url, told) = platform().await;
         let data = tempfile::tempdir().unwrap();
         let settings = Settings { data_dir: Some(data.path().to_owned()), ..Settings::default() };
-        let session = connect(&app(&url, settings), era, Host::new(None)).await;
+        let session = connect(&app(&url, settings), revision, Host::new(None)).await;
         let refused = session.call_tool(respond()).await.unwrap();
         assert!(text(&refused).starts_with("FM-MCP-CONFIRM:"), "{}", text(&refused));
         assert!(text(&refused).contains("flowmaster-mcp confirm"));
@@ -280,10 +280,10 @@ async fn a_host_that_cannot_ask_is_refused_until_the_person_approves_elsewhere()
 
 #[tokio::test]
 async fn the_hosts_own_approval_counts_where_the_operator_says_so() {
-    for era in eras() {
+    for revision in revisions() {
         let (url, told) = platform().await;
         let settings = Settings { confirm: Fallback::Host, ..Settings::default() };
-        let session = connect(&app(&url, settings), era, Host::new(None)).await;
+        let session = connect(&app(&url, settings), revision, Host::new(None)).await;
         assert_eq!(session.call_tool(respond()).await.unwrap().is_error, Some(false));
         assert_eq!(told.lock().unwrap().requests.len(), 1);
     }
@@ -291,9 +291,9 @@ async fn the_hosts_own_approval_counts_where_the_operator_says_so() {
 
 #[tokio::test]
 async fn bad_calls_get_errors_that_say_what_to_do() {
-    for era in eras() {
+    for revision in revisions() {
         let (url, told) = platform().await;
-        let session = connect(&app(&url, Settings::default()), era, Host::new(ElicitationAction::Accept)).await;
+        let session = connect(&app(&url, Settings::default()), revision, Host::new(ElicitationAction::Accept)).await;
         let Err(ServiceError::McpError(error)) = session.call_tool(call("tasks_approve", json!({}))).await else { panic!("it is there") };
         assert_eq!(error.code, ErrorCode::INVALID_PARAMS);
         assert!(error.message.contains("tasks_respond"), "{}", error.message);
@@ -323,7 +323,7 @@ async fn bad_calls_get_errors_that_say_what_to_do() {
 async fn a_call_that_does_not_come_back_ends() {
     let (url, _) = platform().await;
     let settings = Settings { call_timeout: Duration::from_millis(200), ..Settings::default() };
-    let session = connect(&app(&url, settings), eras()[0].clone(), Host::new(None)).await;
+    let session = connect(&app(&url, settings), revisions()[0].clone(), Host::new(None)).await;
     let result = session.call_tool(call("executions_get", json!({ "id": "exec-1" }))).await.unwrap();
     assert!(text(&result).contains("Call again in"), "{}", text(&result));
 }
@@ -335,8 +335,8 @@ async fn what_a_token_does_not_permit_is_neither_seen_nor_done() {
     let mut caller = somebody();
     caller.permissions = Some(vec!["task:view".to_owned()].into());
     let app = App::new(Options { client, settings: Settings::default() }).unwrap();
-    for era in eras() {
-        let session = connect_as(&app, caller.clone(), era, Host::new(ElicitationAction::Accept)).await;
+    for revision in revisions() {
+        let session = connect_as(&app, caller.clone(), revision, Host::new(ElicitationAction::Accept)).await;
         let tools: Vec<String> = session.list_all_tools().await.unwrap().into_iter().map(|tool| tool.name.into_owned()).collect();
         assert!(tools.contains(&"tasks_get".to_owned()) && !tools.contains(&"tasks_respond".to_owned()), "{tools:?}");
         let result = session.call_tool(respond()).await.unwrap();
@@ -348,9 +348,9 @@ async fn what_a_token_does_not_permit_is_neither_seen_nor_done() {
 
 #[tokio::test]
 async fn resources_prompts_and_completions_bring_live_data() {
-    for (era, missing) in eras().into_iter().zip([ErrorCode::RESOURCE_NOT_FOUND, ErrorCode::INVALID_PARAMS]) {
+    for (revision, missing) in revisions().into_iter().zip([ErrorCode::RESOURCE_NOT_FOUND, ErrorCode::INVALID_PARAMS]) {
         let (url, _) = platform().await;
-        let session = connect(&app(&url, Settings::default()), era, Host::new(None)).await;
+        let session = connect(&app(&url, Settings::default()), revision, Host::new(None)).await;
         assert_eq!(session.list_all_resources().await.unwrap()[0].uri, "flowmaster://tasks");
         assert_eq!(session.list_all_resource_templates().await.unwrap().len(), 6);
         let read = session.read_resource(ReadResourceRequestParams::new("flowmaster://tasks/task-1")).await.unwrap();

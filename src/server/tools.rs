@@ -16,8 +16,8 @@ use crate::api::{Effect, Entry, Permissions, catalogue};
 use crate::auth::{Caller, Credential, Filter};
 use crate::config::PolicyDecision;
 
-/// How many lists are kept; beyond that the least used is built anew when it is wanted.
-const LISTS: u64 = 1024;
+/// How many lists are kept; beyond that the least used is built again when it is wanted.
+const MAX_CACHED_LISTS: u64 = 1024;
 
 /// The lists that were built, by what decides over them.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Equivalent<ListKey> for ListKeyRef<'_> {
 
 impl Default for ListCache {
     fn default() -> Self {
-        Self { lists: Cache::new(LISTS) }
+        Self { lists: Cache::new(MAX_CACHED_LISTS) }
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) fn tool(name: &str) -> Option<&'static Tool> {
     TOOLS.get(name)
 }
 
-/// The operation behind a tool's name; what is no tool is not found.
+/// The operation behind a tool's name; what is not a tool is not found.
 pub(super) fn find(name: &str) -> Option<&'static Entry> {
     catalogue().get(name).filter(|entry| entry.spec.tool)
 }

@@ -12,13 +12,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use crate::api::Timestamp;
 
 /// After how many attempts a letter may be dead.
-const ATTEMPTS: i64 = 6;
+const DEAD_AFTER_ATTEMPTS: i64 = 6;
 /// How many letters of the largest holder are evicted at once.
-const EVICTED: usize = 64;
+const EVICTION_BATCH: usize = 64;
 /// The longest back-off, however much longer the platform asks to be left alone: it may change its mind.
 pub(crate) const MAX_BACKOFF: Duration = Duration::from_mins(1);
 /// The most that dead letters take, in bytes.
-const DEAD_BYTES: i64 = 64 * 1024 * 1024;
+const MAX_DEAD_BYTES: i64 = 64 * 1024 * 1024;
 
 /// A letter to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +124,7 @@ fn evict(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
             "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE tenant = ?1 AND caller = ?2 AND dead_reason IS NULL
              ORDER BY priority DESC, seq DESC LIMIT ?3)",
         )?
-        .execute((&tenant, &caller, EVICTED))?;
+        .execute((&tenant, &caller, EVICTION_BATCH))?;
     count_lost(tx, &tenant, evicted as u64)?;
     Ok(evicted > 0)
 }
@@ -227,7 +227,7 @@ pub(super) fn settle(tx: &Transaction<'_>, claim: &Claim, settlement: &Settlemen
                 "UPDATE outbox SET attempts = attempts + 1, first_failed = coalesce(first_failed, ?2) WHERE id = ?1
                  RETURNING attempts >= ?3 AND first_failed < (SELECT last_taken FROM outbox_tenants WHERE tenant = outbox.tenant)",
             )?
-            .query_row((id, now.millis(), ATTEMPTS), |row| row.get(0))
+            .query_row((id, now.millis(), DEAD_AFTER_ATTEMPTS), |row| row.get(0))
             .optional()?;
         if is_to_blame == Some(true) {
             make_dead(tx, &claim.lease.tenant, id, reason)?;
@@ -255,7 +255,7 @@ fn millis(duration: Duration) -> i64 {
 /// Makes a letter a dead one; where dead letters have no room left it is lost, and counted.
 fn make_dead(tx: &Transaction<'_>, tenant: &str, id: &str, reason: &str) -> rusqlite::Result<()> {
     let dead: i64 = tx.prepare_cached("SELECT dead FROM outbox_total")?.query_row([], |row| row.get(0))?;
-    if dead < DEAD_BYTES {
+    if dead < MAX_DEAD_BYTES {
         tx.prepare_cached("UPDATE outbox SET dead_reason = ?2 WHERE id = ?1")?.execute((id, reason))?;
     } else if tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])? > 0 {
         count_lost(tx, tenant, 1)?;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use crate::api::Timestamp;
 
 /// How many records that have ended one put removes.
-const SWEPT: usize = 256;
+const SWEEP_BATCH: usize = 256;
 
 /// The kind of a record; ids and bounds are of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
 pub(super) fn put(tx: &Transaction<'_>, kind: RecordKind, record: &Record, bounds: Bounds, now: Timestamp) -> rusqlite::Result<Put> {
     let kind = kind.name();
     tx.prepare_cached("DELETE FROM records WHERE rowid IN (SELECT rowid FROM records WHERE expires_at <= ?1 LIMIT ?2)")?
-        .execute((now.millis(), SWEPT))?;
+        .execute((now.millis(), SWEEP_BATCH))?;
     let known = tx
         .prepare_cached("SELECT 1 FROM records WHERE kind = ?1 AND owner = ?2 AND (id = ?3 OR (?4 AND tag = ?5 AND expires_at > ?6))")?
         .exists((kind, &record.owner, &record.id, bounds.one_per_tag, &record.tag, now.millis()))?;

@@ -17,7 +17,7 @@ use crate::io::{migrations, private_files};
 /// `FMST`, so that another program's database is told from ours; the first migration writes it.
 const APPLICATION_ID: i64 = 0x464D_5354;
 /// How long a process waits for another one that writes.
-const BUSY: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema, step by step; a file more in the folder is a step more.
 static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/state/migrations");
@@ -89,7 +89,7 @@ impl Sqlite {
 
     fn prepare(&self, connection: &mut Connection, path: &Path) -> Result<()> {
         let unusable = |error| self.unusable(error);
-        connection.busy_timeout(BUSY).map_err(unusable)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
         let steps = migrations::steps(&MIGRATIONS);
         let version = migrations::version(connection).map_err(unusable)?;
         let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(unusable)?;

@@ -187,7 +187,7 @@ fn modules_use_only_what_the_table_allows() {
         };
         let Some(allowed) = allowed else { continue };
         for used in used_modules(&code_of(&source.text)) {
-            // What is no module, such as a macro of the root, is not the table's business.
+            // What is not a module, such as a macro of the root, is not the table's business.
             if table.contains_key(&used) && used != module && !allowed.contains(&used) {
                 wrong.push(format!("{}: `{module}` uses `{used}`", source.path.display()));
             }
@@ -245,7 +245,7 @@ fn no_test_is_ignored_without_a_reason_and_no_lint_allowed_without_one() {
         assert!(!code.contains("#[ignore]"), "{shown}: a test is ignored without a reason");
         assert!(!code.contains("#[allow("), "{shown}: a lint is allowed where `expect` with a reason would do");
         for word in ["todo!(", "unimplemented!(", "dbg!("] {
-            assert!(!code.contains(word), "{shown}: `{word}…)` is no answer");
+            assert!(!code.contains(word), "{shown}: `{word}…)` is not an answer");
         }
     }
 }

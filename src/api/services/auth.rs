@@ -14,7 +14,7 @@ pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who 
     .shown(&["name", "description", "createdAt"])
     .topics(&["user.*", "role.*"]);
 
-/// Signs a user in. The server does so itself; it is no tool.
+/// Signs a user in. The server does so itself; it is not a tool.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Login {
@@ -84,7 +84,7 @@ impl Operation for Logout {
     const SPEC: Spec = Spec::post("auth_logout", "/auth/logout", Effect::Destroy).titled("Sign out").answers(204).repeatable();
 }
 
-/// Exchanges a refresh token for the next pair. The server does so itself; it is no tool.
+/// Exchanges a refresh token for the next pair. The server does so itself; it is not a tool.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Refresh {

@@ -14,9 +14,9 @@ use crate::error::{Error, Kind, Origin, Result};
 use crate::io::outbound::{self, Unread};
 
 /// Longest that the server may take.
-const SLOWEST: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer that is read, in bytes: fifty questions are far less.
-const LARGEST: usize = 4 * 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A call that waits, as a server tells of it.
 #[derive(Debug, Deserialize, serde::Serialize)]
@@ -68,7 +68,7 @@ impl Server {
         let path = base.path().trim_end_matches('/');
         let path = format!("{}/confirmations/", path.strip_suffix("/mcp").unwrap_or(path));
         base.set_path(&path);
-        let http = outbound::client(loopback).timeout(SLOWEST).build().map_err(Error::internal)?;
+        let http = outbound::client(loopback).timeout(REQUEST_TIMEOUT).build().map_err(Error::internal)?;
         Ok(Self { base, http, token })
     }
 
@@ -96,7 +96,7 @@ impl Server {
         };
         let response = self.http.request(method, url).bearer_auth(self.token.expose_secret()).send().await.map_err(unreachable)?;
         let status = response.status();
-        let body = outbound::read_bounded(response, LARGEST).await.map_err(|unread| match unread {
+        let body = outbound::read_bounded(response, MAX_ANSWER_BYTES).await.map_err(|unread| match unread {
             Unread::TooLarge => Error::configuration(Kind::BadAnswer, "FM-CLI-CONFIRM-ANSWER", "the server's answer is too large"),
             Unread::Broken(error) => unreachable(error),
         })?;

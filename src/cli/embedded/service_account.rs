@@ -19,14 +19,14 @@ use crate::error::{Error, Kind, Result};
 use crate::io::private_files;
 
 /// How long a token is good, in seconds, and how long it is used.
-const LIFETIME: u32 = 24 * 3600;
-const USED: Duration = Duration::from_hours(12);
+const TOKEN_LIFETIME: u32 = 24 * 3600;
+const TOKEN_USE: Duration = Duration::from_hours(12);
 /// How long a token is used that was kept, which may be near its own last use.
-const REUSED: Duration = Duration::from_hours(6);
+const STORED_TOKEN_USE: Duration = Duration::from_hours(6);
 /// How many tenants' tokens are kept.
-const TENANTS: usize = 10_000;
+const MAX_TENANTS: usize = 10_000;
 /// The largest file that can hold a token, in bytes.
-const LARGEST: usize = 64 * 1024;
+const MAX_FILE_BYTES: usize = 64 * 1024;
 
 /// See the module. The account may add to the audit trail, and nothing else.
 ///
@@ -61,7 +61,7 @@ impl Given {
             name: "flowmaster-mcp".to_owned(),
             permissions: vec![Permission::AUDIT_LOG.name().to_owned()],
             tenant_id: Some(tenant.clone()),
-            expires_in: Some(LIFETIME),
+            expires_in: Some(TOKEN_LIFETIME),
         };
         let owner = Arc::new(Caller::owner(Credential::Owner));
         let given = self.client.send(&owner, &request).await.map_err(|error| {
@@ -69,10 +69,10 @@ impl Given {
         })?;
         let token = SecretString::from(given.token);
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.len() >= TENANTS {
+        if tokens.len() >= MAX_TENANTS {
             tokens.clear();
         }
-        tokens.insert(tenant.clone(), (token.clone(), Instant::now() + USED));
+        tokens.insert(tenant.clone(), (token.clone(), Instant::now() + TOKEN_USE));
         drop(tokens);
         if tenant.as_str() == OWNER_TENANT
             && let Err(error) = self.keep(&token)
@@ -84,12 +84,12 @@ impl Given {
     }
 
     fn kept(&self) -> Option<SecretString> {
-        let kept: Kept = serde_json::from_slice(&private_files::read(&self.kept, LARGEST).ok()??).ok()?;
+        let kept: Kept = serde_json::from_slice(&private_files::read(&self.kept, MAX_FILE_BYTES).ok()??).ok()?;
         (kept.until > Timestamp::now()).then(|| kept.token.into())
     }
 
     fn keep(&self, token: &SecretString) -> std::io::Result<()> {
-        let kept = Kept { token: token.expose_secret().to_owned(), until: Timestamp::now().plus_seconds(USED.as_secs_f64()) };
+        let kept = Kept { token: token.expose_secret().to_owned(), until: Timestamp::now().plus_seconds(TOKEN_USE.as_secs_f64()) };
         private_files::folder(self.kept.parent().unwrap_or(&self.kept))?;
         private_files::replace_soon(&self.kept, &serde_json::to_vec(&kept)?)
     }
@@ -105,7 +105,7 @@ impl ServiceAccounts for Given {
                 && let Some(token) = self.kept()
             {
                 let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-                tokens.insert(tenant.clone(), (token.clone(), Instant::now() + REUSED));
+                tokens.insert(tenant.clone(), (token.clone(), Instant::now() + STORED_TOKEN_USE));
                 return Ok(token);
             }
             self.ask(tenant).await

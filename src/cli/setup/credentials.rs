@@ -29,7 +29,7 @@ impl Credentials {
                 let first = Grant::of_settings(token, refresh_token.as_ref(), config.tenant.as_deref())?;
                 let store = refresh_token.as_ref().map(|token| Store::of_refresh_token(&config.data_dir, token));
                 let variables =
-                    if store.is_some() { "FLOWMASTER_TOKEN and FLOWMASTER_REFRESH_TOKEN anew" } else { "FLOWMASTER_TOKEN anew" };
+                    if store.is_some() { "FLOWMASTER_TOKEN and FLOWMASTER_REFRESH_TOKEN again" } else { "FLOWMASTER_TOKEN again" };
                 return login(
                     Source::Given(Box::new(first), store),
                     format!("Set {variables}, or leave it out and run {command} in a terminal."),

@@ -42,7 +42,7 @@ impl Identity {
             Ok(validity) if validity.valid => (validity.claims, None),
             Ok(_) => {
                 return Err(Error::new(Kind::Unauthenticated, "FM-MCP-LOGIN-ENDED", "the platform says that the token is not valid")
-                    .hint("Sign in again with `flowmaster-mcp login`, or set FLOWMASTER_TOKEN anew."));
+                    .hint("Sign in again with `flowmaster-mcp login`, or set FLOWMASTER_TOKEN again."));
             }
             Err(error) if matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden) => return Err(error),
             Err(error) => (None, Some(error)),

@@ -76,7 +76,7 @@ fn accounts(config: &Config, origin: &Arc<dyn Origin>) -> Result<Option<Arc<dyn 
     Ok(None)
 }
 
-/// Where the record goes; nowhere where there is neither an account nor a file.
+/// Where the audit log goes; nowhere where there is neither an account nor a file.
 pub(crate) fn record(config: &Config) -> Result<Option<audit::Options>> {
     if config.audit.platform == Some(true) && !has_account(config) {
         return Err(Error::configuration(
@@ -98,7 +98,7 @@ pub(crate) fn record(config: &Config) -> Result<Option<audit::Options>> {
     }))
 }
 
-/// What the platform takes rows with, where nobody has said.
+/// What the platform takes entries with, where nobody has said.
 const NO_ACCOUNT: &str =
     "On a real platform entries need a service token with audit:log: set FLOWMASTER_SERVICE_TOKEN, or audit.file for a file of your own.";
 /// What helps where the platform does not take entries.

@@ -23,16 +23,16 @@ pub(crate) const REFUSED_TOKEN: &str = "FM-MCP-EXCHANGE-TOKEN";
 pub(crate) const OTHER_TENANT: &str = "FM-MCP-EXCHANGE-TENANT";
 /// The code of what the endpoint says no to for another reason, in OAuth's words.
 const REFUSED: &str = "FM-MCP-EXCHANGE-REFUSED";
-/// How long before its end a token is exchanged anew.
+/// How long before its end a token is exchanged again.
 const MARGIN: Duration = Duration::from_mins(1);
 /// The longest that a token is remembered, whatever its answer says.
-const LONGEST: Duration = Duration::from_hours(1);
+const MAX_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a token is good whose answer does not say.
 const UNSAID: Duration = Duration::from_mins(5);
 /// How long a failed exchange answers for those that waited for it.
 const FAILED: Duration = Duration::from_secs(2);
 /// How long an exchange may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
@@ -91,7 +91,7 @@ impl Exchange {
             Error::configuration(Kind::Invalid, "FM-CONFIG-TOKEN-URL", format!("upstream.token_url {why}"))
                 .hint("Set it to the authorization server's token endpoint, such as https://login.example.com/oauth/token.")
         };
-        let url = reqwest::Url::parse(&endpoint.url).map_err(|_| refuse("is no URL"))?;
+        let url = reqwest::Url::parse(&endpoint.url).map_err(|_| refuse("is not a URL"))?;
         let loopback = outbound::is_loopback(&url);
         if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
             return Err(refuse("must be https: tokens and the client's secret go there"));
@@ -99,9 +99,9 @@ impl Exchange {
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(refuse("carries a user name, a password or a fragment"));
         }
-        let http = outbound::client(loopback).connect_timeout(Duration::from_secs(5)).timeout(PATIENCE);
+        let http = outbound::client(loopback).connect_timeout(Duration::from_secs(5)).timeout(REQUEST_TIMEOUT);
         let http = http.build().map_err(Error::internal)?;
-        let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_idle(LONGEST).build();
+        let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_idle(MAX_LIFETIME).build();
         Ok(Self { endpoint, http, remembered })
     }
 
@@ -118,7 +118,7 @@ impl Exchange {
         answer
     }
 
-    /// Exchanges anew, whatever is remembered. Where the endpoint says no, that counts from now on; where it cannot be
+    /// Exchanges again, whatever is remembered. Where the endpoint says no, that counts from now on; where it cannot be
     /// asked, what is remembered stays.
     pub(crate) async fn renew(&self, caller: &Caller, token: &SecretString) -> Result<SecretString> {
         let slot = self.slot(token);
@@ -157,8 +157,8 @@ impl Exchange {
                 // The caller's own end is the end of what it was exchanged for.
                 let left = caller
                     .expires
-                    .map_or(LONGEST, |end| Duration::try_from_secs_f64(end.seconds_since(Timestamp::now())).unwrap_or_default());
-                let until = Instant::now() + good_for.saturating_sub(MARGIN).min(left).min(LONGEST);
+                    .map_or(MAX_LIFETIME, |end| Duration::try_from_secs_f64(end.seconds_since(Timestamp::now())).unwrap_or_default());
+                let until = Instant::now() + good_for.saturating_sub(MARGIN).min(left).min(MAX_LIFETIME);
                 (Ok(given.clone()), Held { outcome: Ok(given), until })
             }
             Err(error) => {
@@ -254,7 +254,7 @@ fn refused(status: u16, body: &[u8]) -> Error {
     if matches!(said, "invalid_grant" | "invalid_request") {
         // RFC 8693, 2.2.2: the token that was to be exchanged is invalid.
         return Error::new(Kind::Forbidden, REFUSED_TOKEN, format!("the token endpoint does not take the caller's token ({said})"))
-            .hint("Sign in anew.");
+            .hint("Sign in again.");
     }
     if code.is_none() {
         let what = format!("the token endpoint's answer is {status}, without an OAuth error");
@@ -262,7 +262,7 @@ fn refused(status: u16, body: &[u8]) -> Error {
             .hint("Try again later; the operator checks upstream.token_url, and what stands before it.");
     }
     Error::new(Kind::Forbidden, REFUSED, format!("the token endpoint does not exchange the caller's token ({said})"))
-        .hint("Sign in anew; if that does not help, the operator checks what the token endpoint allows this server.")
+        .hint("Sign in again; if that does not help, the operator checks what the token endpoint allows this server.")
 }
 
 fn unreachable(error: reqwest::Error) -> Error {

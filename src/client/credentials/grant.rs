@@ -9,9 +9,9 @@ use crate::auth::{Caller, Credential};
 use crate::error::Result;
 
 /// How long before its end a token is renewed, in seconds.
-const AHEAD: f64 = 60.0;
+const RENEW_AHEAD: f64 = 60.0;
 /// The longest life of a token that is believed, in seconds.
-const LONGEST: u64 = 366 * 24 * 3600;
+const MAX_LIFETIME: u64 = 366 * 24 * 3600;
 
 /// A pair of tokens as it is kept in memory and in a login's file.
 #[derive(Clone, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ impl Grant {
             access_token: token.clone(),
             refresh_token: refresh_token.cloned(),
             expires_at: caller.expires,
-            renew_at: caller.expires.filter(|_| refresh_token.is_some()).map(|end| end.plus_seconds(-AHEAD)),
+            renew_at: caller.expires.filter(|_| refresh_token.is_some()).map(|end| end.plus_seconds(-RENEW_AHEAD)),
         })
     }
 
@@ -79,13 +79,13 @@ impl Grant {
     #[must_use]
     pub(crate) fn followed_by(&self, tokens: Tokens, asked_at: Timestamp) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a year of seconds fits a float")]
-        let life = tokens.expires_in.min(LONGEST) as f64;
+        let life = tokens.expires_in.min(MAX_LIFETIME) as f64;
         Self {
             access_token: tokens.access_token.into(),
             // A platform that does not rotate may leave it out.
             refresh_token: if tokens.refresh_token.is_empty() { self.refresh_token.clone() } else { Some(tokens.refresh_token.into()) },
             expires_at: Some(asked_at.plus_seconds(life)),
-            renew_at: Some(asked_at.plus_seconds(life - AHEAD.min(life / 2.0))),
+            renew_at: Some(asked_at.plus_seconds(life - RENEW_AHEAD.min(life / 2.0))),
             user: Some(tokens.user),
             ..self.clone()
         }
@@ -99,7 +99,7 @@ impl Grant {
         let tenant = asserted_tenant.or(self.tenant.as_deref());
         let mut caller = Caller::of_unverified_token(self.access_token.clone(), tenant)?;
         if let (true, Some(user)) = (caller.is_nameless(), &self.user) {
-            // A token that is no JWT says nothing; the login's answer does.
+            // A token that is not a JWT says nothing; the login's answer does.
             caller.subject = user.id.to_string();
             caller.roles.clone_from(&user.roles);
             caller.permissions = Some(user.permissions.clone().into());

@@ -1,4 +1,4 @@
-//! The server's own account at the platform: what rows of the record and calls on behalf of others are sent with.
+//! The server's own account at the platform: what entries of the audit log and calls on behalf of others are sent with.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub trait ServiceAccounts: Send + Sync {
     /// The platform refused the token that was given last.
     fn refused(&self, _tenant: &TenantId) {}
 
-    /// The tenant that the account itself belongs to; rows about nobody go there.
+    /// The tenant that the account itself belongs to; entries about nobody go there.
     fn home(&self) -> Option<TenantId>;
 }
 
@@ -47,7 +47,7 @@ impl Configured {
         let one = match token {
             Some(token) => {
                 let about = Caller::of_unverified_token(token.clone(), None).map_err(|_| {
-                    Error::configuration(Kind::Invalid, "FM-CONFIG-SERVICE-TOKEN", "service.token is no token")
+                    Error::configuration(Kind::Invalid, "FM-CONFIG-SERVICE-TOKEN", "service.token is not a token")
                         .hint("Set FLOWMASTER_SERVICE_TOKEN to a service token as the platform gives it.")
                 })?;
                 drop(about);

@@ -16,13 +16,13 @@ use crate::io::private_files::{self, Fault};
 /// The folder of logins in the data folder.
 const FOLDER: &str = "logins";
 /// The largest file that can be a login.
-const LARGEST: usize = 256 * 1024;
+const MAX_FILE_BYTES: usize = 256 * 1024;
 /// How long another process is waited for that renews the same login.
-const PATIENCE: Duration = Duration::from_secs(40);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the pairs are kept that followed a token which somebody set and then forgot.
 const FORGOTTEN: Duration = Duration::from_hours(90 * 24);
 /// How often it is looked whether that process is done.
-const PAUSE: Duration = Duration::from_millis(20);
+const LOCK_RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where a login is kept.
 #[derive(Debug, Clone)]
@@ -68,10 +68,10 @@ impl Store {
     ///
     /// # Errors
     /// A file that others can read or that is another user's, one in a folder that is another user's or in which others could
-    /// put something, or one that is no login.
+    /// put something, or one that is not a login.
     pub fn read(&self) -> Result<Option<Grant>> {
         let path = self.file();
-        let Some(text) = private_files::read(&path, LARGEST).map_err(|fault| refused(&path, fault))? else { return Ok(None) };
+        let Some(text) = private_files::read(&path, MAX_FILE_BYTES).map_err(|fault| refused(&path, fault))? else { return Ok(None) };
         // What serde has to say may repeat a token.
         serde_json::from_slice(&text).map(Some).map_err(|_| damaged(&path))
     }
@@ -79,7 +79,7 @@ impl Store {
     /// Takes the right to change the login; waits for another process that has it.
     ///
     /// # Errors
-    /// A folder that is not the owner's alone, or a process that does not let go.
+    /// A folder that is not the owner's alone, or a process that does not release it.
     pub async fn lock(&self) -> Result<Locked<'_>> {
         private_files::closed_folder(&self.folder).map_err(|fault| refused(&self.folder, fault))?;
         let path = self.folder.join(format!("{}.lock", self.name));
@@ -88,10 +88,14 @@ impl Store {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Locked { store: self, _file: file }),
-                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_TIMEOUT => tokio::time::sleep(LOCK_RETRY_PAUSE).await,
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::new(Kind::Unavailable, "FM-MCP-LOGIN-BUSY", "another process holds the login and does not let go")
-                        .hint("Try again; if it stays so, look for a flowmaster-mcp that hangs."));
+                    return Err(Error::new(
+                        Kind::Unavailable,
+                        "FM-MCP-LOGIN-BUSY",
+                        "another process holds the login and does not release it",
+                    )
+                    .hint("Try again; if it stays so, look for a flowmaster-mcp that hangs."));
                 }
                 Err(TryLockError::Error(error)) => return Err(unusable(&path, "cannot be locked", error)),
             }
@@ -158,7 +162,7 @@ fn refused(path: &Path, fault: Fault) -> Error {
 }
 
 fn damaged(path: &Path) -> Error {
-    Error::new(Kind::Conflict, "FM-MCP-LOGIN-FILE", format!("{} is no login that flowmaster-mcp wrote", path.display()))
+    Error::new(Kind::Conflict, "FM-MCP-LOGIN-FILE", format!("{} is not a login that flowmaster-mcp wrote", path.display()))
         .hint("Remove the file and run `flowmaster-mcp login`.")
 }
 
@@ -205,7 +209,7 @@ mod tests {
             }
             fs::remove_file(store.file()).unwrap();
             std::os::unix::fs::symlink("/dev/zero", store.file()).unwrap();
-            assert!(store.read().is_err(), "a link is no login");
+            assert!(store.read().is_err(), "a link is not a login");
         }
         assert!(locked.remove().unwrap() && !locked.remove().unwrap());
     }

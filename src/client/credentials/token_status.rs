@@ -15,7 +15,7 @@ use crate::client::{CallOptions, Client, Connector, Origin};
 use crate::error::{Error, Kind, Result};
 
 /// Longest that the platform is waited for; a call stands behind it.
-const SLOWEST: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The keys that a platform publishes where it is now.
 pub struct PlatformKeys {
@@ -51,7 +51,7 @@ impl TokenStatus {
 
     async fn ask(&self, caller: &Arc<Caller>) -> Result<bool> {
         let entry = catalogue().get(Validate::SPEC.name).ok_or_else(|| Error::internal("validation is in no service"))?;
-        let options = CallOptions { deadline: Some(SLOWEST), ..CallOptions::default() };
+        let options = CallOptions { deadline: Some(REQUEST_TIMEOUT), ..CallOptions::default() };
         let asked = async {
             let fresh = self.0.upstream().renew(caller).await?;
             self.0.call_by(caller, entry, Map::new(), options, fresh).await

@@ -120,7 +120,7 @@ impl Upstream {
         }
     }
 
-    /// Exchanges a caller's token anew, where tokens are exchanged: what it was exchanged for outlives its revocation.
+    /// Exchanges a caller's token again, where tokens are exchanged: what it was exchanged for outlives its revocation.
     pub(crate) async fn renew(&self, caller: &Caller) -> Result<Option<SecretString>> {
         match (&caller.credential, &self.mode) {
             (Credential::Bearer(token), Mode::Exchange(exchange)) => exchange.renew(caller, token).await.map(Some),

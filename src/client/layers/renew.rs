@@ -1,4 +1,4 @@
-//! Repeats a call with a new token where the platform refused the old one: one exchanged anew, else one that the login renewed.
+//! Repeats a call with a new token where the platform refused the old one: one exchanged again, else one that the login renewed.
 //!
 //! It stands between what happens once per call and what happens once per attempt: a call that was refused for its
 //! token was not executed, so it may go out again, within the time that the whole call has.

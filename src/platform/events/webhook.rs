@@ -47,7 +47,7 @@ impl Target {
         if url.len() > MAX_URL {
             return Err(format!("has more than {MAX_URL} characters"));
         }
-        let mut url = Url::parse(url).map_err(|error| format!("is no address such as http://127.0.0.1:9000/hook: {error}"))?;
+        let mut url = Url::parse(url).map_err(|error| format!("is not an address such as http://127.0.0.1:9000/hook: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err("must begin with http:// or https://".to_owned());
         }

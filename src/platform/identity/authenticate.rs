@@ -13,7 +13,7 @@ use crate::platform::Platform;
 
 /// Finds out who asks. Every cause of a refusal has the same answer.
 ///
-/// Rights are read anew for each call: a role that was changed or a login that was ended counts at once.
+/// Rights are read again for each call: a role that was changed or a login that was ended counts at once.
 pub(crate) async fn authenticate(platform: &Platform, headers: &HeaderMap, spec: &Spec, path: &[(String, String)]) -> Result<Identity> {
     let token = bearer(headers).ok_or_else(unauthenticated)?;
     let on_behalf_of = headers.get("x-on-behalf-of").map(|value| value.to_str().unwrap_or_default().to_owned());

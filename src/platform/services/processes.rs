@@ -210,7 +210,7 @@ async fn check(cx: Cx, request: Validate) -> Result<Validation> {
     .await
 }
 
-/// A subprocess may be designed later than what runs it, so this is no fault.
+/// A subprocess may be designed later than what runs it, so this is not a fault.
 fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: &Definition, findings: &mut Findings) {
     for (place, node) in definition.nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::Subprocess) {
         let Some(process) = node.config.get("processId").and_then(Value::as_str) else { continue };
@@ -260,7 +260,7 @@ async fn list(cx: Cx, request: List) -> Result<Page<Process>> {
 
 fn version_of(text: &str) -> Result<Version> {
     Version::parse(text).map_err(|error| {
-        Error::new(Kind::Invalid, "FM-PDS-VERSION", format!("{} is no semantic version: {error}", quote(text))).field(
+        Error::new(Kind::Invalid, "FM-PDS-VERSION", format!("{} is not a semantic version: {error}", quote(text))).field(
             "/version",
             "format",
             "must be a semantic version such as 1.2.0",

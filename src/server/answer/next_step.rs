@@ -33,7 +33,7 @@ fn by_kind(entry: &Entry, error: &Error) -> String {
         Kind::Conflict => {
             return format!("Look at the present state{} before you decide what to do; the same call will fail again.", getter(entry));
         }
-        Kind::Changed => return format!("Read it again{}, then decide anew.", getter(entry)),
+        Kind::Changed => return format!("Read it again{}, then decide again.", getter(entry)),
         Kind::TooLarge => "Send less at once.",
         Kind::Unsupported => "It is not offered here; find another way.",
         Kind::Internal | Kind::BadAnswer => "Repeating it will hardly help; tell the person, with the code and the request.",

@@ -1,4 +1,4 @@
-//! Refusals that come in coalescer: the first is a row at once, those like it within ten seconds are counted into one.
+//! Refusals that come in floods: the first is an entry at once, those like it within ten seconds are counted into one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -23,32 +23,32 @@ pub(super) struct Coalescer(Mutex<HashMap<Likeness, Flood>>);
 struct Flood {
     since: Instant,
     more: u64,
-    row: AuditEntry,
+    entry: AuditEntry,
 }
 
 impl Coalescer {
-    /// The row, if it is the first of its kind; any other is counted.
-    pub(super) fn first(&self, row: AuditEntry, now: Instant) -> Option<AuditEntry> {
-        let likeness = (row.tenant.clone(), row.subject.clone(), row.outcome.clone(), resource_of(&row));
-        let mut coalescer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flood) = coalescer.get_mut(&likeness) {
+    /// The entry, if it is the first of its kind; any other is counted.
+    pub(super) fn first(&self, entry: AuditEntry, now: Instant) -> Option<AuditEntry> {
+        let likeness = (entry.tenant.clone(), entry.subject.clone(), entry.outcome.clone(), resource_of(&entry));
+        let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flood) = floods.get_mut(&likeness) {
             flood.more += 1;
             return None;
         }
-        if coalescer.len() < KINDS {
-            coalescer.insert(likeness, Flood { since: now, more: 0, row: row.clone() });
+        if floods.len() < KINDS {
+            floods.insert(likeness, Flood { since: now, more: 0, entry: entry.clone() });
         }
-        Some(row)
+        Some(entry)
     }
 
-    /// The rows of those coalescer that began before a moment.
+    /// The entries of those floods that began before a moment.
     pub(super) fn begun_before(&self, moment: Instant) -> Vec<AuditEntry> {
-        let mut coalescer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = coalescer.extract_if(|_, flood| flood.since <= moment);
+        let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = floods.extract_if(|_, flood| flood.since <= moment);
         over.filter(|(_, flood)| flood.more > 0)
             .map(|(_, flood)| {
                 let at = Timestamp::now();
-                AuditEntry { id: ids::mint("call", at), at, count: Some(flood.more), ..flood.row }
+                AuditEntry { id: ids::mint("call", at), at, count: Some(flood.more), ..flood.entry }
             })
             .collect()
     }
@@ -60,8 +60,8 @@ impl Coalescer {
 }
 
 /// The name of what does not exist is whatever the caller makes up.
-fn resource_of(row: &AuditEntry) -> String {
-    if matches!(row.outcome.as_str(), "FM-MCP-TOOL" | NOT_SEEN) { String::new() } else { row.resource.clone() }
+fn resource_of(entry: &AuditEntry) -> String {
+    if matches!(entry.outcome.as_str(), "FM-MCP-TOOL" | NOT_SEEN) { String::new() } else { entry.resource.clone() }
 }
 
 #[cfg(test)]
@@ -73,22 +73,22 @@ mod tests {
     fn a_flood_is_one_row_at_once_and_one_that_counts_the_rest() {
         let coalescer = Coalescer::default();
         let now = Instant::now();
-        let row = |code: &str| {
-            let mut row = AuditEntry::new(Action::Refused, None, Transport::Http, "endpoint", "/mcp");
-            code.clone_into(&mut row.outcome);
-            row
+        let entry = |code: &str| {
+            let mut entry = AuditEntry::new(Action::Refused, None, Transport::Http, "endpoint", "/mcp");
+            code.clone_into(&mut entry.outcome);
+            entry
         };
-        let first = coalescer.first(row("a"), now).unwrap();
+        let first = coalescer.first(entry("a"), now).unwrap();
         for _ in 0..99 {
-            assert!(coalescer.first(row("a"), now).is_none());
+            assert!(coalescer.first(entry("a"), now).is_none());
         }
-        assert!(coalescer.first(row("b"), now).is_some(), "another reason is another flood");
+        assert!(coalescer.first(entry("b"), now).is_some(), "another reason is another flood");
         assert!(coalescer.begun_before(now.checked_sub(WINDOW).unwrap()).is_empty());
         assert_eq!(coalescer.oldest(), Some(now));
         let rest = coalescer.begun_before(now);
         assert_eq!((rest.len(), rest[0].count), (1, Some(99)));
         assert_ne!(rest[0].id, first.id);
         assert_eq!(coalescer.oldest(), None);
-        assert!(coalescer.first(row("a"), now).is_some());
+        assert!(coalescer.first(entry("a"), now).is_some());
     }
 }

@@ -11,9 +11,9 @@ use crate::error::{Error, Kind, Result};
 use crate::state::{NewLetter, Store};
 
 /// The largest file that the first release wrote: a spool of 4 MiB, or 64 MiB of what was not taken, and one batch more.
-const LARGEST: u64 = 128 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 128 * 1024 * 1024;
 /// How many entries are read in at once.
-const BATCH: usize = 256;
+const BATCH_SIZE: usize = 256;
 
 /// What the platform would not take, as the first release kept it.
 #[derive(Deserialize)]
@@ -51,7 +51,7 @@ pub(super) fn read_in(data_dir: &Path, store: &dyn Store) -> Result<()> {
             continue;
         }
         let mut text = Vec::new();
-        (&mut file).take(LARGEST).read_to_end(&mut text).map_err(unreadable)?;
+        (&mut file).take(MAX_FILE_BYTES).read_to_end(&mut text).map_err(unreadable)?;
         if is_spool { spool(&text, store) } else { undelivered(&text, store) }?;
         fs::remove_file(&path).map_err(unreadable)?;
     }
@@ -63,13 +63,13 @@ fn spool(text: &[u8], store: &dyn Store) -> Result<()> {
     let sent = header.and_then(|header| header.sent.parse::<usize>().ok()).unwrap_or_default();
     let entries = lines(text.get(sent..).unwrap_or_default()).filter_map(|line| serde_json::from_slice::<AuditEntry>(line).ok());
     let letters: Vec<NewLetter> = entries.map(letter).collect::<Result<_>>()?;
-    letters.chunks(BATCH).try_for_each(|batch| store.append(batch, u64::MAX))
+    letters.chunks(BATCH_SIZE).try_for_each(|batch| store.append(batch, u64::MAX))
 }
 
 fn undelivered(text: &[u8], store: &dyn Store) -> Result<()> {
     let kept = lines(text).filter_map(|line| serde_json::from_slice::<Undelivered>(line).ok());
     let letters: Vec<_> = kept.map(|Undelivered { reason, row }| Ok((letter(row)?, reason))).collect::<Result<_>>()?;
-    letters.chunks(BATCH).try_for_each(|batch| store.bury(batch))
+    letters.chunks(BATCH_SIZE).try_for_each(|batch| store.bury(batch))
 }
 
 /// The first release did not say what a call was; one that names no field is a read, or as good as one.

@@ -1,4 +1,4 @@
-//! One row of the record, as it is written to files and carried by the platform's audit log.
+//! One entry of the audit log, as it is written to files and carried by the platform's audit log.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,14 +9,14 @@ use crate::error::{Error, Result};
 use crate::server::answer::redact;
 use crate::state::NewLetter;
 
-/// The most that a row holds of arguments or of an answer, in bytes.
+/// The most that an entry holds of arguments or of an answer, in bytes.
 pub(super) const LARGEST_BODY: usize = 16 * 1024;
-/// How many names of fields a row holds.
+/// How many names of fields an entry holds.
 const MOST_FIELDS: usize = 50;
-/// The longest name that a row holds, in bytes.
+/// The longest name that an entry holds, in bytes.
 const LONGEST_NAME: usize = 200;
 
-/// What a row is about.
+/// What an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Action {
     /// A call that was let through, whatever came of it.
@@ -25,7 +25,7 @@ pub(super) enum Action {
     /// A call or request that was not let through.
     #[serde(rename = "mcp.refused")]
     Refused,
-    /// Rows that could not be kept.
+    /// Entries that could not be kept.
     #[serde(rename = "mcp.lost")]
     Lost,
 }
@@ -81,7 +81,7 @@ impl Decision {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AuditEntry {
-    /// The row; sent twice it counts once.
+    /// The entry; sent twice it counts once.
     pub(super) id: String,
     pub(super) at: Timestamp,
     pub(super) action: Action,
@@ -112,7 +112,7 @@ pub(super) struct AuditEntry {
     pub(super) duration_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trace: Option<String>,
-    /// How many such requests the row stands for, where that is not one.
+    /// How many such requests the entry stands for, where that is not one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) count: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,13 +204,13 @@ pub(super) fn fields(arguments: &Map<String, Value>) -> Vec<String> {
     names
 }
 
-/// Arguments or an answer as text, secrets taken out. Text, since a row must not be nested deeper than a platform takes.
+/// Arguments or an answer as text, secrets taken out. Text, since an entry must not be nested deeper than a platform takes.
 pub(super) fn body(mut value: Value) -> String {
     redact::redact(&mut value);
     bounded(&value.to_string(), LARGEST_BODY)
 }
 
-/// A name as a row has it. Audit services take none that is empty, and a caller may ask for what has none.
+/// A name as an entry has it. Audit services take none that is empty, and a caller may ask for what has none.
 fn name(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { bounded(text, LONGEST_NAME) }
 }

@@ -19,15 +19,15 @@ use crate::state::{Claim, Lease, Settlement, State};
 const CLAIM_TIME: Duration = Duration::from_secs(10);
 /// How long a claim is leased, and how often that is renewed: after that another process takes over what a killed one left.
 const LEASE: Duration = Duration::from_secs(1);
-const RENEWAL: Duration = Duration::from_millis(300);
+const RENEW_INTERVAL: Duration = Duration::from_millis(300);
 /// How many entries are claimed at once.
-const CLAIMED: usize = 64;
+const CLAIM_SIZE: usize = 64;
 /// How many tenants are served at once.
-const TENANTS: usize = 16;
+const MAX_CLAIMS: usize = 16;
 /// How many failures one claim goes past.
-const FAILURES: usize = 8;
+const MAX_FAILURES_PER_CLAIM: usize = 8;
 /// How often the outbox is looked at for what other processes left.
-const POLL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Dispatcher {
@@ -49,7 +49,7 @@ impl Dispatcher {
         let mut claims = JoinSet::new();
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
-            while claims.len() < TENANTS
+            while claims.len() < MAX_CLAIMS
                 && let Some(claim) = self.claim().await
             {
                 claims.spawn(serve(self.client.clone(), self.state.clone(), self.options.pause, claim));
@@ -70,7 +70,7 @@ impl Dispatcher {
     }
 
     async fn claim(&self) -> Option<Claim> {
-        let claimed = self.state.write(|store| store.claim(CLAIMED, LEASE, Timestamp::now())).await;
+        let claimed = self.state.write(|store| store.claim(CLAIM_SIZE, LEASE, Timestamp::now())).await;
         report(claimed).flatten()
     }
 
@@ -82,7 +82,7 @@ impl Dispatcher {
     async fn until_due(&self) -> Duration {
         let due = report(self.state.read(|store| store.next_due()).await).flatten();
         let left = due.map(|due| due.seconds_since(Timestamp::now()).max(0.001));
-        left.and_then(|left| Duration::try_from_secs_f64(left).ok()).map_or(POLL, |left| left.min(POLL))
+        left.and_then(|left| Duration::try_from_secs_f64(left).ok()).map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL))
     }
 }
 
@@ -113,7 +113,7 @@ async fn while_leased<T>(state: &State, lease: &Lease, renewed: &mut tokio::time
     loop {
         tokio::select! {
             biased;
-            () = tokio::time::sleep_until(*renewed + RENEWAL) => {
+            () = tokio::time::sleep_until(*renewed + RENEW_INTERVAL) => {
                 let lease = lease.clone();
                 report(state.write(move |store| store.renew(&lease, LEASE, Timestamp::now())).await);
                 *renewed = tokio::time::Instant::now();
@@ -153,7 +153,7 @@ async fn serve(client: Client, state: State, pause: Duration, claim: Claim) {
                 settlement.failed.push((id, why));
                 (settlement.back_off, settlement.wanted) = (Some(pause), wanted);
                 // One that failed before may be itself to blame: others are tried past it.
-                if letter.has_failed && settlement.failed.len() < FAILURES {
+                if letter.has_failed && settlement.failed.len() < MAX_FAILURES_PER_CLAIM {
                     continue;
                 }
                 break;

@@ -16,11 +16,11 @@ use crate::client::Client;
 use crate::state::State;
 
 /// How many entries may be on their way to the disk: in all, of a tenant and of a caller. Reads may fill half of each.
-const BUFFERED: usize = 8192;
-const PER_TENANT: usize = BUFFERED / 4;
-const PER_CALLER: usize = PER_TENANT / 4;
+const MAX_BUFFERED: usize = 8192;
+const MAX_PER_TENANT: usize = MAX_BUFFERED / 4;
+const MAX_PER_CALLER: usize = MAX_PER_TENANT / 4;
 /// How many tenants' losses are told apart; those of others count as of nobody known.
-const TENANTS: usize = 10_000;
+const MAX_LOST_TENANTS: usize = 10_000;
 
 /// See the module. Nothing runs before the first entry.
 pub(super) struct Recorder {
@@ -62,8 +62,8 @@ impl Buffer {
         let caller = (Arc::clone(&tenant), Arc::from(draft.entry.subject.as_str()));
         let of_tenant = self.tenants.get(&tenant).copied().unwrap_or_default();
         let of_caller = self.callers.get(&caller).copied().unwrap_or_default();
-        if self.drafts.len() >= BUFFERED / part || of_tenant >= PER_TENANT / part || of_caller >= PER_CALLER / part {
-            let known = self.lost.len() < TENANTS || self.lost.contains_key(&*tenant);
+        if self.drafts.len() >= MAX_BUFFERED / part || of_tenant >= MAX_PER_TENANT / part || of_caller >= MAX_PER_CALLER / part {
+            let known = self.lost.len() < MAX_LOST_TENANTS || self.lost.contains_key(&*tenant);
             *self.lost.entry(if known { tenant.to_string() } else { String::new() }).or_default() += 1;
             return;
         }
@@ -210,14 +210,14 @@ mod tests {
         for _ in 0..20_000 {
             buffer.push(draft("t", "flood", true));
         }
-        assert_eq!(buffer.drafts.len(), PER_CALLER / 2);
+        assert_eq!(buffer.drafts.len(), MAX_PER_CALLER / 2);
         buffer.push(draft("t", "flood", false));
         buffer.push(draft("t", "bert", true));
         buffer.push(draft("u", "anna", true));
-        assert_eq!(buffer.drafts.len(), PER_CALLER / 2 + 3, "acts have room, and so have other callers");
+        assert_eq!(buffer.drafts.len(), MAX_PER_CALLER / 2 + 3, "acts have room, and so have other callers");
         let (drafts, lost, _) = buffer.take();
-        assert_eq!(lost, Lost::from([("t".to_owned(), 20_000 - PER_CALLER as u64 / 2)]));
-        assert_eq!(drafts.len(), PER_CALLER / 2 + 3);
+        assert_eq!(lost, Lost::from([("t".to_owned(), 20_000 - MAX_PER_CALLER as u64 / 2)]));
+        assert_eq!(drafts.len(), MAX_PER_CALLER / 2 + 3);
         buffer.push(draft("t", "flood", true));
         assert_eq!(buffer.drafts.len(), 1, "what was taken takes no room");
     }
@@ -226,12 +226,12 @@ mod tests {
     fn the_callers_of_a_tenant_leave_room_to_other_tenants() {
         let mut buffer = Buffer::default();
         for caller in 0..100 {
-            for _ in 0..PER_CALLER {
+            for _ in 0..MAX_PER_CALLER {
                 buffer.push(draft("t", &caller.to_string(), false));
             }
         }
-        assert_eq!(buffer.drafts.len(), PER_TENANT);
+        assert_eq!(buffer.drafts.len(), MAX_PER_TENANT);
         buffer.push(draft("u", "anna", false));
-        assert_eq!(buffer.drafts.len(), PER_TENANT + 1);
+        assert_eq!(buffer.drafts.len(), MAX_PER_TENANT + 1);
     }
 }

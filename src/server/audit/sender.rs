@@ -86,7 +86,7 @@ fn outcome_of(error: &Error) -> Outcome {
         Kind::Conflict if error.code() == "FM-AGS-IDEMPOTENCY-ANSWER-LOST" => Outcome::Delivered,
         Kind::Timeout | Kind::BadAnswer => Outcome::Failed(why(), after),
         _ if error.code() == NO_ACCOUNT => Outcome::Undeliverable(why()),
-        // What was found on this side is no judgement of the platform, and the operator can put an account right.
+        // What was found on this side is not a judgement of the platform, and the operator can put an account right.
         _ if error.origin() != Origin::Platform => Outcome::Later(after),
         Kind::Internal | Kind::Unavailable => Outcome::Failed(why(), after),
         Kind::Unauthenticated | Kind::Cancelled => Outcome::Later(after),

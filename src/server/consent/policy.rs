@@ -79,7 +79,7 @@ impl Policy {
         Self { courses, roles: all_roles, rules: rules.len() }
     }
 
-    /// What happens to a call of an operation. What is no tool is the server's own business.
+    /// What happens to a call of an operation. What is not a tool is the server's own business.
     pub(crate) fn decide(&self, caller: &Caller, spec: &Spec) -> Decision {
         let Some(course) = self.courses.get(spec.name) else { return by_effect(spec) };
         let holds = |named: &HashSet<Arc<str>>| caller.roles.iter().any(|role| named.contains(role.as_str()));

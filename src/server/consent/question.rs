@@ -13,12 +13,12 @@ use crate::server::answer::redact::redact;
 use crate::server::{App, digest};
 
 /// Longest value of the object that is shown, in characters.
-const TOLD_LENGTH: usize = 240;
+const MAX_SHOWN_LENGTH: usize = 240;
 /// Longest argument that is shown: what is sent weighs more than what is known.
-const SENT_LENGTH: usize = 1500;
+const MAX_ARGUMENT_LENGTH: usize = 1500;
 
 /// How many pages of a list are looked through for an object.
-const MOST_PAGES: usize = 10;
+const MAX_PAGES: usize = 10;
 
 /// A question and what it is based on.
 pub(crate) struct Question {
@@ -97,7 +97,7 @@ impl App {
             text.push_str(" nothing more");
         }
         for (name, value) in arguments {
-            line(&mut text, name, value, SENT_LENGTH);
+            line(&mut text, name, value, MAX_ARGUMENT_LENGTH);
         }
         Ok(Question { text, seen, if_match })
     }
@@ -108,7 +108,7 @@ impl App {
         let (Some(id), Some(lister)) = (arguments.get("id"), catalogue().get(&format!("{service}_list"))) else { return Ok(None) };
         let fields: Vec<&str> = entry.service.ids.iter().map(|id| id.field).chain(["id"]).collect();
         let mut page = Map::from_iter([("limit".to_owned(), 200.into())]);
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             let mut body = match self.look(caller, lister.spec.name, page.clone()).await {
                 Ok(reply) => reply.body,
                 Err(error) if error.kind() == Kind::Forbidden => return Ok(None),
@@ -137,7 +137,7 @@ fn digest_of(object: &Value, shown: &[&str]) -> String {
 fn tell(text: &mut String, object: &Value, names: &[&str]) {
     for name in names {
         if let Some(value) = object.get(name).filter(|value| !value.is_null()) {
-            line(text, name, value, TOLD_LENGTH);
+            line(text, name, value, MAX_SHOWN_LENGTH);
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::inbound::{self, Unread};
 use crate::server::{App, tools};
 
-/// The header that names a session of the old era.
+/// The header that names a session of 2025-11-25.
 pub(super) const SESSION: &str = "mcp-session-id";
 
 /// What every request passes. A clone is the same gate.
@@ -277,7 +277,7 @@ fn unreadable(body: &Bytes) -> Refusal {
 }
 
 fn no_message(id: Value) -> Refusal {
-    Refusal::from(Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is no JSON-RPC message; batches are not taken")).of(id)
+    Refusal::from(Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is not a JSON-RPC message; batches are not taken")).of(id)
 }
 
 /// An id as rmcp reads it: `1`, `1.0` and `1e0` are one.

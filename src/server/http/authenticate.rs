@@ -34,7 +34,7 @@ pub(super) async fn authenticate(State(gate): State<Admission>, mut request: Req
         return gate.refuse(Some(&caller), Refusal::from(error).at(endpoint));
     }
     let end = expiry::deadline(&caller);
-    // Only a session's streams stay open long enough for the token to be taken back meanwhile.
+    // Only a session's streams stay open long enough for the token to be revoked meanwhile.
     let in_session = request.headers().contains_key(SESSION);
     let revocable = gate.revocable(token.filter(|_| in_session));
     request.extensions_mut().insert(Arc::clone(&caller));

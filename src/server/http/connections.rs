@@ -47,7 +47,7 @@ const LARGEST_HEAD: usize = 128 * 1024;
 /// How long a connection may be open before its first byte comes.
 const FIRST: Duration = Duration::from_secs(10);
 /// How long nothing is taken on after the system refused, as it does when it has no more files.
-const PAUSE: Duration = Duration::from_secs(1);
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Serves connections until the shutdown, then until those that are open have ended, at `over` at the latest.
 pub(super) async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, shutdown: CancellationToken, over: CancellationToken) {
@@ -104,7 +104,7 @@ async fn next(listener: &TcpListener) -> TcpStream {
                 if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
                 tracing::error!(%error, "no connection can be taken at the moment");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }

@@ -19,9 +19,9 @@ use super::admission::Admission;
 use crate::error::Error;
 
 /// What a page may send; a wildcard leaves Authorization out, so it is named.
-const SENT: HeaderValue = HeaderValue::from_static("authorization, *");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("authorization, *");
 /// What a page may read beside the body.
-const READ: HeaderValue = HeaderValue::from_static("mcp-session-id, mcp-protocol-version, retry-after, www-authenticate");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("mcp-session-id, mcp-protocol-version, retry-after, www-authenticate");
 
 /// Whether a request was made to a name of this server, and by no foreign page.
 #[derive(Clone)]
@@ -40,11 +40,11 @@ pub(super) async fn share(State(gate): State<Admission>, mut request: Request, n
     let headers = response.headers_mut();
     if asks {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, SENT);
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, READ);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     headers.append(VARY, HeaderValue::from_static("origin"));
     response
 }

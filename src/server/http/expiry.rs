@@ -17,12 +17,12 @@ use crate::error::{Error, Kind};
 /// How long after its end a token still counts, because clocks differ.
 const LEEWAY: f64 = 30.0;
 /// Further away than this, an end is not waited for.
-const FAR: Duration = Duration::from_hours(24 * 365);
+const MAX_WAIT: Duration = Duration::from_hours(24 * 365);
 
 /// When what a caller began has to end; `None` where the credential does not end.
 pub(in crate::server) fn deadline(caller: &Caller) -> Option<Instant> {
     let left = caller.expires?.plus_seconds(LEEWAY).seconds_since(Timestamp::now());
-    let left = Duration::try_from_secs_f64(left.max(0.0)).ok().filter(|left| *left < FAR)?;
+    let left = Duration::try_from_secs_f64(left.max(0.0)).ok().filter(|left| *left < MAX_WAIT)?;
     Some(Instant::now() + left)
 }
 
@@ -40,7 +40,7 @@ pub(in crate::server) fn ended() -> Error {
         .hint("Look whether it was done, and go on with a new token.")
 }
 
-/// A token that may be taken back before it ends.
+/// A token that may be revoked before it ends.
 pub(super) struct Revocable {
     pub(super) admit: Arc<dyn Admit>,
     pub(super) token: SecretString,
@@ -64,7 +64,7 @@ impl Revocable {
     }
 }
 
-/// Ends a stream of events with the caller's credential, by time or because it was taken back. An answer that is
+/// Ends a stream of events with the caller's credential, by time or because it was revoked. An answer that is
 /// complete passes as it is.
 pub(super) fn bound(response: Response, end: Option<Instant>, revocable: Option<Revocable>) -> Response {
     if !is_stream(&response) || (end.is_none() && revocable.is_none()) {

@@ -1,7 +1,7 @@
 //! What one caller may have at once: bodies, requests that run, streams that are open. All that its tenant has is bounded
 //! too, so that no tenant shuts out others.
 //!
-//! A request keeps its place as long as anything works on it, which in the old era is longer than its connection: there
+//! A request keeps its place as long as anything works on it, which under 2025-11-25 is longer than its connection: there
 //! the call goes on when the host hangs up. Answers to questions and cancellations need no place, since they end calls.
 
 use std::time::Duration;
@@ -19,20 +19,20 @@ use crate::error::{Error, Kind, Result};
 /// The largest body, in bytes; no tool sends documents yet.
 pub(super) const LARGEST_BODY: usize = 4 * 1024 * 1024;
 /// Requests of one caller: an agent that works on many things at once has some tens, a runaway loop has thousands.
-const CALLS: usize = 64;
+const MAX_CALLS_PER_CALLER: usize = 64;
 /// Requests of all callers.
-const ALL_CALLS: usize = 4096;
+const MAX_CALLS: usize = 4096;
 /// Bytes of the bodies of one caller that come, and of those that are worked on: eight of the largest each.
-const BYTES: usize = 8 * LARGEST_BODY;
+const MAX_BODY_BYTES_PER_CALLER: usize = 8 * LARGEST_BODY;
 /// Bytes of the bodies of all callers.
-const ALL_BYTES: usize = 256 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 /// What a body costs at least while it comes, however small it is: 128 of a caller come at once, however slow they are.
-const COMING: usize = 256 * 1024;
+const MIN_INCOMING_BYTES: usize = 256 * 1024;
 /// Streams that a caller may have open for each session that it may have: the new one comes before the old one is known to
 /// be gone.
-const STREAMS: usize = 2;
+const STREAMS_PER_SESSION: usize = 2;
 /// When to try again: calls end soon.
-const LATER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The places of all callers.
 pub(super) struct Limits {
@@ -47,19 +47,23 @@ impl Limits {
     pub(super) fn new(connections: usize, sessions_per_tenant: u32) -> Self {
         let of_tenant = sessions_per_tenant as usize;
         Self {
-            // Apart, so that a call can be taken back however large those are that run.
-            coming: Quota::parted(ALL_BYTES, BYTES),
-            bytes: Quota::parted(ALL_BYTES, BYTES),
-            calls: Quota::parted(ALL_CALLS, CALLS),
+            // Apart, so that a call can be cancelled however large those are that run.
+            coming: Quota::parted(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_CALLER),
+            bytes: Quota::parted(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_CALLER),
+            calls: Quota::parted(MAX_CALLS, MAX_CALLS_PER_CALLER),
             // Each has a connection for itself, and as many are left for what does not last.
-            streams: Quota::new(connections / 2, of_tenant.saturating_mul(STREAMS), of_caller(of_tenant).saturating_mul(STREAMS)),
+            streams: Quota::new(
+                connections / 2,
+                of_tenant.saturating_mul(STREAMS_PER_SESSION),
+                of_caller(of_tenant).saturating_mul(STREAMS_PER_SESSION),
+            ),
         }
     }
 
     /// Room for a body that comes, of which no more is known than how large it is at most.
     pub(super) fn body(&self, caller: &Owner, most: Option<u64>) -> Result<Permit> {
         let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(LARGEST_BODY);
-        self.coming.take(caller, most.clamp(COMING, LARGEST_BODY)).map_err(too_large)
+        self.coming.take(caller, most.clamp(MIN_INCOMING_BYTES, LARGEST_BODY)).map_err(too_large)
     }
 
     /// Room for the body of a request that runs: what was read of it is as large at least.
@@ -81,7 +85,7 @@ impl Limits {
         let too_many = |whose| {
             Error::new(Kind::RateLimited, "FM-MCP-TOO-MANY-STREAMS", format!("this {whose} has as many streams open as it may"))
                 .hint("Keep one stream open for each session.")
-                .retry_after(LATER)
+                .retry_after(RETRY_AFTER)
         };
         self.streams.take(caller, 1).map_err(|full| match full {
             Full::Caller => too_many("caller"),
@@ -102,11 +106,11 @@ fn too_large(full: Full) -> Error {
 fn too_many(what: impl Into<String>) -> Error {
     Error::new(Kind::RateLimited, "FM-MCP-TOO-MANY-CALLS", what)
         .hint("Wait for some of them, or cancel them, before you send more.")
-        .retry_after(LATER)
+        .retry_after(RETRY_AFTER)
 }
 
 fn busy() -> Error {
-    Error::new(Kind::Unavailable, "FM-MCP-BUSY", "the server has as much to do as it can").retry_after(LATER)
+    Error::new(Kind::Unavailable, "FM-MCP-BUSY", "the server has as much to do as it can").retry_after(RETRY_AFTER)
 }
 
 /// Keeps something as long as a stream of events goes on. An answer that is complete needs nothing any more.
@@ -131,7 +135,7 @@ mod tests {
     use super::*;
 
     fn callers(tenant: &str) -> impl Iterator<Item = Owner> {
-        (0..ALL_CALLS).map(move |number| Owner::test(tenant, &number.to_string()))
+        (0..MAX_CALLS).map(move |number| Owner::test(tenant, &number.to_string()))
     }
 
     /// How much the callers of a tenant get, each asking as often as it gets something; and what the last was told.
@@ -156,10 +160,10 @@ mod tests {
     fn no_tenant_takes_what_others_need() {
         let limits = Limits::new(4096, 64);
         let (calls, refused) = all_that("tenant-1", |caller| limits.call(caller));
-        assert_eq!((calls.len(), refused.code(), refused.kind()), (ALL_CALLS / 4, "FM-MCP-TOO-MANY-CALLS", Kind::RateLimited));
+        assert_eq!((calls.len(), refused.code(), refused.kind()), (MAX_CALLS / 4, "FM-MCP-TOO-MANY-CALLS", Kind::RateLimited));
         assert!(refused.message().contains("1024 requests"), "{refused}");
         let (bodies, refused) = all_that("tenant-1", |caller| limits.body(caller, Some(10)));
-        assert_eq!((bodies.len(), refused.code()), (ALL_BYTES / 4 / COMING, "FM-MCP-TOO-MANY-CALLS"));
+        assert_eq!((bodies.len(), refused.code()), (MAX_BODY_BYTES / 4 / MIN_INCOMING_BYTES, "FM-MCP-TOO-MANY-CALLS"));
         let (streams, refused) = all_that("tenant-1", |caller| limits.stream(caller));
         assert_eq!((streams.len(), refused.code()), (128, "FM-MCP-TOO-MANY-STREAMS"));
         let other = Owner::test("tenant-2", "anna");

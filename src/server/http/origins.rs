@@ -38,7 +38,7 @@ impl Origins {
         names.extend(public.and_then(Uri::host).map(Host::anywhere));
         for host in hosts {
             names.push(Host::read(host).ok_or_else(|| {
-                Error::configuration(Kind::Invalid, "FM-CONFIG-HOST", format!("{host:?} is no name of a host"))
+                Error::configuration(Kind::Invalid, "FM-CONFIG-HOST", format!("{host:?} is not a name of a host"))
                     .hint("Write http.allowed_hosts as names, such as mcp.example.com or mcp.example.com:8443.")
             })?);
         }
@@ -49,7 +49,7 @@ impl Origins {
         for origin in origins {
             let (text, any_port) = origin.strip_suffix(":*").map_or((origin.as_str(), false), |text| (text, true));
             let Some(mut known) = Origin::read(text) else {
-                return Err(Error::configuration(Kind::Invalid, "FM-CONFIG-ORIGIN", format!("{origin:?} is no origin of a web page"))
+                return Err(Error::configuration(Kind::Invalid, "FM-CONFIG-ORIGIN", format!("{origin:?} is not an origin of a web page"))
                     .hint("Write http.allowed_origins with a scheme, such as https://app.example.com."));
             };
             if any_port {

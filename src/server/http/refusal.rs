@@ -10,10 +10,10 @@ use crate::auth::Caller;
 use crate::error::{Error, Kind};
 use crate::server::{App, audit};
 
-/// The code of a request without any token, which is no fault yet: the challenge says how to come in.
+/// The code of a request without any token, which is not a fault yet: the challenge says how to come in.
 pub(super) const NO_TOKEN: &str = "FM-MCP-TOKEN-MISSING";
 /// Seconds after which to try again where nothing better is known.
-const LATER: u64 = 5;
+const DEFAULT_RETRY_SECONDS: u64 = 5;
 
 /// Why a request goes no further.
 pub(super) struct Refusal {
@@ -40,7 +40,7 @@ impl From<Error> for Refusal {
 }
 
 impl Refusal {
-    /// The endpoint that refuses, as the record names it.
+    /// The endpoint that refuses, as the audit log names it.
     pub(super) const fn at(mut self, endpoint: &'static str) -> Self {
         self.endpoint = endpoint;
         self
@@ -91,7 +91,7 @@ impl Refusal {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            let seconds = error.when_to_retry().map_or(LATER, |wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+            let seconds = error.when_to_retry().map_or(DEFAULT_RETRY_SECONDS, |wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
             response.headers_mut().insert(RETRY_AFTER, seconds.max(1).into());
         }
         response

@@ -14,15 +14,15 @@ use crate::api::ids::TenantId;
 use crate::error::{Error, Kind, Result};
 
 /// How many tenants have their beginnings counted at once; the one longest unused is forgotten first.
-const TENANTS: u64 = 100_000;
+const MAX_TENANTS: u64 = 100_000;
 /// The part of its tenant's sessions that one caller may have.
-const PART: usize = 4;
+const CALLER_PART: usize = 4;
 /// So many a caller may have in any case, if its tenant may.
-const FEW: usize = 8;
+const MIN_PER_CALLER: usize = 8;
 /// A tenant that began nothing for so long has all its beginnings again, so its count can be forgotten.
-const FORGOTTEN: Duration = Duration::from_mins(2);
+const RATE_IDLE: Duration = Duration::from_mins(2);
 /// When to try again where only the end of another session makes room.
-const LATER: Duration = Duration::from_secs(30);
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The bounds of sessions.
 pub(super) struct SessionLimits {
@@ -36,14 +36,14 @@ pub(super) type SessionPermit = Permit;
 
 /// How many sessions of its tenant's one caller may have.
 pub(super) fn of_caller(per_tenant: usize) -> usize {
-    (per_tenant / PART).max(FEW).min(per_tenant)
+    (per_tenant / CALLER_PART).max(MIN_PER_CALLER).min(per_tenant)
 }
 
 impl SessionLimits {
     pub(super) fn new(most: usize, per_tenant: u32, per_minute: u32) -> Self {
         Self {
             rate: governor::Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN)),
-            begun: Cache::builder().max_capacity(TENANTS).time_to_idle(FORGOTTEN).build(),
+            begun: Cache::builder().max_capacity(MAX_TENANTS).time_to_idle(RATE_IDLE).build(),
             open: Quota::new(most, per_tenant as usize, of_caller(per_tenant as usize)),
         }
     }
@@ -69,7 +69,7 @@ impl SessionLimits {
                 Full::All => Error::new(Kind::Unavailable, "FM-MCP-SESSIONS", "the server has as many sessions open as it can keep")
                     .hint("Try again later, or use a host that speaks the protocol of 2026-07-28, which needs no session."),
             }
-            .retry_after(LATER)
+            .retry_after(RETRY_AFTER)
         })
     }
 }

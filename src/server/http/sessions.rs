@@ -1,4 +1,4 @@
-//! Sessions of the old era, each bound to the caller who opened it: to everybody else it is not there.
+//! Sessions of 2025-11-25, each bound to the caller who opened it: to everybody else it is not there.
 //!
 //! rmcp asks for a session by its id alone. The gate therefore says in a task-local who visits, and this wrapper around
 //! rmcp's own manager answers for a foreign id as for an unknown one. A renewed token of the same caller goes on.
@@ -126,7 +126,7 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
         self.check(id)?;
-        // Whoever has the answer may ask again under its id, so it is given back before the answer goes out.
+        // Whoever has the answer may ask again under its id, so it is released before the answer goes out.
         let mut permit = REQUEST.try_with(|scope| scope.permit.clone()).ok().flatten();
         let stream = self.local.create_stream(id, message).await?;
         Ok(stream.inspect(move |event| {

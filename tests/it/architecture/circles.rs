@@ -118,7 +118,7 @@ fn a_circle_is_found_over_groups_and_super() {
         file("a/c", "use crate::a::d::D;"),
         file("a/d", "use super::A;\n#[cfg(test)]\nmod tests { use super::super::b; }"),
     ];
-    assert_eq!(circle(&graph(&files)), None, "a parent and its children are no circle, nor is a test");
+    assert_eq!(circle(&graph(&files)), None, "a parent and its children are not a circle, nor is a test");
     files[3].1 = "use crate::a::{\n    x,\n    b::B as Other,\n};".to_owned();
     let way: Vec<String> = circle(&graph(&files)).unwrap().iter().map(|module| module.join("/")).collect();
     assert_eq!(way, ["a/b", "a/c", "a/d", "a/b"]);

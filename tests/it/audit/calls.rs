@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::backlog;
-use crate::support::mcp::{Host, Session, call, eras, ok, text};
+use crate::support::mcp::{Host, Session, call, ok, revisions, text};
 use crate::support::platform::TestPlatform;
 use crate::support::program;
 use crate::support::raw::{self, Known, answer, serve, user};
@@ -59,13 +59,13 @@ async fn account(platform: &TestPlatform, tenant: &str) -> String {
     platform.post("/service-tokens", &platform.owner(), request).await.ok()["token"].as_str().unwrap().to_owned()
 }
 
-async fn connect(app: &Arc<App>, token: &str, era: ClientLifecycleMode, host: Host) -> (Session, JoinHandle<Result<()>>) {
+async fn connect(app: &Arc<App>, token: &str, revision: ClientLifecycleMode, host: Host) -> (Session, JoinHandle<Result<()>>) {
     let caller = Caller::of_unverified_token(token.to_owned().into(), None).unwrap();
     let principal: Arc<dyn Principal> = Arc::new(Arc::new(caller));
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
     let server = tokio::spawn(serve_stdio(Arc::clone(app), principal, input, output, CancellationToken::new()));
-    (host.serve_with_lifecycle(ours, era).await.unwrap(), server)
+    (host.serve_with_lifecycle(ours, revision).await.unwrap(), server)
 }
 
 /// Ends a connection, with which the record is flushed.
@@ -96,11 +96,11 @@ async fn every_call_and_every_refusal_is_a_row_that_names_and_does_not_tell() {
     let account = account(&platform, "tenant-1").await;
     let origin: Arc<dyn Origin> = Arc::new(Fixed::new(&platform.running.url()).unwrap());
     let mut seen = 0;
-    for era in eras() {
+    for revision in revisions() {
         let data = tempfile::tempdir().unwrap();
         let app = app(Arc::clone(&origin), &account, options(data.path()));
         let kind = format!("customer{seen}");
-        let by_admin = connect(&app, &admin, era.clone(), Host::new(ElicitationAction::Accept)).await;
+        let by_admin = connect(&app, &admin, revision.clone(), Host::new(ElicitationAction::Accept)).await;
         ok(call(&by_admin.0, "entities_define", json!({ "entityType": kind })).await);
         let data_of_record = json!({ "name": "Acme topsecret", "city": "Bonn" });
         let record = ok(call(&by_admin.0, "entities_insert", json!({ "type": kind, "data": data_of_record })).await);
@@ -109,11 +109,11 @@ async fn every_call_and_every_refusal_is_a_row_that_names_and_does_not_tell() {
         call(&by_admin.0, "tasks_list", json!({ "limit": "many" })).await;
         ok(call(&by_admin.0, "entities_delete", json!({ "type": kind, "id": record["id"] })).await);
         end(by_admin).await;
-        let refused = connect(&app, &looker, era.clone(), Host::new(ElicitationAction::Accept)).await;
+        let refused = connect(&app, &looker, revision.clone(), Host::new(ElicitationAction::Accept)).await;
         let token_caller = call(&refused.0, "entities_insert", json!({ "type": kind, "data": {} })).await;
         assert_eq!(token_caller.is_error, Some(true));
         end(refused).await;
-        let declined = connect(&app, &admin, era.clone(), Host::new(ElicitationAction::Decline)).await;
+        let declined = connect(&app, &admin, revision.clone(), Host::new(ElicitationAction::Decline)).await;
         call(&declined.0, "entities_delete", json!({ "type": kind, "id": "entity-1" })).await;
         end(declined).await;
 
@@ -157,7 +157,7 @@ async fn rows_outlive_an_outage_of_the_audit_service_and_the_process_that_made_t
     let account = account(&platform, "tenant-1").await;
     let data = tempfile::tempdir().unwrap();
     let place = Arc::new(Mutex::new(NOWHERE.to_owned()));
-    let modern = || eras()[1].clone();
+    let modern = || revisions()[1].clone();
 
     // Nothing can be reached, and the process ends with its rows on disk.
     let first = app(Arc::new(Movable(Arc::clone(&place))), &account, options(data.path()));
@@ -200,7 +200,7 @@ async fn a_silent_audit_service_is_in_nobodys_way() {
     .await;
     let data = tempfile::tempdir().unwrap();
     let app = app(Arc::new(Fixed::new(&platform.url).unwrap()), "account", options(data.path()));
-    let session = connect(&app, "somebody", eras()[1].clone(), Host::new(None)).await;
+    let session = connect(&app, "somebody", revisions()[1].clone(), Host::new(None)).await;
     ok(call(&session.0, "tasks_list", json!({})).await);
     let started = Instant::now();
     for _ in 0..200 {
@@ -336,7 +336,7 @@ async fn where_no_record_is_configured_nothing_is_written() {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
     let server = tokio::spawn(serve_stdio(app, principal, input, output, CancellationToken::new()));
-    let session = Host::new(None).serve_with_lifecycle(ours, eras()[1].clone()).await.unwrap();
+    let session = Host::new(None).serve_with_lifecycle(ours, revisions()[1].clone()).await.unwrap();
     call(&session, "tasks_list", json!({})).await;
     end((session, server)).await;
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::mcp::{Host, Session, eras};
+use crate::support::mcp::{Host, Session, revisions};
 use crate::support::raw::user;
 use crate::support::standin::StandIn;
 
@@ -31,14 +31,19 @@ impl Principal for Nobody {
     }
 }
 
-async fn connect(platform: &StandIn, file: &Path, by: Arc<dyn Principal>, era: ClientLifecycleMode) -> (Session, JoinHandle<Result<()>>) {
+async fn connect(
+    platform: &StandIn,
+    file: &Path,
+    by: Arc<dyn Principal>,
+    revision: ClientLifecycleMode,
+) -> (Session, JoinHandle<Result<()>>) {
     let client = Client::builder(Arc::new(Fixed::new(&platform.url).unwrap())).build();
     let audit = audit::Options { platform: false, file: Some(file.to_owned()), ..audit::Options::new(file.parent().unwrap()) };
     let app = App::new(Options { client, settings: Settings { audit: Some(audit), ..Settings::default() } }).unwrap();
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
     let server = tokio::spawn(serve_stdio(app, by, input, output, CancellationToken::new()));
-    (Host::new(None).serve_with_lifecycle(ours, era).await.unwrap(), server)
+    (Host::new(None).serve_with_lifecycle(ours, revision).await.unwrap(), server)
 }
 
 /// Ends a connection, with which the record is flushed, and tells its rows.
@@ -66,11 +71,11 @@ async fn what_is_read_without_a_tool_is_a_row_and_what_reads_nothing_is_none() {
         }
     })
     .await;
-    for era in eras() {
+    for revision in revisions() {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("rows.jsonl");
         let caller: Arc<dyn Principal> = Arc::new(Arc::new(user("tenant-1", "anna", &["*"])));
-        let connection = connect(&platform, &file, caller, era).await;
+        let connection = connect(&platform, &file, caller, revision).await;
         let session = &connection.0;
         session.list_all_tools().await.unwrap();
         session.list_all_resources().await.unwrap();
@@ -102,10 +107,10 @@ async fn what_is_read_without_a_tool_is_a_row_and_what_reads_nothing_is_none() {
 #[tokio::test]
 async fn whatever_nobody_asks_for_is_refused_in_a_row() {
     let platform = StandIn::start(|_| async { StatusCode::IM_A_TEAPOT.into_response() }).await;
-    for era in eras() {
+    for revision in revisions() {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("rows.jsonl");
-        let connection = connect(&platform, &file, Arc::new(Nobody), era).await;
+        let connection = connect(&platform, &file, Arc::new(Nobody), revision).await;
         let session = &connection.0;
         session.list_all_tools().await.unwrap_err();
         session.list_all_resources().await.unwrap_err();

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::home::{ADA, Home, login_at, login_of};
-use crate::support::mcp::{self, Meanwhile, call, eras, text};
-use crate::support::program::ERAS;
+use crate::support::mcp::{self, Meanwhile, call, revisions, text};
+use crate::support::program::REVISIONS;
 use crate::support::standin::StandIn;
 
 /// A home whose platform knows three users who may do everything, two of them by one name.
@@ -43,10 +43,10 @@ fn customer(name: &str) -> Value {
 
 #[tokio::test]
 async fn what_one_user_began_is_not_done_by_another_who_signed_in_meanwhile() {
-    for (era, ended) in ERAS.into_iter().zip([false, true]) {
+    for (revision, ended) in REVISIONS.into_iter().zip([false, true]) {
         let home = home().await;
         home.login_as("acme", "anna").await;
-        let mut host = home.host_of(era, &[]).await;
+        let mut host = home.host_of(revision, &[]).await;
         host.good("entities_insert", customer("1 by anna")).await;
         let anna = host.good("auth_validate", json!({})).await["claims"]["sub"].clone();
 
@@ -79,7 +79,7 @@ async fn what_one_user_began_is_not_done_by_another_who_signed_in_meanwhile() {
 
 #[tokio::test]
 async fn what_a_person_agreed_to_is_not_done_as_another_who_signed_in_while_it_was_asked() {
-    for era in eras() {
+    for revision in revisions() {
         let home = Arc::new(home().await);
         home.login_as("acme", "anna").await;
         let boss = home.platform.login("acme", "bert").await;
@@ -97,7 +97,7 @@ async fn what_a_person_agreed_to_is_not_done_as_another_who_signed_in_while_it_w
         let (input, output) = tokio::io::split(theirs);
         tokio::spawn(serve_stdio(app, Arc::new(login), input, output, CancellationToken::new()));
         let host = mcp::Host::after(meanwhile);
-        let session = host.clone().serve_with_lifecycle(ours, era).await.unwrap();
+        let session = host.clone().serve_with_lifecycle(ours, revision).await.unwrap();
         let refused = call(&session, "entities_delete", json!({ "type": "customer", "id": record["id"] })).await;
         assert!(refused.is_error == Some(true) && text(&refused).starts_with("FM-MCP-LOGIN-CHANGED"), "{}", text(&refused));
         assert_eq!(host.asked().len(), 1);

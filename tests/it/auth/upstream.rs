@@ -186,14 +186,14 @@ async fn what_a_token_was_exchanged_for_is_exchanged_once_more_when_the_platform
     let asked = || (issuer.asked().len(), platform.asked().len());
     assert_eq!(asked(), (1, 1));
 
-    // The platform has forgotten what it took before: those who call meanwhile share what it is exchanged for anew.
+    // The platform has forgotten what it took before: those who call meanwhile share what it is exchanged for again.
     good.store(2, Ordering::SeqCst);
     futures_util::future::try_join_all((0..20).map(|_| list(&client, &anna))).await.unwrap();
     assert_eq!(asked().0, 2);
     list(&client, &anna).await.unwrap();
     assert_eq!(asked().0, 2);
 
-    // It takes none of this caller's any more: once anew, then refused.
+    // It takes none of this caller's any more: once again, then refused.
     good.store(0, Ordering::SeqCst);
     let before = asked();
     let error = list(&client, &anna).await.unwrap_err();

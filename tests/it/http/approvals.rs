@@ -57,5 +57,5 @@ async fn approvals_that_wait_count_as_calls_and_keep_nobody_else() {
     for approved in waiting {
         assert_eq!(timeout(PATIENCE, approved).await.unwrap().unwrap().unwrap().status(), 200);
     }
-    assert_eq!(answer(served.request(Method::GET, "/confirmations", "anna")).await.status, 200, "the places were given back");
+    assert_eq!(answer(served.request(Method::GET, "/confirmations", "anna")).await.status, 200, "the places were released");
 }

@@ -1,5 +1,5 @@
 //! What one host may take of a server over HTTP: connections, time for its headers and bodies, requests at once, streams,
-//! and an id for each request; and that what is taken back is given back.
+//! and an id for each request; and that what is cancelled is released.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -217,7 +217,7 @@ async fn requests_of_a_caller_at_once_are_bounded_in_the_new_era() {
     // Whoever hangs up takes the call back.
     calls.pop().unwrap().abort();
     platform.works_on(CALLS - 1).await;
-    assert!(is_free(&served).await, "the place of the call was not given back");
+    assert!(is_free(&served).await, "the place of the call was not released");
     for call in calls {
         call.abort();
     }
@@ -255,7 +255,7 @@ async fn requests_of_a_caller_at_once_are_bounded_in_the_old_era_also_when_it_ha
     }
     platform.works_on(CALLS).await;
     is_full(&served, &session).await;
-    // In the old era a call goes on when the host hangs up, so its place is taken as long.
+    // In the old revision a call goes on when the host hangs up, so its place is taken as long.
     streams.truncate(CALLS / 2);
     tokio::time::sleep(A_WHILE).await;
     platform.works_on(CALLS).await;
@@ -263,7 +263,7 @@ async fn requests_of_a_caller_at_once_are_bounded_in_the_old_era_also_when_it_ha
     // What ends calls needs no place.
     cancel(&served, "anna", &session, 7).await;
     platform.works_on(CALLS - 1).await;
-    assert!(is_free(&served).await, "the place of the call was not given back");
+    assert!(is_free(&served).await, "the place of the call was not released");
     // Its id is free again, too.
     let again = served.legacy_numbered(7, "anna", &session, "tools/call", &tasks()).send().await.unwrap();
     assert_eq!(again.status(), 200);
@@ -286,7 +286,7 @@ async fn two_requests_of_a_session_have_two_ids() {
         refused.refused(400, "FM-MCP-ID-IN-USE");
         assert_eq!((&refused.body["id"], &refused.body["error"]["code"]), (&json!(5), &json!(-32600)));
     }
-    // However the number is written it is the same, and one that is no whole number is none.
+    // However the number is written it is the same, and one that is not a whole number is none.
     for id in ["5.0", "5e0", "50e-1"] {
         let again = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{}}}}"#);
         answer(served.on_session(Method::POST, "anna", &session).body(again)).await.refused(400, "FM-MCP-ID-IN-USE");
@@ -375,7 +375,7 @@ async fn streams_of_a_caller_are_bounded() {
     }
     assert!(streams.iter().all(|stream| stream.status() == 200));
     read(listen("anna-again").await.unwrap()).await.refused(429, "FM-MCP-TOO-MANY-STREAMS");
-    // Streams are no calls, and somebody else's session takes no place of theirs.
+    // Streams are not calls, and somebody else's session takes no place of theirs.
     answer(served.legacy("anna", &session, "tools/list", &json!({}))).await.result();
     assert_eq!(listen("bert").await.unwrap().status(), 404);
     streams.pop();
@@ -387,7 +387,7 @@ async fn streams_of_a_caller_are_bounded() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(status, 200, "the place of the stream was not given back");
+    assert_eq!(status, 200, "the place of the stream was not released");
 }
 
 /// Asks anna's person about a record's end, takes the call back or does not, answers yes, and tells whether the record is
@@ -445,5 +445,5 @@ fn yes(question: &Value) -> String {
 #[tokio::test]
 async fn a_question_that_is_taken_back_ends_and_its_answer_does_nothing() {
     assert!(!outlives_its_question(false).await, "a yes counts");
-    assert!(outlives_its_question(true).await, "a yes after the call was taken back does not");
+    assert!(outlives_its_question(true).await, "a yes after the call was cancelled does not");
 }

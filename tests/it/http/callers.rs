@@ -302,7 +302,7 @@ async fn metadata_and_challenges_tell_a_host_where_to_get_a_token_and_for_what()
             assert_eq!(refused.body["id"], 1);
         }
     }
-    // What is covered, or is no tool at all, is not the gate's business.
+    // What is covered, or is not a tool at all, is not the gate's business.
     let unknown = answer(served.modern("looker", "tools/call", &json!({ "name": "no_such_tool", "arguments": {} }))).await;
     assert_eq!((unknown.status, &unknown.body["error"]["code"]), (200, &json!(-32602)), "{unknown:?}");
 }
@@ -389,14 +389,14 @@ async fn a_question_ends_with_the_token_of_its_call() {
     assert!(last.contains("elicitation/create") || last.contains("FM-MCP-TOKEN-EXPIRED"), "{last}");
 }
 
-/// Knows a token until it is taken back.
+/// Knows a token until it is revoked.
 #[derive(Default)]
 struct Taken(AtomicBool);
 
 impl Admit for Taken {
     fn admit<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Arc<Caller>>> {
         let known = if self.0.load(Ordering::SeqCst) {
-            Err(Error::new(Kind::Unauthenticated, "FM-MCP-TOKEN-REVOKED", "the token was taken back"))
+            Err(Error::new(Kind::Unauthenticated, "FM-MCP-TOKEN-REVOKED", "the token was revoked"))
         } else {
             Ok(Arc::new(user("tenant-1", "anna", &["*"])))
         };

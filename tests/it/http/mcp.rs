@@ -1,4 +1,4 @@
-//! MCP over streamable HTTP before a real platform: both eras on one endpoint, the token, the bounds, the end.
+//! MCP over streamable HTTP before a real platform: both revisions on one endpoint, the token, the bounds, the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::mcp::{self, Host, Session, call, eras, ok, text};
+use crate::support::mcp::{self, Host, Session, call, ok, revisions, text};
 use crate::support::platform::{TestPlatform, http};
 
 const TOKEN: &str = "a-token-of-the-owner";
@@ -44,12 +44,12 @@ async fn serve(app: Arc<App>, token: Option<&str>) -> Served {
 }
 
 impl Served {
-    async fn connect(&self, era: ClientLifecycleMode, host: Host) -> Session {
+    async fn connect(&self, revision: ClientLifecycleMode, host: Host) -> Session {
         let config = StreamableHttpClientTransportConfig::with_uri(format!("http://{}/mcp", self.address)).auth_header(TOKEN);
-        host.serve_with_lifecycle(StreamableHttpClientTransport::with_client(http(), config), era).await.unwrap()
+        host.serve_with_lifecycle(StreamableHttpClientTransport::with_client(http(), config), revision).await.unwrap()
     }
 
-    /// A request as a host of the new era sends it.
+    /// A request as a host of the new revision sends it.
     fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
         http()
             .post(format!("http://{}/mcp", self.address))
@@ -77,9 +77,9 @@ fn modern(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
 async fn both_eras_list_call_read_and_ask_on_one_endpoint() {
     let platform = TestPlatform::start().await;
     let served = serve(mcp::app(&platform, Settings::default()), Some(TOKEN)).await;
-    for (era, kind) in eras().into_iter().zip(["customer", "supplier"]) {
+    for (revision, kind) in revisions().into_iter().zip(["customer", "supplier"]) {
         let host = Host::new(ElicitationAction::Accept);
-        let session = served.connect(era, host.clone()).await;
+        let session = served.connect(revision, host.clone()).await;
         let tools = session.list_all_tools().await.unwrap();
         assert_eq!(json!({ "tools": tools }), flowmaster_mcp::server::list_tools_json());
         ok(call(&session, "entities_define", json!({ "entityType": kind })).await);
@@ -99,8 +99,8 @@ async fn both_eras_list_call_read_and_ask_on_one_endpoint() {
 async fn what_is_declined_stays() {
     let platform = TestPlatform::start().await;
     let served = serve(mcp::app(&platform, Settings::default()), Some(TOKEN)).await;
-    for (era, kind) in eras().into_iter().zip(["customer", "supplier"]) {
-        let session = served.connect(era, Host::new(ElicitationAction::Decline)).await;
+    for (revision, kind) in revisions().into_iter().zip(["customer", "supplier"]) {
+        let session = served.connect(revision, Host::new(ElicitationAction::Decline)).await;
         ok(call(&session, "entities_define", json!({ "entityType": kind })).await);
         let record = ok(call(&session, "entities_insert", json!({ "type": kind, "data": {} })).await);
         let refused = call(&session, "entities_delete", json!({ "type": kind, "id": record["id"] })).await;
@@ -165,7 +165,7 @@ async fn what_cannot_be_read_is_told_in_json_rpc_and_the_server_lives_on() {
 async fn it_ends_while_a_host_is_connected() {
     let platform = TestPlatform::start().await;
     let served = serve(mcp::app(&platform, Settings::default()), Some(TOKEN)).await;
-    let session = served.connect(eras()[0].clone(), Host::new(None)).await;
+    let session = served.connect(revisions()[0].clone(), Host::new(None)).await;
     session.list_all_tools().await.unwrap();
     served.shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(8), served.ended).await.unwrap().unwrap().unwrap();

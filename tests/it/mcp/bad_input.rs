@@ -6,7 +6,7 @@ use flowmaster_mcp::platform::{Options, Platform};
 use serde_json::{Value, json};
 
 use crate::support::platform::TestPlatform;
-use crate::support::program::{ERAS, Era, Host, text_of};
+use crate::support::program::{Host, REVISIONS, Revision, text_of};
 
 /// Ids that try to leave their path segment, or are none at all.
 const HOSTILE: [&str; 8] = ["a/b", "../users", "..%2f..%2fusers", "%2f", "a b", "x?y=1#z", "ä\u{202e}\r\nHost: evil", "task-404"];
@@ -54,9 +54,9 @@ fn is_clear(text: &str) {
 
 #[tokio::test]
 async fn wrong_arguments_are_told_to_the_model_and_change_nothing() {
-    for era in ERAS {
+    for revision in REVISIONS {
         let folder = tempfile::tempdir().unwrap();
-        let mut host = Host::start(&data(&folder), era).await;
+        let mut host = Host::start(&data(&folder), revision).await;
         let task = host.good("tasks_create", json!({ "title": "Sign", "assignee": "user-owner" })).await["taskId"].clone();
         let before = rows(&data(&folder));
 
@@ -100,7 +100,7 @@ async fn wrong_arguments_are_told_to_the_model_and_change_nothing() {
 #[tokio::test]
 async fn a_process_that_cannot_run_is_not_published() {
     let folder = tempfile::tempdir().unwrap();
-    let mut host = Host::start(&data(&folder), Era::New).await;
+    let mut host = Host::start(&data(&folder), Revision::V2026_07_28).await;
     let bomb = format!("{}1{} > 0", "(".repeat(200), ")".repeat(200));
     let wide = format!("variables.x == 1{}", " || variables.x == 1".repeat(500));
     let comprehensions = "[1].all(a, [1].all(b, [1].all(c, [1].all(d, a + b + c + d > 0))))";
@@ -141,9 +141,9 @@ async fn a_process_that_cannot_run_is_not_published() {
 
 #[tokio::test]
 async fn a_task_is_answered_once_and_by_its_options() {
-    for era in ERAS {
+    for revision in REVISIONS {
         let folder = tempfile::tempdir().unwrap();
-        let mut host = Host::start(&data(&folder), era).await;
+        let mut host = Host::start(&data(&folder), revision).await;
         let process = host.good("processes_create", approval()).await["id"].clone();
         is_clear(&host.bad("executions_start", json!({ "processId": process })).await);
         host.good("processes_publish", json!({ "id": process })).await;
@@ -175,9 +175,9 @@ async fn a_task_is_answered_once_and_by_its_options() {
 
 #[tokio::test]
 async fn broken_lines_on_stdio_are_passed_over() {
-    for era in ERAS {
+    for revision in REVISIONS {
         let folder = tempfile::tempdir().unwrap();
-        let mut host = Host::start(&data(&folder), era).await;
+        let mut host = Host::start(&data(&folder), revision).await;
         for line in ["{", "not json", "[]", "\u{7f}\u{0}", "{\"jsonrpc\":\"2.0\"}", &"[".repeat(100_000)] {
             host.send_line(line).await;
         }
@@ -279,7 +279,7 @@ async fn what_is_anothers_is_not_there() {
 #[tokio::test]
 async fn a_folder_of_another_version_or_open_to_others_is_refused_and_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let mut host = Host::start(&data(&folder), Era::Old).await;
+    let mut host = Host::start(&data(&folder), Revision::V2025_11_25).await;
     host.good("tasks_create", json!({ "title": "Sign" })).await;
     assert!(host.end().await.success());
     let file = data(&folder).join("platform.db");
@@ -287,7 +287,7 @@ async fn a_folder_of_another_version_or_open_to_others_is_refused_and_kept() {
     version("PRAGMA user_version = 999");
     let refused = Platform::start(Options::new(data(&folder))).await.unwrap_err();
     assert_eq!(refused.code(), "FM-PLATFORM-SCHEMA-VERSION", "{refused}");
-    let mut host = Host::start(&data(&folder), Era::New).await;
+    let mut host = Host::start(&data(&folder), Revision::V2026_07_28).await;
     let text = host.bad("tasks_list", json!({})).await;
     is_clear(&text);
     assert!(text.starts_with("FM-PLATFORM-SCHEMA-VERSION") && text.contains("999"), "{text}");
@@ -298,7 +298,7 @@ async fn a_folder_of_another_version_or_open_to_others_is_refused_and_kept() {
     {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(data(&folder), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let mut host = Host::start(&data(&folder), Era::Old).await;
+        let mut host = Host::start(&data(&folder), Revision::V2025_11_25).await;
         let text = host.bad("tasks_list", json!({})).await;
         is_clear(&text);
         assert!(text.starts_with("FM-PLATFORM-FOLDER-MODE") && text.contains("chmod 700"), "{text}");

@@ -1,4 +1,4 @@
-//! A person's word over HTTP and stdio, in both eras: it counts once, for one call of one caller about one object as it
+//! A person's word over HTTP and stdio, in both revisions: it counts once, for one call of one caller about one object as it
 //! was shown, and only as long as the caller may still do it.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::callers::{Callers, connect};
-use crate::support::mcp::{self, Host, Meanwhile, Session, call, eras, ok, text};
+use crate::support::mcp::{self, Host, Meanwhile, Session, call, ok, revisions, text};
 use crate::support::platform::TestPlatform;
 use crate::support::program::binary;
 use crate::support::raw::{answer, serve};
@@ -40,11 +40,11 @@ fn deletion(id: &str) -> CallToolRequestParams {
 }
 
 fn modern() -> ClientLifecycleMode {
-    let [_, modern] = eras();
+    let [_, modern] = revisions();
     modern
 }
 
-/// Calls once, as a host of the new era does before it asks anybody; gives the state of the question.
+/// Calls once, as a host of the new revision does before it asks anybody; gives the state of the question.
 async fn asked(session: &Session, id: &str) -> String {
     match session.call_tool_once(deletion(id)).await.unwrap() {
         CallToolResponse::InputRequired(question) => question.request_state.unwrap(),
@@ -146,7 +146,7 @@ async fn an_object_that_changed_meanwhile_is_left_alone() {
     let callers = Callers::default();
     let token = callers.make(&platform, "tenant-1", "anna", &[], EVERYTHING).await;
     let served = serve(mcp::app(&platform, Settings::default()), callers.admission(), |_| {}).await;
-    for era in eras() {
+    for revision in revisions() {
         let id = record(&platform, &token).await;
         let change: Meanwhile = {
             let (platform, token, path) = (Arc::clone(&platform), token.clone(), format!("/entities/customer/{id}"));
@@ -156,7 +156,7 @@ async fn an_object_that_changed_meanwhile_is_left_alone() {
             })
         };
         let host = Host::after(change);
-        let session = connect(&served, &token, era, host.clone()).await;
+        let session = connect(&served, &token, revision, host.clone()).await;
         refused(&session.call_tool(deletion(&id)).await.unwrap(), "FM-MCP-CHANGED");
         assert!(host.asked().len() == 1 && host.asked()[0].contains("Acme"), "{:?}", host.asked());
         assert!(is_there(&platform, &token, &id).await);
@@ -169,7 +169,7 @@ async fn a_task_has_no_version_and_what_was_told_of_it_stands_for_one() {
     let callers = Callers::default();
     let token = callers.make(&platform, "tenant-1", "anna", &[], EVERYTHING).await;
     let served = serve(mcp::app(&platform, Settings::default()), callers.admission(), |_| {}).await;
-    for era in eras() {
+    for revision in revisions() {
         let task = platform.post("/tasks", &token, json!({ "title": "Sign", "assignee": "clerk" })).await.ok();
         let path = format!("/tasks/{}", task["taskId"].as_str().unwrap());
         let change: Meanwhile = {
@@ -179,7 +179,7 @@ async fn a_task_has_no_version_and_what_was_told_of_it_stands_for_one() {
                 Box::pin(async move { drop(platform.put(&path, &token, json!({ "assignee": "boss" })).await.ok()) })
             })
         };
-        let session = connect(&served, &token, era, Host::after(change)).await;
+        let session = connect(&served, &token, revision, Host::after(change)).await;
         let arguments = json!({ "id": task["taskId"], "decision": "approve" });
         let answer = CallToolRequestParams::new("tasks_respond").with_arguments(arguments.as_object().cloned().unwrap());
         refused(&session.call_tool(answer).await.unwrap(), "FM-MCP-CHANGED");
@@ -211,7 +211,7 @@ async fn who_may_no_longer_do_it_does_not_do_it() {
     let gone = Caller { expires: Some(flowmaster_mcp::api::Timestamp::now().plus_seconds(-60.0)), ..(*before).clone() };
     for (after, code) in [(fewer, "FM-MCP-FORBIDDEN"), (suspended, "FM-MCP-POLICY"), (gone, "FM-MCP-LOGIN-ENDED")] {
         let id = record(&platform, &token).await;
-        // Over HTTP in the new era the answer comes with a request of its own, whose token is looked at anew.
+        // Over HTTP in the new revision the answer comes with a request of its own, whose token is looked at again.
         if code != "FM-MCP-LOGIN-ENDED" {
             callers.change(&token, (*before).clone());
             let session = connect(&served, &token, modern(), Host::new(ElicitationAction::Accept)).await;
@@ -219,7 +219,7 @@ async fn who_may_no_longer_do_it_does_not_do_it() {
             callers.change(&token, after.clone());
             refused(&again(&session, &id, &state, "accept").await, code);
         }
-        // On stdio in the old era the call waits for the answer.
+        // On stdio in the old revision the call waits for the answer.
         let now = Arc::new(Mutex::new(Arc::clone(&before)));
         let change: Meanwhile = {
             let (now, after) = (Arc::clone(&now), Arc::new(after));
@@ -232,7 +232,7 @@ async fn who_may_no_longer_do_it_does_not_do_it() {
         let (input, output) = tokio::io::split(theirs);
         let principal: Arc<dyn Principal> = Arc::new(Somebody(now));
         tokio::spawn(serve_stdio(Arc::clone(&app), principal, input, output, CancellationToken::new()));
-        let [old, _] = eras();
+        let [old, _] = revisions();
         let session = Host::after(change).serve_with_lifecycle(ours, old).await.unwrap();
         refused(&session.call_tool(deletion(&id)).await.unwrap(), code);
         assert!(is_there(&platform, &token, &id).await, "{code}");
@@ -292,7 +292,7 @@ async fn whoever_signed_out_while_a_person_was_asked_does_not_do_it() {
             })
         };
         let host = Host::after(meanwhile);
-        let [old, _] = eras();
+        let [old, _] = revisions();
         let session = connect(&served, &token, old, host.clone()).await;
         let done = session.call_tool(deletion(&id)).await;
         assert_eq!(host.asked().len(), 1);
@@ -315,10 +315,10 @@ async fn a_call_that_waits_is_approved_by_its_own_caller_alone() {
     let data = tempfile::tempdir().unwrap();
     let settings = Settings { data_dir: Some(data.path().to_owned()), ..Settings::default() };
     let served = serve(mcp::app(&platform, settings), callers.admission(), |_| {}).await;
-    for era in eras() {
+    for revision in revisions() {
         let id = record(&platform, &anna).await;
         let delete = json!({ "type": "customer", "id": id });
-        let session = connect(&served, &anna, era.clone(), Host::new(None)).await;
+        let session = connect(&served, &anna, revision.clone(), Host::new(None)).await;
         refused(&call(&session, "entities_delete", delete.clone()).await, "FM-MCP-CONFIRM:");
         let waiting = answer(served.request(Method::GET, "/confirmations", &anna)).await.body;
         let pending = waiting["items"].as_array().unwrap().last().unwrap();
@@ -328,7 +328,7 @@ async fn a_call_that_waits_is_approved_by_its_own_caller_alone() {
         let foreign = answer(served.request(Method::GET, "/confirmations", &bert)).await.body;
         assert!(foreign["items"].as_array().unwrap().iter().all(|other| other["id"] != pending["id"]), "{foreign}");
         assert_eq!(answer(served.request(Method::POST, &path, &bert)).await.status, 404);
-        let other = connect(&served, &bert, era, Host::new(None)).await;
+        let other = connect(&served, &bert, revision, Host::new(None)).await;
         refused(&call(&session, "entities_delete", delete.clone()).await, "FM-MCP-CONFIRM:");
         assert_eq!(answer(served.request(Method::POST, &path, &anna)).await.status, 200);
         refused(&call(&other, "entities_delete", delete.clone()).await, "FM-MCP-CONFIRM:");
@@ -381,9 +381,9 @@ async fn the_hosts_own_dialog_counts_only_where_the_operator_says_so() {
     let token = callers.make(&platform, "tenant-1", "anna", &[], EVERYTHING).await;
     for (confirm, done) in [(Fallback::Host, true), (Fallback::Refuse, false)] {
         let served = serve(mcp::app(&platform, Settings { confirm, ..Settings::default() }), callers.admission(), |_| {}).await;
-        for era in eras() {
+        for revision in revisions() {
             let id = record(&platform, &token).await;
-            let session = connect(&served, &token, era, Host::new(None)).await;
+            let session = connect(&served, &token, revision, Host::new(None)).await;
             let result = session.call_tool(deletion(&id)).await.unwrap();
             assert_eq!((result.is_error, is_there(&platform, &token, &id).await), (Some(!done), !done), "{}", text(&result));
         }
@@ -399,8 +399,8 @@ async fn completion_offers_nobody_what_another_has_seen() {
     let elsewhere = callers.make(&platform, "tenant-2", "anna", &[], EVERYTHING).await;
     let viewer = callers.make(&platform, "tenant-1", "viewer", &[], &["task:view"]).await;
     let served = serve(mcp::app(&platform, Settings::default()), callers.admission(), |_| {}).await;
-    for (era, kind) in eras().into_iter().zip(["customer", "supplier"]) {
-        let mine = connect(&served, &anna, era.clone(), Host::new(None)).await;
+    for (revision, kind) in revisions().into_iter().zip(["customer", "supplier"]) {
+        let mine = connect(&served, &anna, revision.clone(), Host::new(None)).await;
         let record = ok(call(&mine, "entities_insert", json!({ "type": kind, "data": { "name": "Acme" } })).await);
         let types = async |session: &Session| -> HashSet<String> {
             session.complete_resource_simple("flowmaster://entities/{type}/{id}", "type", "").await.unwrap().into_iter().collect()
@@ -410,13 +410,13 @@ async fn completion_offers_nobody_what_another_has_seen() {
         let ids = mine.complete_resource_argument("flowmaster://entities/{type}/{id}", "id", "", Some(context)).await.unwrap();
         assert_eq!(ids.values, [record["id"].as_str().unwrap()], "once, though both seen and listed");
         for token in [&bert, &elsewhere, &viewer] {
-            let other = connect(&served, token, era.clone(), Host::new(None)).await;
+            let other = connect(&served, token, revision.clone(), Host::new(None)).await;
             assert!(types(&other).await.is_empty());
         }
         // What a caller may no longer read is not offered either.
         let before = callers.known(&anna);
         callers.change(&anna, Caller { permissions: Some(["task:view"].into_iter().map(str::to_owned).collect()), ..(*before).clone() });
-        assert!(types(&connect(&served, &anna, era, Host::new(None)).await).await.is_empty());
+        assert!(types(&connect(&served, &anna, revision, Host::new(None)).await).await.is_empty());
         callers.change(&anna, (*before).clone());
     }
 }

@@ -1,4 +1,4 @@
-//! Many tenants with many callers each, all calling at once in both eras: not one answer crosses a tenant or a caller.
+//! Many tenants with many callers each, all calling at once in both revisions: not one answer crosses a tenant or a caller.
 //!
 //! Small by default; `FLOWMASTER_ISOLATION=whole` runs 1,000 tenants of 10 callers and 200,000 calls, and
 //! `FLOWMASTER_ISOLATION=100x10x20000` as much as it says.
@@ -47,7 +47,7 @@ impl Scale {
     }
 }
 
-/// A caller: its token, what it may do, the record that it wrote, and its session of the old era with its last use.
+/// A caller: its token, what it may do, the record that it wrote, and its session of the old revision with its last use.
 struct Person {
     tenant: usize,
     subject: String,
@@ -174,7 +174,7 @@ impl Stage {
         &self.people[usize::try_from(dice.roll(self.people.len() as u64)).unwrap()]
     }
 
-    /// One call of anybody's, in an era that chance gives, and all that its answer must hold.
+    /// One call of anybody's, in an revision that chance gives, and all that its answer must hold.
     async fn call(&self, dice: &mut Dice) {
         let person = self.someone(dice);
         match dice.roll(8) {
@@ -223,7 +223,7 @@ impl Stage {
         }
     }
 
-    /// A person's session of the old era, about to be used.
+    /// A person's session of the old revision, about to be used.
     async fn session_of(&self, person: &Person) -> String {
         let mut session = person.session.lock().await;
         match &mut *session {
@@ -247,7 +247,7 @@ impl Stage {
         self.ask(person, dice, "tools/call", json!({ "name": tool, "arguments": arguments })).await
     }
 
-    /// Asks in either era. Whatever comes back is the answer to this request and holds nothing of another tenant.
+    /// Asks in either revision. Whatever comes back is the answer to this request and holds nothing of another tenant.
     async fn ask(&self, person: &Person, dice: &mut Dice, method: &str, params: Value) -> Answer {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let request = if dice.roll(2) == 0 {

@@ -1,4 +1,4 @@
-//! The operator's policy over HTTP, in both eras: what a rule denies is neither seen nor done, what it has confirmed is
+//! The operator's policy over HTTP, in both revisions: what a rule denies is neither seen nor done, what it has confirmed is
 //! asked about, and what it allows is not.
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use rmcp::model::{ElicitationAction, GetPromptRequestParams, ReadResourceRequest
 use serde_json::{Value, json};
 
 use crate::support::callers::{Callers, connect};
-use crate::support::mcp::{self, Host, Session, call, eras, ok, text};
+use crate::support::mcp::{self, Host, Session, call, ok, revisions, text};
 use crate::support::platform::TestPlatform;
 use crate::support::program::program;
 use crate::support::raw::serve;
@@ -49,10 +49,10 @@ async fn rules_decide_by_tool_service_effect_and_role() {
         json!({ "tools": ["entities_delete"], "decision": "allow" }),
     ]);
     let served = serve(mcp::app(&platform, settings), callers.admission(), |_| {}).await;
-    for era in eras() {
+    for revision in revisions() {
         let (of_clerk, of_trainee) = (Host::new(ElicitationAction::Accept), Host::new(ElicitationAction::Accept));
-        let clerk = connect(&served, &clerk, era.clone(), of_clerk.clone()).await;
-        let trainee = connect(&served, &trainee, era, of_trainee.clone()).await;
+        let clerk = connect(&served, &clerk, revision.clone(), of_clerk.clone()).await;
+        let trainee = connect(&served, &trainee, revision, of_trainee.clone()).await;
 
         let (seen, less) = (tools(&clerk).await, tools(&trainee).await);
         for denied in ["tasks_assign", "audit_log", "audit_query", "audit_report"] {
@@ -95,9 +95,9 @@ async fn what_is_no_tool_keeps_to_the_policy_too() {
     let settings =
         settings(&[json!({ "tools": ["tasks_list"], "decision": "deny" }), json!({ "tools": ["entities_get"], "decision": "confirm" })]);
     let served = serve(mcp::app(&platform, settings), callers.admission(), |_| {}).await;
-    for era in eras() {
+    for revision in revisions() {
         let host = Host::new(ElicitationAction::Accept);
-        let session = connect(&served, &token, era, host.clone()).await;
+        let session = connect(&served, &token, revision, host.clone()).await;
         let id = insert(&session).await;
         let templates: Vec<String> =
             session.list_all_resource_templates().await.unwrap().iter().map(|template| template.uri_template.clone()).collect();

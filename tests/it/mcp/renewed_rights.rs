@@ -1,4 +1,4 @@
-//! A login that comes back from its renewal with other rights: a host of the older protocol is told that its lists are
+//! A login that comes back from its renewal with other rights: a host of 2025-11-25 is told that its lists are
 //! others now, and nobody is promised what is not told.
 
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use rmcp::{ClientHandler, RoleClient};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::mcp::eras;
+use crate::support::mcp::revisions;
 use crate::support::platform::{PASSWORD, TestPlatform};
 use crate::support::standin::becomes;
 
@@ -88,15 +88,15 @@ impl Office {
         }
     }
 
-    /// A host of an era, whose connection speaks for a login.
-    async fn connect(&self, login: &Login, era: ClientLifecycleMode) -> (Session, Listener) {
+    /// A host of an revision, whose connection speaks for a login.
+    async fn connect(&self, login: &Login, revision: ClientLifecycleMode) -> (Session, Listener) {
         let app = App::new(Options { client: self.client(Some(login)), settings: Settings::default() }).unwrap();
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let (input, output) = tokio::io::split(theirs);
         let principal: Arc<dyn Principal> = Arc::new(login.clone());
         tokio::spawn(serve_stdio(app, principal, input, output, CancellationToken::new()));
         let host = Listener::default();
-        (host.clone().serve_with_lifecycle(ours, era).await.unwrap(), host)
+        (host.clone().serve_with_lifecycle(ours, revision).await.unwrap(), host)
     }
 
     /// Lets the access token end, and the clerk do something, which renews it.
@@ -122,7 +122,7 @@ fn announced(session: &Session) -> [Option<bool>; 3] {
 async fn a_host_of_the_older_protocol_hears_that_its_lists_are_others() {
     let office = Office::new().await;
     let login = office.login(true).await;
-    let [old, _] = eras();
+    let [old, _] = revisions();
     let (session, host) = office.connect(&login, old).await;
     assert_eq!(announced(&session), [Some(true); 3]);
     let before = tools(&session).await;
@@ -154,7 +154,7 @@ async fn a_host_of_the_older_protocol_hears_that_its_lists_are_others() {
 #[tokio::test]
 async fn nobody_is_promised_what_is_not_told() {
     let office = Office::new().await;
-    let [old, new] = eras();
+    let [old, new] = revisions();
     // A token that is not renewed has the same rights until it ends.
     let (session, _) = office.connect(&office.login(false).await, old).await;
     assert_eq!(announced(&session), [None; 3]);

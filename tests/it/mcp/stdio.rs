@@ -1,4 +1,4 @@
-//! MCP over stdio before a real platform, in both eras: a person's answer, bad input, and an owner who cannot be asked.
+//! MCP over stdio before a real platform, in both revisions: a person's answer, bad input, and an owner who cannot be asked.
 
 use std::sync::Arc;
 
@@ -10,22 +10,22 @@ use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::mcp::{self, Host, Session, call, eras, ok, text};
+use crate::support::mcp::{self, Host, Session, call, ok, revisions, text};
 use crate::support::platform::TestPlatform;
 
-async fn connect(app: Arc<App>, era: ClientLifecycleMode, host: Host) -> Session {
+async fn connect(app: Arc<App>, revision: ClientLifecycleMode, host: Host) -> Session {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
     tokio::spawn(async move { serve_stdio(app, mcp::owner(), input, output, CancellationToken::new()).await });
-    host.serve_with_lifecycle(ours, era).await.unwrap()
+    host.serve_with_lifecycle(ours, revision).await.unwrap()
 }
 
 #[tokio::test]
 async fn an_approval_by_the_person_starts_and_ends_with_the_platform() {
-    for era in eras() {
+    for revision in revisions() {
         let platform = TestPlatform::start().await;
         let host = Host::new(ElicitationAction::Accept);
-        let session = connect(mcp::app(&platform, Settings::default()), era, host.clone()).await;
+        let session = connect(mcp::app(&platform, Settings::default()), revision, host.clone()).await;
         let process = ok(call(
             &session,
             "processes_create",
@@ -79,7 +79,7 @@ async fn an_approval_by_the_person_starts_and_ends_with_the_platform() {
 async fn an_owner_who_cannot_be_asked_approves_elsewhere() {
     let platform = TestPlatform::start().await;
     let settings = Settings { data_dir: Some(platform.folder.path().to_owned()), ..Settings::default() };
-    let session = connect(mcp::app(&platform, settings), eras()[1].clone(), Host::new(None)).await;
+    let session = connect(mcp::app(&platform, settings), revisions()[1].clone(), Host::new(None)).await;
     ok(call(&session, "entities_define", json!({ "entityType": "customer" })).await);
     let record = ok(call(&session, "entities_insert", json!({ "type": "customer", "data": { "name": "Acme" } })).await);
     let delete = json!({ "type": "customer", "id": record["id"] });
@@ -100,7 +100,7 @@ async fn an_owner_who_cannot_be_asked_approves_elsewhere() {
 async fn an_answer_is_bounded_and_says_how_to_narrow() {
     let platform = TestPlatform::start().await;
     let settings = Settings { answer_limit: 4096, ..Settings::default() };
-    let session = connect(mcp::app(&platform, settings), eras()[0].clone(), Host::new(None)).await;
+    let session = connect(mcp::app(&platform, settings), revisions()[0].clone(), Host::new(None)).await;
     ok(call(&session, "entities_define", json!({ "entityType": "note" })).await);
     for number in 0..20 {
         ok(call(&session, "entities_insert", json!({ "type": "note", "data": { "number": number, "text": "x".repeat(400) } })).await);

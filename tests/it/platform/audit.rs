@@ -207,7 +207,7 @@ async fn retention_closes_segments_with_a_signature_and_keeps_what_is_critical()
     wait_sql(&platform, "SELECT count(*) FROM audit_log WHERE action = 'contract.signed'", 0).await;
     let said = chain(&platform, &owner).await;
     assert_eq!(said["verified"], true, "{said}");
-    // A checkpoint that the folder's key did not sign is no excuse.
+    // A checkpoint that the folder's key did not sign is not an excuse.
     database(&platform)
         .execute(
             "INSERT INTO audit_checkpoints SELECT tenant_id, last + 1, last + 1, last_hash, last_hash, '[]', created_at, signature

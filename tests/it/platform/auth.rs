@@ -101,7 +101,7 @@ async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_login() {
     platform.user(TENANT, "a@b.c", &[], &[]).await;
     let first = platform.post("/auth/login", "", login("a@b.c", PASSWORD)).await.ok();
     let refresh = |tokens: &Value| platform.post("/auth/refresh", "", json!({ "refreshToken": tokens["refreshToken"] }));
-    // It is no access token.
+    // It is not an access token.
     platform.get("/auth/validate", first["refreshToken"].as_str().unwrap()).await.refused(401, "FM-AAS-UNAUTHENTICATED");
     platform.clock.advance(4000.0);
     let second = refresh(&first).await.ok();

@@ -144,7 +144,7 @@ async fn a_stale_writer_is_refused() {
     assert_eq!(stale.status, 412);
     assert_eq!(call(&bench, "DELETE", &path, None, &[("if-match", "\"1\"")]).await.status, 412);
     let same = call(&bench, "PUT", &path, Some(json!({ "data": { "name": "B" } })), &[]).await;
-    assert_eq!((same.status, &same.body["version"]), (200, &json!(2)), "what changes nothing is no version");
+    assert_eq!((same.status, &same.body["version"]), (200, &json!(2)), "what changes nothing is not a version");
     assert_eq!(call(&bench, "DELETE", &path, None, &[("if-match", "\"2\"")]).await.status, 204);
     assert_eq!(get(&bench, &path).await.0, 404);
     let (status, refused) = put(&bench, &path, json!({})).await;

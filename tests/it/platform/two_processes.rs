@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::support::program::{Era, Host, binary};
+use crate::support::program::{Host, Revision, binary};
 use crate::support::standin::StandIn;
 
 /// A data folder that does not exist yet.
@@ -53,8 +53,8 @@ fn address(folder: &Path) -> Value {
 #[tokio::test]
 async fn two_processes_share_one_platform_and_the_second_takes_over() {
     let folder = Folder::new();
-    let mut first = Host::start(folder.path(), Era::Old).await;
-    let mut second = Host::start(folder.path(), Era::New).await;
+    let mut first = Host::start(folder.path(), Revision::V2025_11_25).await;
+    let mut second = Host::start(folder.path(), Revision::V2026_07_28).await;
     let made = first.good("tasks_create", task("one")).await;
     second.good("tasks_create", task("two")).await;
     assert_eq!(titles(&mut first).await, ["one", "two"]);
@@ -72,7 +72,7 @@ async fn two_processes_share_one_platform_and_the_second_takes_over() {
     assert_ne!(address(folder.path())["instance"], before["instance"], "the second runs the platform now");
 
     // A third comes, and the second ends in peace.
-    let mut third = Host::start(folder.path(), Era::Old).await;
+    let mut third = Host::start(folder.path(), Revision::V2025_11_25).await;
     assert_eq!(titles(&mut third).await.len(), 3);
     assert!(second.end().await.success());
     third.good("tasks_create", task("four")).await;
@@ -83,7 +83,7 @@ async fn two_processes_share_one_platform_and_the_second_takes_over() {
 #[tokio::test]
 async fn a_waiting_execution_survives_the_process_that_started_it() {
     let folder = Folder::new();
-    let mut first = Host::start(folder.path(), Era::New).await;
+    let mut first = Host::start(folder.path(), Revision::V2026_07_28).await;
     let process = first
         .good(
             "processes_create",
@@ -97,7 +97,7 @@ async fn a_waiting_execution_survives_the_process_that_started_it() {
     assert_eq!(execution["currentNode"], "node-1");
     first.kill().await;
 
-    let mut second = Host::start(folder.path(), Era::Old).await;
+    let mut second = Host::start(folder.path(), Revision::V2025_11_25).await;
     let tasks = second.good("tasks_list", json!({ "executionId": execution["executionId"] })).await;
     let id = &tasks["items"][0]["taskId"];
     second.good("tasks_respond", json!({ "id": id, "decision": "approve" })).await;
@@ -135,8 +135,8 @@ async fn stranger(address: &str) -> (tokio::task::JoinHandle<()>, std::sync::Arc
 #[tokio::test]
 async fn a_stranger_on_the_old_port_learns_no_token() {
     let folder = Folder::new();
-    let mut first = Host::start(folder.path(), Era::Old).await;
-    let mut second = Host::start(folder.path(), Era::Old).await;
+    let mut first = Host::start(folder.path(), Revision::V2025_11_25).await;
+    let mut second = Host::start(folder.path(), Revision::V2025_11_25).await;
     first.good("tasks_create", task("one")).await;
     assert_eq!(titles(&mut second).await, ["one"]);
     let old = address(folder.path());
@@ -148,7 +148,7 @@ async fn a_stranger_on_the_old_port_learns_no_token() {
     // One that knew the platform, and one that finds the dead one's address in the folder.
     std::fs::write(folder.path().join("address"), old.to_string()).unwrap();
     assert_eq!(titles(&mut second).await, ["one"]);
-    let mut third = Host::start(folder.path(), Era::New).await;
+    let mut third = Host::start(folder.path(), Revision::V2026_07_28).await;
     assert_eq!(titles(&mut third).await, ["one"]);
     tokio::time::sleep(Duration::from_millis(200)).await;
     listening.abort();
@@ -162,7 +162,7 @@ async fn a_stranger_on_the_old_port_learns_no_token() {
 #[tokio::test]
 async fn an_address_that_does_not_prove_itself_is_refused() {
     let folder = Folder::new();
-    let mut first = Host::start(folder.path(), Era::Old).await;
+    let mut first = Host::start(folder.path(), Revision::V2025_11_25).await;
     first.good("tasks_create", task("one")).await;
     let true_address = std::fs::read(folder.path().join("address")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -173,7 +173,7 @@ async fn an_address_that_does_not_prove_itself_is_refused() {
     lie["url"] = json!(format!("http://{port}"));
     std::fs::write(folder.path().join("address"), lie.to_string()).unwrap();
 
-    let mut second = Host::start(folder.path(), Era::Old).await;
+    let mut second = Host::start(folder.path(), Revision::V2025_11_25).await;
     let told = second.bad("tasks_list", json!({})).await;
     assert!(told.contains("FM-PLATFORM-FOLDER-BUSY"), "{told}");
     let token = std::fs::read_to_string(folder.path().join("owner.token")).unwrap();
@@ -196,7 +196,7 @@ async fn the_end_of_input_ends_it_and_leaves_nothing_behind() {
     assert!(output.stdout.is_empty());
     assert!(!inner.exists(), "nothing is made before the first call that needs it");
 
-    let mut host = Host::start(inner, Era::Old).await;
+    let mut host = Host::start(inner, Revision::V2025_11_25).await;
     let tools = host.request("tools/list", json!({})).await;
     assert!(tools["result"]["tools"].as_array().is_some_and(|tools| tools.len() > 30), "{tools}");
     assert!(!inner.exists(), "a list needs no platform");
@@ -219,8 +219,8 @@ async fn two_approvals_and_two_uses_by_four_processes_at_once_are_one_use() {
         ("FLOWMASTER_TENANT", "tenant-1"),
         ("FLOWMASTER_CONFIRM", "refuse"),
     ];
-    let mut one = Host::start_with(folder.path(), Era::New, None, &settings).await;
-    let mut other = Host::start_with(folder.path(), Era::Old, None, &settings).await;
+    let mut one = Host::start_with(folder.path(), Revision::V2026_07_28, None, &settings).await;
+    let mut other = Host::start_with(folder.path(), Revision::V2025_11_25, None, &settings).await;
     let confirm = async |arguments: &[&str]| -> Value {
         let output = binary(folder.path()).envs(settings).args(["confirm", "--json"]).args(arguments).output().await.unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_default()

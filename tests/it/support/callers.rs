@@ -51,7 +51,7 @@ impl Admit for Callers {
 }
 
 /// A host over HTTP with a caller's token.
-pub async fn connect(served: &Served, token: &str, era: ClientLifecycleMode, host: Host) -> Session {
+pub async fn connect(served: &Served, token: &str, revision: ClientLifecycleMode, host: Host) -> Session {
     let config = StreamableHttpClientTransportConfig::with_uri(format!("http://{}/mcp", served.address)).auth_header(token);
-    host.serve_with_lifecycle(StreamableHttpClientTransport::with_client(http(), config), era).await.unwrap()
+    host.serve_with_lifecycle(StreamableHttpClientTransport::with_client(http(), config), revision).await.unwrap()
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use super::platform::{PASSWORD, TestPlatform};
-use super::program::{Era, Host, binary};
+use super::program::{Host, Revision, binary};
 
 pub const ADA: &str = "ada@acme.example";
 
@@ -56,12 +56,12 @@ impl Home {
     }
 
     pub async fn host(&self, settings: &[(&str, &str)]) -> Host {
-        self.host_of(Era::New, settings).await
+        self.host_of(Revision::V2026_07_28, settings).await
     }
 
-    pub async fn host_of(&self, era: Era, settings: &[(&str, &str)]) -> Host {
+    pub async fn host_of(&self, revision: Revision, settings: &[(&str, &str)]) -> Host {
         let url = self.url();
-        Host::start_with(&self.data(), era, Some("accept"), &[&[("FLOWMASTER_URL", url.as_str())], settings].concat()).await
+        Host::start_with(&self.data(), revision, Some("accept"), &[&[("FLOWMASTER_URL", url.as_str())], settings].concat()).await
     }
 
     pub fn store(&self) -> Store {

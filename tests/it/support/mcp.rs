@@ -1,4 +1,4 @@
-//! A host of either era before the server, and the server before a running platform.
+//! A host of either revision before the server, and the server before a running platform.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -99,8 +99,8 @@ impl ClientHandler for Host {
 /// A connection of a host.
 pub type Session = RunningService<RoleClient, Host>;
 
-/// The old era and the new one.
-pub fn eras() -> [ClientLifecycleMode; 2] {
+/// The old revision and the new one.
+pub fn revisions() -> [ClientLifecycleMode; 2] {
     [ClientLifecycleMode::Initialize, ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }]
 }
 

@@ -1,4 +1,4 @@
-//! A host that starts the real program and speaks JSON-RPC over its stdio line by line, in either era of the protocol.
+//! A host that starts the real program and speaks JSON-RPC over its stdio line by line, in either revision of the protocol.
 //!
 //! What a well-behaved host never sends and never sees is tried here: broken lines, a killed server, what stdout holds.
 //! Where that is not the point, the library's own client in `mcp` is the host.
@@ -16,22 +16,22 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Which protocol a host speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Era {
+pub enum Revision {
     /// 2025-11-25: initialize, then requests; the server asks back.
-    Old,
+    V2025_11_25,
     /// 2026-07-28: every request carries its version and the host's capabilities.
-    New,
+    V2026_07_28,
 }
 
-/// The two eras, for tests that hold in both.
-pub const ERAS: [Era; 2] = [Era::Old, Era::New];
+/// The two revisions, for tests that hold in both.
+pub const REVISIONS: [Revision; 2] = [Revision::V2025_11_25, Revision::V2026_07_28];
 
 /// A host with its server.
 pub struct Host {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
-    era: Era,
+    revision: Revision,
     last: u64,
     /// What the person answers when asked: `accept`, `decline` or `cancel`; `None` is a host that cannot ask.
     pub person: Option<&'static str>,
@@ -59,20 +59,20 @@ pub fn binary(folder: &Path) -> Command {
 }
 
 impl Host {
-    /// Starts the server; in the old era the handshake is done.
-    pub async fn start(folder: &Path, era: Era) -> Self {
-        Self::start_with(folder, era, Some("accept"), &[]).await
+    /// Starts the server; in the old revision the handshake is done.
+    pub async fn start(folder: &Path, revision: Revision) -> Self {
+        Self::start_with(folder, revision, Some("accept"), &[]).await
     }
 
     /// Starts the server with a person and further settings.
-    pub async fn start_with(folder: &Path, era: Era, person: Option<&'static str>, settings: &[(&str, &str)]) -> Self {
+    pub async fn start_with(folder: &Path, revision: Revision, person: Option<&'static str>, settings: &[(&str, &str)]) -> Self {
         let mut command = binary(folder);
         command.envs(settings.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut host = Self { child, stdin, lines, era, last: 0, person, asked: Vec::new() };
-        if era == Era::Old {
+        let mut host = Self { child, stdin, lines, revision, last: 0, person, asked: Vec::new() };
+        if revision == Revision::V2025_11_25 {
             let hello = json!({
                 "protocolVersion": "2025-11-25", "capabilities": host.capabilities(), "clientInfo": { "name": "test", "version": "1" },
             });
@@ -91,7 +91,7 @@ impl Host {
     pub async fn request(&mut self, method: &str, mut params: Value) -> Value {
         self.last += 1;
         let id = self.last;
-        if self.era == Era::New {
+        if self.revision == Revision::V2026_07_28 {
             params["_meta"] = json!({
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
                 "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },

@@ -1,4 +1,4 @@
-//! MCP over HTTP by hand, in both eras: what a host's library would hide, such as statuses, challenges and foreign sessions.
+//! MCP over HTTP by hand, in both revisions: what a host's library would hide, such as statuses, challenges and foreign sessions.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -91,12 +91,12 @@ impl Served {
         if token.is_empty() { request } else { request.bearer_auth(token) }
     }
 
-    /// A request of the new era, not sent yet.
+    /// A request of the new revision, not sent yet.
     pub fn modern(&self, token: &str, method: &str, params: &Value) -> RequestBuilder {
         self.modern_numbered(1, token, method, params)
     }
 
-    /// A request of the new era with an id of its own.
+    /// A request of the new revision with an id of its own.
     pub fn modern_numbered(&self, id: u64, token: &str, method: &str, params: &Value) -> RequestBuilder {
         let mut params = params.clone();
         params["_meta"] = json!({
@@ -112,7 +112,7 @@ impl Served {
         request.body(json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string())
     }
 
-    /// A request within a session of the old era, not sent yet.
+    /// A request within a session of the old revision, not sent yet.
     pub fn legacy(&self, token: &str, session: &str, method: &str, params: &Value) -> RequestBuilder {
         self.legacy_numbered(1, token, session, method, params)
     }
@@ -134,7 +134,7 @@ impl Served {
             .body(json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }).to_string())
     }
 
-    /// Opens a session of the old era, and answers its id.
+    /// Opens a session of the old revision, and answers its id.
     pub async fn open(&self, token: &str) -> String {
         self.open_with(token, &json!({})).await
     }

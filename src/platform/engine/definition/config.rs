@@ -214,7 +214,7 @@ impl Reader<'_> {
                         .extend(faults.into_iter().map(|fault| FieldError::new(format!("{base}{}", fault.pointer), "FORM", fault.detail)));
                     task.form = Some(form);
                 }
-                Err(error) => self.fault("form", format!("is no form: {error}. Write {{\"fields\": [{{\"name\": …, \"type\": …}}]}}")),
+                Err(error) => self.fault("form", format!("is not a form: {error}. Write {{\"fields\": [{{\"name\": …, \"type\": …}}]}}")),
             }
         }
         if let Some(sla) = self.config.get("sla").filter(|sla| !sla.is_null()) {

@@ -45,7 +45,7 @@ fn check_variables(definition: &Definition, findings: &mut Findings) {
             );
         }
         if let Some(kind) = variable.kind.as_deref().filter(|kind| !VARIABLE_TYPES.contains(kind)) {
-            let message = format!("{} is no type; allowed are {}", quote(kind), VARIABLE_TYPES.join(", "));
+            let message = format!("{} is not a type; allowed are {}", quote(kind), VARIABLE_TYPES.join(", "));
             findings.error("VARIABLE", None, format!("/variables/{place}/type"), message);
         }
     }

@@ -78,7 +78,7 @@ fn read_path(path: &str) -> Result<Vec<String>, Fault> {
         return Err(Fault::new(
             "TEMPLATE",
             format!(
-                "`{{{{{path}}}}}` is no path; a text takes paths such as {{{{variables.amount}}}}. To compute, begin the whole text with ="
+                "`{{{{{path}}}}}` is not a path; a text takes paths such as {{{{variables.amount}}}}. To compute, begin the whole text with ="
             ),
         ));
     }

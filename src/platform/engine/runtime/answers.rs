@@ -21,7 +21,7 @@ impl Engine<'_, '_> {
         let id = node.id.clone();
         self.attempt_at(&mut run, &id, |engine, run| match config::step_of(&node)? {
             Step::HumanTask(asked) => engine.answered_with(run, place, &node, &asked, answer),
-            _ => Err(Stop::failed("FM-EES-CONFIG", format!("{} is no human task", node.id))),
+            _ => Err(Stop::failed("FM-EES-CONFIG", format!("{} is not a human task", node.id))),
         })?;
         self.go_on(&mut run)
     }

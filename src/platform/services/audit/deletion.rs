@@ -21,7 +21,7 @@ const SHORTEST_PART: usize = 6;
 pub(super) async fn request(cx: Cx, request: DeleteRecords) -> Result<DeletionRequest> {
     let subject = request.subject.trim().to_owned();
     if subject.is_empty() || subject == "system" {
-        return Err(Error::new(Kind::Invalid, "FM-ACS-SUBJECT", "the subject is no person").field(
+        return Err(Error::new(Kind::Invalid, "FM-ACS-SUBJECT", "the subject is not a person").field(
             "/subject",
             "subject",
             "must name a person: a user id, or whatever names them in the trail",
@@ -47,7 +47,7 @@ pub(super) async fn request(cx: Cx, request: DeleteRecords) -> Result<DeletionRe
                 })
             })
             .optional()?;
-        // Asking twice does not begin the notice anew.
+        // Asking twice does not begin the notice again.
         if let Some(pending) = pending {
             return Ok(pending);
         }

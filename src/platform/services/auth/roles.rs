@@ -106,7 +106,7 @@ pub(super) fn checked(mut permissions: Vec<String>) -> Result<Vec<String>> {
             || permission.len() <= 200
                 && permission.split_once(':').is_some_and(|(resource, action)| is_name(resource) && (action == "*" || is_name(action)));
         if !good {
-            return Err(Error::new(Kind::Invalid, "FM-AAS-PERMISSION", format!("{} is no permission", quote(permission))).field(
+            return Err(Error::new(Kind::Invalid, "FM-AAS-PERMISSION", format!("{} is not a permission", quote(permission))).field(
                 format!("/permissions/{index}"),
                 "format",
                 "must be `resource:action`, `resource:*` or `*`",

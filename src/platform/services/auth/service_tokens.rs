@@ -11,7 +11,7 @@ use crate::platform::http::context::Cx;
 use crate::platform::identity::tokens::{self, Subject, Use};
 
 /// The longest life of a service's token, in seconds: a year.
-const LONGEST: u32 = 366 * 24 * 3600;
+const MAX_LIFETIME: u32 = 366 * 24 * 3600;
 
 pub(super) async fn create(cx: Cx, request: CreateServiceToken) -> Result<ServiceToken> {
     if cx.caller.kind != CallerKind::Owner {
@@ -19,7 +19,7 @@ pub(super) async fn create(cx: Cx, request: CreateServiceToken) -> Result<Servic
             .hint("Use the owner's token, which `flowmaster-mcp token` prints."));
     }
     let permissions = roles::checked(request.permissions)?;
-    let lifetime = request.expires_in.unwrap_or(24 * 3600).clamp(60, LONGEST);
+    let lifetime = request.expires_in.unwrap_or(24 * 3600).clamp(60, MAX_LIFETIME);
     let mut scope = cx.scope();
     scope.tenant = request.tenant_id.unwrap_or_else(|| cx.tenant());
     let platform = cx.platform.clone();

@@ -61,7 +61,7 @@ pub(super) fn replace(tx: &Tx<'_>, source: &str, links: &Links) -> Result<()> {
         for (place, target) in (0_i64..).zip(targets) {
             let exists = tx.prepare_cached("SELECT 1 FROM entities WHERE tenant_id = ? AND id = ?")?.exists(params![tenant, target])?;
             if !exists {
-                let detail = format!("names {}, which is no record here", quote(target));
+                let detail = format!("names {}, which is not a record here", quote(target));
                 faults.push(FieldError::new(format!("{}/{place}", pointer_of(relation)), "unknown-record", detail));
                 continue;
             }

@@ -72,7 +72,7 @@ fn compile(schema: &Value) -> std::result::Result<Validator, FieldError> {
         .build(schema)
         .map_err(|fault| {
             let detail: String = fault.masked().to_string().chars().filter(|c| !c.is_control()).take(300).collect();
-            FieldError::new(format!("/schema{}", fault.instance_path()), "schema", format!("is no JSON Schema: {detail}"))
+            FieldError::new(format!("/schema{}", fault.instance_path()), "schema", format!("is not a JSON Schema: {detail}"))
         })
 }
 
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn map(value: Value) -> Map<String, Value> {
-        let Value::Object(fields) = value else { panic!("{value} is no object") };
+        let Value::Object(fields) = value else { panic!("{value} is not an object") };
         fields
     }
 

@@ -15,7 +15,7 @@ use crate::platform::keys;
 use super::topics;
 
 /// Most subscriptions of a tenant: each event is looked at for each of them.
-const MOST: i64 = 100;
+const MAX_PER_TENANT: i64 = 100;
 
 const SELECT: &str = "SELECT id, topic, url, created_at, attempts,
     (SELECT count(*) FROM dead_letters WHERE dead_letters.subscription_id = subscriptions.id) FROM subscriptions";
@@ -33,9 +33,13 @@ pub(super) async fn subscribe(cx: Cx, request: Subscribe) -> Result<Answer<Subsc
     let mut subscription = cx
         .write(move |tx| {
             let count: i64 = tx.query_row("SELECT count(*) FROM subscriptions WHERE tenant_id = ?", [tx.tenant()], |row| row.get(0))?;
-            if count >= MOST {
-                return Err(Error::new(Kind::Conflict, "FM-EBS-TOO-MANY-SUBSCRIPTIONS", format!("there are {MOST} subscriptions already"))
-                    .hint("End one that is not needed any more."));
+            if count >= MAX_PER_TENANT {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    "FM-EBS-TOO-MANY-SUBSCRIPTIONS",
+                    format!("there are {MAX_PER_TENANT} subscriptions already"),
+                )
+                .hint("End one that is not needed any more."));
             }
             let id = tx.mint("sub");
             let sealed = platform.keys().seal(&id, plain.as_bytes())?;

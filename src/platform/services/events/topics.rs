@@ -38,7 +38,7 @@ fn is_part(part: &str) -> bool {
 }
 
 fn no_topic(topic: &str, or: &str) -> Error {
-    Error::new(Kind::Invalid, "FM-EBS-TOPIC", format!("{} is no topic", quote(topic)))
+    Error::new(Kind::Invalid, "FM-EBS-TOPIC", format!("{} is not a topic", quote(topic)))
         .hint(format!("A topic has parts of lower-case letters, digits, `_` and `-` with dots between, such as `invoice.received`{or}."))
         .field("/topic", "topic", "is not written as a topic")
 }
