@@ -15,7 +15,7 @@ pub trait Admit: Send + Sync {
     fn admit<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>>>;
 }
 
-/// Knows the owner of an embedded platform by the owner's token, and leaves every other token to somebody else.
+/// Knows the owner of an embedded platform by the owner's token, and leaves every other token to another verifier.
 pub struct OwnerToken {
     /// Digests are of one length, so nothing of the token shows in the time that a comparison takes.
     digest: digest::Digest,

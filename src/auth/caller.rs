@@ -47,7 +47,7 @@ pub enum CallerKind {
 pub enum Credential {
     /// A bearer token that is passed on.
     Bearer(SecretString),
-    /// The owner's token of the embedded platform; whoever provides the platform's address provides it too.
+    /// The owner's token of the embedded platform; the provider of the platform's address provides it too.
     Owner,
     /// The server's own account in the caller's tenant; the client knows its token.
     Service,

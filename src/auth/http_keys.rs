@@ -70,7 +70,7 @@ pub(crate) async fn fetch_keys(client: &Client, url: &str) -> Result<Bytes> {
     let response = request.send().await.map_err(unreachable)?;
     if !response.status().is_success() {
         let status = response.status().as_u16();
-        return Err(Error::new(Kind::Unavailable, "FM-MCP-KEYS-ANSWER", format!("whoever publishes the keys answered {status}")));
+        return Err(Error::new(Kind::Unavailable, "FM-MCP-KEYS-ANSWER", format!("the publisher of the signing keys answered {status}")));
     }
     outbound::read_bounded(response, LARGEST_KEY_SET).await.map_err(|unread| match unread {
         Unread::TooLarge => Error::new(Kind::BadAnswer, "FM-MCP-KEYS-WRONG", "the published keys are larger than 256 KiB"),
@@ -81,7 +81,7 @@ pub(crate) async fn fetch_keys(client: &Client, url: &str) -> Result<Bytes> {
 fn unreachable(error: reqwest::Error) -> Error {
     let error = error.without_url();
     let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
-    Error::new(Kind::Unavailable, "FM-MCP-KEYS-UNREACHABLE", format!("whoever publishes the keys {what}")).caused_by(error)
+    Error::new(Kind::Unavailable, "FM-MCP-KEYS-UNREACHABLE", format!("the publisher of the signing keys {what}")).caused_by(error)
 }
 
 #[cfg(test)]

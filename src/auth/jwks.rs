@@ -1,6 +1,6 @@
 //! The keys that sign tokens: published and fetched as seldom as can be, or configured.
 //!
-//! A key that is not known causes a fetch, at most one in half a minute whoever asks; known keys are fetched again in the
+//! A key that is not known causes a fetch, at most one in half a minute for all callers; known keys are fetched again in the
 //! background of a use. While the publication is away, what was fetched serves on for a day.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,7 +73,7 @@ struct Attempt {
 }
 
 impl KeySet {
-    /// Keys as somebody publishes them. Nothing is fetched yet.
+    /// Keys as the issuer publishes them. Nothing is fetched yet.
     #[must_use]
     pub fn published(source: Arc<dyn KeySource>) -> Self {
         Self(Origin::Published(Arc::new(Published {
@@ -116,7 +116,7 @@ impl KeySet {
     /// The key that a token names, if it is at hand; nothing where it may have to be fetched.
     ///
     /// # Errors
-    /// As [`find`](Self::find), where nobody would be asked for the key now.
+    /// As [`find`](Self::find), where the issuer would not be asked for the key now.
     pub(super) fn at_hand(&self, kid: Option<&str>, algorithm: Algorithm, now: i64) -> Result<Option<Arc<Key>>> {
         let published = match &self.0 {
             Origin::Configured(key) if key.algorithm() == algorithm => return Ok(Some(Arc::clone(key))),
@@ -175,7 +175,7 @@ impl Published {
         self.attempt().at.is_none_or(|at| passed(at, now, pause))
     }
 
-    /// Fetches the keys unless that was just done; whoever comes meanwhile waits for the same fetch.
+    /// Fetches the keys unless that was just done; others wait for the same fetch.
     async fn renew(self: &Arc<Self>, now: i64) {
         if self.may_fetch(now) {
             let this = Arc::clone(self);
@@ -238,13 +238,13 @@ impl Held {
         match (fitting.next(), fitting.next()) {
             (Some(key), None) => Ok(Some(Arc::clone(key))),
             (None, _) if any && kid.is_some() => Err(confused()),
-            // Without a name it is nobody's guess which of several keys is meant.
+            // Without a name it is unknown which of several keys is meant.
             (Some(_), Some(_)) | (None, _) => Ok(None),
         }
     }
 }
 
-/// Whether a time has passed. A clock that was set back does not stop it from passing; that somebody who waited still
+/// Whether a time has passed. A clock that was set back does not stop it from passing; that a caller who waited still
 /// has a time of a moment ago does not make it pass.
 pub(super) fn passed(since: i64, now: i64, seconds: i64) -> bool {
     !(-60..seconds).contains(&now.saturating_sub(since))

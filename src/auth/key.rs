@@ -111,7 +111,7 @@ impl Key {
         public(Algorithm::RS256, ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, bytes), "is not an RSA key of 2048 to 8192 bits")
     }
 
-    /// A secret that this server shares with whoever issues tokens.
+    /// A secret that this server shares with the issuer.
     pub(super) fn of_secret(secret: &SecretString) -> Result<Self> {
         let secret = secret.expose_secret().as_bytes();
         if secret.len() < SHORTEST_SECRET {

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Longest that an answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Seconds after which a question that found nobody is asked again.
+/// Seconds after which the platform is asked again when it could not be reached.
 const RETRY_PAUSE: i64 = 5;
 
 /// Asks the platform about a token.
@@ -37,7 +37,7 @@ struct Told {
 
 impl Confirmation {
     /// Holds a token to what the platform said of it within the interval, and asks where that is too long ago. What was
-    /// good stays good while the platform cannot be asked; what was never confirmed is not let in then.
+    /// good stays good while the platform cannot be asked; a token that was never confirmed is rejected then.
     pub(super) async fn hold(&self, confirm: &dyn Confirm, caller: &Arc<Caller>, interval: Interval, now: i64) -> Result<()> {
         if let Some(known) = self.known(now) {
             return known;

@@ -1,4 +1,4 @@
-//! What a token must claim to be let in, and the caller that its claims make.
+//! The claims that a token must have, and the caller of its claims.
 
 use secrecy::SecretString;
 
@@ -38,7 +38,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Rules of a mode that name nobody yet, with 30 seconds between clocks.
+    /// Rules of a mode without issuers and audiences, with 30 seconds between clocks.
     #[must_use]
     pub const fn new(mode: Mode) -> Self {
         Self { mode, issuers: Vec::new(), audiences_any: Vec::new(), audiences_all: Vec::new(), leeway: 30 }
@@ -86,7 +86,7 @@ impl Rules {
         if good {
             Ok(())
         } else {
-            Err(refusal("FM-MCP-TOKEN-ISSUER", "the token's `iss` is missing or names nobody whose tokens are taken"))
+            Err(refusal("FM-MCP-TOKEN-ISSUER", "the token's `iss` is missing or names an issuer that is not accepted"))
         }
     }
 

@@ -1,4 +1,4 @@
-//! Lets in whoever brings a token that is signed, meant for this server and still good.
+//! Verifies tokens: signed, meant for this server and not expired.
 //!
 //! What is cheap comes first, so that a flood of rubbish costs next to nothing: the form, the claims, the name of the
 //! key, and only then one signature. A token that was verified is remembered by its digest until it ends.
@@ -34,7 +34,7 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 type Digest = [u8; 32];
 
-/// Lets in whoever brings a good token.
+/// Verifies tokens.
 pub struct Verifier {
     rules: Rules,
     keys: KeySet,
@@ -63,7 +63,7 @@ struct Remembered {
 }
 
 impl Verifier {
-    /// Verifies by these rules and keys, and asks nobody whether a token was revoked.
+    /// Verifies by these rules and keys, and does not ask whether a token was revoked.
     #[must_use]
     pub fn new(rules: Rules, keys: KeySet) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Verifier {
         if known.judgement.confirm || self.interval.recurs() {
             match &self.confirm {
                 Some(confirm) => self.confirmed(&known, confirm, now).await?,
-                None => return Err(refusal("FM-MCP-TOKEN-ISSUER", "the token lacks `iss` or `aud`, and nobody can be asked whose it is")),
+                None => return Err(refusal("FM-MCP-TOKEN-ISSUER", "the token lacks `iss` or `aud`, and no validator can be asked whose it is")),
             }
         }
         Ok(Arc::clone(&known.caller))
@@ -154,7 +154,7 @@ impl Verifier {
         let claims = parts.claims_bytes()?;
         let claims = Claims::read(&claims)?;
         let judgement = self.rules.judge(&claims, now)?;
-        // Nobody is asked for the key of a token that is refused anyway.
+        // The issuer is not asked for the key of a token that is rejected anyway.
         let key = match key {
             Some(key) => key,
             None => self.keys.find(header.kid.as_deref(), header.algorithm, now).await?,

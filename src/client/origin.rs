@@ -12,7 +12,7 @@ pub trait Origin: Send + Sync {
     fn locate(&self) -> BoxFuture<'_, Result<Located>>;
 
     /// Whether the platform is still where it was located, by its [`base`](Located::base). It is asked between connecting
-    /// and sending, so that no token goes to whoever took the address of a platform that has just ended.
+    /// and sending, so that no token goes to another process at the address of a platform that has just ended.
     fn is_at<'a>(&'a self, _base: &'a str) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(true))
     }

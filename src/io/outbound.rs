@@ -16,7 +16,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 pub(crate) fn client(loopback: bool) -> ClientBuilder {
     let builder = Client::builder()
         .user_agent(concat!("flowmaster-mcp/", env!("CARGO_PKG_VERSION")))
-        // A redirect would carry a token to a place that nobody named, or have keys come from one.
+        // A redirect would carry a token to an address that was not configured, or have keys come from one.
         .redirect(reqwest::redirect::Policy::none());
     if loopback { builder.no_proxy() } else { builder }
 }

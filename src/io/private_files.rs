@@ -83,7 +83,7 @@ pub(crate) fn options() -> OpenOptions {
     options
 }
 
-/// Opens a file for a lock or for somebody else to fill; an empty one is made where none is.
+/// Opens a file for a lock or for another writer; creates an empty one where there is none.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     options().read(true).create(true).truncate(false).open(path)
 }
@@ -99,7 +99,7 @@ pub(crate) fn open_closed(path: &Path) -> io::Result<File> {
     Ok(open_own(path)?.ok_or(Fault::NotOurs)?)
 }
 
-/// Writes a file that only its owner can read, and that outlasts a crash; nobody ever sees half of it.
+/// Writes a file that only its owner can read, and that outlasts a crash; a reader never sees half of it.
 #[cfg(test)]
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_by(&beside(path), path, bytes)
@@ -177,7 +177,7 @@ fn open_own(path: &Path) -> Result<Option<File>, Fault> {
 }
 
 /// Opens the very file that was found by a name; nothing where the name means another one by now, such as a link. What
-/// blocks when it is opened can only come in between by a process of the same user, as nobody else can write to the folder.
+/// blocks when it is opened can only come in between by a process of the same user, as no other user can write to the folder.
 fn open_named(path: &Path, named: &Metadata) -> io::Result<Option<(File, Metadata)>> {
     let file = File::open(path)?;
     let found = file.metadata()?;
@@ -216,7 +216,7 @@ fn read_or_make_by(
     let new = beside(path);
     let written = fresh().and_then(|bytes| write(&new, &bytes, true));
     let named = written.and_then(|()| match link(&new, path) {
-        // A link never replaces, so whoever comes second takes the first one's. Some folders know no links.
+        // A link never replaces, so the second process uses the first one's. Some folders know no links.
         Err(error) if error.kind() != ErrorKind::AlreadyExists => rename_first(&new, path),
         _ => Ok(()),
     });
@@ -226,7 +226,7 @@ fn read_or_make_by(
     read(path, largest)?.ok_or(Fault::NotOurs)
 }
 
-/// Renames a file to a name that nobody has taken yet. A renamed file replaces, so one process at a time looks and renames;
+/// Renames a file to a name that is not taken yet. A renamed file replaces, so one process at a time looks and renames;
 /// the lock lies beside the file and stays.
 fn rename_first(new: &Path, path: &Path) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();

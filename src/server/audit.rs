@@ -162,7 +162,7 @@ impl Audit {
         }
     }
 
-    /// Notes a refusal that no call came of: nobody known to ask, a tool not covered, too many requests.
+    /// Notes a refusal before a call: an unknown caller, a tool that the token does not cover, too many requests.
     pub(super) fn refused(&self, refusal: &Refusal<'_>) {
         let Some(recorder) = &self.recorder else { return };
         let (kind, resource) = refusal.tool.map_or(("endpoint", refusal.endpoint), |tool| ("tool", tool));

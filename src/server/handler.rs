@@ -37,7 +37,7 @@ impl Handler {
         Self { app: Arc::clone(app), principal: Arc::clone(principal), changes: principal.renews().then(Arc::default) }
     }
 
-    /// Finds out who asks: whoever the HTTP layer let in, or whom the connection speaks for.
+    /// Returns the caller: the one that the HTTP layer authenticated, or the principal of the connection.
     async fn request(&self, context: &RequestContext<RoleServer>) -> Result<Request> {
         let app = Arc::clone(&self.app);
         let extensions = context.extensions.get::<Parts>().map(|parts| &parts.extensions);

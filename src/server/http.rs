@@ -42,12 +42,12 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// How long a host may take nothing of an answer.
 const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Who is let in.
+/// How callers are authenticated.
 #[derive(Clone)]
 pub enum Authentication {
-    /// Everybody, as this caller; on loopback alone.
+    /// Every request is this caller's; on loopback alone.
     Open(Arc<Caller>),
-    /// Whoever brings a bearer token that proves a caller.
+    /// A bearer token proves the caller.
     Bearer(Arc<dyn Admit>),
 }
 
@@ -55,7 +55,7 @@ pub enum Authentication {
 pub struct HttpOptions {
     /// The address to listen on; port 0 takes any.
     pub listen: SocketAddr,
-    /// Who is let in.
+    /// How callers are authenticated.
     pub authentication: Authentication,
     /// Further names that the server may be called by in `Host`, beyond loopback, the address itself and the public URL's.
     pub allowed_hosts: Vec<String>,
@@ -112,7 +112,7 @@ impl HttpOptions {
 /// Serves hosts over HTTP until the token is cancelled.
 ///
 /// # Errors
-/// The address cannot be bound, a URL or a name among the options makes no sense, or anybody could call from elsewhere
+/// The address cannot be bound, a URL or a name among the options makes no sense, or any machine could call
 /// without a token.
 pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: CancellationToken) -> Result<()> {
     if matches!(options.authentication, Authentication::Open(_)) && !options.listen.ip().is_loopback() {
@@ -134,7 +134,7 @@ pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: Cance
     let ended = CancellationToken::new();
     let routes = routes(&app, &options, address, &shutdown, &ended)?;
     if let Some(bound) = options.bound {
-        // Whoever wanted to know may have gone.
+        // The receiver may have been dropped.
         let _told = bound.send(address);
     }
     tracing::info!(%address, "listening");
@@ -193,7 +193,7 @@ fn routes(
         ))
 }
 
-/// Over HTTP a caller comes with each request; a connection speaks for nobody.
+/// Over HTTP each request has its own caller; the connection has none.
 struct Nobody;
 
 impl Principal for Nobody {

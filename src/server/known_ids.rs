@@ -1,6 +1,6 @@
 //! Ids that a caller has met in answers, offered when it has to name one again.
 //!
-//! Kept by tenant and subject, in memory alone: no id comes to anybody but the one who was given it.
+//! Kept by tenant and subject, in memory alone: no caller sees the ids of another.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

@@ -88,7 +88,7 @@ pub struct Backlog {
     pub backing_off: u64,
     /// Dead letters.
     pub dead: u64,
-    /// Letters that nobody has any longer, and that are not told of yet.
+    /// Lost letters that no entry tells of yet.
     pub lost: u64,
 }
 

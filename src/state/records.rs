@@ -84,7 +84,7 @@ pub(super) fn put(tx: &Transaction<'_>, kind: RecordKind, record: &Record, bound
     if known {
         return Ok(Put::Known);
     }
-    // The owner's own oldest records give way first, so an owner at its bound is not in anybody's way.
+    // The owner's own oldest records give way first, so an owner at its bound takes no room of others.
     tx.prepare_cached(
         "DELETE FROM records WHERE rowid IN
          (SELECT rowid FROM records WHERE kind = ?1 AND owner = ?2 ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?3)",

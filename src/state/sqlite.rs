@@ -79,7 +79,7 @@ impl Sqlite {
             migrations::migrate(&mut connection, &migrations::steps(&MIGRATIONS)).map_err(Error::internal)?;
             return Ok(connection);
         };
-        // In a file that others can write to, anybody could have approved a call.
+        // In a file that others can write to, another user could have approved a call.
         private_files::open_closed(path).map_err(|error| self.unusable(error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(|error| self.unusable(error))?;

@@ -227,7 +227,7 @@ impl Held {
         self.until > Instant::now()
     }
 
-    /// Whether the endpoint said no to this caller. Somebody in its place, or trouble with this server's own secret, says
+    /// Whether the endpoint rejected this caller. Another answer in its place, or trouble with this server's own secret, says
     /// nothing about the caller.
     fn is_refusal(&self) -> bool {
         self.outcome.as_ref().is_err_and(|error| [REFUSED_TOKEN, OTHER_TENANT, REFUSED].contains(&error.code()))

@@ -56,7 +56,7 @@ impl Grant {
         empty.followed_by(tokens, asked_at)
     }
 
-    /// The pair that somebody set, of which the token alone says how long it is good.
+    /// The pair that the operator set, of which the token alone says how long it is good.
     ///
     /// # Errors
     /// A token that is none.

@@ -32,7 +32,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 pub enum Source {
     /// The file that `flowmaster-mcp login` wrote.
     Stored(Store),
-    /// A pair that somebody set; those that follow it are kept in a file. Without a refresh token nothing follows.
+    /// A pair of the settings; the pairs that follow it are kept in a file. Without a refresh token nothing follows.
     Given(Box<Grant>, Option<Store>),
     /// A user's name and password.
     Password {
@@ -66,7 +66,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Held {
     current: Option<(Grant, Arc<Caller>)>,
-    /// Callers that this login made and that somebody still holds.
+    /// Callers of this login that are still in use.
     issued: Vec<Weak<Caller>>,
     /// How many renewals were tried, and how the last one failed: those who waited for it share its failure.
     tries: u64,
@@ -84,7 +84,7 @@ struct Held {
 }
 
 impl Login {
-    /// A login at a platform. Nothing is read or asked before somebody calls. `hint` says what to do when it has ended.
+    /// A login at a platform. Nothing is read or asked before the first call. `hint` says what to do when it has ended.
     #[must_use]
     pub fn new(client: Client, source: Source, tenant: Option<String>, platform: String, hint: String) -> Self {
         let (held, turn) = (Mutex::default(), tokio::sync::Mutex::default());
@@ -147,7 +147,7 @@ impl Principal for Login {
     }
 
     fn renewed(&self, refused: Arc<Caller>) -> BoxFuture<'_, Result<Arc<Caller>>> {
-        // Somebody else's token is not made good by this login.
+        // This login does not renew another login's token.
         if !self.0.held().issued.iter().any(|issued| std::ptr::eq(issued.as_ptr(), Arc::as_ptr(&refused))) {
             return Box::pin(std::future::ready(Ok(refused)));
         }
@@ -351,7 +351,7 @@ fn is_refusal(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::Malformed | Kind::Invalid)
 }
 
-/// Who calls before anybody is known: what needs no token is called as nobody.
+/// The caller of operations that need no token.
 fn nobody() -> Arc<Caller> {
     Arc::new(Caller {
         tenant: "".into(),

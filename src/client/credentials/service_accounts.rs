@@ -17,7 +17,7 @@ pub trait ServiceAccounts: Send + Sync {
     /// The platform refused the token that was given last.
     fn refused(&self, _tenant: &TenantId) {}
 
-    /// The tenant that the account itself belongs to; entries about nobody go there.
+    /// The tenant that the account itself belongs to; entries of unknown callers go there.
     fn home(&self) -> Option<TenantId>;
 }
 

@@ -19,7 +19,7 @@ const FOLDER: &str = "logins";
 const MAX_FILE_BYTES: usize = 256 * 1024;
 /// How long another process is waited for that renews the same login.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(40);
-/// How long the pairs are kept that followed a token which somebody set and then forgot.
+/// How long the pairs are kept that followed a token which was set once and is not used any more.
 const FORGOTTEN: Duration = Duration::from_hours(90 * 24);
 /// How often it is looked whether that process is done.
 const LOCK_RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -46,7 +46,7 @@ impl Store {
         Self { folder: data_dir.join(FOLDER), name }
     }
 
-    /// What followed a refresh token that somebody set. Every process that was given the token finds the same file.
+    /// The pairs that followed a refresh token of the settings. Every process that was given the token finds the same file.
     #[must_use]
     pub fn of_refresh_token(data_dir: &Path, token: &SecretString) -> Self {
         Self { folder: data_dir.join(FOLDER), name: format!("token-{}", digest_of(token.expose_secret())) }
@@ -132,7 +132,7 @@ impl Locked<'_> {
     }
 }
 
-/// Removes what followed tokens that nobody has used for long; a login of `flowmaster-mcp login` stays until its logout.
+/// Removes the pairs that followed tokens not used for long; a login of `flowmaster-mcp login` stays until its logout.
 fn forget_old(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

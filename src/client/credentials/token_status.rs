@@ -70,7 +70,7 @@ impl Confirm for TokenStatus {
     }
 }
 
-/// Whether somebody who judges tokens said no: the platform itself, or the endpoint that exchanges them.
+/// Whether the platform, or the endpoint that exchanges tokens, rejected the token.
 fn is_refusal(error: &Error) -> bool {
     match error.kind() {
         Kind::Unauthenticated => true,

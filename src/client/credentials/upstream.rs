@@ -54,7 +54,7 @@ impl Upstream {
     }
 
     /// Refuses what must not reach the platform as the server's own: a person's decision, unless the platform honours
-    /// on whose behalf it is, the calls of whoever's permissions are not known, since the platform cannot judge them,
+    /// on whose behalf it is, the calls of callers whose permissions are not known, since the platform cannot judge them,
     /// and what the platform would do to or by the account: its login, its rights, and rights that it hands on.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The HTTP client for the place where the platform is. It sends nothing to whoever took that place meanwhile.
+//! The HTTP client for the place where the platform is. It sends nothing to another process that took that address meanwhile.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

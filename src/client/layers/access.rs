@@ -1,6 +1,6 @@
 //! Refuses a call that the caller's permissions do not cover, and names the permission.
 //!
-//! It stands before every layer that could answer, so that nobody reads from a cache what they may not ask for.
+//! It stands before every layer that could answer, so that no caller reads from a cache what it may not ask for.
 
 use futures_util::future::BoxFuture;
 

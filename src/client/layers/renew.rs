@@ -13,7 +13,7 @@ use crate::client::credentials::upstream::Upstream;
 use crate::client::layer::{Layer, Next};
 use crate::error::{Error, Kind, Result};
 
-/// Knows who can renew; a caller of somebody else's stays as it is.
+/// The principal renews its own callers; other callers stay as they are.
 pub(in crate::client) struct Renew {
     pub(in crate::client) principal: Option<Arc<dyn Principal>>,
     pub(in crate::client) upstream: Arc<Upstream>,

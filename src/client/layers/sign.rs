@@ -30,7 +30,7 @@ pub(in crate::client) struct Sign {
 impl Layer for Sign {
     fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(async move {
-            // Whoever calls the client, a person's decision never goes out as the server's own.
+            // A person's decision never goes out as the server's own, by whatever way it came to the client.
             self.upstream.check(&call.caller, &call.entry.spec)?;
             let located = self.origin.locate().await?;
             let mut sent = None;

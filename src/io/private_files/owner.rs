@@ -104,7 +104,7 @@ mod tests {
             assert!(is_own(&found, data.path(), known), "{known:?}");
         }
         assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1, "nothing is left of the trial");
-        // Where no file can be made, whoever is known not to have it does not.
+        // Where no file can be created, the known user decides.
         assert!(!is_own(&found, &path, Some(another)) && is_own(&found, &path, None));
         // Only the superuser can give a file away.
         if chown(&path, Some(another), None).is_ok() {

@@ -55,7 +55,7 @@ pub(in crate::server) enum Transport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::server) enum Decision {
-    /// It needed nobody's consent.
+    /// It needed no consent.
     Allowed,
     /// A person was asked by the host and agreed.
     Confirmed,
@@ -85,7 +85,7 @@ pub(super) struct AuditEntry {
     pub(super) id: String,
     pub(super) at: Timestamp,
     pub(super) action: Action,
-    /// The caller's tenant; absent where nobody is known to have asked.
+    /// The caller's tenant; absent where the caller is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tenant: Option<String>,
     pub(super) subject: String,
@@ -138,7 +138,7 @@ impl From<AuditEntry> for Draft {
 }
 
 impl AuditEntry {
-    /// An entry that stands for entries of a tenant that nobody has any longer.
+    /// Returns an entry that stands for lost entries of a tenant.
     pub(super) fn lost(tenant: Option<String>, count: u64) -> Self {
         let mut entry = Self::new(Action::Lost, None, Transport::Stdio, "audit", "entries");
         (entry.tenant, entry.transport, entry.count) = (tenant, None, Some(count));

@@ -19,7 +19,7 @@ use crate::state::State;
 const MAX_BUFFERED: usize = 8192;
 const MAX_PER_TENANT: usize = MAX_BUFFERED / 4;
 const MAX_PER_CALLER: usize = MAX_PER_TENANT / 4;
-/// How many tenants' losses are told apart; those of others count as of nobody known.
+/// How many tenants' losses are told apart; those of others count as of unknown callers.
 const MAX_LOST_TENANTS: usize = 10_000;
 
 /// See the module. Nothing runs before the first entry.
@@ -177,7 +177,7 @@ async fn write(shared: Arc<Shared>, mut writer: Writer, appended: Arc<Notify>, f
             writer.write(drafts, lost, at_the_end);
             writer
         });
-        // The runtime is going down, or the writer broke: either way there is nobody left to keep entries.
+        // The runtime is going down, or the writer broke: either way no entry can be kept any more.
         let Ok(back) = written.await else { return };
         writer = back;
         for done in flushes {

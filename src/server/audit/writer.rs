@@ -97,7 +97,7 @@ impl Writer {
 
     fn open_key(&mut self) -> Result<()> {
         if self.key.is_none() {
-            // Without the key nobody can try out which arguments have a digest.
+            // Without the key, arguments cannot be guessed from their digest.
             let path = self.options.data_dir.join("audit.key");
             let key = private_files::key(&path).map_err(|error| {
                 Error::new(Kind::Internal, "FM-MCP-AUDIT-KEY", format!("{} cannot be used: {error}", path.display()))

@@ -27,9 +27,9 @@ pub struct Policy {
 /// What happens to a tool's calls.
 #[derive(Debug, Clone)]
 struct Course {
-    /// Rules for holders of roles that stand before the one for everybody, in the operator's order.
+    /// Rules for holders of roles that stand before the rule for all callers, in the operator's order.
     by_role: Vec<(Arc<HashSet<Arc<str>>>, Decision)>,
-    /// What holds for everybody else.
+    /// What holds for all other callers.
     otherwise: Decision,
 }
 
@@ -42,7 +42,7 @@ pub struct Tally {
     pub allowed: usize,
     /// Tools that ask a person.
     pub confirmed: usize,
-    /// Tools that nobody without a role sees.
+    /// Tools that a caller without a role does not see.
     pub denied: usize,
 }
 

@@ -85,7 +85,7 @@ impl Admission {
         refusal.into().respond(&self.0.app, self.metadata(), caller)
     }
 
-    /// A token of whom an open stream is asked about, where anybody would know.
+    /// The token of an open stream, where a validator knows whether it is revoked.
     pub(super) fn revocable(&self, token: Option<SecretString>) -> Option<Revocable> {
         match (&self.0.authentication, token) {
             (Authentication::Bearer(admit), Some(token)) if !self.0.interval.is_zero() => {

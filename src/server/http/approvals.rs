@@ -1,7 +1,8 @@
 //! Approval beside the model for callers who have no terminal on the server: each sees and approves its own calls alone.
 //!
 //! `GET /confirmations` lists the calls that wait, `POST /confirmations/{id}` approves one, both with the caller's own
-//! bearer token, and each counted among the caller's calls. Where everybody is let in there are no such routes: whoever calls could approve itself.
+//! bearer token, and each counted among the caller's calls. With open authentication the routes do not exist: a caller could
+//! approve its own calls.
 
 use std::sync::Arc;
 

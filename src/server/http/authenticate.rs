@@ -1,4 +1,4 @@
-//! Makes the caller of a request: one bearer token in the one header for it, and a tenant that nobody lies about.
+//! Authenticates a request: one bearer token in the one header for it, and a tenant that agrees with the token.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The connections that requests come by: how many there are, how long each may keep the server waiting, and their end.
 //!
-//! `axum::serve` bounds neither. A connection costs a place from the moment it is taken, whoever opened it, so the ways
+//! `axum::serve` bounds neither. A connection takes a permit as soon as it is accepted, so the ways
 //! to keep one for nothing are bounded here: headers that do not come, silence between two requests (one clock for
 //! both), and answers that are not taken away. Where no place is left, the connection that has been without a request for
 //! longest gives way. Bodies and streams are bounded where their caller is known.
@@ -34,7 +34,7 @@ use stalled::Stalled;
 /// How the connections of a server are bounded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// How many may be open at once. Where all of them have a request, whoever comes then waits.
+    /// How many may be open at once. Where all of them have a request, a new connection waits.
     pub(super) most: usize,
     /// How long the headers of a request may take, counted from the connection's beginning or the answer before.
     pub(super) headers: Duration,
@@ -85,7 +85,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, idle: &Idle) ->
     loop {
         let free = Arc::clone(places).acquire_owned();
         if places.available_permits() > 0 || idle.close_oldest() {
-            // Nobody closes the semaphore.
+            // The semaphore is never closed.
             return Some((stream, free.await.ok()?));
         }
         tokio::select! {
@@ -167,7 +167,7 @@ where
         Box::pin(async move {
             match busy {
                 Some(busy) => Ok(during(answered.await?, busy)),
-                // The connection is being closed; nothing is begun whose answer nobody would hear.
+                // The connection is being closed; a request whose answer cannot be sent is not begun.
                 None => std::future::pending().await,
             }
         })

@@ -1,6 +1,6 @@
 //! Lets the pages of allowed origins read what they are answered; without it a browser keeps the answers from them.
 //!
-//! Only where callers bring tokens. Where everybody is let in, a page that happens to be served on this machine would
+//! Only where callers bring tokens. With open authentication, a page that happens to be served on this machine would
 //! otherwise act as the owner.
 
 use std::sync::Arc;

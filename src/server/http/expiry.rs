@@ -49,9 +49,9 @@ pub(super) struct Revocable {
 }
 
 impl Revocable {
-    /// Waits until the token is refused. An outage of whoever knows refuses nobody.
+    /// Waits until the validator rejects the token. If the validator is unavailable, the token stays valid.
     async fn refused(self) {
-        // The platform is asked once an interval whoever looks; looking more often, its answer is heard within it.
+        // The platform is asked once an interval for all streams; a shorter pause here hears its answer within that interval.
         let pause = (self.interval / 4).max(Duration::from_secs(1)).min(self.interval);
         loop {
             sleep(pause).await;

@@ -1,6 +1,6 @@
 //! RFC 9728: what tells a host where to get tokens for this server, and the challenges that point to it.
 //!
-//! Without a configured authorization server there is none of it: hosts that find it begin a login that nobody answers.
+//! Without a configured authorization server there is none of it: hosts that find it begin a login that cannot succeed.
 
 use std::fmt::Write as _;
 

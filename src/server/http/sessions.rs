@@ -1,4 +1,4 @@
-//! Sessions of 2025-11-25, each bound to the caller who opened it: to everybody else it is not there.
+//! Sessions of 2025-11-25, each bound to the caller who opened it; to other callers it does not exist.
 //!
 //! rmcp asks for a session by its id alone. The gate therefore says in a task-local who visits, and this wrapper around
 //! rmcp's own manager answers for a foreign id as for an unknown one. A renewed token of the same caller goes on.
@@ -39,7 +39,7 @@ impl Sessions {
     pub(super) fn new() -> Self {
         let mut local = LocalSessionManager::default();
         local.session_config.keep_alive = Some(IDLE);
-        // Nobody resumes the stream of a call that it took back, and rmcp walks all that it keeps on every event.
+        // The stream of a cancelled call is not resumed, and rmcp walks all that it keeps on every event.
         local.session_config.completed_cache_ttl = Duration::ZERO;
         Self { local, kept: Mutex::default() }
     }
@@ -51,7 +51,7 @@ impl Sessions {
 
     /// Notes that a request runs in a session; nothing where the session is not the visitor's.
     ///
-    /// rmcp leads an answer to whoever asked last by its id, so two of one id at once would get each other's.
+    /// rmcp sends an answer to the last request with its id, so two requests with one id would get each other's answers.
     ///
     /// # Errors
     /// One with that id runs in it.
@@ -71,7 +71,7 @@ impl Sessions {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses everybody but the owner, and a task that nobody is known to have begun.
+    /// Rejects callers other than the owner, and a task without a request scope.
     fn check(&self, id: &SessionId) -> Result<()> {
         match REQUEST.try_with(|scope| self.belongs(id, &scope.owner)) {
             Ok(true) => Ok(()),
@@ -113,7 +113,7 @@ impl SessionManager for Sessions {
         if REQUEST.try_with(|scope| self.belongs(id, &scope.owner)) == Ok(false) {
             return Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id)));
         }
-        // Whoever hangs up meanwhile leaves the rest to the session's own end, which asks again: the place is free no earlier
+        // If the host hangs up meanwhile, the session's own end asks again: the permit is released no earlier
         // than the session is gone.
         let closed = self.local.close_session(id).await;
         self.kept().remove(id);
@@ -126,7 +126,7 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
         self.check(id)?;
-        // Whoever has the answer may ask again under its id, so it is released before the answer goes out.
+        // A host that has the answer may reuse the id, so the permit is released before the answer goes out.
         let mut permit = REQUEST.try_with(|scope| scope.permit.clone()).ok().flatten();
         let stream = self.local.create_stream(id, message).await?;
         Ok(stream.inspect(move |event| {

@@ -110,7 +110,7 @@ impl Request {
     }
 }
 
-/// The answer to a call of whom nobody knows.
+/// Answers a call whose caller is not known.
 pub(crate) fn nobody(app: &App, tool: &str, error: Error) -> std::result::Result<CallToolResponse, ErrorData> {
     // Over HTTP a request without a caller does not come this far.
     app.audit.refused(&Refusal { caller: None, transport: Transport::Stdio, tool: Some(tool), endpoint: "", error: &error });

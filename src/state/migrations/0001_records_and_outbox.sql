@@ -54,7 +54,7 @@ CREATE TABLE outbox_tenants (
     tenant       TEXT PRIMARY KEY,
     entries      INTEGER NOT NULL DEFAULT 0,
     bytes        INTEGER NOT NULL DEFAULT 0,
-    lost         INTEGER NOT NULL DEFAULT 0, -- entries that nobody has any longer and nobody was told of
+    lost         INTEGER NOT NULL DEFAULT 0, -- lost entries that no entry tells of yet
     due          INTEGER NOT NULL DEFAULT 0,
     pause        INTEGER NOT NULL DEFAULT 0, -- the last back-off, in milliseconds; 0 after success
     served       INTEGER NOT NULL DEFAULT 0,

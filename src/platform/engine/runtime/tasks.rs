@@ -199,7 +199,7 @@ pub fn escalate(tx: &mut Tx<'_>, id: &str, reason: Option<&str>) -> Result<Task>
     let before = load(tx, tx.tenant(), id)?;
     require_open(&before, "escalated")?;
     if before.next().is_none() {
-        return Err(Error::new(Kind::Conflict, "FM-HTS-CHAIN-END", format!("nobody is left in the escalation chain of task {id}"))
+        return Err(Error::new(Kind::Conflict, "FM-HTS-CHAIN-END", format!("no person is left in the escalation chain of task {id}"))
             .hint("Give it to somebody else with tasks_assign."));
     }
     raise(tx, &before, reason)

@@ -40,7 +40,7 @@ pub(super) fn read_in(data_dir: &Path, store: &dyn Store) -> Result<()> {
 /// Reads one call in. A file that the first release did not write is left alone.
 fn read_file(folder: &Path, path: &Path, store: &dyn Store) -> Result<()> {
     let text = match private_files::read(path, MAX_PENDING_BYTES) {
-        // In a folder that other users can write to, anybody could have approved a call.
+        // In a folder that other users can write to, another user could have approved a call.
         Err(fault @ Fault::UnsafeParent(_)) => return Err(unreadable(path, &fault.to_string())),
         Err(_) | Ok(None) => return Ok(()),
         Ok(Some(text)) => text,

@@ -1,6 +1,6 @@
 //! Connections on which no request is, in the order of their age, so that the oldest of them gives way to a newcomer.
 //!
-//! Whoever has no token can keep connections open, but keeps nobody out with them.
+//! A client without a token can hold connections, but not keep other clients out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

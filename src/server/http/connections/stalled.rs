@@ -1,6 +1,6 @@
 //! A stream that breaks off when the other side takes nothing of what is written for too long.
 //!
-//! Whoever asks and does not read would otherwise keep a connection, and what is buffered for it, for ever.
+//! A client that sends requests and does not read would otherwise hold a connection and its buffers for ever.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
