@@ -289,6 +289,12 @@ impl Endpoint {
         Shape::new((self.request)(), (self.answer)())
     }
 
+    /// The schemas of request and answer as the types say them, before they are cleaned for hosts.
+    #[must_use]
+    pub fn schemas(&self) -> [serde_json::Value; 2] {
+        [(self.request)().to_value(), (self.answer)().to_value()]
+    }
+
     /// Whether arguments decode as the operation's type.
     ///
     /// # Errors

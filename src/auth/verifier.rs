@@ -123,7 +123,12 @@ impl Verifier {
         if known.judgement.confirm || self.interval.recurs() {
             match &self.confirm {
                 Some(confirm) => self.confirmed(&known, confirm, now).await?,
-                None => return Err(refusal("FM-MCP-TOKEN-ISSUER", "the token lacks `iss` or `aud`, and no validator can be asked whose it is")),
+                None => {
+                    return Err(refusal(
+                        "FM-MCP-TOKEN-ISSUER",
+                        "the token lacks `iss` or `aud`, and no validator can be asked whose it is",
+                    ));
+                }
             }
         }
         Ok(Arc::clone(&known.caller))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ids::{RoleId, TenantId, UserId};
 use crate::api::operation::operations;
-use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
+use crate::api::{Done, Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
 
 /// Authentication & Authorization Service.
 pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who the caller is and may do; roles and their permissions.")
@@ -23,7 +23,7 @@ pub struct Login {
     pub username: String,
     /// The password.
     #[schemars(length(min = 1, max = 1024))]
-    pub password: String,
+    pub password: Secret,
     /// The tenant to sign in to.
     pub tenant_id: TenantId,
 }
@@ -39,9 +39,9 @@ impl std::fmt::Debug for Login {
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
     /// The JWT that goes with every call.
-    pub access_token: String,
+    pub access_token: Secret,
     /// Gives the next pair, once.
-    pub refresh_token: String,
+    pub refresh_token: Secret,
     /// Seconds until the access token ends.
     pub expires_in: u64,
     /// Who signed in.
@@ -89,7 +89,7 @@ impl Operation for Logout {
 #[serde(rename_all = "camelCase")]
 pub struct Refresh {
     /// The refresh token; it is spent.
-    pub refresh_token: String,
+    pub refresh_token: Secret,
 }
 
 impl std::fmt::Debug for Refresh {
@@ -265,7 +265,7 @@ pub struct ServiceToken {
     /// The token's id.
     pub token_id: String,
     /// The token.
-    pub token: String,
+    pub token: Secret,
     /// When it ends.
     pub expires_at: Timestamp,
 }

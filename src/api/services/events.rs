@@ -9,7 +9,7 @@ use crate::api::ids::SubscriptionId;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
 use crate::api::service::{Id, Lister};
-use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
+use crate::api::{Done, Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
 
 /// Event Bus Service.
 pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events by topic: publish, subscribe, replay.")
@@ -63,7 +63,7 @@ pub struct Subscription {
     pub dead_letters: u64,
     /// The key of the webhook's signatures, shown once, to the one who subscribes; never to a model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub signing_secret: Option<String>,
+    pub signing_secret: Option<Secret>,
 }
 
 /// How events are delivered.

@@ -83,7 +83,11 @@ impl Grant {
         Self {
             access_token: tokens.access_token.into(),
             // A platform that does not rotate may leave it out.
-            refresh_token: if tokens.refresh_token.is_empty() { self.refresh_token.clone() } else { Some(tokens.refresh_token.into()) },
+            refresh_token: if tokens.refresh_token.expose().is_empty() {
+                self.refresh_token.clone()
+            } else {
+                Some(tokens.refresh_token.into())
+            },
             expires_at: Some(asked_at.plus_seconds(life)),
             renew_at: Some(asked_at.plus_seconds(life - RENEW_AHEAD.min(life / 2.0))),
             user: Some(tokens.user),
@@ -154,7 +158,7 @@ mod tests {
 
     fn tokens(access: &str, refresh: &str, expires_in: u64) -> Tokens {
         let user = User { id: "user-1".into(), email: "a@b.c".to_owned(), roles: vec!["clerk".to_owned()], permissions: vec![] };
-        Tokens { access_token: access.to_owned(), refresh_token: refresh.to_owned(), expires_in, user }
+        Tokens { access_token: access.into(), refresh_token: refresh.into(), expires_in, user }
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Inner {
             return Err(self.ended());
         }
         let asked_at = Timestamp::now();
-        let request = Refresh { refresh_token: token.expose_secret().to_owned() };
+        let request = Refresh { refresh_token: token.expose_secret().into() };
         match self.client.send(&nobody(), &request).await {
             Ok(tokens) => {
                 tracing::debug!("the login was renewed");
@@ -331,8 +331,7 @@ const REFUSED: &str = "FM-MCP-LOGIN-REFUSED";
 /// `FM-MCP-LOGIN-REFUSED`, or a platform that cannot be asked.
 pub async fn sign_in(client: &Client, platform: &str, username: &str, password: &SecretString, tenant: &str) -> Result<Grant> {
     let asked_at = Timestamp::now();
-    let request =
-        SignIn { username: username.to_owned(), password: password.expose_secret().to_owned(), tenant_id: tenant.to_owned().into() };
+    let request = SignIn { username: username.to_owned(), password: password.expose_secret().into(), tenant_id: tenant.to_owned().into() };
     match client.send(&nobody(), &request).await {
         Ok(tokens) => Ok(Grant::of_login(tokens, platform, username, tenant, asked_at)),
         Err(error) if is_refusal(&error) => Err(Error::new(

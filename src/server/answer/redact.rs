@@ -1,9 +1,8 @@
-//! Secrets never pass through the model: fields of these names are taken out at any depth, under any spelling.
+//! Secrets never pass through the model: their fields are taken out at any depth, under any spelling.
 
 use serde_json::Value;
 
-/// Names in lower case, without `_` and `-`.
-const SECRETS: &[&str] = &["accesstoken", "refreshtoken", "password", "secret", "signingsecret", "clientsecret", "credentials"];
+use crate::api::secret::is_secret;
 
 /// Takes secrets out and says under which names there were any.
 pub(crate) fn redact(value: &mut Value) -> Vec<String> {
@@ -27,11 +26,6 @@ fn walk(value: &mut Value, withheld: &mut Vec<String>) {
         Value::Array(items) => items.iter_mut().for_each(|value| walk(value, withheld)),
         _ => {}
     }
-}
-
-fn is_secret(name: &str) -> bool {
-    let mut letters = name.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase());
-    SECRETS.iter().any(|secret| letters.clone().eq(secret.chars())) && letters.next().is_some()
 }
 
 #[cfg(test)]

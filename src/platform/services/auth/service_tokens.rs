@@ -52,7 +52,7 @@ pub(super) async fn create(cx: Cx, request: CreateServiceToken) -> Result<Servic
                 kind: Use::Service,
             };
             let token = tokens::issue(&platform, subject, tx.now(), lifetime)?;
-            Ok(ServiceToken { token_id: id, token, expires_at })
+            Ok(ServiceToken { token_id: id, token: token.into(), expires_at })
         })
         .await
 }

@@ -43,7 +43,7 @@ pub(super) async fn login(cx: Cx, request: Login) -> Result<Tokens> {
     };
     // An unknown or a locked account takes as long as a wrong password, and is told the same.
     let hash = found.as_ref().filter(|_| admitted).map(|user| user.password_hash.clone());
-    let good = platform.guard().verify(request.password.clone(), hash).await?;
+    let good = platform.guard().verify(request.password.expose().to_owned(), hash).await?;
     let Some(user) = found.filter(|_| good) else { return Err(unauthenticated()) };
     let scope = scope(&user.id);
     let signing = platform.clone();
@@ -110,11 +110,11 @@ fn give(platform: &Platform, tx: &Tx<'_>, session: &str, user: users::Row) -> Re
     };
     let access_token = tokens::issue(platform, subject, tx.now(), LIFETIME)?;
     let user = User { id: user.id.into(), email: user.username, roles: user.roles, permissions };
-    Ok(Tokens { access_token, refresh_token, expires_in: u64::from(LIFETIME), user })
+    Ok(Tokens { access_token: access_token.into(), refresh_token: refresh_token.into(), expires_in: u64::from(LIFETIME), user })
 }
 
 pub(super) async fn refresh(cx: Cx, request: Refresh) -> Result<Tokens> {
-    let digest = keys::sha256(request.refresh_token.as_bytes());
+    let digest = keys::sha256(request.refresh_token.expose().as_bytes());
     let by_digest = digest.clone();
     let now = cx.now().millis();
     let found = cx

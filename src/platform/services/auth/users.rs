@@ -8,7 +8,7 @@ use super::roles;
 use crate::api::audit::Changes;
 use crate::api::auth::User;
 use crate::api::ids::TenantId;
-use crate::api::{Effect, Operation, Permission, Permissions, Spec};
+use crate::api::{Effect, Operation, Permission, Permissions, Secret, Spec};
 use crate::auth::CallerKind;
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
@@ -28,7 +28,7 @@ pub(crate) struct CreateUser {
     pub(crate) username: String,
     /// The password, 12 characters or more.
     #[schemars(length(min = 12, max = 1024))]
-    pub(crate) password: String,
+    pub(crate) password: Secret,
     /// The tenant; the caller's own if absent. Another takes the owner of the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tenant_id: Option<TenantId>,
@@ -59,7 +59,7 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
         )
         .hint("Leave `tenantId` out."));
     }
-    if request.password.chars().count() < SHORTEST {
+    if request.password.expose().chars().count() < SHORTEST {
         return Err(Error::new(Kind::Invalid, "FM-AAS-PASSWORD", format!("a password has at least {SHORTEST} characters")).field(
             "/password",
             "length",
@@ -78,7 +78,7 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
     let mut names = request.roles.unwrap_or_default();
     names.sort_unstable();
     names.dedup();
-    let password_hash = cx.platform.guard().hash(request.password).await?;
+    let password_hash = cx.platform.guard().hash(request.password.expose().to_owned()).await?;
     let mut scope = cx.scope();
     scope.tenant = tenant;
     let own = cx.caller.permissions.clone().unwrap_or_default();

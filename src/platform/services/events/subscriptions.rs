@@ -54,7 +54,7 @@ pub(super) async fn subscribe(cx: Cx, request: Subscribe) -> Result<Answer<Subsc
             find(tx, tx.tenant(), &id)
         })
         .await?;
-    subscription.signing_secret = Some(secret);
+    subscription.signing_secret = Some(secret.into());
     Ok(subscription.into())
 }
 
