@@ -1,7 +1,7 @@
 //! Consent: what decides, grants or destroys asks a person first, in either revision of the protocol.
 //!
 //! under 2025-11-25 the server asks its host while the call waits; in the new one the call ends with the question, and
-//! the host calls again with the answer. Both are behind [`Request::consent`]. Nothing is done before the answer.
+//! the host calls again with the answer. Both are behind `Request::consent`. Nothing is done before the answer.
 
 pub mod approvals;
 pub(crate) mod policy;
