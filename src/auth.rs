@@ -9,8 +9,6 @@ mod key;
 mod principal;
 mod revocation;
 mod rules;
-#[cfg(test)]
-mod tests;
 mod token;
 mod verifier;
 

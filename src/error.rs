@@ -27,7 +27,7 @@ pub enum Kind {
     Malformed,
     /// The request was read and makes no sense (422).
     Invalid,
-    /// Nobody is known to be calling (401).
+    /// The caller is unknown (401).
     Unauthenticated,
     /// The caller may not (403).
     Forbidden,
@@ -111,7 +111,7 @@ impl Kind {
         match self {
             Self::Malformed => "The request cannot be read",
             Self::Invalid => "The request makes no sense",
-            Self::Unauthenticated => "Nobody is signed in",
+            Self::Unauthenticated => "Not signed in",
             Self::Forbidden => "Not permitted",
             Self::NotFound => "Not found",
             Self::Conflict => "The state does not allow it",

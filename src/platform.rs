@@ -200,7 +200,7 @@ impl Platform {
         &self.inner.engine
     }
 
-    /// Wakes whoever watches deadlines when there is a new one.
+    /// Wakes the watcher of deadlines when there is a new one.
     pub(crate) fn deadlines_notify(&self) -> &Notify {
         &self.inner.deadlines
     }

@@ -164,7 +164,7 @@ impl App {
         self.settings.policy.check(caller, &entry.spec)
     }
 
-    /// Reads what is not a tool's answer, such as a resource or a prompt's data. There nobody can be asked, so what the
+    /// Reads what is not a tool's answer, such as a resource or a prompt's data. There no person can be asked, so what the
     /// policy has confirmed is had by the tool alone.
     async fn read(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>) -> Result<Reply> {
         let entry = operation(name)?;
@@ -221,6 +221,3 @@ impl App {
 fn operation(name: &str) -> Result<&'static Entry> {
     catalogue().get(name).ok_or_else(|| Error::new(Kind::Unsupported, "FM-MCP-OPERATION", format!("{name} is not offered")))
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,7 +21,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<()> {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    // Whoever embeds the crate may have begun logging already: theirs stays.
+    // A program that embeds the crate may have begun logging already: its logger stays.
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::ids::{EventId, TenantId};
 use super::time::Timestamp;
 
-/// The topics of the contract; the platform and its services publish on them, nobody else.
+/// The topics of the contract; only the platform and its services publish on them.
 pub const TOPICS: [&str; 10] = [
     "process.created",
     "process.updated",

@@ -41,7 +41,7 @@ impl HttpKeys {
         }
         let loopback = outbound::is_loopback(&url);
         if url.scheme() == "http" && !loopback {
-            return Err(refuse("must be https beyond this machine: whoever answers there signs for everybody"));
+            return Err(refuse("must be https beyond this machine: the answering host can sign for every caller"));
         }
         Ok(Self { url, client: OnceLock::new() })
     }

@@ -90,7 +90,7 @@ impl Key {
                 .hint("Give a public key in PEM (`-----BEGIN PUBLIC KEY-----`): Ed25519, EC P-256, or RSA of 2048 bits or more.")
         };
         if pem.windows(12).any(|window| window == b"PRIVATE KEY-") {
-            return Err(refuse("is a private one, which belongs to whoever issues tokens alone"));
+            return Err(refuse("is a private one, which belongs to the issuer of tokens alone"));
         }
         let public = |algorithm, public: std::result::Result<_, _>, why| {
             public.map(|public| Self { algorithm, material: Material::Public(public) }).map_err(|_| refuse(why))

@@ -134,7 +134,7 @@ impl Verifier {
         Ok(Arc::clone(&known.caller))
     }
 
-    /// Holds a token to what the platform says of it. The question is asked in a task of its own: whoever goes away
+    /// Holds a token to what the platform says of it. The validation runs in a task of its own: a caller that goes away
     /// leaves the answer to those who come.
     async fn confirmed(&self, known: &Arc<Remembered>, confirm: &Arc<dyn Confirm>, now: i64) -> Result<()> {
         if let Some(told) = known.confirmation.known(now) {

@@ -140,7 +140,7 @@ fn exposed(config: &Config) -> Vec<Finding> {
 async fn look_at_platform(connection: &Connection, config: &Config, findings: &mut Vec<Finding>) -> Option<Identity> {
     let standing = match Identity::find(connection).await {
         Ok(standing) => standing,
-        // Whoever asks for a login is there.
+        // A login was requested.
         Err(error) if error.kind() == Kind::Unauthenticated => {
             findings.push(Finding::good("platform", format!("{} answers", name_of(config))));
             findings.push(Finding::bad("login", &error));

@@ -24,7 +24,7 @@ pub(crate) enum Answers {
     Person,
     /// Always yes; what was asked is kept for the telling.
     Yes(Asked),
-    /// Nobody: the server is told that this host cannot ask.
+    /// No person: the server is told that this host cannot ask.
     Nobody,
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
 
     let connection = Connection::to_sign_in(config)?;
     let kept = async {
-        // Nobody is signed in whose login has no place.
+        // A login without a place is not kept.
         let locked = store.lock().await?;
         let grant = sign_in(&connection.client, &platform, &username, &password, &tenant).await?;
         // A file that is not a login gives way to one that is.

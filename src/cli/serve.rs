@@ -138,7 +138,7 @@ fn greet(config: &Config) {
     tell(paint.note("ctrl-d or ctrl-c ends it."));
 }
 
-/// What is told to whoever started it over HTTP.
+/// What the operator is told who started it over HTTP.
 struct Introduction {
     open: bool,
     embedded: bool,

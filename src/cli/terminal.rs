@@ -115,7 +115,7 @@ pub(crate) fn wrap(text: impl Display, indent: usize) -> String {
 }
 
 fn wrap_at(text: &str, width: Option<usize>, indent: usize) -> String {
-    // In less room than that an indent helps nobody.
+    // In less room than that an indent does not help.
     let Some(width) = width.filter(|width| *width >= indent + NARROWEST) else { return text.to_owned() };
     let indent = " ".repeat(indent);
     textwrap::fill(text, textwrap::Options::new(width.min(WIDEST)).subsequent_indent(&indent).break_words(false))

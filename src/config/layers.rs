@@ -117,7 +117,7 @@ pub(super) fn read(flags: &Settings, named: Option<&Path>, environment: &dyn Fn(
     Ok(Layers { settings, file, file_found, sources })
 }
 
-/// Reads the file. One that nobody named may be absent.
+/// Reads the file. The default file may be absent.
 fn read_file(path: &Path, named: bool) -> Result<Option<Value>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -6,12 +6,12 @@ use crate::error::{Error, Kind, Result};
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The configuration file that is read when nobody names one.
+/// The configuration file that is read by default.
 pub(super) fn config_file(environment: Environment<'_>) -> Option<PathBuf> {
     folder(environment, "XDG_CONFIG_HOME", ".config", "APPDATA").map(|folder| folder.join("config.toml"))
 }
 
-/// The embedded platform's folder when nobody names one.
+/// The embedded platform's default folder.
 pub(super) fn data_folder(environment: Environment<'_>) -> Result<PathBuf> {
     folder(environment, "XDG_DATA_HOME", ".local/share", "LOCALAPPDATA").ok_or_else(|| {
         Error::configuration(Kind::Invalid, "FM-CONFIG-NO-HOME", "there is no home folder to keep the embedded platform's data in")

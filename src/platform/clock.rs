@@ -50,7 +50,7 @@ impl ManualClock {
         Self(watch::Sender::new(at))
     }
 
-    /// Moves on by seconds and wakes whoever waits for a moment that has come.
+    /// Advances by seconds and wakes the waiters whose time has come.
     pub fn advance(&self, seconds: f64) {
         self.0.send_modify(|now| *now = now.plus_seconds(seconds));
     }

@@ -194,7 +194,7 @@ impl Database {
                         drop(guard);
                     }
                     Err(error) => {
-                        // Whoever hears of it may try again at once, and must find the folder free.
+                        // The receiver may try again at once, and must find the folder free.
                         drop(guard);
                         let _ = opened.send(Err(error));
                     }

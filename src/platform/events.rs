@@ -149,7 +149,7 @@ fn look(connection: &Connection, busy: &HashSet<String>, idle: &HashMap<String, 
         return Ok(found);
     }
     let head: i64 = connection.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| row.get(0))?;
-    // In no order: where there is not room for all, nobody is last every time.
+    // In no order: where there is not room for all, no subscription is last every time.
     let mut subscriptions = connection
         .prepare_cached("SELECT id, tenant_id, topic, url, secret, position, attempts, retry_at FROM subscriptions ORDER BY random()")?;
     let mut rows = subscriptions.query([])?;
@@ -256,7 +256,7 @@ fn keep(tx: &mut super::database::Tx<'_>, id: &str, progress: &Progress) -> Resu
     let changed = tx
         .prepare_cached("UPDATE subscriptions SET position = ?, attempts = ?, retry_at = ?, last_error = ? WHERE id = ?")?
         .execute(params![progress.position, progress.attempts, progress.retry_at.map(Timestamp::millis), progress.last_error, id])?;
-    // Unsubscribed meanwhile: nobody is left to be told.
+    // The subscription was deleted meanwhile.
     if changed == 0 {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! The data folder: one owner, one lock, one key; whoever comes second proves the first and attaches to it.
+//! The data folder: one owner, one lock, one key; a second process verifies the first and attaches to it.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -97,10 +97,10 @@ pub fn owner_token(data_dir: &Path) -> Result<SecretString> {
     Ok(SecretString::from(token))
 }
 
-/// Runs the platform of a data folder, or attaches to the one that another process runs on it.
+/// Runs the platform of a data folder, or attaches to the platform that another process runs on it.
 ///
 /// # Errors
-/// The folder is refused (see [`owner_token`]), its database is of another version, or whoever holds the lock does
+/// The folder is refused (see [`owner_token`]), its database is of another version, or the lock's holder does
 /// not prove in time to be a platform of this folder.
 pub async fn open(options: Options) -> Result<Opened> {
     check_folder(&options.data_dir)?;
@@ -111,7 +111,7 @@ pub async fn open(options: Options) -> Result<Opened> {
             return Platform::start_locked(options, lock).await.map(Opened::Leader);
         }
         // The address is believed only when the listener there has proved that it knows the folder's key; it is
-        // told no token before that. Whoever just started has none yet, and whoever was killed has an old one.
+        // told no token before that. A process that just started has none yet, and a killed one left an old one.
         if let Some(address) = read_address(&options.data_dir)
             && prove(&options.data_dir, &address).await
         {
@@ -140,7 +140,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock if nobody holds it.
+    /// Takes the lock if it is free.
     pub(crate) fn take(data_dir: &Path) -> Result<Option<Self>> {
         let file = lock_file(data_dir)?;
         match file.try_lock() {
@@ -197,7 +197,7 @@ async fn prove(data_dir: &Path, address: &Address) -> bool {
         let client = outbound::client(true).timeout(PROOF_TIMEOUT).build().map_err(Error::internal)?;
         let url = format!("{}/-/prove", address.url);
         let answer = client.post(url).json(&serde_json::json!({ "nonce": nonce })).send().await.map_err(Error::internal)?;
-        // Nobody has proved anything yet.
+        // No process has been verified yet.
         let answer = outbound::read_bounded(answer, MAX_FILE_BYTES).await.map_err(|_| Error::internal("the proof cannot be read"))?;
         let answer: Value = serde_json::from_slice(&answer).map_err(Error::internal)?;
         let proof = answer.get("proof").and_then(Value::as_str).unwrap_or_default();

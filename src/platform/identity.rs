@@ -32,7 +32,7 @@ pub(crate) struct Session {
 }
 
 /// The caller of an operation that needs no token.
-pub(crate) fn nobody() -> Identity {
+pub(crate) fn public() -> Identity {
     let caller = Caller {
         tenant: "".into(),
         subject: "anonymous".to_owned(),

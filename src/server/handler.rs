@@ -55,7 +55,7 @@ impl Handler {
     /// The same for requests that have no error of their own.
     async fn request_or_refuse(&self, method: &str, context: &RequestContext<RoleServer>) -> Result<Request, ErrorData> {
         self.request(context).await.map_err(|error| {
-            tracing::info!(code = error.code(), "nobody is known to ask");
+            tracing::info!(code = error.code(), "the caller of a request is unknown");
             // Over HTTP a request without a caller does not come this far.
             self.app.audit.refused(&Refusal { caller: None, transport: Transport::Stdio, tool: None, endpoint: method, error: &error });
             ErrorData::invalid_request(error.to_string(), Some(json!({ "code": error.code() })))
@@ -119,7 +119,7 @@ impl ServerHandler for Handler {
     async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let mut response = match self.request(&context).await {
             Ok(request) => request.call(params, &context).await?,
-            Err(error) => call::nobody(&self.app, &params.name, error)?,
+            Err(error) => call::unauthenticated(&self.app, &params.name, error)?,
         };
         if let (CallToolResponse::Complete(result), true) = (&mut response, is_stateless(&context)) {
             result.meta = Some(self.app.identity.clone());

@@ -172,8 +172,8 @@ fn routes(
         .disable_allowed_origins()
         .with_max_request_body_bytes(limits::LARGEST_BODY)
         .with_cancellation_token(ended.clone());
-    let nobody: Arc<dyn Principal> = Arc::new(Nobody);
-    let handler = Handler::new(app, &nobody);
+    let per_request: Arc<dyn Principal> = Arc::new(PerRequest);
+    let handler = Handler::new(app, &per_request);
     let service = StreamableHttpService::new(move || Ok(handler.clone()), gate.sessions(), config);
     let shutdown = shutdown.clone();
     Ok(Router::new()
@@ -194,9 +194,9 @@ fn routes(
 }
 
 /// Over HTTP each request has its own caller; the connection has none.
-struct Nobody;
+struct PerRequest;
 
-impl Principal for Nobody {
+impl Principal for PerRequest {
     fn caller(&self) -> BoxFuture<'_, Result<Arc<Caller>>> {
         Box::pin(std::future::ready(Err(Error::internal("a request reached the handler without a caller"))))
     }

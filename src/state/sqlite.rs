@@ -115,7 +115,7 @@ impl Sqlite {
     fn unusable(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
         let path = self.path.as_deref().unwrap_or(Path::new("the memory's store"));
         Error::new(Kind::Internal, "FM-MCP-STATE", format!("{} cannot be used: {error}", path.display()))
-            .hint("Nothing was done. Check that the data folder belongs to the user who runs the server, and to nobody else (chmod 700), and has room.")
+            .hint("Nothing was done. Check that the data folder belongs to the user who runs the server, is closed to others (chmod 700), and has room.")
             .caused_by(error)
     }
 }

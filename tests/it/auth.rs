@@ -5,3 +5,4 @@ mod logins;
 mod served_tokens;
 mod tokens;
 mod upstream;
+mod verifier;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod consent;
+mod handler;
 mod isolation;
 mod policy;
 mod renewed_rights;

@@ -211,7 +211,7 @@ impl Operation for ComplianceReport {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteRecords {
-    /// The person, a user id or whatever names them in the trail.
+    /// The person, a user id or another name of theirs in the trail.
     #[schemars(length(min = 1, max = 256))]
     pub subject: String,
     /// Why, for the trail.

@@ -46,7 +46,7 @@ pub const OPEN: &str = "created,assigned,escalated";
 open_enum! {
     /// The states of a task.
     TaskStatus {
-        /// Nobody has it yet.
+        /// Not assigned yet.
         Created = "created",
         /// Somebody has it.
         Assigned = "assigned",

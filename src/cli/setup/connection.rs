@@ -23,7 +23,7 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     /// Where the platform is.
     pub(crate) origin: Arc<dyn Origin>,
-    /// Nobody where the callers come with their own tokens.
+    /// None where the callers bring their own tokens.
     credentials: Option<Credentials>,
     settings: server::Settings,
     #[cfg(feature = "platform")]
@@ -31,12 +31,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection that speaks for whoever is signed in.
+    /// A connection that speaks for the signed-in user.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         Self::make(config, true, false)
     }
 
-    /// A connection to sign in or out by: whoever it calls as is its user's own business.
+    /// A connection to sign in or out by; its caller is the user's own choice.
     pub(crate) fn to_sign_in(config: &Config) -> Result<Self> {
         Self::make(config, false, false)
     }
@@ -99,7 +99,7 @@ impl Connection {
 
     /// Whom this process speaks for.
     pub(crate) fn credentials(&self) -> Result<&Credentials> {
-        self.credentials.as_ref().ok_or_else(|| Error::internal("nobody is signed in where callers bring their own tokens"))
+        self.credentials.as_ref().ok_or_else(|| Error::internal("there is no login where callers bring their own tokens"))
     }
 
     /// Whom a host on stdio speaks for.

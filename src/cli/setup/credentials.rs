@@ -52,12 +52,12 @@ impl Credentials {
             return login(Source::Stored(store), format!("Run {command} in a terminal, then call again."));
         }
         match (&config.url, config.tenant.as_deref()) {
-            (Some(url), _) => Err(Error::configuration(
-                Kind::Unauthenticated,
-                "FM-CONFIG-NO-TOKEN",
-                format!("nobody is signed in to {url}, and there is no token"),
-            )
-            .hint(format!("Run {command} in a terminal, or set FLOWMASTER_TOKEN; without FLOWMASTER_URL the embedded platform is used."))),
+            (Some(url), _) => {
+                Err(Error::configuration(Kind::Unauthenticated, "FM-CONFIG-NO-TOKEN", format!("there is no login for {url}, and no token"))
+                    .hint(format!(
+                        "Run {command} in a terminal, or set FLOWMASTER_TOKEN; without FLOWMASTER_URL the embedded platform is used."
+                    )))
+            }
             (None, Some(tenant)) if tenant != OWNER_TENANT => Err(Error::configuration(
                 Kind::Forbidden,
                 "FM-CONFIG-TENANT",

@@ -24,7 +24,7 @@ const AUDIENCES: [&str; 2] = ["flowmaster", "flowmaster-mcp"];
 pub(crate) enum HttpAuth {
     /// Every program on this machine, with the owner's rights.
     Everybody,
-    /// Whoever brings a good token.
+    /// The bearer of a valid token.
     Tokens(Tokens),
 }
 
@@ -129,7 +129,7 @@ impl HttpAuth {
             Keys::Secret(_) => "the shared secret".to_owned(),
         };
         let asked = if !tokens.is_confirmed(config) {
-            "good until they end: they are not meant for the platform, so nobody is asked whether one was revoked".to_owned()
+            "good until they end: they are not meant for the platform, so a revocation is not seen".to_owned()
         } else if tokens.interval.is_zero() {
             "revocations are not asked for".to_owned()
         } else {
@@ -234,7 +234,7 @@ fn rules(config: &Config, mode: Mode) -> Result<Rules> {
             }
             match config.upstream.mode {
                 None => return Err(missing("FM-CONFIG-UPSTREAM-MODE", "upstream.mode: exchange, service or propagate")),
-                // Whoever passes a token on must be named by it together with the platform.
+                // A server that passes a token on must be an audience of it together with the platform.
                 Some(UpstreamMode::Propagate) => {
                     rules.audiences_all.push(config.upstream.audience.clone().unwrap_or_else(|| AUDIENCES[0].to_owned()));
                 }
@@ -361,7 +361,7 @@ mod tests {
         assert!(told.starts_with("first-party: the owner's token") && !told.contains("thirty"), "{told}");
         let before = [URL, RESOURCE, PUBLIC, ISSUER];
         let about_upstream = |mode| about(&config(&[&before[..], &[("FLOWMASTER_UPSTREAM_MODE", mode)]].concat())).unwrap();
-        assert!(about_upstream("service").ends_with("nobody is asked whether one was revoked"), "{}", about_upstream("service"));
+        assert!(about_upstream("service").ends_with("a revocation is not seen"), "{}", about_upstream("service"));
         for mode in ["exchange", "propagate"] {
             assert!(about_upstream(mode).ends_with("asked about every 60 s"), "{}", about_upstream(mode));
         }
@@ -371,7 +371,7 @@ mod tests {
         let (open, named) = (config(&first_party), config(&named));
         assert!(about(&open).unwrap().contains("whatever issuer they name") && advice(&open).is_some());
         assert!(!about(&named).unwrap().contains("issuer") && advice(&named).is_none());
-        // The embedded platform's keys are nobody else's.
+        // The embedded platform's keys belong to it alone.
         assert!(advice(&config(&[])).is_none() && advice(&config(&[URL])).is_none());
         assert_eq!(about(&config(&[("FLOWMASTER_AUTH_SECRET", "short")])).unwrap_err().code(), "FM-CONFIG-AUTH-SECRET");
         assert_eq!(about(&config(&[("FLOWMASTER_AUTH_KEY_FILE", "/nowhere")])).unwrap_err().code(), "FM-CONFIG-AUTH-KEY");

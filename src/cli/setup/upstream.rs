@@ -25,7 +25,7 @@ pub(crate) fn upstream(config: &Config, origin: &Arc<dyn Origin>, verified: bool
             )
             .hint("Set FLOWMASTER_SERVICE_TOKEN, or [service.tokens] in the configuration file."));
         }
-        // The platform sees the server's rights alone: whoever may not is told so here, or nowhere.
+        // The platform sees the server's rights alone: a caller without the permission is rejected here, or nowhere.
         Some(UpstreamMode::Service) if config.filter == PermissionFilter::Off => {
             return Err(Error::configuration(
                 Kind::Invalid,
@@ -34,7 +34,7 @@ pub(crate) fn upstream(config: &Config, origin: &Arc<dyn Origin>, verified: bool
             )
             .hint("Leave permissions.filter out, or set it to strict; map the names under [permissions.names]."));
         }
-        // Nobody but the platform can tell whether the token on stdio is what it says: it goes there itself.
+        // Only the platform can verify the token on stdio: the token itself is sent there.
         Some(UpstreamMode::Service) if !verified => Mode::Propagate,
         Some(UpstreamMode::Service) => Mode::Service { on_behalf_of: config.upstream.on_behalf_of.unwrap_or(config.url.is_none()) },
     };
@@ -98,7 +98,7 @@ pub(crate) fn record(config: &Config) -> Result<Option<audit::Options>> {
     }))
 }
 
-/// What the platform takes entries with, where nobody has said.
+/// The default token for audit entries.
 const NO_ACCOUNT: &str =
     "On a real platform entries need a service token with audit:log: set FLOWMASTER_SERVICE_TOKEN, or audit.file for a file of your own.";
 /// What helps where the platform does not take entries.

@@ -214,7 +214,7 @@ impl Inner {
         Ok(caller)
     }
 
-    /// The pair in the file, or the one that follows it. Another process may have renewed it already: a refresh token
+    /// The pair in the file, or its successor. Another process may have renewed it already: a refresh token
     /// that is spent twice ends the whole login.
     async fn follow(&self, store: &Store, first: Option<&Grant>, refused: Option<&Arc<Caller>>) -> Result<Grant> {
         // What is kept, and the pair that counts, which is another one where the last could not be written.
@@ -279,7 +279,7 @@ impl Inner {
         }
         let asked_at = Timestamp::now();
         let request = Refresh { refresh_token: token.expose_secret().into() };
-        match self.client.send(&nobody(), &request).await {
+        match self.client.send(&public_caller(), &request).await {
             Ok(tokens) => {
                 tracing::debug!("the login was renewed");
                 self.held().rest_until = None;
@@ -332,7 +332,7 @@ const REFUSED: &str = "FM-MCP-LOGIN-REFUSED";
 pub async fn sign_in(client: &Client, platform: &str, username: &str, password: &SecretString, tenant: &str) -> Result<Grant> {
     let asked_at = Timestamp::now();
     let request = SignIn { username: username.to_owned(), password: password.expose_secret().into(), tenant_id: tenant.to_owned().into() };
-    match client.send(&nobody(), &request).await {
+    match client.send(&public_caller(), &request).await {
         Ok(tokens) => Ok(Grant::of_login(tokens, platform, username, tenant, asked_at)),
         Err(error) if is_refusal(&error) => Err(Error::new(
             Kind::Unauthenticated,
@@ -351,7 +351,7 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 /// The caller of operations that need no token.
-fn nobody() -> Arc<Caller> {
+fn public_caller() -> Arc<Caller> {
     Arc::new(Caller {
         tenant: "".into(),
         subject: "nobody".to_owned(),

@@ -11,8 +11,8 @@ use super::exchange::{OTHER_TENANT, REFUSED_TOKEN};
 use crate::api::auth::Validate;
 use crate::api::{Operation as _, catalogue};
 use crate::auth::{Caller, Confirm, KeySource, fetch_keys};
-use crate::client::{CallOptions, Client, Connector, Origin};
-use crate::error::{Error, Kind, Result};
+use crate::client::{self, CallOptions, Client, Connector};
+use crate::error::{Error, Kind, Origin, Result};
 
 /// Longest that the platform is waited for; a call stands behind it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub struct PlatformKeys {
 impl PlatformKeys {
     /// The keys of the platform at an origin.
     #[must_use]
-    pub fn new(origin: Arc<dyn Origin>) -> Self {
+    pub fn new(origin: Arc<dyn client::Origin>) -> Self {
         Self { reach: Connector::new(origin) }
     }
 }
@@ -74,7 +74,7 @@ impl Confirm for TokenStatus {
 fn is_refusal(error: &Error) -> bool {
     match error.kind() {
         Kind::Unauthenticated => true,
-        Kind::Forbidden => [REFUSED_TOKEN, OTHER_TENANT].contains(&error.code()) || error.code().starts_with("FM-AAS-"),
+        Kind::Forbidden => error.origin() == Origin::Platform || [REFUSED_TOKEN, OTHER_TENANT].contains(&error.code()),
         _ => false,
     }
 }

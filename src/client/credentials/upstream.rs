@@ -65,7 +65,7 @@ impl Upstream {
             return Err(Error::new(
                 Kind::Forbidden,
                 "FM-MCP-FORBIDDEN",
-                format!("nobody knows whether {} may use {}: the token names no permissions", caller.subject, spec.name),
+                format!("it is unknown whether {} may use {}: the token names no permissions", caller.subject, spec.name),
             )
             .hint("Use a token that names its permissions."));
         }
@@ -93,8 +93,8 @@ impl Upstream {
     pub(crate) async fn prove(&self, caller: &Caller, located: &Located, fresh: Option<SecretString>) -> Result<UpstreamCredential> {
         let own = |token| Ok(UpstreamCredential { token, on_behalf_of: None });
         match (&caller.credential, &self.mode) {
-            (Credential::Owner, _) => own(located.owner_token.clone().ok_or_else(nobody)?),
-            (Credential::Verified, _) => Err(nobody()),
+            (Credential::Owner, _) => own(located.owner_token.clone().ok_or_else(without_token)?),
+            (Credential::Verified, _) => Err(without_token()),
             (Credential::Service, _) => own(self.account(caller).await?),
             (Credential::Bearer(token), Mode::Propagate) => own(token.clone()),
             (Credential::Bearer(token), Mode::Exchange(exchange)) => match fresh {
@@ -161,7 +161,7 @@ impl std::fmt::Debug for Upstream {
     }
 }
 
-fn nobody() -> Error {
+fn without_token() -> Error {
     Error::new(Kind::Unauthenticated, "FM-MCP-NO-CREDENTIAL", "there is no token to call the platform with")
         .hint("Set FLOWMASTER_TOKEN to an access token.")
 }

@@ -31,7 +31,7 @@ fn own_but(found: &Metadata, folder: &Path, forbidden: u32) -> Result<(), Fault>
     Ok(())
 }
 
-/// Whether it is the user's that this process is, or whoever's files become that this process makes in the folder: a server
+/// Whether the owner is this process's user, or the user who owns files that this process creates in the folder: a server
 /// of files may give them to another (NFS with `root_squash`), and a process may not see who it is. Where neither can be
 /// told, nothing speaks against it.
 #[cfg(unix)]

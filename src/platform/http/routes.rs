@@ -174,7 +174,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         .collect();
 
     // Who asks, for which tenant, and whether they may: before anything of the body is read.
-    let identity = if spec.public { identity::nobody() } else { authenticate(platform, &parts.headers, spec, &path).await? };
+    let identity = if spec.public { identity::public() } else { authenticate(platform, &parts.headers, spec, &path).await? };
     if !spec.public {
         check_tenant(&parts.headers, &identity)?;
         if let Some(needed) = spec.permission

@@ -96,7 +96,7 @@ fn service(connection: &Connection, claims: &TokenClaims, on_behalf_of: Option<S
     Ok(Identity { caller, recorded_by: claims.sub.clone(), session: None })
 }
 
-/// Only a service speaks for others; whoever names another and is none is told so rather than taken for themselves.
+/// Only a service may act on behalf of a user; any other caller that names one is rejected.
 fn refuse_on_behalf_of(named: Option<&str>, own: &str) -> Result<()> {
     if named.is_none_or(|named| named == own) {
         return Ok(());

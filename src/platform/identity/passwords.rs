@@ -28,12 +28,12 @@ pub(crate) struct Guard {
     hashing: Arc<Semaphore>,
     queue: Semaphore,
     /// Compared against where there is no such user, so that the answer takes as long.
-    nobody: OnceLock<String>,
+    dummy: OnceLock<String>,
 }
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { hashing: Arc::new(Semaphore::new(AT_ONCE)), queue: Semaphore::new(AT_ONCE + WAITING), nobody: OnceLock::new() }
+        Self { hashing: Arc::new(Semaphore::new(AT_ONCE)), queue: Semaphore::new(AT_ONCE + WAITING), dummy: OnceLock::new() }
     }
 }
 
@@ -46,12 +46,12 @@ impl Guard {
     /// Whether a password is the one of a hash; where there is no hash it is not, after the same time.
     pub(crate) async fn verify(&self, password: String, hashed: Option<String>) -> Result<bool> {
         let known = hashed.is_some();
-        let hashed = match (hashed, self.nobody.get()) {
+        let hashed = match (hashed, self.dummy.get()) {
             (Some(hashed), _) => hashed,
-            (None, Some(nobody)) => nobody.clone(),
+            (None, Some(dummy)) => dummy.clone(),
             (None, None) => {
-                let made = self.run(|| hash("nobody")).await??;
-                self.nobody.get_or_init(|| made).clone()
+                let made = self.run(|| hash("dummy")).await??;
+                self.dummy.get_or_init(|| made).clone()
             }
         };
         let good = self

@@ -122,11 +122,11 @@ async fn respond(cx: Cx, request: Respond) -> Result<Task> {
     Ok(task)
 }
 
-/// Only whoever has the task answers it, or an administrator; and only with the permission that its node asks for.
+/// Only the assignee or an administrator may respond, with the permission that the task's node requires.
 fn check_responder(caller: &Caller, stored: &Stored) -> Result<()> {
     let assignee = stored.task.assigned_to.as_deref();
     if !caller.is_admin() && !assignee.is_some_and(|assignee| caller.answers_to(assignee)) {
-        let whose = assignee.map_or_else(|| "nobody has it yet".to_owned(), |assignee| format!("it is {assignee}'s"));
+        let whose = assignee.map_or_else(|| "it is not assigned yet".to_owned(), |assignee| format!("it is {assignee}'s"));
         return Err(Error::new(
             Kind::Forbidden,
             "FM-HTS-NOT-ASSIGNEE",

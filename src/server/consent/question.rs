@@ -83,7 +83,7 @@ impl App {
         text.push_str(match entry.spec.effect {
             Effect::Decide => " It will count as your own decision.",
             Effect::Grant => " It changes what people may do.",
-            Effect::Destroy => " It cannot be taken back.",
+            Effect::Destroy => " It cannot be undone.",
             Effect::Send => " It leaves the platform.",
             Effect::Write => " It changes what the platform holds.",
             Effect::Read => " It shows the agent what the platform holds.",

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::admission::{Admission, SESSION};
 use super::cors::OriginVerdict;
-use super::refusal::{NO_TOKEN, Refusal};
+use super::refusal::{NO_TOKEN, Refusal, TOKEN_IN_QUERY, TOKEN_TWICE};
 use super::{Authentication, approvals, expiry};
 use crate::auth::{Caller, MAX_TOKEN};
 use crate::error::{Error, Kind, Result};
@@ -79,7 +79,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
             return Err(Error::new(Kind::Unauthenticated, NO_TOKEN, "a bearer token is needed")
                 .hint("Send it as `Authorization: Bearer TOKEN`; `flowmaster-mcp token` prints the owner's on the embedded platform."));
         }
-        _ => return Err(Error::new(Kind::Malformed, "FM-MCP-TOKEN-TWICE", "the request has several Authorization headers")),
+        _ => return Err(Error::new(Kind::Malformed, TOKEN_TWICE, "the request has several Authorization headers")),
     };
     let malformed = || {
         Error::new(Kind::Unauthenticated, "FM-MCP-TOKEN-MALFORMED", "the Authorization header holds no bearer token")
@@ -113,7 +113,7 @@ fn no_token_in(uri: &Uri) -> Result<()> {
         IN_QUERIES.contains(&name.as_str()) || value.starts_with("eyJ")
     };
     if uri.query().is_some_and(|query| query.split(['&', ';']).any(is_token)) {
-        return Err(Error::new(Kind::Malformed, "FM-MCP-TOKEN-IN-QUERY", "the URL holds a token, which logs on the way may have kept")
+        return Err(Error::new(Kind::Malformed, TOKEN_IN_QUERY, "the URL holds a token, which logs on the way may have kept")
             .hint("Send it as `Authorization: Bearer TOKEN`, and have this one revoked."));
     }
     Ok(())
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_token_in_the_url_is_seen_however_it_is_written() {
         for url in ["/mcp?access_token=x", "/mcp?a=1&TOKEN=x", "/mcp?access%5Ftoken=x", "/mcp?q=eyJhbGciOiJub25lIn0.e30.", "/mcp?bearer"] {
-            assert_eq!(no_token_in(&url.parse().unwrap()).unwrap_err().code(), "FM-MCP-TOKEN-IN-QUERY", "{url}");
+            assert_eq!(no_token_in(&url.parse().unwrap()).unwrap_err().code(), TOKEN_IN_QUERY, "{url}");
         }
         for url in ["/mcp", "/mcp?", "/mcp?a=1&b=tokens", "/mcp?q=token"] {
             no_token_in(&url.parse().unwrap()).unwrap();

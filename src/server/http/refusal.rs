@@ -12,6 +12,9 @@ use crate::server::{App, audit};
 
 /// The code of a request without any token, which is not a fault yet: the challenge says how to come in.
 pub(super) const NO_TOKEN: &str = "FM-MCP-TOKEN-MISSING";
+/// The codes of a token that stands where it must not.
+pub(super) const TOKEN_TWICE: &str = "FM-MCP-TOKEN-TWICE";
+pub(super) const TOKEN_IN_QUERY: &str = "FM-MCP-TOKEN-IN-QUERY";
 /// Seconds after which to try again where nothing better is known.
 const DEFAULT_RETRY_SECONDS: u64 = 5;
 
@@ -83,7 +86,7 @@ impl Refusal {
             (StatusCode::UNAUTHORIZED, _) if error.code() == NO_TOKEN => Some(None),
             (StatusCode::UNAUTHORIZED, _) => Some(Some("invalid_token")),
             (StatusCode::FORBIDDEN, Some(_)) => Some(Some("insufficient_scope")),
-            (StatusCode::BAD_REQUEST, _) if error.code().starts_with("FM-MCP-TOKEN") => Some(Some("invalid_request")),
+            (StatusCode::BAD_REQUEST, _) if [TOKEN_TWICE, TOKEN_IN_QUERY].contains(&error.code()) => Some(Some("invalid_request")),
             _ => None,
         };
         let challenge = fault.map(|fault| challenge(metadata, fault, scope.as_deref()));

@@ -111,7 +111,7 @@ impl Request {
 }
 
 /// Answers a call whose caller is not known.
-pub(crate) fn nobody(app: &App, tool: &str, error: Error) -> std::result::Result<CallToolResponse, ErrorData> {
+pub(crate) fn unauthenticated(app: &App, tool: &str, error: Error) -> std::result::Result<CallToolResponse, ErrorData> {
     // Over HTTP a request without a caller does not come this far.
     app.audit.refused(&Refusal { caller: None, transport: Transport::Stdio, tool: Some(tool), endpoint: "", error: &error });
     let Some(entry) = tools::find(tool) else { return Err(unknown(tool, |_| false)) };

@@ -14,16 +14,15 @@ use flowmaster_mcp::auth::{Caller, Credential, Principal};
 use flowmaster_mcp::client::{Client, Configured, Fixed, Located, Mode, Origin, Upstream};
 use flowmaster_mcp::error::Result;
 use flowmaster_mcp::server::audit;
-use flowmaster_mcp::server::{App, Options, Settings, serve_stdio};
+use flowmaster_mcp::server::{App, Options, Settings};
 use futures_util::future::BoxFuture;
 use rmcp::model::ElicitationAction;
-use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
+use rmcp::service::ClientLifecycleMode;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::backlog;
-use crate::support::mcp::{Host, Session, call, ok, revisions, text};
+use crate::support::mcp::{Host, Session, call, ok, over_stdio, revisions, text};
 use crate::support::platform::TestPlatform;
 use crate::support::program;
 use crate::support::raw::{self, Known, answer, serve, user};
@@ -62,10 +61,7 @@ async fn account(platform: &TestPlatform, tenant: &str) -> String {
 async fn connect(app: &Arc<App>, token: &str, revision: ClientLifecycleMode, host: Host) -> (Session, JoinHandle<Result<()>>) {
     let caller = Caller::of_unverified_token(token.to_owned().into(), None).unwrap();
     let principal: Arc<dyn Principal> = Arc::new(Arc::new(caller));
-    let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (input, output) = tokio::io::split(theirs);
-    let server = tokio::spawn(serve_stdio(Arc::clone(app), principal, input, output, CancellationToken::new()));
-    (host.serve_with_lifecycle(ours, revision).await.unwrap(), server)
+    over_stdio(Arc::clone(app), principal, revision, host).await
 }
 
 /// Ends a connection, with which the record is flushed.
@@ -333,10 +329,7 @@ async fn where_no_record_is_configured_nothing_is_written() {
     let app = App::new(Options { client, settings }).unwrap();
     let caller = Arc::new(Caller { credential: Credential::Bearer("x".into()), ..user("tenant-1", "anna", &["*"]) });
     let principal: Arc<dyn Principal> = Arc::new(caller);
-    let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (input, output) = tokio::io::split(theirs);
-    let server = tokio::spawn(serve_stdio(app, principal, input, output, CancellationToken::new()));
-    let session = Host::new(None).serve_with_lifecycle(ours, revisions()[1].clone()).await.unwrap();
+    let (session, server) = over_stdio(app, principal, revisions()[1].clone(), Host::new(None)).await;
     call(&session, "tasks_list", json!({})).await;
     end((session, server)).await;
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);

@@ -8,16 +8,15 @@ use axum::response::IntoResponse as _;
 use flowmaster_mcp::auth::{Caller, Principal};
 use flowmaster_mcp::client::{Client, Fixed};
 use flowmaster_mcp::error::{Error, Kind, Result};
-use flowmaster_mcp::server::{App, Options, Settings, audit, serve_stdio};
+use flowmaster_mcp::server::{App, Options, Settings, audit};
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use rmcp::model::{ArgumentInfo, CompleteRequestParams, GetPromptRequestParams, ReadResourceRequestParams, Reference};
-use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
+use rmcp::service::ClientLifecycleMode;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::support::mcp::{Host, Session, revisions};
+use crate::support::mcp::{Host, Session, over_stdio, revisions};
 use crate::support::raw::user;
 use crate::support::standin::StandIn;
 
@@ -40,10 +39,7 @@ async fn connect(
     let client = Client::builder(Arc::new(Fixed::new(&platform.url).unwrap())).build();
     let audit = audit::Options { platform: false, file: Some(file.to_owned()), ..audit::Options::new(file.parent().unwrap()) };
     let app = App::new(Options { client, settings: Settings { audit: Some(audit), ..Settings::default() } }).unwrap();
-    let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (input, output) = tokio::io::split(theirs);
-    let server = tokio::spawn(serve_stdio(app, by, input, output, CancellationToken::new()));
-    (Host::new(None).serve_with_lifecycle(ours, revision).await.unwrap(), server)
+    over_stdio(app, by, revision, Host::new(None)).await
 }
 
 /// Ends a connection, with which the record is flushed, and tells its rows.

@@ -8,10 +8,8 @@ use axum::response::IntoResponse as _;
 use flowmaster_mcp::api::auth::Validate;
 use flowmaster_mcp::auth::Principal as _;
 use flowmaster_mcp::client::credentials::login::{Grant, Source, Store};
-use flowmaster_mcp::server::{App, Options, Settings, serve_stdio};
-use rmcp::service::ClientServiceExt as _;
+use flowmaster_mcp::server::{App, Options, Settings};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::support::home::{ADA, Home, login_at, login_of};
 use crate::support::mcp::{self, Meanwhile, call, revisions, text};
@@ -93,11 +91,8 @@ async fn what_a_person_agreed_to_is_not_done_as_another_who_signed_in_while_it_w
                 Box::pin(async move { drop(home.login_as("acme", "bert").await) })
             })
         };
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let (input, output) = tokio::io::split(theirs);
-        tokio::spawn(serve_stdio(app, Arc::new(login), input, output, CancellationToken::new()));
         let host = mcp::Host::after(meanwhile);
-        let session = host.clone().serve_with_lifecycle(ours, revision).await.unwrap();
+        let (session, _) = mcp::over_stdio(app, Arc::new(login), revision, host.clone()).await;
         let refused = call(&session, "entities_delete", json!({ "type": "customer", "id": record["id"] })).await;
         assert!(refused.is_error == Some(true) && text(&refused).starts_with("FM-MCP-LOGIN-CHANGED"), "{}", text(&refused));
         assert_eq!(host.asked().len(), 1);

@@ -3,17 +3,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use flowmaster_mcp::auth::Principal;
 use flowmaster_mcp::client::credentials::login::{Grant, Login, Source, Store};
 use flowmaster_mcp::client::{Client, Fixed};
-use flowmaster_mcp::server::{App, Options, Settings, serve_stdio};
+use flowmaster_mcp::server::{App, Options, Settings};
 use rmcp::model::{CallToolRequestParams, ServerCapabilities};
-use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, NotificationContext, RunningService};
+use rmcp::service::{ClientLifecycleMode, NotificationContext, RunningService};
 use rmcp::{ClientHandler, RoleClient};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-use crate::support::mcp::revisions;
+use crate::support::mcp::{over_stdio, revisions};
 use crate::support::platform::{PASSWORD, TestPlatform};
 use crate::support::standin::becomes;
 
@@ -88,15 +86,11 @@ impl Office {
         }
     }
 
-    /// A host of an revision, whose connection speaks for a login.
+    /// A host of a revision, whose connection speaks for a login.
     async fn connect(&self, login: &Login, revision: ClientLifecycleMode) -> (Session, Listener) {
         let app = App::new(Options { client: self.client(Some(login)), settings: Settings::default() }).unwrap();
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let (input, output) = tokio::io::split(theirs);
-        let principal: Arc<dyn Principal> = Arc::new(login.clone());
-        tokio::spawn(serve_stdio(app, principal, input, output, CancellationToken::new()));
         let host = Listener::default();
-        (host.clone().serve_with_lifecycle(ours, revision).await.unwrap(), host)
+        (over_stdio(app, Arc::new(login.clone()), revision, host.clone()).await.0, host)
     }
 
     /// Lets the access token end, and the clerk do something, which renews it.

@@ -4,20 +4,16 @@ use std::sync::Arc;
 
 use flowmaster_mcp::auth::{Caller, Credential};
 use flowmaster_mcp::server::consent::approvals;
-use flowmaster_mcp::server::{App, Settings, serve_stdio};
+use flowmaster_mcp::server::{App, Settings};
 use rmcp::model::ElicitationAction;
-use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
+use rmcp::service::ClientLifecycleMode;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
-use crate::support::mcp::{self, Host, Session, call, ok, revisions, text};
+use crate::support::mcp::{self, Host, Session, call, ok, over_stdio, revisions, text};
 use crate::support::platform::TestPlatform;
 
 async fn connect(app: Arc<App>, revision: ClientLifecycleMode, host: Host) -> Session {
-    let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (input, output) = tokio::io::split(theirs);
-    tokio::spawn(async move { serve_stdio(app, mcp::owner(), input, output, CancellationToken::new()).await });
-    host.serve_with_lifecycle(ours, revision).await.unwrap()
+    over_stdio(app, mcp::owner(), revision, host).await.0
 }
 
 #[tokio::test]

@@ -7,16 +7,18 @@ use flowmaster_mcp::auth::{Caller, Credential, KeySet, Mode, OwnerToken, Princip
 use flowmaster_mcp::client::{Client, Fixed, Located, Origin, PlatformKeys, TokenStatus};
 use flowmaster_mcp::error::Result;
 use flowmaster_mcp::platform::Clock as _;
-use flowmaster_mcp::server::{App, Authentication, Options, Settings};
+use flowmaster_mcp::server::{App, Authentication, Options, Settings, serve_stdio};
 use futures_util::future::BoxFuture;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
     ProtocolVersion,
 };
-use rmcp::service::{ClientLifecycleMode, RequestContext, RunningService};
+use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RequestContext, RunningService};
 use rmcp::{ClientHandler, ErrorData, RoleClient};
 use secrecy::SecretString;
 use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::platform::TestPlatform;
 
@@ -33,6 +35,12 @@ impl Origin for Here {
 pub fn origin(platform: &TestPlatform) -> Arc<dyn Origin> {
     let base = platform.running.url().as_str().into();
     Arc::new(Here(Located { base, owner_token: Some(SecretString::from(platform.owner())), loopback: true }))
+}
+
+/// A server before the platform at an address.
+pub fn app_before(url: &str, settings: Settings) -> Arc<App> {
+    let client = Client::builder(Arc::new(Fixed::new(url).unwrap())).build();
+    App::new(Options { client, settings }).unwrap()
 }
 
 /// A server before a platform.
@@ -98,6 +106,19 @@ impl ClientHandler for Host {
 
 /// A connection of a host.
 pub type Session = RunningService<RoleClient, Host>;
+
+/// Connects a host over stdio, for a principal; gives the session, and the server that ends with it.
+pub async fn over_stdio<H: ClientHandler>(
+    app: Arc<App>,
+    principal: Arc<dyn Principal>,
+    revision: ClientLifecycleMode,
+    host: H,
+) -> (RunningService<RoleClient, H>, JoinHandle<Result<()>>) {
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let (input, output) = tokio::io::split(theirs);
+    let server = tokio::spawn(serve_stdio(app, principal, input, output, CancellationToken::new()));
+    (host.serve_with_lifecycle(ours, revision).await.unwrap(), server)
+}
 
 /// The old revision and the new one.
 pub fn revisions() -> [ClientLifecycleMode; 2] {

@@ -51,7 +51,7 @@ pub struct HumanTask {
     pub seconds: Option<f64>,
     /// Who gets it when it is late.
     pub chain: Vec<String>,
-    /// The permission that whoever answers must hold.
+    /// The permission required to respond.
     pub requires: Option<String>,
     /// The variable that the answer goes to.
     pub output: Option<String>,

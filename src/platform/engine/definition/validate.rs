@@ -140,7 +140,7 @@ impl Check<'_, '_> {
                 self.human_task(task, "/config");
                 if task.assignee.is_none() {
                     let message =
-                        "nobody is assigned: the task waits until it is assigned by hand. Set config.assignee to a user id or a role";
+                        "the task has no assignee: it waits until it is assigned by hand. Set config.assignee to a user id or a role";
                     self.findings.warning("NO_ASSIGNEE", Some(self.node), format!("{}/config", self.base), message);
                 }
             }
@@ -181,7 +181,7 @@ impl Check<'_, '_> {
             }
         }
         if task.seconds.is_some() && task.chain.is_empty() {
-            let message = "the task has a deadline but nobody to escalate to; add escalationChain";
+            let message = "the task has a deadline but no one to escalate to; add escalationChain";
             self.findings.warning("NO_ESCALATION", Some(self.node), format!("{}{pointer}/sla", self.base), message);
         }
     }

@@ -27,7 +27,7 @@ pub struct NewTask {
     pub assignee: Option<String>,
     /// What is asked.
     pub form: Option<Form>,
-    /// The permission that whoever answers must hold.
+    /// The permission required to respond.
     pub requires: Option<String>,
     /// How long it may take.
     pub seconds: Option<f64>,
@@ -40,7 +40,7 @@ pub struct NewTask {
 pub struct Stored {
     /// The contract's view; its `sla_status` is filled in by [`Stored::at`].
     pub task: Task,
-    /// The permission that whoever answers must hold.
+    /// The permission required to respond.
     pub requires: Option<String>,
     /// The next of the chain.
     position: usize,
@@ -72,7 +72,7 @@ impl Stored {
         self.task
     }
 
-    /// Who is next in the chain, after whoever has it now.
+    /// The next assignee in the chain, after the present one.
     fn next(&self) -> Option<(usize, &String)> {
         let held = self.task.assigned_to.as_ref();
         self.task.escalation_chain.iter().enumerate().skip(self.position).find(|(_, who)| Some(*who) != held)
@@ -127,7 +127,7 @@ pub fn load(connection: &rusqlite::Connection, tenant: &str, id: &str) -> Result
         })?
 }
 
-/// Makes a task and tells whoever should know.
+/// Creates a task and publishes its event.
 pub fn create(tx: &mut Tx<'_>, new: &NewTask) -> Result<Task> {
     let id = tx.mint("task");
     let deadline = new.seconds.map(|seconds| tx.now().plus_seconds(seconds));
@@ -224,7 +224,7 @@ pub fn late(tx: &mut Tx<'_>, id: &str) -> Result<()> {
 fn raise(tx: &mut Tx<'_>, before: &Stored, reason: Option<&str>) -> Result<Task> {
     let id = before.task.task_id.as_str();
     let Some((place, next)) = before.next() else { return Ok(before.clone().at(tx.now())) };
-    // Whoever gets it has as long again before it goes further up; the task's own deadline stays.
+    // The next assignee has as long again before the next escalation; the task's own deadline stays.
     let alarm = before.seconds.map(|seconds| tx.now().plus_seconds(seconds));
     tx.prepare_cached(
         "UPDATE tasks SET assignee = ?3, status = 'escalated', chain_position = ?4, escalation_level = escalation_level + 1, alarm_at = ?5 \

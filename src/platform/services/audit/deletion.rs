@@ -24,13 +24,13 @@ pub(super) async fn request(cx: Cx, request: DeleteRecords) -> Result<DeletionRe
         return Err(Error::new(Kind::Invalid, "FM-ACS-SUBJECT", "the subject is not a person").field(
             "/subject",
             "subject",
-            "must name a person: a user id, or whatever names them in the trail",
+            "must name a person: a user id, or another name of theirs in the audit trail",
         ));
     }
     cx.write(move |tx| {
         if holds::on(tx, &subject)? {
             return Err(Error::new(Kind::Conflict, "FM-ACS-LEGAL-HOLD", "a legal hold keeps the records of this person")
-                .hint("Ask whoever placed the hold; it can be asked again once the hold is released."));
+                .hint("Ask the person who placed the hold; the request can be repeated once the hold is released."));
         }
         let pending = tx
             .prepare_cached(
@@ -110,7 +110,7 @@ fn erase_in_trail(tx: &Tx<'_>, request: &str, name: &str) -> Result<()> {
             format!("UPDATE audit_log SET {column} = NULL, {column}_salt = NULL, erased_by = ?1 WHERE tenant_id = ?2 AND {column} = ?3");
         tx.prepare_cached(&sql)?.execute((request, tx.tenant(), name))?;
     }
-    // As it stands in JSON: with its quotes, or within a longer text where it is long enough to be nobody else's.
+    // As it stands in JSON: with its quotes, or within a longer text where it is long enough to be unique.
     let quoted = serde_json::to_string(name).map_err(Error::internal)?;
     let part = if name.len() >= SHORTEST_PART { quoted.trim_matches('"') } else { &quoted };
     tx.prepare_cached(

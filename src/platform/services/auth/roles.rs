@@ -118,7 +118,7 @@ pub(super) fn checked(mut permissions: Vec<String>) -> Result<Vec<String>> {
     Ok(permissions)
 }
 
-/// Nobody grants what they do not hold themselves.
+/// Rejects a grant of permissions that the caller does not hold.
 pub(super) fn check_held(held: &Permissions, given: &[String]) -> Result<()> {
     match given.iter().find(|permission| !held.covers(permission)) {
         None => Ok(()),

@@ -150,7 +150,7 @@ pub(super) async fn refresh(cx: Cx, request: Refresh) -> Result<Tokens> {
                 return Ok(None);
             }
             if spent == 0 {
-                // Somebody else has used it: whoever it was, the whole login ends.
+                // The refresh token was used before: the whole login is revoked.
                 revoke(tx, &session)?;
                 tx.audit("user.refresh_reused", "user", &user, None)?;
                 return Ok(None);

@@ -108,7 +108,7 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
         .await
 }
 
-/// Nobody gives what they do not hold.
+/// Rejects roles with permissions that the caller does not hold.
 fn check_grant(connection: &Tx<'_>, own: &Permissions, permissions: &[String], names: &[String]) -> Result<()> {
     let mut given = permissions.to_vec();
     for role in held(connection, connection.tenant(), names)? {

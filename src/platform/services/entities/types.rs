@@ -22,7 +22,7 @@ const NAMED: usize = 20;
 pub(super) struct Known {
     /// The schema that its records keep to.
     pub(super) schema: Option<Value>,
-    /// Whether nobody defined it yet.
+    /// Whether the type is undefined.
     implied: bool,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn define(tx: &mut Tx<'_>, request: &Define) -> Result<EntityType> {
     Ok(EntityType { entity_type: name.to_owned(), schema: request.schema.clone(), created_at: Timestamp::from_millis(created_at) })
 }
 
-/// The type that a new record is of. One that nobody defined comes into being, without a schema: the contract's types are
+/// The type that a new record is of. An undefined type is created, without a schema: the contract's types are
 /// dynamic, and its own example inserts a `customer` without having defined one. A schema can be added by `define`.
 pub(super) fn for_insert(tx: &mut Tx<'_>, name: &str) -> Result<Known> {
     let tenant = tx.tenant().to_owned();

@@ -71,5 +71,5 @@ fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
 
 fn unreadable(path: &Path, why: &str) -> Error {
     Error::new(Kind::Internal, "FM-MCP-CONFIRM-FOLDER", format!("{} cannot be used: {why}", path.display()))
-        .hint("Nothing was done. Check that the data folder belongs to the user who runs the server, and to nobody else (chmod 700).")
+        .hint("Nothing was done. Check that the data folder belongs to the user who runs the server, and is closed to others (chmod 700).")
 }

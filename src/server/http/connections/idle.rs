@@ -24,7 +24,7 @@ struct Waiting {
 }
 
 impl Idle {
-    /// Closes the one that has waited longest; false where all have work.
+    /// Closes the longest-idle connection; false if all are busy.
     pub(super) fn close_oldest(&self) -> bool {
         let oldest = self.waiting().by_age.pop_first();
         oldest.inspect(|(_, close)| close.cancel()).is_some()

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use flowmaster_mcp::auth::{Admit as _, Caller, Confirm, KeySet, Verifier};
+use flowmaster_mcp::error::{Error, Kind, Result};
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::{Publication, Signer, Time, but, claims, code, first_party, resource_server};
-use crate::auth::{Admit as _, Caller, Confirm, KeySet, Verifier};
-use crate::error::{Error, Kind, Result};
 
 /// A platform that is asked about tokens.
 struct Platform {

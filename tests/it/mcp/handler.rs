@@ -1,24 +1,22 @@
 //! The server between rmcp's own client and a stand-in platform of one task, in both revisions.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete as on_delete, get as on_get, put as on_put};
 use axum::{Json, Router};
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult,
-    ElicitationAction, ErrorCode, InputResponses, ProtocolVersion, ReadResourceRequestParams,
-};
-use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RunningService, ServiceError};
-use rmcp::{ClientHandler, ErrorData, RoleClient};
-use serde_json::json;
+use flowmaster_mcp::auth::Caller;
+use flowmaster_mcp::server::consent::approvals;
+use flowmaster_mcp::server::{App, Fallback, Settings, serve_stdio};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, ElicitationAction, ErrorCode, InputResponses, ReadResourceRequestParams};
+use rmcp::service::{ClientLifecycleMode, ServiceError};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Principal;
-use crate::client::Fixed;
-use crate::server::*;
+use crate::support::mcp::{Host, Session, app_before as app, over_stdio, revisions, text};
 
 /// What the stand-in was told, and how often its task changed.
 #[derive(Default)]
@@ -71,63 +69,8 @@ async fn platform() -> (String, Shared) {
     (url, told)
 }
 
-fn app(url: &str, settings: Settings) -> Arc<App> {
-    let client = Client::builder(Arc::new(Fixed::new(url).unwrap())).build();
-    App::new(Options { client, settings }).unwrap()
-}
-
 fn somebody() -> Caller {
     Caller::of_unverified_token("token".into(), Some("tenant-1")).unwrap()
-}
-
-/// Whom a connection speaks for.
-fn principal(caller: Caller) -> Arc<dyn Principal> {
-    Arc::new(Arc::new(caller))
-}
-
-/// A host whose person always answers the same; without an answer it cannot ask.
-#[derive(Clone)]
-struct Host {
-    answer: Option<ElicitationAction>,
-    thinks: Duration,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Host {
-    fn new(answer: impl Into<Option<ElicitationAction>>) -> Self {
-        Self { answer: answer.into(), thinks: Duration::ZERO, asked: Arc::default() }
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-impl ClientHandler for Host {
-    fn get_info(&self) -> ClientConfig {
-        let mut config = ClientConfig::default();
-        if self.answer.is_some() {
-            config.capabilities = ClientCapabilities::builder().enable_elicitation().build();
-        }
-        config
-    }
-
-    async fn create_elicitation(
-        &self,
-        request: ElicitRequestParams,
-        _: rmcp::service::RequestContext<RoleClient>,
-    ) -> std::result::Result<ElicitResult, ErrorData> {
-        let ElicitRequestParams::FormElicitationParams { message, .. } = request else { panic!("no form") };
-        self.asked.lock().unwrap().push(message);
-        tokio::time::sleep(self.thinks).await;
-        Ok(ElicitResult::new(self.answer.clone().unwrap()))
-    }
-}
-
-type Session = RunningService<RoleClient, Host>;
-
-fn revisions() -> [ClientLifecycleMode; 2] {
-    [ClientLifecycleMode::Initialize, ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }]
 }
 
 async fn connect(app: &Arc<App>, revision: ClientLifecycleMode, host: Host) -> Session {
@@ -135,24 +78,16 @@ async fn connect(app: &Arc<App>, revision: ClientLifecycleMode, host: Host) -> S
 }
 
 async fn connect_as(app: &Arc<App>, caller: Caller, revision: ClientLifecycleMode, host: Host) -> Session {
-    let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (input, output) = tokio::io::split(theirs);
-    let app = Arc::clone(app);
-    tokio::spawn(async move { serve_stdio(app, principal(caller), input, output, CancellationToken::new()).await });
-    host.serve_with_lifecycle(ours, revision).await.unwrap()
+    over_stdio(Arc::clone(app), Arc::new(Arc::new(caller)), revision, host).await.0
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a test's arguments are written where they are used")]
-fn call(tool: &'static str, arguments: Value) -> CallToolRequestParams {
+fn request(tool: &'static str, arguments: Value) -> CallToolRequestParams {
     CallToolRequestParams::new(tool).with_arguments(arguments.as_object().cloned().unwrap())
 }
 
 fn respond() -> CallToolRequestParams {
-    call("tasks_respond", json!({ "id": "task-1", "decision": "approve" }))
-}
-
-fn text(result: &CallToolResult) -> &str {
-    &result.content[0].as_text().unwrap().text
+    request("tasks_respond", json!({ "id": "task-1", "decision": "approve" }))
 }
 
 #[tokio::test]
@@ -177,7 +112,7 @@ async fn what_can_only_be_listed_is_shown_too() {
     let (url, _) = platform().await;
     let host = Host::new(ElicitationAction::Accept);
     let session = connect(&app(&url, Settings::default()), revisions()[1].clone(), host.clone()).await;
-    let result = session.call_tool(call("subscriptions_delete", json!({ "id": "sub-2" }))).await.unwrap();
+    let result = session.call_tool(request("subscriptions_delete", json!({ "id": "sub-2" }))).await.unwrap();
     assert_eq!((result.is_error, result.structured_content), (Some(false), Some(json!({}))));
     assert!(host.asked()[0].contains("topic: execution.failed") && !host.asked()[0].contains("task.created"), "{:?}", host.asked());
 }
@@ -213,7 +148,7 @@ async fn an_answer_that_was_forged_replayed_or_is_for_another_call_does_nothing(
     };
     let forged = format!("{}x", &state[..state.len() - 1]);
     refused(again(respond(), &forged).await, "FM-MCP-CONFIRMATION");
-    refused(again(call("tasks_respond", json!({ "id": "task-1", "decision": "reject" })), &state).await, "FM-MCP-CONFIRMATION");
+    refused(again(request("tasks_respond", json!({ "id": "task-1", "decision": "reject" })), &state).await, "FM-MCP-CONFIRMATION");
     assert!(told.lock().unwrap().requests.is_empty());
     let CallToolResponse::Complete(done) = again(respond(), &state).await else { panic!("asked again") };
     assert_eq!(done.is_error, Some(false), "{}", text(&done));
@@ -247,7 +182,7 @@ async fn a_person_may_think_longer_than_a_tool_may_take() {
     for (patience, done) in [(Duration::from_mins(5), true), (Duration::from_millis(300), false)] {
         let (url, told) = platform().await;
         let settings = Settings { call_timeout: Duration::from_secs(1), ask_timeout: patience, ..Settings::default() };
-        let host = Host { thinks: Duration::from_millis(1500), ..Host::new(ElicitationAction::Accept) };
+        let host = Host::after(Arc::new(|| Box::pin(tokio::time::sleep(Duration::from_millis(1500)))));
         let session = connect(&app(&url, settings), revisions()[0].clone(), host).await;
         let result = session.call_tool(respond()).await.unwrap();
         assert_eq!(result.is_error, Some(!done), "{}", text(&result));
@@ -266,11 +201,11 @@ async fn a_host_that_cannot_ask_is_refused_until_the_person_approves_elsewhere()
         let refused = session.call_tool(respond()).await.unwrap();
         assert!(text(&refused).starts_with("FM-MCP-CONFIRM:"), "{}", text(&refused));
         assert!(text(&refused).contains("flowmaster-mcp confirm"));
-        let waiting = consent::approvals::list(data.path(), &somebody()).unwrap();
+        let waiting = approvals::list(data.path(), &somebody()).unwrap();
         assert!(waiting[0].question.contains("Approve order 42"));
         assert!(!text(&refused).contains(&waiting[0].id), "the model learned the id");
         assert!(told.lock().unwrap().requests.is_empty());
-        consent::approvals::approve(data.path(), &somebody(), &waiting[0].id).unwrap();
+        approvals::approve(data.path(), &somebody(), &waiting[0].id).unwrap();
         let done = session.call_tool(respond()).await.unwrap();
         assert_eq!(done.is_error, Some(false), "{}", text(&done));
         let refused = session.call_tool(respond()).await.unwrap();
@@ -294,7 +229,9 @@ async fn bad_calls_get_errors_that_say_what_to_do() {
     for revision in revisions() {
         let (url, told) = platform().await;
         let session = connect(&app(&url, Settings::default()), revision, Host::new(ElicitationAction::Accept)).await;
-        let Err(ServiceError::McpError(error)) = session.call_tool(call("tasks_approve", json!({}))).await else { panic!("it is there") };
+        let Err(ServiceError::McpError(error)) = session.call_tool(request("tasks_approve", json!({}))).await else {
+            panic!("it is there")
+        };
         assert_eq!(error.code, ErrorCode::INVALID_PARAMS);
         assert!(error.message.contains("tasks_respond"), "{}", error.message);
         for (tool, arguments, says) in [
@@ -307,13 +244,13 @@ async fn bad_calls_get_errors_that_say_what_to_do() {
             ("tasks_get", json!({ "id": "task-9" }), "tasks_list"),
             ("tasks_respond", json!({ "id": "task-9", "decision": "approve" }), "FM-HTS-NOT-FOUND"),
         ] {
-            let result = session.call_tool(call(tool, arguments)).await.unwrap();
+            let result = session.call_tool(request(tool, arguments)).await.unwrap();
             assert_eq!(result.is_error, Some(true), "{tool}");
             assert!(result.structured_content.is_none());
             assert!(text(&result).contains(says), "{tool}: {}", text(&result));
         }
         for arguments in [json!({ "limit": "5" }), json!({ "limit": null, "status": "created" })] {
-            assert_eq!(session.call_tool(call("tasks_list", arguments)).await.unwrap().is_error, Some(false));
+            assert_eq!(session.call_tool(request("tasks_list", arguments)).await.unwrap().is_error, Some(false));
         }
         assert_eq!(told.lock().unwrap().requests, ["list", "list"]);
     }
@@ -324,17 +261,16 @@ async fn a_call_that_does_not_come_back_ends() {
     let (url, _) = platform().await;
     let settings = Settings { call_timeout: Duration::from_millis(200), ..Settings::default() };
     let session = connect(&app(&url, settings), revisions()[0].clone(), Host::new(None)).await;
-    let result = session.call_tool(call("executions_get", json!({ "id": "exec-1" }))).await.unwrap();
+    let result = session.call_tool(request("executions_get", json!({ "id": "exec-1" }))).await.unwrap();
     assert!(text(&result).contains("Call again in"), "{}", text(&result));
 }
 
 #[tokio::test]
 async fn what_a_token_does_not_permit_is_neither_seen_nor_done() {
     let (url, _) = platform().await;
-    let client = Client::builder(Arc::new(Fixed::new(&url).unwrap())).build();
     let mut caller = somebody();
     caller.permissions = Some(vec!["task:view".to_owned()].into());
-    let app = App::new(Options { client, settings: Settings::default() }).unwrap();
+    let app = app(&url, Settings::default());
     for revision in revisions() {
         let session = connect_as(&app, caller.clone(), revision, Host::new(ElicitationAction::Accept)).await;
         let tools: Vec<String> = session.list_all_tools().await.unwrap().into_iter().map(|tool| tool.name.into_owned()).collect();
@@ -375,11 +311,13 @@ async fn resources_prompts_and_completions_bring_live_data() {
 async fn the_end_of_input_ends_the_server_at_any_time() {
     let (url, _) = platform().await;
     let app = app(&url, Settings::default());
-    serve_stdio(Arc::clone(&app), principal(somebody()), tokio::io::empty(), tokio::io::sink(), CancellationToken::new()).await.unwrap();
+    serve_stdio(Arc::clone(&app), Arc::new(Arc::new(somebody())), tokio::io::empty(), tokio::io::sink(), CancellationToken::new())
+        .await
+        .unwrap();
     let token = CancellationToken::new();
     token.cancel();
     let (_kept, input) = tokio::io::duplex(64);
-    serve_stdio(app, principal(somebody()), input, tokio::io::sink(), token).await.unwrap();
+    serve_stdio(app, Arc::new(Arc::new(somebody())), input, tokio::io::sink(), token).await.unwrap();
 }
 
 #[tokio::test]
@@ -387,7 +325,8 @@ async fn broken_lines_are_passed_over_and_the_next_is_served() {
     let (url, _) = platform().await;
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
-    let served = tokio::spawn(serve_stdio(app(&url, Settings::default()), principal(somebody()), input, output, CancellationToken::new()));
+    let served =
+        tokio::spawn(serve_stdio(app(&url, Settings::default()), Arc::new(Arc::new(somebody())), input, output, CancellationToken::new()));
     let (read, mut write) = tokio::io::split(ours);
     let mut lines = BufReader::new(read).lines();
     write

@@ -1,6 +1,6 @@
 //! When keys are fetched, how long they serve, and what stands in their place.
 
-use crate::auth::tests::*;
+use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_causes_one_fetch_in_half_a_minute_however_many_ask() {

@@ -17,11 +17,10 @@ use aws_lc_rs::{hmac, rsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use flowmaster_mcp::auth::{Admit as _, CallerKind, Credential, KeySet, KeySource, Mode, Rules, Verifier};
+use flowmaster_mcp::error::{Error, Kind, Result};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-
-use super::{Admit as _, CallerKind, Credential, KeySet, KeySource, Mode, Rules, Verifier};
-use crate::error::{Error, Kind, Result};
 
 const NOW: i64 = 1_800_000_000;
 
