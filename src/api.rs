@@ -3,6 +3,7 @@
 //! Everything that is said of an operation (tool, schema, permission, route, command line, documentation and the
 //! embedded platform's handler) derives from its type here. This module uses nothing else of the crate.
 
+pub mod answers;
 pub mod arguments;
 mod catalogue;
 pub mod cloud_event;
@@ -35,5 +36,9 @@ pub use services::*;
 pub use time::Timestamp;
 
 /// The answer of an operation that has nothing to say but that it was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Done {}
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Done {
+    /// What was done.
+    #[serde(default)]
+    pub done: String,
+}

@@ -1,8 +1,9 @@
-//! Bytes in and out: private files, HTTP bodies with a bound, digests, hexadecimal text, and migrations of SQLite files.
+//! Bytes in and out: private files, HTTP bodies with a bound, digests, hexadecimal text, exact numbers, and migrations of SQLite files.
 
 pub(crate) mod hash;
 pub(crate) mod hex;
 pub(crate) mod inbound;
 pub(crate) mod migrations;
+pub(crate) mod numbers;
 pub(crate) mod outbound;
 pub(crate) mod private_files;

@@ -19,6 +19,7 @@ mod database;
 mod engine;
 mod events;
 pub mod folder;
+mod full_text;
 mod http;
 mod identity;
 mod keys;

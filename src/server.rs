@@ -13,6 +13,7 @@ mod handler;
 mod http;
 mod known_ids;
 mod list_changed;
+mod message;
 mod prompts;
 mod request;
 mod resources;
@@ -166,7 +167,7 @@ impl App {
 
     /// Reads what is not a tool's answer, such as a resource or a prompt's data. There no person can be asked, so what the
     /// policy has confirmed is had by the tool alone.
-    async fn read(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>) -> Result<Reply> {
+    async fn read(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>, limit: usize) -> Result<Reply> {
         let entry = operation(name)?;
         if self.authorise(caller, entry)? == PolicyDecision::Confirm {
             return Err(Error::new(
@@ -176,7 +177,7 @@ impl App {
             )
             .hint(format!("Call the tool {name} instead.")));
         }
-        self.fetch(caller, entry, arguments).await
+        self.answer(caller, entry, Self::checked(entry, arguments)?, CallOptions::default(), limit).await
     }
 
     /// Reads the object of a question, for the person who is asked.

@@ -286,7 +286,7 @@ impl Endpoint {
     /// Computes description and cleaned schemas; the catalogue does so once.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        Shape::new((self.request)(), (self.answer)())
+        Shape::new((self.request)(), (self.answer)(), matches!(self.spec.effect, Effect::Read))
     }
 
     /// The schemas of request and answer as the types say them, before they are cleaned for hosts.

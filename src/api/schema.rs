@@ -21,7 +21,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    pub(super) fn new(request: schemars::Schema, answer: schemars::Schema) -> Self {
+    /// A write may be answered by 204, so its output schema requires nothing.
+    pub(super) fn new(request: schemars::Schema, answer: schemars::Schema, reads: bool) -> Self {
         let mut input = clean(request.to_value());
         let description = match input.remove("description") {
             Some(Value::String(text)) => text,
@@ -33,6 +34,15 @@ impl Shape {
         let answer = clean(answer.to_value());
         let mut output = answer.clone();
         open(&mut output, true);
+        if !reads {
+            output.remove("required");
+        }
+        if let Some(Value::Object(properties)) = output.get_mut("properties") {
+            properties.insert(
+                "truncated".to_owned(),
+                json!({ "type": "object", "description": "Only if something was left out: what, and what to do." }),
+            );
+        }
         Self { description, input, output, answer }
     }
 }

@@ -13,8 +13,10 @@ use serde_json::{Map, Value};
 use super::call::{Call, Reply};
 use super::layer::Transport;
 use super::origin::Origin;
+use crate::api::answers::mismatch;
 use crate::api::{Method, wire};
 use crate::error::{self, Error, Kind, Result};
+use crate::io::numbers::quote_inexact;
 use crate::io::outbound::{self, Unread};
 use connector::Connector;
 
@@ -56,16 +58,26 @@ impl Http {
         if !(200..300).contains(&status) {
             return Err(problem::decode(status, &headers, &body));
         }
-        let mut body = if body.is_empty() {
-            Value::Object(Map::new())
+        let mut body = if body.is_empty() && (status == 204 || call.entry.spec.success == 204) {
+            Value::Object(Map::from_iter([("done".to_owned(), call.entry.spec.title.into())]))
+        } else if body.is_empty() {
+            Value::Null
         } else {
-            serde_json::from_slice(&body).map_err(|error| {
+            serde_json::from_slice(&quote_inexact(&body)).map_err(|error| {
                 Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", format!("the platform answered {status} with something that is not JSON"))
                     .of_origin(error::Origin::Platform)
                     .caused_by(error)
             })?
         };
         wire::normalise(&call.entry.spec, &call.entry.shape.answer, &mut body);
+        if let Some(fault) = mismatch(&call.entry.shape.output, &body) {
+            let message = format!("the platform answered {status} with something else than {} answers", call.entry.spec.name);
+            return Err(Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", message).of_origin(error::Origin::Platform).field(
+                fault.pointer,
+                fault.code,
+                fault.detail,
+            ));
+        }
         let etag = headers.get(ETAG).and_then(|etag: &HeaderValue| etag.to_str().ok()).map(str::to_owned);
         Ok(Reply { status, etag, body })
     }

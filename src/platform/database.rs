@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use include_dir::{Dir, include_dir};
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
+use super::full_text;
 use crate::api::cloud_event::topic_matches;
 use crate::api::ids::{self, TenantId};
 use crate::api::{Event, SERVICES, Service, Timestamp, events};
@@ -342,6 +344,11 @@ fn open_writer(path: &Path) -> Result<(Connection, i64)> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;
          PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;",
     )?;
+    // A step that builds the index again needs the words as they are indexed.
+    connection.create_scalar_function("words_of", 1, FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC, |context| {
+        let data: String = context.get(0)?;
+        Ok(full_text::words_of(&serde_json::from_str(&data).unwrap_or_default()))
+    })?;
     migrations::migrate(&mut connection, &steps)?;
     let last_event = connection.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| row.get(0))?;
     Ok((connection, last_event))

@@ -4,34 +4,53 @@ pub(crate) mod next_step;
 pub(crate) mod redact;
 pub(crate) mod truncate;
 
+use std::sync::Arc;
+
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value};
 
-use crate::api::Entry;
-use crate::error::Error;
+use super::App;
+use crate::api::{Effect, Entry};
+use crate::auth::Caller;
+use crate::client::{CallOptions, Reply};
+use crate::error::{Error, Result};
 
-/// The answer of a call that succeeded: structured content and the same JSON, compact, as text.
-pub(super) fn success(entry: &Entry, body: Value, limit: usize) -> CallToolResult {
-    let mut body = match body {
-        Value::Object(_) => body,
-        Value::Null => Value::Object(Map::new()),
-        other => Value::Object(Map::from_iter([("result".to_owned(), other)])),
-    };
-    let withheld = redact::redact(&mut body);
-    let fitted = truncate::fit(body, limit);
-    let mut content = vec![ContentBlock::text(fitted.text)];
-    let mut notes: Vec<String> = fitted.note.into_iter().collect();
-    if !withheld.is_empty() {
-        notes.push(format!("Withheld from this answer: {}.", withheld.join(", ")));
+/// Times that a page is asked for again with a smaller limit, should its items grow meanwhile.
+const MAX_REFETCHES: usize = 2;
+
+impl App {
+    /// Calls the platform and fits its answer into so many bytes. A page that does not fit is asked for again with the limit
+    /// that fits, so that its items and its cursor belong together.
+    pub(super) async fn answer(
+        &self,
+        caller: &Arc<Caller>,
+        entry: &'static Entry,
+        mut arguments: Map<String, Value>,
+        options: CallOptions,
+        limit: usize,
+    ) -> Result<Reply> {
+        let pages =
+            matches!(entry.spec.effect, Effect::Read) && entry.shape.input.get("properties").and_then(|all| all.get("limit")).is_some();
+        let mut reply = self.send(caller, entry, arguments.clone(), options.clone()).await?;
+        let mut withheld = redact::redact(&mut reply.body);
+        for _ in 0..if pages { MAX_REFETCHES } else { 0 } {
+            let Some(count) = truncate::items_that_fit(&reply.body, limit) else { break };
+            let asked = arguments.insert("limit".to_owned(), count.into());
+            if asked == Some(count.into()) {
+                break;
+            }
+            reply = self.send(caller, entry, arguments.clone(), options.clone()).await?;
+            withheld = redact::redact(&mut reply.body);
+        }
+        truncate::fit(&mut reply.body, &entry.shape.output, limit, withheld);
+        Ok(reply)
     }
-    if entry.spec.success == 204 {
-        notes.push(format!("Done: {}.", entry.spec.title));
-    }
-    if !notes.is_empty() {
-        content.push(ContentBlock::text(notes.join(" ")));
-    }
-    let mut result = CallToolResult::success(content);
-    result.structured_content = Some(fitted.value);
+}
+
+/// The result of a call that succeeded: structured content and the same JSON, compact, as text.
+pub(super) fn success(body: Value) -> CallToolResult {
+    let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
+    result.structured_content = Some(body);
     result
 }
 
@@ -72,17 +91,10 @@ mod tests {
 
     #[test]
     fn text_and_structured_content_are_the_same() {
-        let result = success(entry("tasks_get"), json!({ "taskId": "task-1", "status": "created" }), 32 * 1024);
+        let result = success(json!({ "taskId": "task-1", "status": "created" }));
         let text = &result.content[0].as_text().unwrap().text;
         assert_eq!(serde_json::from_str::<Value>(text).unwrap(), result.structured_content.unwrap());
         assert!(!text.contains(": "), "the text is compact");
-    }
-
-    #[test]
-    fn nothing_is_an_empty_object_and_a_word() {
-        let result = success(entry("entities_delete"), Value::Null, 32 * 1024);
-        assert_eq!(result.structured_content, Some(json!({})));
-        assert!(result.content[1].as_text().unwrap().text.contains("Delete a record"));
     }
 
     #[test]

@@ -113,7 +113,7 @@ async fn fetch(request: &Request, lister: Lister, of: &str, values: &mut Vec<Str
     let fixed = arguments.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
     let within = within.map(|name| (name.to_owned(), Value::from(of)));
     let arguments: Map<String, Value> = fixed.chain(within).chain([("limit".to_owned(), LIST_LIMIT.into())]).collect();
-    let reply = request.app.read(&request.caller, operation, arguments).await?;
+    let reply = request.app.read(&request.caller, operation, arguments, usize::MAX).await?;
     let mut known: HashSet<String> = values.iter().cloned().collect();
     for item in reply.body.get("items").and_then(Value::as_array).into_iter().flatten() {
         if let Some(value) = item.get(field).and_then(Value::as_str)

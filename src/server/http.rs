@@ -8,6 +8,7 @@ mod cors;
 pub(super) mod expiry;
 mod limits;
 mod metadata;
+mod negotiation;
 mod origins;
 mod owner;
 mod quota;
@@ -177,7 +178,8 @@ fn routes(
     let service = StreamableHttpService::new(move || Ok(handler.clone()), gate.sessions(), config);
     let shutdown = shutdown.clone();
     Ok(Router::new()
-        .route_service("/mcp", service)
+        .route_service("/mcp", service.clone())
+        .route_service("/mcp/", service)
         .route_layer(from_fn_with_state(gate.clone(), admission::pass))
         .merge(approvals::routes(&gate))
         .route_layer(from_fn_with_state(gate.clone(), authenticate::authenticate))

@@ -6,7 +6,7 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
 use super::App;
-use super::answer::{self, redact, truncate};
+use super::answer;
 use super::request::Request;
 use crate::api::catalogue;
 use crate::api::tasks::OPEN;
@@ -182,9 +182,8 @@ async fn data(request: &Request, prompt: &str, given: &[(&str, String)]) -> Resu
 
 async fn fetch(request: &Request, operation: &str, arguments: Value) -> Result<String> {
     let arguments = arguments.as_object().cloned().unwrap_or_default();
-    let mut body = request.app.read(&request.caller, operation, arguments).await?.body;
-    redact::redact(&mut body);
-    Ok(truncate::fit(body, request.app.settings.answer_limit / 2).text)
+    let limit = request.app.settings.answer_limit / 2;
+    Ok(request.app.read(&request.caller, operation, arguments, limit).await?.body.to_string())
 }
 
 /// What else a prompt shows may be missing; the reason is as good.

@@ -9,7 +9,7 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
 use super::App;
-use super::answer::{self, redact, truncate};
+use super::answer;
 use super::request::Request;
 use crate::api::service::Resource;
 use crate::api::{SERVICES, catalogue};
@@ -83,17 +83,15 @@ pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<
     let reply = tokio::select! {
         biased;
         () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")),
-        reply = app.read(&request.caller, address.operation, arguments) => reply,
+        reply = app.read(&request.caller, address.operation, arguments, app.settings.answer_limit) => reply,
     };
-    let mut body = reply.map_err(|error| refusal(uri, address, &error))?.body;
-    redact::redact(&mut body);
-    let fitted = truncate::fit(body, app.settings.answer_limit);
+    let body = reply.map_err(|error| refusal(uri, address, &error))?.body;
     let entry = catalogue().get(address.operation);
     if let Some(entry) = entry {
-        app.seen.keep(&request.caller, entry, &fitted.value);
+        app.seen.keep(&request.caller, entry, &body);
     }
     let ttl = entry.and_then(|entry| entry.spec.cache).unwrap_or_default();
-    let contents = vec![ResourceContents::text(fitted.text, uri).with_mime_type("application/json")];
+    let contents = vec![ResourceContents::text(body.to_string(), uri).with_mime_type("application/json")];
     Ok(ReadResourceResult::new(contents)
         .with_ttl_ms(u64::try_from(ttl.as_millis()).unwrap_or_default())
         .with_cache_scope(CacheScope::Private))

@@ -1,20 +1,22 @@
-//! stdio: one JSON message a line. Broken lines are told on stderr and passed over; the end of input ends the server.
+//! stdio: one JSON message a line. A line that is not a message is told on stderr and answered where its id can be read;
+//! the end of input ends the server.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
 use rmcp::RoleServer;
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, GetMeta, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, GetMeta, ServerJsonRpcMessage};
 use rmcp::service::{ServerInitializeError, serve_server};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
-use serde::de::IgnoredAny;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Empty};
+use tokio_util::codec::{Decoder, FramedRead};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::handler::Handler;
+use super::message;
 use crate::auth::Principal;
 use crate::error::{Error, Kind, Result};
 
@@ -33,7 +35,8 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let transport = Stdio {
-        inner: AsyncRwTransport::new_server(Watched::new(input), output).with_max_line_length(LONGEST_LINE),
+        lines: FramedRead::new(input, Lines::default()),
+        output: AsyncRwTransport::new_server(tokio::io::empty(), output),
         opened: false,
         shutdown,
     };
@@ -58,9 +61,10 @@ where
     running.waiting().await.map(drop).map_err(Error::internal)
 }
 
-/// rmcp's transport, less what would end it: anything but a request as the opening.
-struct Stdio<R: AsyncRead + Unpin, W: AsyncWrite> {
-    inner: AsyncRwTransport<RoleServer, Watched<R>, W>,
+/// Messages by line. rmcp's own transport writes; it would drop lines that are not messages without an answer.
+struct Stdio<R: AsyncRead, W: AsyncWrite> {
+    lines: FramedRead<R, Lines>,
+    output: AsyncRwTransport<RoleServer, Empty, W>,
     opened: bool,
     shutdown: CancellationToken,
 }
@@ -73,16 +77,45 @@ where
     type Error = std::io::Error;
 
     fn send(&mut self, item: ServerJsonRpcMessage) -> impl Future<Output = std::result::Result<(), Self::Error>> + Send + 'static {
-        self.inner.send(item)
+        self.output.send(item)
     }
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
             // A shutdown looks like the end of input: what runs is finished, nothing new is begun.
-            let message = tokio::select! {
+            let line = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return None,
-                message = self.inner.receive() => message?,
+                line = self.lines.next() => line?,
+            };
+            let line = match line {
+                Ok(Line::Whole(line)) => line,
+                Ok(Line::TooLong) => {
+                    tracing::warn!(limit = LONGEST_LINE, "dropped a line that is too long");
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the input cannot be read");
+                    return None;
+                }
+            };
+            let text = line.trim_ascii();
+            let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+            if text.is_empty() {
+                continue;
+            }
+            let message = match message::read(text) {
+                Ok(message) => message,
+                Err(rejected) => {
+                    tracing::warn!(bytes = text.len(), code = rejected.error.code(), "dropped a line: {}", rejected.error.message());
+                    // A text that is not JSON is not answered: a peer that sent it back would begin a storm of errors.
+                    if rejected.id.is_some() || rejected.code != ErrorCode::PARSE_ERROR {
+                        let data = rejected.data();
+                        // A host that is gone reads no answer; the next line says so.
+                        drop(tokio::spawn(self.output.send(ServerJsonRpcMessage::error(data, rejected.id))));
+                    }
+                    continue;
+                }
             };
             if self.opened {
                 return Some(message);
@@ -101,68 +134,55 @@ where
     }
 
     async fn close(&mut self) -> std::result::Result<(), Self::Error> {
-        self.inner.close().await
+        self.output.close().await
     }
 }
 
-/// Looks at each line that goes by and tells of those that are not JSON; rmcp passes over them in silence.
-struct Watched<R> {
-    inner: R,
-    /// The beginning of a line whose end is still to come.
-    begun: Vec<u8>,
-    /// Whether the line is longer than is looked at.
-    long: bool,
+/// Splits the input into lines; a line beyond the limit is dropped up to its end.
+#[derive(Default)]
+struct Lines {
+    /// Bytes that were looked at already.
+    seen: usize,
+    dropping: bool,
 }
 
-impl<R> Watched<R> {
-    const fn new(inner: R) -> Self {
-        Self { inner, begun: Vec::new(), long: false }
-    }
+enum Line {
+    Whole(BytesMut),
+    TooLong,
+}
 
-    fn look(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let (line, after) = rest.split_at(end);
-            rest = &after[1..];
-            if self.long {
-                tracing::warn!(limit = LONGEST_LINE, "passed over a line that is too long");
-            } else if self.begun.is_empty() {
-                tell(line);
-            } else {
-                self.begun.extend_from_slice(line);
-                tell(&self.begun);
+impl Decoder for Lines {
+    type Item = Line;
+    type Error = std::io::Error;
+
+    fn decode(&mut self, input: &mut BytesMut) -> std::io::Result<Option<Line>> {
+        let end = input[self.seen..].iter().position(|byte| *byte == b'\n').map(|end| self.seen + end);
+        self.seen = input.len();
+        if end.unwrap_or(input.len()) > LONGEST_LINE {
+            self.dropping = true;
+        }
+        let Some(end) = end else {
+            if self.dropping {
+                input.clear();
+                self.seen = 0;
             }
-            self.begun.clear();
-            self.long = false;
+            return Ok(None);
+        };
+        self.seen = 0;
+        let mut line = input.split_to(end + 1);
+        if std::mem::take(&mut self.dropping) {
+            return Ok(Some(Line::TooLong));
         }
-        self.long |= self.begun.len() + rest.len() > LONGEST_LINE;
-        if self.long {
-            self.begun = Vec::new();
-        } else {
-            self.begun.extend_from_slice(rest);
-        }
+        line.truncate(end);
+        Ok(Some(Line::Whole(line)))
     }
-}
 
-fn tell(line: &[u8]) {
-    let line = line.trim_ascii();
-    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
-    if line.is_empty() {
-        return;
-    }
-    if let Err(error) = serde_json::from_slice::<IgnoredAny>(line) {
-        tracing::warn!(bytes = line.len(), %error, "passed over a line that is not JSON");
-    }
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = polled {
-            let this = &mut *self;
-            this.look(&buffer.filled()[before..]);
+    /// A last line without its end is not a message.
+    fn decode_eof(&mut self, input: &mut BytesMut) -> std::io::Result<Option<Line>> {
+        let line = self.decode(input)?;
+        if line.is_none() {
+            input.clear();
         }
-        polled
+        Ok(line)
     }
 }

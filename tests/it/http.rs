@@ -4,3 +4,4 @@ mod approvals;
 mod bounds;
 mod callers;
 mod mcp;
+mod negotiation;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Kind, Result};
 use crate::io::inbound::{self, Unread};
+use crate::io::numbers::first_inexact;
 
 /// The most that a body may have, in bytes.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
@@ -30,6 +31,13 @@ pub(crate) async fn object(service: &str, headers: &HeaderMap, body: Body) -> Re
     }
     if depth(&bytes) > MAX_DEPTH {
         return Err(malformed(service, format!("the body is nested more than {MAX_DEPTH} levels deep")));
+    }
+    if let Some(inexact) = first_inexact(&bytes) {
+        return Err(Error::new(Kind::Invalid, format!("FM-{service}-NUMBER"), "a number would be rounded").field(
+            &*inexact.pointer,
+            "number",
+            inexact.fault(),
+        ));
     }
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(fields)) => Ok(fields),

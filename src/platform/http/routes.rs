@@ -200,7 +200,12 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         mark: None,
     };
     let key = parts.headers.get("idempotency-key").filter(|_| spec.body && !spec.public);
-    let key = key.map(|key| (key.to_str().unwrap_or_default(), keys::sha256(arguments.to_string().as_bytes())));
+    let key = key.map(|key| {
+        // The same arguments are the same request, whatever the order of their fields.
+        let mut sorted = arguments.clone();
+        sorted.sort_all_objects();
+        (key.to_str().unwrap_or_default(), keys::sha256(sorted.to_string().as_bytes()))
+    });
     let work = (route.handler)(arguments).map_err(|error| invalid(code, vec![undecodable(&error)]))?;
     let Some((key, digest)) = key else { return work(cx).await };
     match idempotency::begin(platform, &cx.caller, spec, key, digest).await? {

@@ -1,7 +1,6 @@
 //! Internal Data Hub: the tenant's own types of records, the records, their relationships, and search (contract, section 5).
 
 mod filter;
-mod full_text;
 mod links;
 mod lists;
 mod schema;
@@ -104,7 +103,7 @@ async fn delete(cx: Cx, request: Delete) -> Result<Done> {
         store::delete(tx, request.id.as_str(), stored.number)?;
         let before = names(stored.entity.version, stored.entity.data.keys());
         record(tx, "entity.deleted", &stored.entity, Changes { before: Some(before), after: None })?;
-        Ok(Done {})
+        Ok(Done::default())
     })
     .await
 }

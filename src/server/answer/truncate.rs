@@ -1,39 +1,197 @@
-//! An answer that is too large is cut by whole items, never through the middle of JSON, and says how to narrow it.
+//! An answer that is too large is cut by whole values, never through the middle of JSON, and says so within itself.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-/// An answer within its limit.
-pub(crate) struct Fitted {
-    /// The answer, perhaps with less in it.
-    pub(crate) value: Value,
-    /// The same as compact JSON.
-    pub(crate) text: String,
-    /// What was left out and how to get it.
-    pub(crate) note: Option<String>,
-}
+/// The field of an answer that says what is left out of it.
+pub(crate) const FIELD: &str = "truncated";
+/// The field of the object that takes the place of a text or a list.
+const MARK: &str = "$truncated";
+/// Places named at most.
+const MAX_NAMED: usize = 20;
+/// Longest place that is named, in characters.
+const MAX_PLACE: usize = 160;
+/// Characters of a long text that are shown in its stead.
+const SHOWN: usize = 200;
 
-/// Cuts an answer to so many bytes of compact JSON.
-pub(crate) fn fit(mut value: Value, limit: usize) -> Fitted {
-    let text = value.to_string();
-    if text.len() <= limit {
-        return Fitted { value, text, note: None };
-    }
-    let note = cut_page(&mut value, text.len(), limit).unwrap_or_else(|| {
-        let mut left_out = Vec::new();
-        shrink(&mut value, limit, &mut String::new(), &mut left_out);
-        format!("The answer is larger than {limit} bytes; left out: {}. Ask for less of it.", left_out.join(", "))
-    });
-    Fitted { text: value.to_string(), value, note: Some(note) }
-}
-
-/// Keeps as many whole items of a page as fit. The cursor goes, since it would skip what was cut.
-fn cut_page(value: &mut Value, size: usize, limit: usize) -> Option<String> {
-    let fields = value.as_object_mut()?;
-    let items = fields.get_mut("items")?.as_array_mut()?;
-    let all = items.len();
+/// Returns how many items of a page fit into so many bytes, at least one; nothing if all of it fits or it is not a page.
+pub(crate) fn items_that_fit(value: &Value, limit: usize) -> Option<usize> {
+    let items = value.get("items")?.as_array()?;
     let sizes: Vec<usize> = items.iter().map(|item| size_of(item) + 1).collect();
-    let mut room = limit.checked_sub(size.checked_sub(sizes.iter().sum())?)?;
-    let kept = sizes
+    let around = size_of(value).saturating_sub(sizes.iter().sum());
+    if around + sizes.iter().sum::<usize>() <= limit {
+        return None;
+    }
+    Some(fitting(&sizes, limit.saturating_sub(around)).max(1))
+}
+
+/// Cuts an answer to so many bytes of compact JSON, and notes in it what was cut and what was withheld before.
+///
+/// A place that the schema types keeps its type: its items or fields become fewer. Elsewhere, a marked object takes the
+/// place of a text or a list, so that no shorter value is mistaken for the stored one.
+pub(crate) fn fit(value: &mut Value, schema: &Map<String, Value>, limit: usize, withheld: Vec<String>) {
+    let mut cut = Cut::default();
+    let mut next = "";
+    if size_of(value) > limit {
+        // Its items do not follow one another any more, so the cursor would skip some.
+        let items = value.get("items").and_then(Value::as_array).map(Vec::len);
+        cut.shrink(value, Some(schema), limit.saturating_sub(limit / 8), &mut String::new());
+        if let (Some(before), Some(fields)) = (items, value.as_object_mut())
+            && fields.get("items").and_then(Value::as_array).map(Vec::len) != Some(before)
+        {
+            fields.shift_remove("nextCursor");
+        }
+        next = "Ask for less at once: a smaller limit, or a narrower filter.";
+    }
+    if cut.places.is_empty() && withheld.is_empty() {
+        return;
+    }
+    let mut note = Map::new();
+    if !cut.places.is_empty() {
+        let more = cut.count - cut.places.len();
+        note.insert("leftOut".to_owned(), cut.names().into());
+        if more > 0 {
+            note.insert("more".to_owned(), more.into());
+        }
+        note.insert("next".to_owned(), next.into());
+    }
+    if !withheld.is_empty() {
+        note.insert("withheld".to_owned(), withheld.into());
+    }
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert(FIELD.to_owned(), Value::Object(note));
+    }
+}
+
+/// What was left out.
+#[derive(Default)]
+struct Cut {
+    places: Vec<Place>,
+    count: usize,
+}
+
+/// A place, and how much of it is kept.
+struct Place {
+    path: String,
+    kept: Option<(usize, usize, &'static str)>,
+}
+
+impl Cut {
+    /// Notes a place once, however often it is cut.
+    fn note(&mut self, path: &str, kept: Option<(usize, usize, &'static str)>) {
+        let path: String = path.chars().take(MAX_PLACE).collect();
+        match self.places.iter_mut().find(|place| place.path == path) {
+            Some(Place { kept: Some(before), .. }) if let Some(now) = kept => before.0 = now.0,
+            Some(place) => place.kept = kept,
+            None => {
+                self.count += 1;
+                if self.places.len() < MAX_NAMED {
+                    self.places.push(Place { path, kept });
+                }
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |place: &Place| match place.kept {
+            Some((kept, all, unit)) => format!("{} ({kept} of {all} {unit} kept)", place.path),
+            None => place.path.clone(),
+        };
+        self.places.iter().map(name).collect()
+    }
+
+    /// Makes one value small enough by leaving out what is largest in it.
+    fn shrink(&mut self, value: &mut Value, schema: Option<&Map<String, Value>>, limit: usize, path: &mut String) {
+        match value {
+            Value::Array(items) => {
+                let all = items.len();
+                let sizes: Vec<usize> = items.iter().map(|item| size_of(item) + 1).collect();
+                let kept = fitting(&sizes, limit.saturating_sub(2));
+                let item = schema.map(|schema| schema.get("items").and_then(Value::as_object));
+                match item {
+                    // A list of the contract: fewer items of it, or one that is cut inside.
+                    Some(item) => {
+                        items.truncate(kept.max(1));
+                        if kept == 0
+                            && let Some(first) = items.first_mut()
+                        {
+                            self.below(first, item, limit.saturating_sub(2), "0", path);
+                        }
+                        if items.len() < all {
+                            self.note(path, Some((items.len(), all, "items")));
+                        }
+                    }
+                    None => {
+                        items.truncate(kept);
+                        *value = json!({ MARK: { "items": all, "first": std::mem::take(items) } });
+                        self.note(path, Some((kept, all, "items")));
+                    }
+                }
+            }
+            Value::Object(fields) => self.shrink_fields(fields, schema, limit, path),
+            Value::String(text) => {
+                let shown: String = text.chars().take(SHOWN.min(limit / 8)).collect();
+                self.note(path, Some((shown.len(), text.len(), "bytes")));
+                *value = json!({ MARK: { "bytes": text.len(), "start": shown } });
+            }
+            _ => {}
+        }
+    }
+
+    /// The largest field gives way first; each round makes it smaller or removes it, so this ends.
+    fn shrink_fields(&mut self, fields: &mut Map<String, Value>, schema: Option<&Map<String, Value>>, limit: usize, path: &mut String) {
+        let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        loop {
+            let mut size = 2;
+            let mut largest: (usize, Option<String>) = (0, None);
+            for (name, value) in fields.iter() {
+                let own = size_of(value);
+                size += own + name.len() + 4;
+                if own > largest.0 {
+                    largest = (own, Some(name.clone()));
+                }
+            }
+            let (own, Some(name)) = largest else { return };
+            if size <= limit {
+                return;
+            }
+            let Some(value) = fields.get_mut(&name) else { return };
+            let typed = properties.map(|properties| properties.get(&name).and_then(Value::as_object));
+            let target = own.saturating_sub(size - limit).max(own / 2);
+            let goes = match (&*value, typed) {
+                // What is marked already says all that it can.
+                _ if own <= 64 || value.get(MARK).is_some() => true,
+                // A marked object is not the text that the schema names.
+                (Value::String(_), Some(Some(_))) => true,
+                (_, typed) => {
+                    self.below(
+                        value,
+                        typed.flatten().filter(|schema| schema.contains_key("properties") || schema.contains_key("items")),
+                        target,
+                        &name,
+                        path,
+                    );
+                    size_of(value) >= own
+                }
+            };
+            if goes {
+                fields.shift_remove(&name);
+                self.note(&format!("{path}/{}", name.chars().take(80).collect::<String>()), None);
+            }
+        }
+    }
+
+    fn below(&mut self, value: &mut Value, schema: Option<&Map<String, Value>>, limit: usize, step: &str, path: &mut String) {
+        let length = path.len();
+        path.push('/');
+        path.extend(step.chars().take(80));
+        self.shrink(value, schema, limit, path);
+        path.truncate(length);
+    }
+}
+
+/// How many of these sizes fit, from the first.
+fn fitting(sizes: &[usize], mut room: usize) -> usize {
+    sizes
         .iter()
         .take_while(|size| match room.checked_sub(**size) {
             Some(rest) => {
@@ -42,96 +200,11 @@ fn cut_page(value: &mut Value, size: usize, limit: usize) -> Option<String> {
             }
             None => false,
         })
-        .count();
-    if kept == 0 {
-        return None;
-    }
-    items.truncate(kept);
-    fields.shift_remove("nextCursor");
-    Some(format!(
-        "These are the first {kept} of {all} items, since an answer holds {limit} bytes. For the rest, call again with limit {kept} and go on with nextCursor, or narrow by the tool's other arguments."
-    ))
-}
-
-/// Makes one value small enough by leaving out whole items of what is largest in it.
-fn shrink(value: &mut Value, limit: usize, path: &mut String, left_out: &mut Vec<String>) {
-    match value {
-        Value::String(text) => {
-            let all = text.len();
-            // Escapes can double a text; a quarter of the room is always enough to be told what it is.
-            let mut end = (limit / 4).min(all);
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.truncate(end);
-            text.push('…');
-            left_out.push(format!("{path} ({end} of {all} bytes kept)"));
-        }
-        Value::Array(items) => {
-            let all = items.len();
-            let mut room = limit.saturating_sub(2);
-            let kept = items
-                .iter()
-                .map(|item| size_of(item) + 1)
-                .take_while(|size| match room.checked_sub(*size) {
-                    Some(rest) => {
-                        room = rest;
-                        true
-                    }
-                    None => false,
-                })
-                .count();
-            items.truncate(kept.max(1));
-            if kept == 0
-                && let Some(first) = items.first_mut()
-            {
-                let length = path.len();
-                path.push_str("/0");
-                shrink(first, limit.saturating_sub(2), path, left_out);
-                path.truncate(length);
-            }
-            if items.len() < all {
-                left_out.push(format!("{path} ({} of {all} items kept)", items.len()));
-            }
-        }
-        Value::Object(fields) => {
-            // The largest field gives way first; each round at least halves it, so this ends.
-            loop {
-                let mut size = 2;
-                let mut largest: (usize, Option<String>) = (0, None);
-                for (name, value) in fields.iter() {
-                    let own = size_of(value);
-                    size += own + name.len() + 4;
-                    if own > largest.0 {
-                        largest = (own, Some(name.clone()));
-                    }
-                }
-                if size <= limit {
-                    return;
-                }
-                let (own, Some(name)) = largest else { return };
-                let target = own.saturating_sub(size - limit).max(own / 2);
-                let length = path.len();
-                path.push('/');
-                path.extend(name.chars().take(80));
-                let gone = own <= 64 || {
-                    let Some(value) = fields.get_mut(&name) else { return };
-                    shrink(value, target, path, left_out);
-                    size_of(value) >= own
-                };
-                if gone {
-                    fields.shift_remove(&name);
-                    left_out.push(path.clone());
-                }
-                path.truncate(length);
-            }
-        }
-        _ => {}
-    }
+        .count()
 }
 
 /// The bytes of a value as compact JSON, without writing it down.
-fn size_of(value: &Value) -> usize {
+pub(crate) fn size_of(value: &Value) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -151,48 +224,67 @@ fn size_of(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::api::{answers, catalogue};
 
-    #[test]
-    fn what_fits_is_left_alone() {
-        let fitted = fit(json!({ "items": [1, 2], "nextCursor": "c" }), 100);
-        assert_eq!(fitted.text, r#"{"items":[1,2],"nextCursor":"c"}"#);
-        assert!(fitted.note.is_none());
+    fn fitted(tool: &str, value: &Value, limit: usize) -> Value {
+        let schema = &catalogue().get(tool).unwrap().shape.output;
+        let mut value = value.clone();
+        fit(&mut value, schema, limit, Vec::new());
+        assert_eq!(answers::mismatch(schema, &value).map(|fault| fault.pointer), None, "{tool}");
+        assert!(size_of(&value) <= limit + 4096, "{tool}: {}", size_of(&value));
+        value
     }
 
     #[test]
-    fn a_page_loses_whole_items_and_its_cursor() {
-        let items: Vec<Value> = (0..100).map(|n| json!({ "id": format!("task-{n:03}") })).collect();
-        let fitted = fit(json!({ "items": items, "nextCursor": "c" }), 500);
-        assert!(fitted.text.len() <= 500);
-        let kept = fitted.value["items"].as_array().unwrap();
-        assert!(kept.len() > 20 && kept.iter().all(|item| item["id"].is_string()));
-        assert!(fitted.value.get("nextCursor").is_none());
-        assert!(fitted.note.unwrap().contains(&format!("limit {}", kept.len())));
+    fn an_answer_within_its_limit_stays_as_it_is() {
+        let value = json!({ "items": [{ "taskId": "a" }], "nextCursor": "c" });
+        assert_eq!(fitted("tasks_list", &value, 100), value);
+        assert_eq!(items_that_fit(&value, 100), None);
     }
 
     #[test]
-    fn one_huge_object_loses_what_is_largest_in_it() {
-        let nodes: Vec<Value> = (0..500).map(|n| json!({ "id": format!("node-{n}"), "label": "x".repeat(40) })).collect();
-        let fitted = fit(json!({ "id": "proc-1", "name": "n", "nodes": nodes, "text": "é\"".repeat(9000) }), 4096);
-        assert!(fitted.text.len() <= 4096, "{}", fitted.text.len());
-        assert_eq!(fitted.value["id"], "proc-1");
-        assert!(fitted.note.unwrap().contains("/nodes"));
+    fn a_page_says_how_many_of_its_items_fit() {
+        let items: Vec<Value> = (0..100).map(|n| json!({ "taskId": format!("task-{n:03}") })).collect();
+        let page = json!({ "items": items, "nextCursor": "c" });
+        let fit = items_that_fit(&page, 500).unwrap();
+        assert!((15..25).contains(&fit), "{fit}");
+        assert_eq!(items_that_fit(&page, 32), Some(1));
+        // A platform that knows no limit answers all of them again: the cursor would skip those that are cut.
+        let value = fitted("tasks_list", &page, 500);
+        assert!(value.get("nextCursor").is_none());
+        let kept = value["items"].as_array().unwrap().len();
+        assert_eq!(value[FIELD]["leftOut"], json!([format!("/items ({kept} of 100 items kept)")]));
     }
 
     #[test]
-    fn one_huge_item_is_cut_inside() {
-        let fitted = fit(json!({ "items": [{ "id": "a", "data": { "blob": "y".repeat(10_000) } }, { "id": "b" }] }), 1000);
-        assert!(fitted.text.len() <= 1000, "{}", fitted.text.len());
-        assert_eq!(fitted.value["items"][0]["id"], "a");
+    fn a_large_object_loses_what_is_largest_in_it() {
+        let nodes: Vec<Value> = (0..500).map(|n| json!({ "id": format!("node-{n}"), "type": "start" })).collect();
+        let metadata = json!({ "text": "é\"".repeat(9000), "list": vec!["a".repeat(50); 900], "n": 5 });
+        let value =
+            fitted("processes_create", &json!({ "id": "proc-1", "name": "n".repeat(9000), "nodes": nodes, "metadata": metadata }), 4096);
+        assert_eq!((&value["id"], value.get("name")), (&json!("proc-1"), None));
+        assert_eq!(value["nodes"]["$truncated"]["items"], 500, "the schema does not name the nodes");
+        let left_out = value[FIELD]["leftOut"].to_string();
+        assert!(left_out.contains("/nodes (") && left_out.contains("/name") && left_out.contains("/metadata"), "{left_out}");
     }
 
     #[test]
-    fn many_middling_fields_give_way_too() {
-        let fields: serde_json::Map<String, Value> = (0..400).map(|n| (format!("f{n}"), json!("z".repeat(60)))).collect();
-        let fitted = fit(Value::Object(fields), 2000);
-        assert!(fitted.text.len() <= 2000, "{}", fitted.text.len());
+    fn a_free_form_text_or_list_is_marked_never_shortened() {
+        let record = json!({ "id": "entity-1", "data": { "blob": "y".repeat(10_000), "many": vec![1; 5000], "n": 5 } });
+        let value = fitted("entities_get", &record, 2000);
+        assert_eq!(value["data"]["blob"]["$truncated"]["bytes"], 10_000);
+        assert_eq!(value["data"]["many"]["$truncated"]["items"], 5000);
+        assert_eq!(value["data"]["n"], 5);
+    }
+
+    #[test]
+    fn the_note_is_bounded_and_names_what_was_withheld() {
+        let fields: Map<String, Value> = (0..4000).map(|n| (format!("f{n}-{}", "z".repeat(200)), json!("z".repeat(60)))).collect();
+        let value = fitted("entities_get", &json!({ "id": "e", "data": fields }), 32);
+        assert!(value[FIELD]["more"].as_u64().is_some_and(|more| more > 3000) || value.get("data").is_none(), "{value}");
+        let mut value = json!({ "taskId": "t" });
+        fit(&mut value, &Map::new(), 1000, vec!["token".to_owned()]);
+        assert_eq!(value, json!({ "taskId": "t", "truncated": { "withheld": ["token"] } }));
     }
 }

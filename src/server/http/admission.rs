@@ -9,30 +9,31 @@ use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
-use http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 use rmcp::model::RequestId;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::expiry::Revocable;
 use super::limits::{LARGEST_BODY, Limits, during};
 use super::metadata::{Metadata, read_url, scopes_of};
+use super::negotiation;
 use super::origins::Origins;
 use super::owner::Owner;
 use super::quota::Permit;
 use super::refusal::Refusal;
 use super::request_scope::{RequestPermit, RequestScope};
-use super::session_limits::{SessionLimits, SessionPermit};
+use super::session_limits::{SESSIONS_RATE, SessionLimits, SessionPermit};
 use super::sessions::Sessions;
 use super::{Authentication, HttpOptions};
 use crate::auth::Caller;
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::io::inbound::{self, Unread};
+use crate::server::message::{self, Rejected};
 use crate::server::{App, tools};
 
 /// The header that names a session of 2025-11-25.
@@ -133,7 +134,7 @@ impl Admission {
 
     /// What a message needs to go on: a place among its caller's and room for its body, an id that no other request of its
     /// session has, and a session's place where it begins one.
-    fn admit(
+    async fn admit(
         &self,
         owner: &Owner,
         session: Option<&str>,
@@ -151,14 +152,25 @@ impl Admission {
             _ => None,
         };
         let begins = session.is_none() && message.is_some_and(|message| message.method.as_deref() == Some("initialize"));
-        let place = begins.then(|| self.0.session_limits.take(owner)).transpose()?;
+        let place = if begins { Some(self.session_permit(owner).await?) } else { None };
         Ok((Some(RequestPermit::new(bytes, call, running)), place))
+    }
+
+    /// A permit for one more session. At its bound, a caller's new session evicts its longest-idle one: many hosts never
+    /// end theirs.
+    async fn session_permit(&self, owner: &Owner) -> Result<SessionPermit> {
+        match self.0.session_limits.take(owner) {
+            Err(full) if full.code() != SESSIONS_RATE && self.0.sessions.evict_idle(owner).await => self.0.session_limits.again(owner),
+            taken => taken,
+        }
     }
 }
 
 /// As much of a message as the gate looks at.
 #[derive(Deserialize)]
 struct Message<'a> {
+    #[serde(borrow)]
+    jsonrpc: Option<Cow<'a, str>>,
     #[serde(borrow)]
     method: Option<Cow<'a, str>>,
     id: Option<Value>,
@@ -183,39 +195,64 @@ impl Message<'_> {
     }
 }
 
-/// Hands a message on to rmcp, or refuses it.
+/// Hands a request on to rmcp, or refuses it; what rmcp refuses is refused as everything else is.
 pub(super) async fn pass(
     State(gate): State<Admission>,
     Extension(caller): Extension<Arc<Caller>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let owner = Owner::from(&*caller);
-    if request.method() != Method::POST {
-        return not_a_message(&gate, &caller, owner, request, next).await;
+    let method = request.method().clone();
+    negotiation::widen_accept(&method, request.headers_mut());
+    let answered = if method == Method::POST {
+        forward(&gate, &caller, owner, request, next).await
+    } else {
+        not_a_message(&gate, &caller, owner, request, next).await
+    };
+    match negotiation::refusal_of(answered).await {
+        // The session is gone by now, which 202 leaves open.
+        Ok(response) if method == Method::DELETE && response.status() == StatusCode::ACCEPTED => StatusCode::NO_CONTENT.into_response(),
+        Ok(response) => response,
+        Err(refused) => {
+            let (refusal, allow) = *refused;
+            let mut response = gate.refuse(Some(&caller), refusal);
+            response.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
+            response
+        }
     }
-    let is_json = is_json(request.headers());
+}
+
+/// Hands a message on to rmcp, or refuses it.
+async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let body = match whole(&gate, &owner, body).await {
+    let body = match whole(gate, &owner, body).await {
         Ok(body) => body,
-        Err(refusal) => return gate.refuse(Some(&caller), refusal),
+        Err(refusal) => return gate.refuse(Some(caller), refusal),
     };
     let message = serde_json::from_slice::<Message<'_>>(&body).ok();
-    if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(&caller, message, &body)) {
-        return gate.refuse(Some(&caller), refusal);
+    if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(caller, message, &body)) {
+        return gate.refuse(Some(caller), refusal);
     }
-    let (work, place) = match gate.admit(&owner, session(&parts.headers), message.as_ref(), body.len()) {
+    let (work, place) = match gate.admit(&owner, session(&parts.headers), message.as_ref(), body.len()).await {
         Ok(room) => room,
-        Err(error) => return gate.refuse(Some(&caller), Refusal::from(error).of(message.map_or(Value::Null, |message| message.id()))),
+        Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(message.as_ref().map_or(Value::Null, Message::id))),
     };
-    // Should rmcp not take it. While rmcp works, nothing here keeps the body, which may be large.
-    let unreadable = message.map_or_else(|| unreadable(&body), |message| no_message(message.id()));
+    let is_json = is_json(&parts.headers);
+    let known = message.as_ref().is_some_and(|message| message.jsonrpc.as_deref() == Some("2.0") && message.method.is_some());
+    // rmcp reads the whole of a request; what is none is read here for its reason.
+    let judged = if known { message::exact(&body) } else { message::read(&body).map(drop) };
+    if is_json && let Err(rejected) = judged {
+        return gate.refuse(Some(caller), unserved(rejected));
+    }
+    let id = message.map_or(Value::Null, |message| message.id());
     // rmcp hands these on to the handler, so the place lasts as long as the call does.
     parts.extensions.insert(work.clone());
     let scope = RequestScope::new(owner, place, work);
     let response = scope.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {
-        return gate.refuse(Some(&caller), unreadable);
+        let error = Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is not a JSON-RPC message");
+        return gate.refuse(Some(caller), Refusal::from(error).of(id));
     }
     response
 }
@@ -263,21 +300,10 @@ async fn whole(gate: &Admission, owner: &Owner, body: Body) -> std::result::Resu
     }
 }
 
-/// rmcp answers 415 in plain text for what it cannot read; JSON-RPC has two codes for it.
-fn unreadable(body: &Bytes) -> Refusal {
-    if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
-        return Refusal::from(Error::new(Kind::Malformed, "FM-MCP-BODY", format!("the body is not JSON: {error}"))).rpc(-32700);
-    }
-    let id = serde_json::from_slice::<Value>(body)
-        .ok()
-        .and_then(|message| message.get("id").cloned())
-        .filter(|id| id.is_string() || id.is_number())
-        .unwrap_or_default();
-    no_message(id)
-}
-
-fn no_message(id: Value) -> Refusal {
-    Refusal::from(Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is not a JSON-RPC message; batches are not taken")).of(id)
+/// Why a body is not served, as JSON-RPC says it.
+fn unserved(rejected: Rejected) -> Refusal {
+    let id = rejected.id.and_then(|id| serde_json::to_value(id).ok()).unwrap_or_default();
+    Refusal::from(rejected.error).rpc(rejected.code.0).of(id)
 }
 
 /// An id as rmcp reads it: `1`, `1.0` and `1e0` are one.

@@ -24,6 +24,9 @@ const RATE_IDLE: Duration = Duration::from_mins(2);
 /// When to try again where only the end of another session makes room.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// The code of a tenant that begins too many sessions, whatever is open.
+pub(super) const SESSIONS_RATE: &str = "FM-MCP-SESSIONS-RATE";
+
 /// The bounds of sessions.
 pub(super) struct SessionLimits {
     rate: governor::Quota,
@@ -56,14 +59,21 @@ impl SessionLimits {
         let begun = self.begun.get_with_by_ref(caller.tenant(), || Arc::new(RateLimiter::direct(self.rate)));
         if let Err(until) = begun.check() {
             let wait = until.wait_time_from(DefaultClock::default().now());
-            return Err(Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-RATE", "this tenant began too many sessions within a minute")
+            return Err(Error::new(Kind::RateLimited, SESSIONS_RATE, "this tenant began too many sessions within a minute")
                 .hint("Keep a session open instead of beginning one for each call.")
                 .retry_after(wait));
         }
+        self.again(caller)
+    }
+
+    /// As [`Self::take`], for a session whose beginning was counted.
+    pub(super) fn again(&self, caller: &Owner) -> Result<SessionPermit> {
         self.open.take(caller, 1).map_err(|full| {
             match full {
-                Full::Caller => Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-CALLER", "this caller has as many sessions open as it may")
-                    .hint("End sessions that are not used (DELETE), or wait: one ends by itself after ten idle minutes."),
+                Full::Caller => {
+                    Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-CALLER", "this caller has as many sessions at work as it may")
+                        .hint("Wait until a request in one of them ends.")
+                }
                 Full::Tenant => Error::new(Kind::RateLimited, "FM-MCP-SESSIONS-TENANT", "this tenant has as many sessions open as it may")
                     .hint("End sessions that are not used (DELETE), or wait: one ends by itself after ten idle minutes."),
                 Full::All => Error::new(Kind::Unavailable, "FM-MCP-SESSIONS", "the server has as many sessions open as it can keep")

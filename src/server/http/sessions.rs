@@ -4,8 +4,8 @@
 //! rmcp's own manager answers for a foreign id as for an unknown one. A renewed token of the same caller goes on.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt as _};
 use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
@@ -25,6 +25,10 @@ struct Kept {
     owner: Owner,
     _place: SessionPermit,
     running: Arc<Mutex<HashSet<RequestId>>>,
+    /// The last message of its host.
+    used: Instant,
+    /// Lives as long as the stream that the host listens on.
+    listening: Weak<()>,
 }
 
 /// The sessions and whose they are.
@@ -67,14 +71,32 @@ impl Sessions {
         Ok(Some(running))
     }
 
+    /// Closes the session of a caller that has been idle for longest, one without a listening host first.
+    /// Returns false if requests run in all of them.
+    pub(super) async fn evict_idle(&self, owner: &Owner) -> bool {
+        let longest = {
+            let kept = self.kept();
+            let idle = kept.iter().filter(|(_, kept)| kept.owner == *owner && lock(&kept.running).is_empty());
+            idle.min_by_key(|(_, kept)| (kept.listening.strong_count(), kept.used)).map(|(id, _)| Arc::clone(id))
+        };
+        let Some(id) = longest else { return false };
+        tracing::debug!("a new session evicts the longest-idle one of its caller");
+        // An error says that it is closed already.
+        let _closed = self.local.close_session(&id).await;
+        self.kept().remove(&id);
+        true
+    }
+
     fn kept(&self) -> MutexGuard<'_, HashMap<SessionId, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Rejects callers other than the owner, and a task without a request scope.
     fn check(&self, id: &SessionId) -> Result<()> {
-        match REQUEST.try_with(|scope| self.belongs(id, &scope.owner)) {
-            Ok(true) => Ok(()),
+        let used = REQUEST
+            .try_with(|scope| self.kept().get_mut(id).filter(|kept| kept.owner == scope.owner).map(|kept| kept.used = Instant::now()));
+        match used {
+            Ok(Some(())) => Ok(()),
             _ => Err(LocalSessionManagerError::SessionNotFound(Arc::clone(id))),
         }
     }
@@ -87,7 +109,13 @@ impl SessionManager for Sessions {
     async fn create_session(&self) -> Result<(SessionId, Self::Transport)> {
         let kept = REQUEST.try_with(|scope| {
             let place = scope.session_permit.lock().unwrap_or_else(PoisonError::into_inner).take();
-            place.map(|place| Kept { owner: scope.owner.clone(), _place: place, running: Arc::default() })
+            place.map(|place| Kept {
+                owner: scope.owner.clone(),
+                _place: place,
+                running: Arc::default(),
+                used: Instant::now(),
+                listening: Weak::new(),
+            })
         });
         // The gate gives a place to every session that it sees begin; none begins unseen.
         let Ok(Some(kept)) = kept else { return Err(LocalSessionManagerError::SessionNotFound("without a place".into())) };
@@ -143,7 +171,12 @@ impl SessionManager for Sessions {
 
     async fn create_standalone_stream(&self, id: &SessionId) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
         self.check(id)?;
-        self.local.create_standalone_stream(id).await
+        let stream = self.local.create_standalone_stream(id).await?;
+        let listening = Arc::new(());
+        if let Some(kept) = self.kept().get_mut(id) {
+            kept.listening = Arc::downgrade(&listening);
+        }
+        Ok(stream.inspect(move |_| drop(Arc::clone(&listening))))
     }
 
     async fn resume(&self, id: &SessionId, last_event_id: String) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
@@ -155,6 +188,10 @@ impl SessionManager for Sessions {
     async fn restore_session(&self, _: SessionId) -> Result<RestoreOutcome<Self::Transport>> {
         Ok(RestoreOutcome::NotSupported)
     }
+}
+
+fn lock(running: &Mutex<HashSet<RequestId>>) -> MutexGuard<'_, HashSet<RequestId>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

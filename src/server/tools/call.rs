@@ -50,11 +50,10 @@ impl Request {
                 outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))
             }
         };
-        let limit = self.app.settings.answer_limit;
         Ok(match outcome {
             Ok(Outcome::Answered(reply)) => {
                 tracing::debug!(tool = entry.spec.name, subject = %self.caller.subject, status = reply.status, "called");
-                let result = answer::success(entry, reply.body, limit);
+                let result = answer::success(reply.body);
                 if let Some(given) = &result.structured_content {
                     self.app.seen.keep(&self.caller, entry, given);
                 }
@@ -95,7 +94,7 @@ impl Request {
             Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
         };
         let options = CallOptions { if_match, traceparent: Some(traceparent), ..CallOptions::default() };
-        self.app.send(&self.caller, entry, arguments, options).await.map(Outcome::Answered)
+        self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await.map(Outcome::Answered)
     }
 
     /// By which way the request came.

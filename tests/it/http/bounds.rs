@@ -269,7 +269,7 @@ async fn requests_of_a_caller_at_once_are_bounded_in_the_old_era_also_when_it_ha
     assert_eq!(again.status(), 200);
     platform.works_on(CALLS).await;
     // With its session everything of it ends.
-    assert_eq!(served.on_session(Method::DELETE, "anna", &session).send().await.unwrap().status(), 202);
+    assert_eq!(served.on_session(Method::DELETE, "anna", &session).send().await.unwrap().status(), 204);
     platform.works_on(0).await;
     assert!(is_free(&served).await);
 }

@@ -93,7 +93,7 @@ async fn a_session_is_there_for_its_caller_alone() {
     for token in ["anna-1", "anna-2"] {
         assert!(!answer(tools(token)).await.result()["tools"].as_array().unwrap().is_empty(), "a renewed token goes on");
     }
-    assert_eq!(answer(served.on_session(Method::DELETE, "anna-2", &session)).await.status, 202);
+    assert_eq!(answer(served.on_session(Method::DELETE, "anna-2", &session)).await.status, 204);
     assert_eq!(answer(tools("anna-1")).await.status, 404);
 }
 
@@ -101,29 +101,35 @@ async fn a_session_is_there_for_its_caller_alone() {
 async fn sessions_of_a_tenant_are_bounded() {
     let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 2).await;
     let first = served.open("anna-1").await;
-    served.open("bert").await;
-    let refused = answer(served.initialize("anna-1", &json!({}))).await;
+    let second = served.open("anna-1").await;
+    let refused = answer(served.initialize("bert", &json!({}))).await;
     refused.refused(429, "FM-MCP-SESSIONS-TENANT");
     assert!(refused.headers.contains_key(RETRY_AFTER) && refused.body["id"] == 1, "{refused:?}");
     served.open("anna-elsewhere").await;
     answer(list(&served, "anna-1")).await.result();
-    assert_eq!(answer(served.on_session(Method::DELETE, "anna-1", &first)).await.status, 202);
+    // Her own idle session gives way to a new one of hers; it frees no place for another caller.
     served.open("anna-1").await;
+    assert_eq!(answer(served.on_session(Method::DELETE, "anna-1", &first)).await.status, 404);
+    assert_eq!(answer(served.on_session(Method::DELETE, "anna-1", &second)).await.status, 204);
+    served.open("bert").await;
 }
 
 #[tokio::test]
-async fn one_caller_does_not_take_all_sessions_of_its_tenant() {
+async fn a_new_session_evicts_the_longest_idle_of_a_caller_at_its_bound() {
     let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 40).await;
     let mut sessions = Vec::new();
     for _ in 0..10 {
         sessions.push(served.open("anna-1").await);
     }
-    let refused = answer(served.initialize("anna-2", &json!({}))).await;
-    assert!(refused.refused(429, "FM-MCP-SESSIONS-CALLER").headers.contains_key(RETRY_AFTER));
+    answer(served.legacy("anna-1", &sessions[0], "tools/list", &json!({}))).await.result();
+    served.open("anna-2").await;
     served.open("bert").await;
     served.open("anna-elsewhere").await;
-    assert_eq!(answer(served.on_session(Method::DELETE, "anna-1", &sessions[0])).await.status, 202);
-    served.open("anna-1").await;
+    let mut alive = Vec::new();
+    for session in &sessions {
+        alive.push(answer(served.legacy("anna-1", session, "tools/list", &json!({}))).await.status == 200);
+    }
+    assert_eq!(alive, [true, false, true, true, true, true, true, true, true, true], "the first was used since");
 }
 
 #[tokio::test]
@@ -131,7 +137,13 @@ async fn of_many_sessions_begun_at_once_no_more_are_opened_than_may_be() {
     let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 5).await;
     let began = futures_util::future::join_all((0..40).map(|_| answer(served.initialize("anna-1", &json!({}))))).await;
     let of = |status: u16| began.iter().filter(|answer| answer.status == status).count();
-    assert_eq!((of(200), of(429)), (5, 35));
+    assert_eq!(of(200) + of(429), 40);
+    let mut alive = 0;
+    for session in began.iter().filter_map(|answer| answer.headers.get("mcp-session-id")) {
+        let listed = answer(served.legacy("anna-1", session.to_str().unwrap(), "tools/list", &json!({}))).await;
+        alive += usize::from(listed.status == 200);
+    }
+    assert!((1..=5).contains(&alive), "{alive}");
 }
 
 #[tokio::test]
@@ -159,7 +171,7 @@ async fn a_tenant_begins_so_many_sessions_a_minute() {
 #[tokio::test]
 async fn no_session_begins_unseen() {
     let served = serve(app(), known().admission(), |options| options.sessions_per_tenant = 1).await;
-    served.open("anna-1").await;
+    served.open("bert").await;
     let message = served.initialize("anna-1", &json!({})).build().unwrap();
     let text = String::from_utf8(message.body().unwrap().as_bytes().unwrap().to_vec()).unwrap();
     // Twice the same member, or a session's name that nobody can read: the bound holds.

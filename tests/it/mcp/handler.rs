@@ -99,7 +99,7 @@ async fn a_decision_is_asked_about_as_it_is_now_and_done_once() {
         let result = session.call_tool(respond()).await.unwrap();
         assert_eq!(result.is_error, Some(false), "{}", text(&result));
         assert_eq!(result.structured_content.as_ref().unwrap()["status"], "completed");
-        assert!(!text(&result).contains("signingSecret"), "a secret passed through");
+        assert_eq!(result.structured_content.as_ref().unwrap()["truncated"], json!({ "withheld": ["signingSecret"] }));
         let asked = host.asked();
         assert_eq!(asked.len(), 1);
         assert!(asked[0].contains("Approve order 42") && asked[0].contains("decision: approve"), "{}", asked[0]);
@@ -113,7 +113,7 @@ async fn what_can_only_be_listed_is_shown_too() {
     let host = Host::new(ElicitationAction::Accept);
     let session = connect(&app(&url, Settings::default()), revisions()[1].clone(), host.clone()).await;
     let result = session.call_tool(request("subscriptions_delete", json!({ "id": "sub-2" }))).await.unwrap();
-    assert_eq!((result.is_error, result.structured_content), (Some(false), Some(json!({}))));
+    assert_eq!((result.is_error, result.structured_content), (Some(false), Some(json!({ "done": "End a subscription" }))));
     assert!(host.asked()[0].contains("topic: execution.failed") && !host.asked()[0].contains("task.created"), "{:?}", host.asked());
 }
 

@@ -284,6 +284,46 @@ async fn words_are_found_whatever_they_look_like() {
 }
 
 #[tokio::test]
+async fn words_are_found_in_every_script_and_without_diacritics() {
+    let bench = TestPlatform::start().await;
+    for (name, text) in [
+        ("zh", "北京测试有限公司用于全文搜索"),
+        ("ja", "サンドボックス修正テスト"),
+        ("ko", "대한민국 주식회사"),
+        ("th", "การทดสอบภาษาไทย"),
+        ("el", "Ελληνικά κείμενο"),
+        ("vi", "Nguyễn Văn"),
+    ] {
+        insert(&bench, "note", json!({ "data": { "name": name, "text": text } })).await;
+    }
+    for (query, found) in [
+        ("测试", "zh"),
+        ("搜索", "zh"),
+        ("修正", "ja"),
+        ("テスト", "ja"),
+        ("민국", "ko"),
+        ("ทดสอบ", "th"),
+        ("ελληνικα", "el"),
+        ("ΚΕΊΜΕΝΟ", "el"),
+        ("nguyen", "vi"),
+    ] {
+        let (_, answer) = post(&bench, "/entities/search", json!({ "query": query })).await;
+        assert_eq!(names(&answer), [found], "{query}");
+    }
+    let (_, answer) = post(&bench, "/entities/search", json!({ "query": "试测" })).await;
+    assert!(names(&answer).is_empty(), "letters are found in their order");
+}
+
+#[tokio::test]
+async fn a_number_that_would_be_rounded_is_rejected() {
+    let bench = TestPlatform::start().await;
+    let body = r#"{"data":{"n":12345678901234567890123}}"#;
+    let request = bench.request(reqwest::Method::POST, "/entities/t", &bench.owner()).header("content-type", "application/json").body(body);
+    let refused = bench.send(request).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/data/n")), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_search_is_paged() {
     let bench = TestPlatform::start().await;
     for number in 0..5 {

@@ -128,6 +128,8 @@ async fn a_repeated_call_with_its_key_gets_the_first_answer() {
     };
     let first = post(row("contract.signed"), "k-1").await.ok();
     assert_eq!(post(row("contract.signed"), "k-1").await.ok(), first);
+    let otherwise_ordered = json!({ "resourceId": "c-1", "resourceType": "contract", "action": "contract.signed", "actor": "user-1" });
+    assert_eq!(post(otherwise_ordered, "k-1").await.ok(), first);
     post(row("contract.ended"), "k-1").await.refused(422, "FM-AGS-IDEMPOTENCY-MISMATCH");
     assert_ne!(post(row("contract.signed"), "k-2").await.ok()["id"], first["id"]);
     platform.clock.advance(25.0 * 3600.0);

@@ -81,7 +81,7 @@ pub(super) async fn release(cx: Cx, request: ReleaseHold) -> Result<Done> {
                 .hint("Placing a hold answers its id."));
         }
         tx.audit("legal_hold.released", "legal_hold", &request.id, None)?;
-        Ok(Done {})
+        Ok(Done::default())
     })
     .await
 }

@@ -171,7 +171,7 @@ pub(super) async fn logout(cx: Cx, _: Logout) -> Result<Done> {
     cx.write(move |tx| {
         revoke(tx, &session.id)?;
         tx.audit("user.signed_out", "user", &user, None)?;
-        Ok(Done {})
+        Ok(Done::default())
     })
     .await
 }

@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::filter::{self, Conditions, Order};
-use super::full_text::{self, Reading};
 use super::{links, store, types};
 use crate::api::entities::{Entity, Query, Search};
 use crate::api::{Page, PageRequest};
 use crate::error::{Error, Kind, Result};
+use crate::platform::full_text::{self, Reading};
 use crate::platform::http::context::Cx;
 use crate::platform::keys;
 

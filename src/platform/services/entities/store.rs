@@ -3,12 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
-use super::{full_text, links};
+use super::links;
 use crate::api::Timestamp;
 use crate::api::arguments::quote;
 use crate::api::entities::Entity;
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
+use crate::platform::full_text;
 
 /// The columns that [`entity_of`] reads, in its order.
 pub(super) const COLUMNS: &str = "number, id, type, data, version, created_at, updated_at";
@@ -86,7 +87,7 @@ pub(super) fn delete(tx: &Tx<'_>, id: &str, number: i64) -> Result<()> {
 }
 
 fn index(tx: &Tx<'_>, number: i64, data: &Value) -> Result<()> {
-    tx.prepare_cached("INSERT INTO entity_words (rowid, words) VALUES (?, ?)")?.execute(params![number, full_text::text_of(data)])?;
+    tx.prepare_cached("INSERT INTO entity_words (rowid, words) VALUES (?, ?)")?.execute(params![number, full_text::words_of(data)])?;
     Ok(())
 }
 

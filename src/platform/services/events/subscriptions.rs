@@ -80,7 +80,7 @@ pub(super) async fn unsubscribe(cx: Cx, request: Unsubscribe) -> Result<Done> {
         tx.execute("DELETE FROM subscriptions WHERE tenant_id = ? AND id = ?", params![tx.tenant(), id])?;
         let before = json!({ "topic": subscription.topic, "deadLetters": subscription.dead_letters });
         tx.audit("subscription.deleted", "subscription", id, Some(Changes { before: before.as_object().cloned(), after: None }))?;
-        Ok(Done {})
+        Ok(Done::default())
     })
     .await
 }
