@@ -95,8 +95,46 @@ ids! {
     SubscriptionId = "sub";
     /// A row of the audit trail.
     AuditId = "audit";
-    /// A compliance report.
+    /// A report.
     ReportId = "report";
     /// A request to delete personal data.
     DeletionId = "erase";
+    /// An integration with an outside system.
+    IntegrationId = "int";
+    /// An AI agent.
+    AgentId = "agent";
+    /// A prompt template.
+    PromptId = "prompt";
+    /// Feedback on an answer of an AI agent.
+    FeedbackId = "feedback";
+    /// A training dataset.
+    DatasetId = "dataset";
+    /// A retraining job.
+    RetrainingJobId = "retrain";
+    /// A discovered schema.
+    SchemaId = "schema";
+    /// A stored document.
+    DocumentId = "doc";
+    /// An ingestion job.
+    IngestJobId = "ingest";
+    /// A communication channel.
+    ChannelId = "chan";
+    /// A conversation with a person on a channel.
+    ConversationId = "conv";
+    /// A message of a conversation.
+    MessageId = "msg";
+    /// An instance of a service.
+    InstanceId = "inst";
+    /// A notification.
+    NotificationId = "notif";
+    /// A template of notifications.
+    TemplateId = "tmpl";
+    /// A portal.
+    PortalId = "portal";
+    /// A company.
+    CompanyId = "company";
+    /// A schedule.
+    ScheduleId = "sched";
+    /// A dashboard.
+    DashboardId = "dash";
 }

@@ -13,7 +13,7 @@ pub struct CallSettings {
     #[schemars(range(min = 1, max = 3600))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
-    /// Bytes that an answer may have before it is cut by whole items; 32768 if absent.
+    /// Bytes that an answer may have: a longer page is fetched smaller, anything else is cut and says so; 32768 if absent.
     #[arg(skip)]
     #[schemars(range(min = 1024, max = 1_048_576))]
     #[serde(skip_serializing_if = "Option::is_none")]

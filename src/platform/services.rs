@@ -21,6 +21,7 @@ pub(crate) fn routes() -> Routes {
         .merge(auth::routes())
         .merge(events::routes())
         .merge(audit::routes())
+        .refuse_the_rest()
 }
 
 /// Starts the background work of all services.

@@ -21,7 +21,7 @@ use super::context::{Answer, Cx};
 use super::idempotency::{self, Begun, Stored};
 use super::problem;
 use crate::api::arguments::Reading;
-use crate::api::{Endpoint, Entry, FieldError, Method, Operation, Service, catalogue, undecodable, wire};
+use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, catalogue, undecodable, wire};
 use crate::error::{Error, Kind, Result};
 use crate::platform::identity::{self, Identity, authenticate::authenticate};
 use crate::platform::{Platform, keys};
@@ -103,6 +103,18 @@ impl Routes {
         self
     }
 
+    /// Answers the contract's other operations by 501: the embedded platform does not have their services yet.
+    pub(crate) fn refuse_the_rest(mut self) -> Self {
+        let served: HashSet<&'static str> = self.routes.iter().map(|route| route.endpoint.spec.name).collect();
+        for service in SERVICES {
+            for endpoint in service.operations.iter().filter(|endpoint| !served.contains(endpoint.spec.name)) {
+                let handler: Handler = Arc::new(move |_| Ok(Box::new(move |_| std::future::ready(Err(not_embedded(service))).boxed())));
+                self.routes.push(Route { endpoint: *endpoint, extends: None, handler });
+            }
+        }
+        self
+    }
+
     /// The operations beyond the contract.
     pub(crate) fn extensions(&self) -> Vec<&'static Entry> {
         self.routes.iter().filter_map(|route| Some(extension(route.extends?, &route.endpoint))).collect()
@@ -115,7 +127,7 @@ impl Routes {
         );
         let mut router = Router::new();
         for route in self.routes {
-            let (spec, path) = (route.endpoint.spec, route.endpoint.spec.path);
+            let (spec, path) = (route.endpoint.spec, router_path(route.endpoint.spec.path));
             let route = Arc::new(route);
             let (platform, gets) = (platform.clone(), Arc::clone(&gets));
             let serve = move |request: Request| serve(platform.clone(), Arc::clone(&route), Arc::clone(&gets), request);
@@ -125,10 +137,34 @@ impl Routes {
                 Method::Put => MethodFilter::PUT,
                 Method::Delete => MethodFilter::DELETE,
             };
-            router = router.route(path, on(filter, serve.clone())).route(&format!("/api{path}"), on(filter, serve));
+            router = router.route(&path, on(filter, serve.clone())).route(&format!("/api{path}"), on(filter, serve));
         }
         router
     }
+}
+
+/// The error of a service that is not part of the embedded platform.
+fn not_embedded(service: &Service) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format!("FM-{}-NOT-EMBEDDED", service.code),
+        format!("the embedded platform has no {} service yet", service.name),
+    )
+    .hint("Set FLOWMASTER_URL to a FlowMaster platform that has it.")
+}
+
+/// The path as the router reads it: its placeholders have the same names in every route, since two routes may name one
+/// place differently.
+fn router_path(path: &str) -> String {
+    let mut place = 0;
+    let segment = |segment: &str| {
+        if !segment.starts_with('{') {
+            return segment.to_owned();
+        }
+        place += 1;
+        format!("{{p{place}}}")
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 impl Route {
@@ -170,7 +206,8 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         .await
         .map_err(|_| body::malformed(code, "the path is not UTF-8 once decoded"))?
         .iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .zip(wire::path_fields(spec))
+        .map(|((_, value), name)| (name.to_owned(), value.to_owned()))
         .collect();
 
     // Who asks, for which tenant, and whether they may: before anything of the body is read.

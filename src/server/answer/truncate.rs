@@ -10,7 +10,7 @@ const MARK: &str = "$truncated";
 const MAX_NAMED: usize = 20;
 /// Longest place that is named, in characters.
 const MAX_PLACE: usize = 160;
-/// Characters of a long text that are shown in its stead.
+/// Characters of a long text, or bytes of the first items of a list, that are shown in its stead.
 const SHOWN: usize = 200;
 
 /// Returns how many items of a page fit into so many bytes, at least one; nothing if all of it fits or it is not a page.
@@ -105,11 +105,11 @@ impl Cut {
             Value::Array(items) => {
                 let all = items.len();
                 let sizes: Vec<usize> = items.iter().map(|item| size_of(item) + 1).collect();
-                let kept = fitting(&sizes, limit.saturating_sub(2));
                 let item = schema.map(|schema| schema.get("items").and_then(Value::as_object));
                 match item {
                     // A list of the contract: fewer items of it, or one that is cut inside.
                     Some(item) => {
+                        let kept = fitting(&sizes, limit.saturating_sub(2));
                         items.truncate(kept.max(1));
                         if kept == 0
                             && let Some(first) = items.first_mut()
@@ -121,6 +121,7 @@ impl Cut {
                         }
                     }
                     None => {
+                        let kept = fitting(&sizes, SHOWN);
                         items.truncate(kept);
                         *value = json!({ MARK: { "items": all, "first": std::mem::take(items) } });
                         self.note(path, Some((kept, all, "items")));
@@ -129,7 +130,7 @@ impl Cut {
             }
             Value::Object(fields) => self.shrink_fields(fields, schema, limit, path),
             Value::String(text) => {
-                let shown: String = text.chars().take(SHOWN.min(limit / 8)).collect();
+                let shown: String = text.chars().take(SHOWN).collect();
                 self.note(path, Some((shown.len(), text.len(), "bytes")));
                 *value = json!({ MARK: { "bytes": text.len(), "start": shown } });
             }

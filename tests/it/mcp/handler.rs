@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete as on_delete, get as on_get, put as on_put};
 use axum::{Json, Router};
+use flowmaster_mcp::api::SERVICES;
 use flowmaster_mcp::auth::Caller;
 use flowmaster_mcp::server::consent::approvals;
 use flowmaster_mcp::server::{App, Fallback, Settings, serve_stdio};
@@ -288,7 +289,8 @@ async fn resources_prompts_and_completions_bring_live_data() {
         let (url, _) = platform().await;
         let session = connect(&app(&url, Settings::default()), revision, Host::new(None)).await;
         assert_eq!(session.list_all_resources().await.unwrap()[0].uri, "flowmaster://tasks");
-        assert_eq!(session.list_all_resource_templates().await.unwrap().len(), 6);
+        let templates = SERVICES.iter().flat_map(|service| service.resources).filter(|resource| resource.is_template()).count();
+        assert_eq!(session.list_all_resource_templates().await.unwrap().len(), templates);
         let read = session.read_resource(ReadResourceRequestParams::new("flowmaster://tasks/task-1")).await.unwrap();
         assert!(serde_json::to_string(&read.contents).unwrap().contains("Approve order 42"));
         for uri in ["flowmaster://tasks/task-9", "flowmaster://nothing", "file:///etc/passwd"] {

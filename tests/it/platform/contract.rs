@@ -214,3 +214,31 @@ async fn an_event_of_the_platforms_topics_is_published_by_a_service() {
     assert_eq!(replayed["items"][0]["id"], event.body["id"]);
     assert_eq!(replayed["items"][0]["data"]["executionId"], "exec-789");
 }
+
+#[tokio::test]
+async fn a_service_that_is_not_embedded_says_so_for_each_of_its_routes() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    for (method, path, body, code) in [
+        (Method::GET, "/services/human-task", Value::Null, "FM-SR-NOT-EMBEDDED"),
+        (Method::DELETE, "/services/pds-1", Value::Null, "FM-SR-NOT-EMBEDDED"),
+        (Method::GET, "/agents/agent-1/metrics", Value::Null, "FM-AIS-NOT-EMBEDDED"),
+        (Method::GET, "/agents/agent-1/metrics/drift", Value::Null, "FM-LMS-NOT-EMBEDDED"),
+        (Method::GET, "/kpis", Value::Null, "FM-AS-NOT-EMBEDDED"),
+        (Method::POST, "/documents/search", json!({ "query": "invoice" }), "FM-DOC-NOT-EMBEDDED"),
+        (
+            Method::POST,
+            "/schedules",
+            json!({ "processId": "proc-123", "cronExpression": "0 9 * * MON-FRI", "timezone": "America/New_York" }),
+            "FM-SS-NOT-EMBEDDED",
+        ),
+    ] {
+        let request = platform.request(method.clone(), path, &owner);
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let refused = platform.send(request).await;
+        assert_eq!((refused.status, &refused.body["code"]), (501, &json!(code)), "{method} {path}: {refused:?}");
+    }
+    // Arguments are checked all the same.
+    let wrong = platform.send(platform.request(Method::POST, "/schedules", &owner).json(&json!({ "processId": 5 }))).await;
+    assert_eq!(wrong.status, 422, "{wrong:?}");
+}

@@ -1,0 +1,310 @@
+//! AI Agent Service: calls of language models through agents, their tools and their usage (contract, section 6).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::AgentId;
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
+use crate::api::{Effect, Operation, Permission, Service, Spec};
+
+/// AI Agent Service.
+pub const SERVICE: Service =
+    Service::new("ai-agent", "agents", "AIS", "AI agents: asks them, runs their tools, shows their usage of language models.")
+        .operations(operations![Invoke, Stream, List, ExecuteTool, Metrics])
+        .finder("`agents_list` shows the agents there are and their ids.")
+        .ids(&[Id::of("agentId", "agent").listed(Lister::new("agents_list", &[], "agentId"))])
+        .resources(&[
+            Resource::new("agents", "agents_list", "agents", "Agents", "The AI agents that can be asked, with their models and tools."),
+            Resource::new(
+                "agents/{id}/metrics",
+                "agents_metrics",
+                "agent-metrics",
+                "Usage of an agent",
+                "The usage of an AI agent: calls, tokens, latency and errors.",
+            )
+            .takes(&[("id", "agent")]),
+        ])
+        .shown(&["name", "description", "provider", "model", "status"])
+        .topics(&["agent.*"]);
+
+/// Operations whose cached answers an agent's tools can make stale.
+const TOUCHED: &[&str] = &["agents_metrics", "entities", "executions", "tasks"];
+
+open_enum! {
+    /// The providers of language models.
+    Provider {
+        /// The API of `OpenAI`.
+        OpenAi = "openai",
+        /// The API of Anthropic.
+        Anthropic = "anthropic",
+        /// The API of Cohere.
+        Cohere = "cohere",
+        /// The API of Azure `OpenAI`.
+        AzureOpenAi = "azure_openai",
+        /// A rule-based responder without a language model.
+        LocalRules = "local-rules",
+    }
+}
+
+/// An agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Its purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Version of its profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Provider of its model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// Its model, such as gpt-4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// available or unavailable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Names of its registered tools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+}
+
+/// An agent's answer to a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// The agent that answered.
+    pub agent_id: AgentId,
+    /// The whole text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub response: String,
+    /// Tokens of prompt and response together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_used: Option<u64>,
+    /// Whether the response is an earlier one from the cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached: Option<bool>,
+    /// Names of the tools that the agent executed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub executed_tools: Vec<String>,
+    /// Provider of the model that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// Model that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// An agent's streamed answer, complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamedAnswer {
+    /// The whole text and the agent that wrote it.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// Tokens by direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// Tokens of one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Tokens of the prompt.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Tokens of the response.
+    #[serde(default)]
+    pub output_tokens: u64,
+}
+
+/// A question to an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    /// Question or instruction to the agent.
+    #[schemars(length(min = 1, max = 100_000))]
+    pub prompt: String,
+    /// Data that the prompt is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<Map<String, Value>>,
+    /// Model such as gpt-4; the agent's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Randomness from 0 to 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2))]
+    pub temperature: Option<f64>,
+    /// Maximum tokens of the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_tokens: Option<u32>,
+}
+
+/// Has an AI assistant (agent) think something over for somebody and hand back the finished answer.
+///
+/// For a summary of complaints, a draft reply to a letter or advice on the next step.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Invoke {
+    /// The agent.
+    pub id: AgentId,
+    /// Prompt and parameters.
+    #[serde(flatten)]
+    pub question: Question,
+}
+
+impl Operation for Invoke {
+    type Output = Answer;
+    const SPEC: Spec = Spec::post("agents_invoke", "/agents/{id}/invoke", Effect::Send)
+        .titled("Ask an agent")
+        .requires(Permission::AGENT_INVOKE)
+        .repeats(&[("agentId", "id")])
+        .evicts(TOUCHED);
+}
+
+/// Has an AI assistant (agent) write a long text that somebody reads while it is still being written (stream).
+///
+/// For a report or a speech of several pages; ends with the whole text and its token usage.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stream {
+    /// The agent.
+    pub id: AgentId,
+    /// Prompt and parameters.
+    #[serde(flatten)]
+    pub question: Question,
+}
+
+impl Operation for Stream {
+    type Output = StreamedAnswer;
+    const SPEC: Spec = Spec::post("agents_stream", "/agents/{id}/stream", Effect::Send)
+        .titled("Ask an agent and stream the answer")
+        .requires(Permission::AGENT_INVOKE)
+        .repeats(&[("agentId", "id")])
+        .evicts(TOUCHED);
+}
+
+/// Shows which AI assistants (agents) can be asked, each with its language model and its skills (tools).
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct List {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Agent>;
+    const SPEC: Spec = Spec::get("agents_list", "/agents", Effect::Read).titled("List agents").requires(Permission::AGENT_VIEW).cached(30);
+}
+
+/// Has an AI assistant use one of its skills (registered tools) directly, without a prompt.
+///
+/// For someone who knows the step to run, such as the credit check that the assistant otherwise runs by itself.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ExecuteTool {
+    /// The agent.
+    pub id: AgentId,
+    /// Name of one of the agent's tools.
+    #[schemars(length(min = 1, max = 200))]
+    pub tool: String,
+    /// Arguments of the tool by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Map<String, Value>>,
+}
+
+/// The outcome of a tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolOutcome {
+    /// The agent whose tool ran.
+    pub agent_id: AgentId,
+    /// Name of the tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// completed or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Answer of the tool.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub result: Map<String, Value>,
+}
+
+impl Operation for ExecuteTool {
+    type Output = ToolOutcome;
+    const SPEC: Spec = Spec::post("agents_execute_tool", "/agents/{id}/tools/execute", Effect::Destroy)
+        .titled("Run an agent's tool")
+        .requires(Permission::AGENT_EXECUTE)
+        .evicts(TOUCHED);
+}
+
+/// Shows how much an AI assistant (agent) was used: its calls, tokens, response times and errors.
+///
+/// For someone who wonders why the language model's bill rose or why replies take longer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Metrics {
+    /// The agent.
+    pub id: AgentId,
+}
+
+/// The usage of an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentMetrics {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Number of calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invocations: Option<u64>,
+    /// Tokens of all prompts and responses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_used: Option<u64>,
+    /// Tokens by direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Number of responses from the cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_hits: Option<u64>,
+    /// Number of failed calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<u64>,
+    /// Average response time in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_latency: Option<f64>,
+    /// Usage by model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelMetrics>,
+}
+
+/// The usage of one model by an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelMetrics {
+    /// The model, such as gpt-4.
+    pub model: String,
+    /// Number of calls.
+    #[serde(default)]
+    pub invocations: u64,
+    /// Tokens of its prompts and responses.
+    #[serde(default)]
+    pub tokens_used: u64,
+}
+
+impl Operation for Metrics {
+    type Output = AgentMetrics;
+    const SPEC: Spec = Spec::get("agents_metrics", "/agents/{id}/metrics", Effect::Read)
+        .titled("Show an agent's usage")
+        .requires(Permission::AGENT_VIEW)
+        .cached(30);
+}

@@ -1,0 +1,271 @@
+//! Analytics Service: metrics, dashboards, reports and KPIs (contract, section 22).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::ids::{DashboardId, ReportId};
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Analytics Service.
+pub const SERVICE: Service = Service::new("analytics", "analytics", "AS", "Metrics over time, dashboards, reports and KPIs.")
+    .operations(operations![QueryMetrics, GetDashboard, GenerateReport, ListKpis])
+    .finder("`kpis_list` names the dashboard that shows each KPI (dashboardId).")
+    .ids(&[Id::of("dashboardId", "dashboard").listed(Lister::new("kpis_list", &[], "dashboardId"))])
+    .resources(&[Resource::new(
+        "dashboards/{id}",
+        "dashboards_get",
+        "dashboard",
+        "Dashboard",
+        "The charts of a dashboard with their present values, each with its metric and unit.",
+    )
+    .takes(&[("id", "dashboard")])])
+    .shown(&["name", "generatedAt"]);
+
+open_enum! {
+    /// The metrics of the platform.
+    Metric {
+        /// Number of executions.
+        ExecutionCount = "process.execution_count",
+        /// Average duration of an execution, in seconds.
+        ExecutionDuration = "process.avg_duration",
+        /// Average time until a task is answered, in seconds.
+        TaskCompletionTime = "task.avg_completion_time",
+        /// Latency of an agent's answer, in seconds.
+        AgentLatency = "agent.response_latency",
+        /// Share of data syncs that succeeded, in percent.
+        SyncSuccessRate = "integration.sync_success_rate",
+        /// Number of users active at the same time.
+        ActiveUsers = "tenant.active_users",
+    }
+}
+
+open_enum! {
+    /// The ways to make one value of many.
+    Aggregation {
+        /// Their total.
+        Sum = "sum",
+        /// Their mean.
+        Average = "avg",
+        /// The least.
+        Minimum = "min",
+        /// The greatest.
+        Maximum = "max",
+        /// How many there are.
+        Count = "count",
+        /// The median.
+        P50 = "p50",
+        /// The 95th percentile.
+        P95 = "p95",
+        /// The 99th percentile.
+        P99 = "p99",
+    }
+}
+
+/// What is measured, when, and how it is put together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Selection {
+    /// What is measured.
+    pub metric: Metric,
+    /// Begin of the period; seven days before its end if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// End of the period; now if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Timestamp>,
+    /// `hour`, `day`, `month`, or a dimension such as `process_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub group_by: Option<String>,
+    /// Calculation within a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregation: Option<Aggregation>,
+}
+
+/// A value of a metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricValue {
+    /// What was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
+    /// The group: a process id, or the begin of an hour, day or month; absent for the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The value; absent where nothing was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// count, seconds or percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+/// Tells how often processes ran or how long people took over tasks in a week, month or year (metrics).
+///
+/// Also the speed of AI agents, failed data syncs and how many users were active.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct QueryMetrics {
+    /// What is measured, and when.
+    #[serde(flatten)]
+    pub selection: Selection,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for QueryMetrics {
+    type Output = Page<MetricValue>;
+    const SPEC: Spec = Spec::get("metrics_query", "/metrics", Effect::Read).titled("Query metrics").requires(Permission::METRIC_VIEW);
+}
+
+/// A dashboard with its data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Dashboard {
+    /// The dashboard.
+    pub dashboard_id: DashboardId,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Its charts.
+    #[serde(default)]
+    pub widgets: Vec<Widget>,
+    /// When the data was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated_at: Option<Timestamp>,
+}
+
+/// One chart of a dashboard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Widget {
+    /// Its title.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    /// What is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
+    /// Calculation within a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregation: Option<Aggregation>,
+    /// Its values.
+    #[serde(default)]
+    pub values: Vec<MetricValue>,
+}
+
+/// Shows the charts that hang on the office's wall screen (dashboard) with the values they have at the moment.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct GetDashboard {
+    /// The dashboard.
+    pub id: DashboardId,
+}
+
+impl Operation for GetDashboard {
+    type Output = Dashboard;
+    const SPEC: Spec =
+        Spec::get("dashboards_get", "/dashboards/{id}", Effect::Read).titled("Show a dashboard").requires(Permission::DASHBOARD_VIEW);
+}
+
+/// A report on a metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The report.
+    pub report_id: ReportId,
+    /// Its title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
+    /// Begin of the period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// End of the period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Timestamp>,
+    /// The dimension of its groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<String>,
+    /// Calculation within a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregation: Option<Aggregation>,
+    /// count, seconds or percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The value of the whole period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<f64>,
+    /// The value of the period before, of the same length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_total: Option<f64>,
+    /// The values of the groups.
+    #[serde(default)]
+    pub values: Vec<MetricValue>,
+    /// When it was generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated_at: Option<Timestamp>,
+}
+
+/// Draws up a month or quarter in figures for the board (report), beside those of the period before.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct GenerateReport {
+    /// The report's title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub title: Option<String>,
+    /// What is measured, and when.
+    #[serde(flatten)]
+    pub selection: Selection,
+}
+
+impl Operation for GenerateReport {
+    type Output = Report;
+    const SPEC: Spec = Spec::post("reports_generate", "/reports", Effect::Read)
+        .titled("Generate a report")
+        .requires(Permission::REPORT_VIEW)
+        .answers(201)
+        .repeatable();
+}
+
+/// A key figure of the business.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Kpi {
+    /// Its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Its value now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// count, seconds or percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The value it should have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
+    /// up, down or flat, against the period before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trend: Option<String>,
+    /// The dashboard that shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dashboard_id: Option<DashboardId>,
+    /// When it was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated_at: Option<Timestamp>,
+}
+
+/// Tells whether the business is on target: each key figure (KPI) with its value, its goal and its trend.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ListKpis {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListKpis {
+    type Output = Page<Kpi>;
+    const SPEC: Spec = Spec::get("kpis_list", "/kpis", Effect::Read).titled("List KPIs").requires(Permission::KPI_VIEW);
+}

@@ -1,0 +1,329 @@
+//! Communication Service: messages by WhatsApp, Telegram, Slack and SMS (contract, section 12).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::{ChannelId, ConversationId, ExecutionId, MessageId, TaskId};
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Resource};
+use crate::api::{Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
+
+/// Communication Service.
+pub const SERVICE: Service =
+    Service::new("communication", "communication", "COMMS", "Two-way chats with people by WhatsApp, Telegram, Slack and SMS.")
+        .operations(operations![Register, SendMessage, Receive, History, Link])
+        .finder("`channels_send` answers the conversation; `audit_query` with resourceType channel or conversation names those there are.")
+        .ids(&[Id::of("channelId", "channel"), Id::of("conversationId", "conversation"), Id::of("messageId", "message")])
+        .resources(&[Resource::new(
+            "conversations/{id}",
+            "conversations_get",
+            "conversation",
+            "Conversation",
+            "The messages to and from a person on a channel, newest first.",
+        )
+        .takes(&[("id", "conversation")])])
+        .shown(&["name", "channel", "status", "context", "createdAt"]);
+
+open_enum! {
+    /// The kinds of channels.
+    ChannelKind {
+        /// WhatsApp.
+        Whatsapp = "whatsapp",
+        /// Telegram.
+        Telegram = "telegram",
+        /// Slack.
+        Slack = "slack",
+        /// Text messages to phones.
+        Sms = "sms",
+    }
+}
+
+open_enum! {
+    /// The states of a message.
+    MessageStatus {
+        /// Waits to be sent.
+        Queued = "queued",
+        /// The provider has accepted it.
+        Sent = "sent",
+        /// It reached the recipient's device.
+        Delivered = "delivered",
+        /// The recipient has read it.
+        Read = "read",
+        /// It could not be sent.
+        Failed = "failed",
+        /// It came in from outside.
+        Received = "received",
+    }
+}
+
+open_enum! {
+    /// The ways a message can go.
+    Direction {
+        /// From the person to us.
+        Inbound = "inbound",
+        /// From us to the person.
+        Outbound = "outbound",
+    }
+}
+
+/// A registered channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Channel {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelKind>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The own number, bot or workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The address of the provider's API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// The names of the credentials that are set; values are never shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials_set: Vec<String>,
+    /// active, or failing while messages cannot be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The address where the provider delivers inbound messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
+    /// The key of the webhook's signatures, shown once, to the one who registers; never to a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_secret: Option<Secret>,
+    /// When it was registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+/// A message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// The message.
+    pub message_id: MessageId,
+    /// Where it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<MessageStatus>,
+    /// The kind of channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelKind>,
+    /// When it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    /// When the recipient read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
+    /// The conversation it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
+    /// Inbound or outbound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// Who wrote it: a user id or an address on the channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_id: Option<String>,
+    /// Who gets it: a user id or an address on the channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient_id: Option<String>,
+    /// The text as it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Connects our WhatsApp, Telegram, Slack or SMS number (channel), so that messages can go out and come in.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Register {
+    /// Kind of channel.
+    pub channel: ChannelKind,
+    /// Name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub name: Option<String>,
+    /// Own number, bot or workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub account: Option<String>,
+    /// Address of the provider's API; its public one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2000))]
+    pub base_url: Option<String>,
+    /// Values for the provider's sign-in by name, such as apiKey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Map<String, Value>>,
+}
+
+impl std::fmt::Debug for Register {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Register").field("channel", &self.channel).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Operation for Register {
+    type Output = Channel;
+    const SPEC: Spec = Spec::post("channels_register", "/channels/register", Effect::Write)
+        .titled("Register a channel")
+        .requires(Permission::CHANNEL_REGISTER)
+        .answers(201)
+        .id_alias("id")
+        .evicts(&["channels"]);
+}
+
+/// Writes to someone's phone or chat by WhatsApp, Telegram, Slack or SMS, such as that a parcel is ready (send).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SendMessage {
+    /// The channel.
+    pub id: ChannelId,
+    /// Kind of channel to use; that of `id` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelKind>,
+    /// User id, phone number or chat id.
+    #[schemars(length(min = 1, max = 256))]
+    pub recipient_id: String,
+    /// Text; `{{name}}` stands for a variable.
+    #[schemars(length(min = 1, max = 4096))]
+    pub message: String,
+    /// Values for the text by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Map<String, Value>>,
+}
+
+impl Operation for SendMessage {
+    type Output = Message;
+    const SPEC: Spec = Spec::post("channels_send", "/channels/{id}/send", Effect::Send)
+        .titled("Send a message")
+        .requires(Permission::CHANNEL_SEND)
+        .answers(201)
+        .id_alias("id")
+        .evicts(&["conversations"]);
+}
+
+/// Enters a text that someone wrote us by WhatsApp, Telegram, Slack or SMS (inbound webhook of a channel).
+///
+/// It joins the chat with that person, and a process that waits for the reply goes on.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Receive {
+    /// The channel.
+    pub id: ChannelId,
+    /// User id, phone number or chat id of the writer.
+    #[schemars(length(min = 1, max = 256))]
+    pub sender_id: String,
+    /// Text that came in.
+    #[schemars(length(min = 1, max = 4096))]
+    pub message: String,
+    /// Provider's id of the message; a repeat is dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub external_id: Option<String>,
+    /// Time of writing; now if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    /// Other fields of the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Map<String, Value>>,
+}
+
+impl Operation for Receive {
+    type Output = Message;
+    const SPEC: Spec = Spec::post("channels_receive", "/channels/{id}/webhook", Effect::Write)
+        .titled("Take in a message")
+        .requires(Permission::CHANNEL_RECEIVE)
+        .id_alias("id")
+        .evicts(&["conversations", "executions", "tasks"]);
+}
+
+/// Shows the chat with a person so far (conversation): what they wrote by WhatsApp or SMS, and our replies.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    /// The conversation.
+    pub id: ConversationId,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for History {
+    type Output = Page<Message>;
+    const SPEC: Spec = Spec::get("conversations_get", "/conversations/{id}", Effect::Read)
+        .titled("Show a conversation")
+        .requires(Permission::CONVERSATION_VIEW)
+        .id_alias("id")
+        .cached(2);
+}
+
+/// What a conversation is about.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Context {
+    /// The execution that inbound messages go to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<ExecutionId>,
+    /// The task that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// Anything kept with it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
+}
+
+/// A chat with a person on a channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Conversation {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// The kind of channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelKind>,
+    /// The channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_id: Option<ChannelId>,
+    /// The person: a user id or an address on the channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub participant_id: Option<String>,
+    /// What it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
+    /// When its first message was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// When it last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Timestamp>,
+}
+
+/// Ties a chat to the case it is about (process context), so that the person's next reply reaches that run.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// The conversation.
+    pub id: ConversationId,
+    /// Execution that inbound messages go to.
+    pub execution_id: ExecutionId,
+    /// Task that the chat is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// Anything to keep with the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Map<String, Value>>,
+}
+
+impl Operation for Link {
+    type Output = Conversation;
+    const SPEC: Spec = Spec::put("conversations_link", "/conversations/{id}/context", Effect::Write)
+        .titled("Link a conversation to a process")
+        .requires(Permission::CONVERSATION_LINK)
+        .id_alias("id")
+        .evicts(&["conversations"]);
+}

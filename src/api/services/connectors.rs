@@ -1,0 +1,344 @@
+//! Data Connector Service: ingestion jobs from databases, files and cloud storage (contract, section 11).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::IngestJobId;
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::service::{Id, Resource};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Data Connector Service.
+pub const SERVICE: Service =
+    Service::new("data-connector", "connectors", "DCS", "Imports of databases and files into the data hub, once or by schedule.")
+        .operations(operations![Create, Get, Start, Cancel, TestConnection, Stats])
+        .finder("`ingest_jobs_create` answers the id of a new job; `audit_query` with resourceType ingest_job names those there are.")
+        .ids(&[Id::own("jobId", "ingest-job")])
+        .resources(&[
+            Resource::new(
+                "ingest/jobs/{id}",
+                "ingest_jobs_get",
+                "ingest-job",
+                "Ingestion job",
+                "An import: its source, destination, schedule and status.",
+            )
+            .takes(&[("id", "ingest-job")]),
+            Resource::new(
+                "ingest/jobs/{id}/stats",
+                "ingest_jobs_stats",
+                "ingest-job-stats",
+                "Statistics of an ingestion job",
+                "What an import read, wrote and rejected.",
+            )
+            .takes(&[("id", "ingest-job")]),
+        ])
+        .shown(&["sourceType", "destination", "schedule", "status", "startedAt", "createdAt"])
+        .judged_by("status");
+
+open_enum! {
+    /// The kinds of sources.
+    SourceType {
+        /// A PostgreSQL database.
+        Postgresql = "postgresql",
+        /// A MySQL database.
+        Mysql = "mysql",
+        /// A SQL Server database.
+        Sqlserver = "sqlserver",
+        /// A MongoDB database.
+        Mongodb = "mongodb",
+        /// A DynamoDB table.
+        Dynamodb = "dynamodb",
+        /// Text with separated columns.
+        Csv = "csv",
+        /// One JSON object a line.
+        Jsonl = "jsonl",
+        /// Parquet files.
+        Parquet = "parquet",
+        /// Avro files.
+        Avro = "avro",
+        /// A file server by FTP.
+        Ftp = "ftp",
+        /// A file server by SFTP.
+        Sftp = "sftp",
+        /// Amazon S3.
+        S3 = "s3",
+        /// Google Cloud Storage.
+        Gcs = "gcs",
+        /// Azure Blob Storage.
+        AzureBlob = "azure_blob",
+    }
+}
+
+open_enum! {
+    /// The states of a job.
+    JobStatus {
+        /// Waits for its start or its schedule.
+        Created = "created",
+        /// Queued to run.
+        Pending = "pending",
+        /// Reads and writes rows.
+        Running = "running",
+        /// The last run reached its end.
+        Completed = "completed",
+        /// The last run stopped at an error.
+        Failed = "failed",
+        /// Ended by a person.
+        Cancelled = "cancelled",
+    }
+}
+
+/// An ingestion job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// The job.
+    pub job_id: IngestJobId,
+    /// Where it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<JobStatus>,
+    /// The kind of source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_type: Option<SourceType>,
+    /// Where the source is, and what is read of it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub source_config: Map<String, Value>,
+    /// The names of the credentials that are set; values are never shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials_set: Vec<String>,
+    /// Where the rows go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// The record type that is filled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_type: Option<String>,
+    /// The source column that identifies a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_field: Option<String>,
+    /// When it runs, as a cron expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// Whether only changed rows are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cdc_enabled: Option<bool>,
+    /// When it was created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// When the last run began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the last run ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// When the next run is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_run_at: Option<Timestamp>,
+    /// Why the last run failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Sets up a copy of a database or file into the data hub (ingestion job), once or every night by cron.
+///
+/// Such as the rows of the sales database that changed since the day before.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Create {
+    /// Kind of source.
+    pub source_type: SourceType,
+    /// Databases: host, port, database, query. Files: path. Storage: bucket, key.
+    pub source_config: Map<String, Value>,
+    /// Sign-in of the source by name, such as username.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Map<String, Value>>,
+    /// Where the rows go, such as internal-data-hub.
+    #[schemars(length(min = 1, max = 200))]
+    pub destination: String,
+    /// Record type of the data hub to fill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub entity_type: Option<String>,
+    /// Source column that identifies a row; id if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub key_field: Option<String>,
+    /// Cron expression, such as `0 0 * * *`; absent: started by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub schedule: Option<String>,
+    /// Whether to read changed rows only (change data capture).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cdc_enabled: Option<bool>,
+}
+
+impl std::fmt::Debug for Create {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Create").field("source_type", &self.source_type).field("destination", &self.destination).finish_non_exhaustive()
+    }
+}
+
+impl Operation for Create {
+    type Output = Job;
+    const SPEC: Spec = Spec::post("ingest_jobs_create", "/ingest/jobs", Effect::Write)
+        .titled("Set up an import")
+        .requires(Permission::INGEST_CREATE)
+        .answers(201)
+        .id_alias("id")
+        .evicts(&["ingest"]);
+}
+
+/// Shows how far a data import is (ingestion job): running, finished or broken off, and when the next is due.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Get {
+    /// The job.
+    pub id: IngestJobId,
+}
+
+impl Operation for Get {
+    type Output = Job;
+    const SPEC: Spec = Spec::get("ingest_jobs_get", "/ingest/jobs/{id}", Effect::Read)
+        .titled("Show an import")
+        .requires(Permission::INGEST_VIEW)
+        .id_alias("id")
+        .cached(2);
+}
+
+/// Runs a data import now instead of waiting for tonight's schedule (start of an ingestion job).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Start {
+    /// The job.
+    pub id: IngestJobId,
+}
+
+impl Operation for Start {
+    type Output = Job;
+    const SPEC: Spec = Spec::put("ingest_jobs_start", "/ingest/jobs/{id}/start", Effect::Send)
+        .titled("Start an import")
+        .requires(Permission::INGEST_START)
+        .not_idempotent()
+        .answers(202)
+        .id_alias("id")
+        .evicts(&["ingest", "entities"]);
+}
+
+/// Breaks off a data import that was started by mistake or takes too long (cancel of an ingestion job).
+///
+/// Rows that were written already stay.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Cancel {
+    /// The job.
+    pub id: IngestJobId,
+}
+
+impl Operation for Cancel {
+    type Output = Job;
+    const SPEC: Spec = Spec::put("ingest_jobs_cancel", "/ingest/jobs/{id}/cancel", Effect::Destroy)
+        .titled("Cancel an import")
+        .requires(Permission::INGEST_CANCEL)
+        .not_idempotent()
+        .id_alias("id")
+        .evicts(&["ingest"]);
+}
+
+/// Tries whether a database, bucket or file server can be read, before an import is set up (source test).
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestConnection {
+    /// Kind of source.
+    pub source_type: SourceType,
+    /// Databases: host, port, database, query. Files: path. Storage: bucket, key.
+    pub source_config: Map<String, Value>,
+    /// Sign-in of the source by name, such as username.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Map<String, Value>>,
+}
+
+impl std::fmt::Debug for TestConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestConnection").field("source_type", &self.source_type).finish_non_exhaustive()
+    }
+}
+
+/// Whether a source can be read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceTest {
+    /// Whether the source answers and accepts the sign-in.
+    #[serde(default)]
+    pub connected: bool,
+    /// The columns that the source has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Seconds until the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<f64>,
+    /// Why the source cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Operation for TestConnection {
+    type Output = SourceTest;
+    const SPEC: Spec = Spec::post("ingest_sources_test", "/ingest/test-connection", Effect::Send)
+        .titled("Test a data source")
+        .requires(Permission::INGEST_TEST)
+        .repeatable();
+}
+
+/// Counts what a data import brought over: rows read, written and rejected, and time taken (sync statistics).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Stats {
+    /// The job.
+    pub id: IngestJobId,
+}
+
+/// What the runs of a job did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobStats {
+    /// The job.
+    pub job_id: IngestJobId,
+    /// Where it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<JobStatus>,
+    /// How many runs there were.
+    #[serde(default)]
+    pub runs: u64,
+    /// Rows read in the last run.
+    #[serde(default)]
+    pub records_read: u64,
+    /// Rows written in the last run.
+    #[serde(default)]
+    pub records_written: u64,
+    /// Rows rejected in the last run and kept as dead letters.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Bytes read in the last run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_read: Option<u64>,
+    /// Seconds that the last run took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<f64>,
+    /// The point in the source up to which rows were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<String>,
+    /// The checksum of the rows of the last run: SHA-256, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    /// Whether the counts of source and destination agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconciled: Option<bool>,
+    /// When the last run began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run_at: Option<Timestamp>,
+}
+
+impl Operation for Stats {
+    type Output = JobStats;
+    const SPEC: Spec = Spec::get("ingest_jobs_stats", "/ingest/jobs/{id}/stats", Effect::Read)
+        .titled("Show an import's statistics")
+        .requires(Permission::INGEST_VIEW)
+        .id_alias("id")
+        .cached(2);
+}

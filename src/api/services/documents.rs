@@ -1,0 +1,249 @@
+//! Document Intelligence Service: documents, their extracted data, types, search and embeddings (contract, section 10).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::DocumentId;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Resource};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Document Intelligence Service.
+pub const SERVICE: Service =
+    Service::new("document-intelligence", "documents", "DOC", "Stores documents, extracts data from them, classifies and searches them.")
+        .operations(operations![Upload, Extract, Classify, Search, Embeddings])
+        .finder("`documents_search` finds documents by their content and shows their ids.")
+        .ids(&[Id::of("documentId", "document")])
+        .resources(&[Resource::new(
+            "documents/{id}/embeddings",
+            "documents_embeddings",
+            "document-embeddings",
+            "Embeddings of a document",
+            "The vector that stands for a document's content.",
+        )
+        .takes(&[("id", "document")])])
+        .shown(&["type", "extractedData", "confidence", "createdAt"])
+        .topics(&["document.*"]);
+
+/// What to extract from a document.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtractionConfig {
+    /// Names of the values, such as `invoice_number`; usual ones if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entities: Option<Vec<String>>,
+    /// Whether to read scanned pages by text recognition (OCR).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include_ocr: Option<bool>,
+}
+
+/// A stored document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// Id of the document.
+    pub document_id: DocumentId,
+    /// Type, such as invoice or contract.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Extracted values by name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extracted_data: Map<String, Value>,
+    /// Vector of the content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embedding: Vec<f64>,
+    /// Confidence in type and values, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// Metadata read from the document or stored with it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// Time of the upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+/// Stores a PDF, scan or letter on the platform (upload), so that its text can be read out and found later.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Upload {
+    /// File in base64, 25 MB at most: PDF, text, Markdown, scan.
+    #[schemars(length(min = 1, max = 34_952_536))]
+    pub document: String,
+    /// Type, such as invoice, contract or form; predicted if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub document_type: Option<String>,
+    /// Values to extract on upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extraction_config: Option<ExtractionConfig>,
+    /// Anything to keep with it, such as a file name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl Operation for Upload {
+    type Output = Document;
+    const SPEC: Spec = Spec::post("documents_upload", "/documents/upload", Effect::Write)
+        .titled("Upload a document")
+        .requires(Permission::DOCUMENT_UPLOAD)
+        .answers(201)
+        .evicts(&["documents"]);
+}
+
+/// Reads the amount, number, dates or parties out of a stored invoice or contract (extraction), to save typing.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Extract {
+    /// The document.
+    pub id: DocumentId,
+    /// Type, such as invoice, contract or form; the stored one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub document_type: Option<String>,
+    /// Values to extract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extraction_config: Option<ExtractionConfig>,
+}
+
+impl Operation for Extract {
+    type Output = Document;
+    const SPEC: Spec = Spec::post("documents_extract", "/documents/{id}/extract", Effect::Write)
+        .titled("Extract a document's data")
+        .requires(Permission::DOCUMENT_EXTRACT)
+        .evicts(&["documents"]);
+}
+
+/// Tells whether an unsorted paper is an invoice, a contract or a form (classification), as when mail comes in.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Classify {
+    /// File in base64, 25 MB at most; needed unless `documentId` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 34_952_536))]
+    pub document: Option<String>,
+    /// A stored document, in place of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_id: Option<DocumentId>,
+}
+
+/// The predicted type of a document.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Classification {
+    /// The stored document, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_id: Option<DocumentId>,
+    /// Most likely type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Confidence in the type, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// Other types, likeliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<TypeScore>,
+}
+
+/// A type that a document may have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TypeScore {
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Confidence, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+}
+
+impl Operation for Classify {
+    type Output = Classification;
+    const SPEC: Spec = Spec::post("documents_classify", "/documents/classify", Effect::Read)
+        .titled("Classify a document")
+        .requires(Permission::DOCUMENT_VIEW)
+        .repeatable();
+}
+
+/// Finds stored papers by what they are about (semantic search), such as the lease that mentions a notice period.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Search {
+    /// Words or a sentence on the content.
+    #[schemars(length(min = 1, max = 500))]
+    pub query: String,
+    /// Only documents of this type, such as contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub document_type: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+/// A document that a search found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Match {
+    /// Id of the document.
+    pub document_id: DocumentId,
+    /// Type, such as invoice or contract.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Similarity to the query; greater is nearer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Passage that fits best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<String>,
+    /// Extracted values by name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extracted_data: Map<String, Value>,
+    /// Metadata stored with it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// Time of the upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+impl Operation for Search {
+    type Output = Page<Match>;
+    const SPEC: Spec = Spec::post("documents_search", "/documents/search", Effect::Read)
+        .titled("Search documents")
+        .requires(Permission::DOCUMENT_VIEW)
+        .repeatable();
+}
+
+/// Gives the number vector of a stored document (embeddings), for comparing how similar two texts are.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Embeddings {
+    /// The document.
+    pub id: DocumentId,
+}
+
+/// The vector of a document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentEmbeddings {
+    /// Id of the document.
+    pub document_id: DocumentId,
+    /// Vector of the content.
+    #[serde(default)]
+    pub embedding: Vec<f64>,
+    /// Model that computed the vector, such as lexical.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Length of the vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<u32>,
+}
+
+impl Operation for Embeddings {
+    type Output = DocumentEmbeddings;
+    const SPEC: Spec = Spec::get("documents_embeddings", "/documents/{id}/embeddings", Effect::Read)
+        .titled("Show a document's embeddings")
+        .requires(Permission::DOCUMENT_VIEW)
+        .cached(30);
+}

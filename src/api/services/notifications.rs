@@ -1,0 +1,258 @@
+//! Notification Service: e-mail, SMS and push notifications from templates (contract, section 18).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::{NotificationId, TemplateId, UserId};
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Notification Service.
+pub const SERVICE: Service =
+    Service::new("notification", "notifications", "NS", "Sends e-mail, SMS and push notifications from templates, with retries.")
+        .operations(operations![Send, Get, List, CreateTemplate])
+        .finder("`notifications_list` shows the notifications and their ids, and the ids of the templates in use.")
+        .ids(&[
+            Id::of("notificationId", "notification").listed(Lister::new("notifications_list", &[], "notificationId")),
+            Id::of("templateId", "template").listed(Lister::new("notifications_list", &[], "templateId")),
+        ])
+        .resources(&[Resource::new(
+            "notifications/{id}",
+            "notifications_get",
+            "notification",
+            "Notification",
+            "A notification: its recipient, template, status and delivery attempts.",
+        )
+        .takes(&[("id", "notification")])])
+        .shown(&["templateId", "recipient", "channels", "status", "createdAt", "sentAt"]);
+
+open_enum! {
+    /// The ways by which a notification reaches a person.
+    NotificationChannel {
+        /// E-mail.
+        Email = "email",
+        /// Text message.
+        Sms = "sms",
+        /// Alert of an app.
+        Push = "push",
+    }
+}
+
+open_enum! {
+    /// The states of a notification or of one of its deliveries.
+    NotificationStatus {
+        /// Accepted, not sent yet; retries included.
+        Queued = "queued",
+        /// Accepted by a provider.
+        Sent = "sent",
+        /// Given up after the last retry.
+        Failed = "failed",
+    }
+}
+
+/// The recipient of a notification.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Recipient {
+    /// E-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 254))]
+    pub email: Option<String>,
+    /// User id; needed for push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// Phone number for SMS, such as +14155550100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 32))]
+    pub phone: Option<String>,
+}
+
+/// The delivery of a notification by one channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelDelivery {
+    /// Channel of the delivery.
+    pub channel: NotificationChannel,
+    /// State of the delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<NotificationStatus>,
+    /// Number of attempts so far.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Provider of the last attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Time of success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    /// Time of the next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Timestamp>,
+    /// Cause of the last failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A notification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Notification {
+    /// Id of the notification.
+    pub notification_id: NotificationId,
+    /// State of the notification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<NotificationStatus>,
+    /// Template of the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_id: Option<TemplateId>,
+    /// Recipient of the notification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<Recipient>,
+    /// Values of the template's placeholders.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub variables: Map<String, Value>,
+    /// Channels asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<NotificationChannel>,
+    /// Delivery by each channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<ChannelDelivery>,
+    /// Time of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// Time of the first delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+}
+
+/// Sends someone a prepared e-mail, SMS or phone alert (notification), such as a reminder that a deadline nears.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Send {
+    /// Template of the text, such as `task-assigned`.
+    pub template_id: TemplateId,
+    /// Recipient; an e-mail address, user id or phone number at least.
+    pub recipient: Recipient,
+    /// Values of the template's placeholders, such as `{"taskTitle": "Approve Budget Request"}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Map<String, Value>>,
+    /// Channels to send by; the template's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<NotificationChannel>>,
+}
+
+impl Operation for Send {
+    type Output = Notification;
+    const SPEC: Spec = Spec::post("notifications_send", "/notifications/send", Effect::Send)
+        .titled("Send a notification")
+        .requires(Permission::NOTIFICATION_SEND)
+        .answers(202)
+        .evicts(&["notifications"]);
+}
+
+/// Shows whether one particular e-mail, SMS or phone alert went out (notification), and why it failed if not.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Get {
+    /// The notification.
+    pub id: NotificationId,
+}
+
+impl Operation for Get {
+    type Output = Notification;
+    const SPEC: Spec = Spec::get("notifications_get", "/notifications/{id}", Effect::Read)
+        .titled("Show a notification")
+        .requires(Permission::NOTIFICATION_VIEW)
+        .cached(2);
+}
+
+/// Lists the e-mails, SMS and phone alerts sent so far (notification history), to see who was told what and when.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// User id, e-mail address or phone number of the recipient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// One or more of queued, sent, failed, with commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Requested after this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_after: Option<Timestamp>,
+    /// Requested before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_before: Option<Timestamp>,
+    /// createdAt or -createdAt (newest first, the default).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Notification>;
+    const SPEC: Spec = Spec::get("notifications_list", "/notifications", Effect::Read)
+        .titled("List notifications")
+        .requires(Permission::NOTIFICATION_VIEW)
+        .cached(2);
+}
+
+/// Keeps the standard wording of an e-mail, SMS or phone alert (template), with gaps for names and dates.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateTemplate {
+    /// Id of your choice, such as `task-assigned`; generated if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_id: Option<TemplateId>,
+    /// Name for people.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// Subject line of an e-mail, title of a push alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 500))]
+    pub subject: Option<String>,
+    /// Text with placeholders, such as `Please finish {{taskTitle}} by {{deadline}}`.
+    #[schemars(length(min = 1, max = 100_000))]
+    pub body: String,
+    /// Channels to send by where a notification names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<NotificationChannel>>,
+}
+
+/// A template of notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Template {
+    /// Id of the template.
+    pub template_id: TemplateId,
+    /// Name for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Subject line of an e-mail, title of a push alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Text with placeholders.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// Channels to send by where a notification names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<NotificationChannel>,
+    /// Names of the placeholders in subject and body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
+    /// Time of creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+impl Operation for CreateTemplate {
+    type Output = Template;
+    const SPEC: Spec = Spec::post("templates_create", "/templates", Effect::Write)
+        .titled("Create a notification template")
+        .requires(Permission::TEMPLATE_CREATE)
+        .answers(201);
+}

@@ -1,0 +1,197 @@
+//! Service Registry: the platform's own services, their instances and health (contract, section 17).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api::ids::InstanceId;
+use crate::api::open_enum::open_enum;
+use crate::api::operation::operations;
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
+use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
+
+/// Service Registry.
+pub const SERVICE: Service = Service::new(
+    "service-registry",
+    "registry",
+    "SR",
+    "The own services of the platform: which servers run them, where, and their health.",
+)
+.operations(operations![Register, Deregister, Discover, List, Check])
+.finder("`services_list` shows the services there are, their names and the ids of their instances.")
+.ids(&[
+    Id::of("instanceId", "instance").listed(Lister::new("services_list", &[], "instanceId")),
+    Id::own("serviceName", "service").listed(Lister::new("services_list", &[], "serviceName")),
+])
+.resources(&[
+    Resource::new("services", "services_list", "services", "Services", "The platform's own services with their health."),
+    Resource::new(
+        "services/{name}",
+        "services_discover",
+        "service",
+        "Service",
+        "The instances of one service of the platform: host, port, version, health.",
+    )
+    .takes(&[("name", "service")]),
+])
+.shown(&["serviceName", "instanceId", "host", "port", "version", "status", "lastHeartbeatAt"]);
+
+open_enum! {
+    /// The health of an instance.
+    Health {
+        /// It takes calls.
+        Healthy = "healthy",
+        /// It takes calls, slower or in part.
+        Degraded = "degraded",
+        /// It gets no calls.
+        Unhealthy = "unhealthy",
+    }
+}
+
+/// An instance of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Instance {
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The service that it runs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub service_name: String,
+    /// Its host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Its port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Its version, semantic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Attributes for routing, such as `region` and `capacity`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// Its health.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Health>,
+    /// When it was registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<Timestamp>,
+    /// When it last gave a sign of life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_heartbeat_at: Option<Timestamp>,
+    /// When it is removed unless it gives another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Announces a newly started platform server (service instance), so that calls are routed to its host and port.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Register {
+    /// Service that it runs, such as process-design-service.
+    #[schemars(length(min = 1, max = 200))]
+    pub service_name: String,
+    /// Its own id, such as pds-1; a repeat renews it.
+    pub instance_id: InstanceId,
+    /// Host name or IP address.
+    #[schemars(length(min = 1, max = 253))]
+    pub host: String,
+    /// TCP port.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: u16,
+    /// Semantic version, such as 1.2.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub version: Option<String>,
+    /// Attributes for routing, such as `{"region": "us-west", "capacity": 100}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl Operation for Register {
+    type Output = Instance;
+    const SPEC: Spec = Spec::post("services_register", "/services/register", Effect::Grant)
+        .titled("Register a service")
+        .requires(Permission::SERVICE_REGISTER)
+        .answers(201)
+        .repeatable()
+        .id_alias("serviceId")
+        .evicts(&["services"]);
+}
+
+/// Takes a platform server out of the routing for good (service instance), as before it is switched off.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Deregister {
+    /// The instance, such as pds-1.
+    pub id: InstanceId,
+}
+
+impl Operation for Deregister {
+    type Output = Done;
+    const SPEC: Spec = Spec::delete("services_deregister", "/services/{id}", Effect::Destroy)
+        .titled("Deregister a service")
+        .requires(Permission::SERVICE_DEREGISTER)
+        .evicts(&["services"]);
+}
+
+/// Shows the servers that run one platform service by its name, with host, version and health (discovery).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Discover {
+    /// Service name, such as process-design-service.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for Discover {
+    type Output = Page<Instance>;
+    const SPEC: Spec = Spec::get("services_discover", "/services/{name}", Effect::Read)
+        .titled("Show a service's instances")
+        .requires(Permission::SERVICE_VIEW)
+        .id_alias("serviceId")
+        .cached(5)
+        .shared_in_tenant();
+}
+
+/// Lists which parts of FlowMaster itself are up or down (service registry), as when every page is slow.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct List {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Instance>;
+    const SPEC: Spec = Spec::get("services_list", "/services", Effect::Read)
+        .titled("List services")
+        .requires(Permission::SERVICE_VIEW)
+        .id_alias("serviceId")
+        .cached(5)
+        .shared_in_tenant();
+}
+
+/// Finds out whether one platform server is alive right now (health check), as when its pages time out.
+///
+/// A server that gives its own `status` reports itself (heartbeat).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// The instance, such as pds-1.
+    pub service_id: InstanceId,
+    /// Health that the instance reports; probed if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Health>,
+}
+
+impl Operation for Check {
+    type Output = Instance;
+    const SPEC: Spec = Spec::post("services_check", "/health/{serviceId}", Effect::Write)
+        .titled("Check a service's health")
+        .requires(Permission::SERVICE_CHECK)
+        .repeatable()
+        .id_alias("serviceId")
+        .evicts(&["services"]);
+}
