@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 pub use audit::AuditSettings;
 pub use auth::{AuthMode, AuthSettings};
@@ -204,11 +204,7 @@ impl Config {
         let settings = layers.settings;
         let url = settings.url;
         let data_dir = match settings.data_dir {
-            Some(folder) => std::path::absolute(&folder).map_err(|error| {
-                Error::configuration(Kind::Invalid, "FM-CONFIG-INVALID", "the data folder's name is not a path")
-                    .hint("Name a folder with --data or FLOWMASTER_DATA_DIR.")
-                    .caused_by(error)
-            })?,
+            Some(folder) => places::named_folder(folder, environment)?,
             None => places::data_folder(environment)?,
         };
         Ok(Self {

@@ -57,11 +57,16 @@ fn query_of(arguments: Map<String, Value>) -> Vec<(String, String)> {
     let mut query = Vec::new();
     for (name, value) in arguments {
         match value {
-            Value::Object(fields) => query.extend(fields.iter().map(|(key, value)| (format!("{name}.{key}"), text_of(value)))),
+            Value::Object(fields) => query.extend(fields.iter().map(|(key, value)| (format!("{name}.{key}"), free_text_of(value)))),
             value => query.push((name, text_of(&value))),
         }
     }
     query
+}
+
+/// The text of a value without a schema: a list is JSON, since commas could be its items' own.
+fn free_text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn text_of(value: &Value) -> String {

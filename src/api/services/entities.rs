@@ -184,7 +184,8 @@ pub struct Query {
     /// The type's name.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Field values that must match, such as `{"region": "US-WEST"}`.
+    /// Field values that must match, such as `{"region": "US-WEST", "amount": {"gt": 100}}`; operators: eq ne gt gte lt lte in
+    /// contains startsWith exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Map<String, Value>>,
     /// A field, `createdAt` or `updatedAt`; with `-` in front, descending.

@@ -8,6 +8,8 @@ use crate::error::{Error, Kind, Result};
 
 const MAX_FILTERS: usize = 20;
 const MAX_FIELD: usize = 200;
+/// Values of one list at most.
+const MAX_VALUES: usize = 100;
 
 /// Conditions and the values bound to them, in order.
 #[derive(Debug, Default)]
@@ -16,7 +18,11 @@ pub(super) struct Conditions {
     pub(super) values: Vec<Sql>,
 }
 
-/// Adds what a filter asks for: each named field of the record's data equals the value given.
+/// The operators of a filter.
+const OPERATORS: [&str; 10] = ["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains", "startsWith", "exists"];
+
+/// Adds what a filter asks for: each named field of the record's data equals a value, is one of a list, or meets all of
+/// its operators, such as `{"gt": 5, "lt": 10}`.
 ///
 /// A query's values come as text, so `5` is the number and the text, `true` the boolean and the text, and `null` a field
 /// that is null or missing. `address.city` is the field `city` of `address`, or the field of just that name.
@@ -25,20 +31,117 @@ pub(super) fn filter(conditions: &mut Conditions, filter: &Map<String, Value>) -
         return Err(invalid("/filter", "length", format!("names {} fields; at most {MAX_FILTERS} are allowed", filter.len())));
     }
     for (field, wanted) in filter {
-        let paths = paths_of(field).map_err(|detail| invalid(&format!("/filter/{}", short(field)), "field", detail))?;
-        let text = match wanted {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let mut either = Vec::new();
-        for path in paths {
-            let (sql, values) = equals(&path, &text);
-            conditions.values.extend(values);
-            either.push(sql);
+        let pointer = format!("/filter/{}", short(field));
+        if field.starts_with('$') {
+            return Err(invalid(
+                &pointer,
+                "operator",
+                "is not a field; fields are combined by `and` alone, and operators stand within one",
+            ));
         }
-        conditions.sql.extend([" AND (", &either.join(" OR "), ")"]);
+        let paths = paths_of(field).map_err(|detail| invalid(&pointer, "field", detail))?;
+        match tests_of(wanted) {
+            Value::Object(operators) if operators.is_empty() => {
+                return Err(invalid(&pointer, "operator", format!("has no operator; there are {}", OPERATORS.join(", "))));
+            }
+            Value::Object(operators) => {
+                for (operator, value) in operators {
+                    add(conditions, &paths, operator.strip_prefix('$').unwrap_or(&operator), &value)
+                        .map_err(|detail| invalid(&format!("{pointer}/{}", short(&operator)), "operator", detail))?;
+                }
+            }
+            Value::Array(values) => {
+                add(conditions, &paths, "in", &Value::Array(values)).map_err(|detail| invalid(&pointer, "operator", detail))?;
+            }
+            _ => add(conditions, &paths, "eq", wanted).map_err(|detail| invalid(&pointer, "operator", detail))?,
+        }
     }
     Ok(())
+}
+
+/// A list or operators, which come as JSON text in a query; anything else is a value.
+fn tests_of(wanted: &Value) -> Value {
+    let parsed = wanted.as_str().filter(|text| text.starts_with(['{', '['])).and_then(|text| serde_json::from_str(text).ok());
+    parsed.unwrap_or_else(|| wanted.clone())
+}
+
+/// Adds one test of a field, which may lie at several paths.
+fn add(conditions: &mut Conditions, paths: &[String], operator: &str, value: &Value) -> std::result::Result<(), String> {
+    let flag = || value.as_bool().or_else(|| value.as_str()?.parse().ok()).ok_or("must be true or false");
+    let wanted = match operator {
+        "ne" => false,
+        "exists" => flag()?,
+        _ => true,
+    };
+    let mut either = Vec::new();
+    for path in paths {
+        let (sql, values) = test(path, operator, value)?;
+        conditions.values.extend(values);
+        either.push(sql);
+    }
+    // A missing field makes a comparison unknown, which is not met, so its contrary is.
+    let either = either.join(") OR (");
+    conditions.sql.extend([" AND ifnull((", &either, "), 0) = ", if wanted { "1" } else { "0" }]);
+    Ok(())
+}
+
+/// A test of the value at a path, as SQL and what is bound in it. `ne` and `exists` are negated by their caller.
+fn test(path: &str, operator: &str, value: &Value) -> std::result::Result<(String, Vec<Sql>), String> {
+    let at = || Sql::Text(path.to_owned());
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match operator {
+        "eq" | "ne" => Ok(equals(path, &text)),
+        "in" => {
+            let values = value.as_array().filter(|values| (1..=MAX_VALUES).contains(&values.len()));
+            let values = values.ok_or_else(|| format!("must be a list of 1 to {MAX_VALUES} values"))?;
+            let mut bound = Vec::new();
+            let mut either = Vec::new();
+            for value in values {
+                let (sql, values) = equals(path, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                bound.extend(values);
+                either.push(sql);
+            }
+            Ok((either.join(" OR "), bound))
+        }
+        "gt" | "gte" | "lt" | "lte" => {
+            let sign = match operator {
+                "gt" => ">",
+                "gte" => ">=",
+                "lt" => "<",
+                _ => "<=",
+            };
+            if !value.is_number() && !value.is_string() {
+                return Err("must be a number or a text".to_owned());
+            }
+            let mut sql = Vec::new();
+            let mut bound = Vec::new();
+            if let Ok(Value::Number(number)) = serde_json::from_str(&text) {
+                sql.push(format!("(json_type(data, ?) IN ('integer', 'real') AND json_extract(data, ?) {sign} ?)"));
+                bound.extend([at(), at(), number_of(&number)]);
+            }
+            if value.is_string() {
+                sql.push(format!("(json_type(data, ?) = 'text' AND json_extract(data, ?) {sign} ?)"));
+                bound.extend([at(), at(), Sql::Text(text)]);
+            }
+            Ok((sql.join(" OR "), bound))
+        }
+        "contains" => {
+            let sql = "(json_type(data, ?) = 'text' AND instr(json_extract(data, ?), ?) > 0)
+                 OR (json_type(data, ?) = 'array' AND EXISTS (SELECT 1 FROM json_each(data, ?) AS item WHERE item.value = ? OR item.value = ?))";
+            let number = serde_json::from_str::<serde_json::Number>(&text).map_or(Sql::Null, |number| number_of(&number));
+            Ok((sql.to_owned(), vec![at(), at(), Sql::Text(text.clone()), at(), at(), Sql::Text(text), number]))
+        }
+        "startsWith" => {
+            let sql = "json_type(data, ?) = 'text' AND substr(json_extract(data, ?), 1, length(?)) = ?";
+            Ok((sql.to_owned(), vec![at(), at(), Sql::Text(text.clone()), Sql::Text(text)]))
+        }
+        "exists" => Ok(("json_type(data, ?) IS NOT NULL".to_owned(), vec![at()])),
+        _ => Err(format!("is not an operator; there are {}", OPERATORS.join(", "))),
+    }
+}
+
+fn number_of(number: &serde_json::Number) -> Sql {
+    number.as_i64().map_or_else(|| Sql::Real(number.as_f64().unwrap_or(f64::NAN)), Sql::Integer)
 }
 
 fn equals(path: &str, text: &str) -> (String, Vec<Sql>) {
@@ -48,8 +151,7 @@ fn equals(path: &str, text: &str) -> (String, Vec<Sql>) {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Number(number)) => {
             sql.push_str(" OR (json_type(data, ?) IN ('integer', 'real') AND json_extract(data, ?) = ?)");
-            let number = number.as_i64().map_or_else(|| Sql::Real(number.as_f64().unwrap_or(f64::NAN)), Sql::Integer);
-            values.extend([path(), path(), number]);
+            values.extend([path(), path(), number_of(&number)]);
         }
         Ok(Value::Bool(flag)) => {
             sql.push_str(" OR json_type(data, ?) = ?");
@@ -80,6 +182,10 @@ impl Order {
     pub(super) fn read(sort: Option<&str>) -> Result<Self> {
         let sort = sort.unwrap_or("createdAt");
         let (field, descending) = sort.strip_prefix('-').map_or((sort, false), |field| (field, true));
+        let last = field.rsplit_once(char::is_whitespace).map_or("", |(_, last)| last);
+        if ["asc", "desc"].contains(&last.to_ascii_lowercase().as_str()) {
+            return Err(invalid("/sort", "order", "names a field, with `-` in front for descending, such as `-createdAt`"));
+        }
         let (value, paths) = match field {
             "createdAt" => ("created_at".to_owned(), Vec::new()),
             "updatedAt" => ("updated_at".to_owned(), Vec::new()),
@@ -175,6 +281,43 @@ mod tests {
         ] {
             assert!(!matches(&data, name, wanted), "{name}={wanted}");
         }
+    }
+
+    #[test]
+    fn an_operator_tests_a_field_of_its_kind() {
+        let data = json!({ "n": 5, "t": "abc", "l": ["x", 7], "z": null, "o": { "c": "d" } });
+        for (name, wanted) in [
+            ("n", r#"{"gt":4,"lt":6}"#),
+            ("n", r#"{"$gte":"5"}"#),
+            ("n", r#"{"in":[4,5]}"#),
+            ("t", r#"["abc","d"]"#),
+            ("t", r#"{"contains":"b","startsWith":"ab","lt":"b"}"#),
+            ("l", r#"{"contains":"x"}"#),
+            ("l", r#"{"contains":7}"#),
+            ("z", r#"{"exists":true}"#),
+            ("gone", r#"{"exists":"false"}"#),
+            ("gone", r#"{"ne":5}"#),
+            ("o.c", r#"{"ne":"e","eq":"d"}"#),
+        ] {
+            assert!(matches(&data, name, wanted), "{name} {wanted}");
+        }
+        for (name, wanted) in [
+            ("n", r#"{"gt":4,"lt":5}"#),
+            ("n", r#"{"gt":"a"}"#),
+            ("t", r#"{"gt":4}"#),
+            ("t", r#"["ab"]"#),
+            ("o.c", r#"{"ne":"d"}"#),
+            ("gone", r#"{"exists":true}"#),
+        ] {
+            assert!(!matches(&data, name, wanted), "{name} {wanted}");
+        }
+        for (name, wanted) in
+            [("$or", "[]"), ("n", "{}"), ("n", r#"{"near":4}"#), ("n", r#"{"in":4}"#), ("n", r#"{"gt":[]}"#), ("n", r#"{"exists":4}"#)]
+        {
+            let wanted = Map::from_iter([(name.to_owned(), json!(wanted))]);
+            assert!(filter(&mut Conditions::default(), &wanted).is_err(), "{wanted:?}");
+        }
+        assert!(Order::read(Some("v desc")).is_err());
     }
 
     #[test]

@@ -69,6 +69,9 @@ fn compile(schema: &Value) -> std::result::Result<Validator, FieldError> {
     jsonschema::options()
         .with_pattern_options(PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20))
         .should_validate_formats(true)
+        // These two are read and not checked otherwise.
+        .with_format("idn-email", is_idn_email)
+        .with_format("idn-hostname", is_idn_hostname)
         .build(schema)
         .map_err(|fault| {
             let detail: String = fault.masked().to_string().chars().filter(|c| !c.is_control()).take(300).collect();
@@ -103,6 +106,7 @@ impl Weigher<'_> {
                     path.push_str(&name.chars().take(80).collect::<String>().replace('~', "~0").replace('/', "~1"));
                     weight = weight.saturating_add(match (name.as_str(), value) {
                         ("$ref", Value::String(target)) => self.follow(target, path)?,
+                        ("enum" | "const" | "default" | "examples", value) if !lists_fields(&path[..length]) => parts_of(value),
                         ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
                             return Err(FieldError::new(path.clone(), "reference", "is not taken; use `$ref` into this schema"));
                         }
@@ -145,8 +149,9 @@ impl Weigher<'_> {
         if self.open.len() >= MAX_DEPTH {
             return fault("depth", "ends a chain of references that is too long");
         }
-        let Some(node) = self.root.pointer(&pointer) else {
-            return fault("reference", "names nothing in this schema; take a JSON pointer such as `#/$defs/name`");
+        let node = if pointer.is_empty() || pointer.starts_with('/') { self.root.pointer(&pointer) } else { anchored(self.root, &pointer) };
+        let Some(node) = node else {
+            return fault("reference", "names nothing in this schema; take a JSON pointer such as `#/$defs/name`, or an `$anchor`");
         };
         self.open.push(pointer.clone().into_owned());
         let weight = self.weigh(node, &mut format!("/schema{pointer}"), 1)?;
@@ -154,6 +159,50 @@ impl Weigher<'_> {
         self.known.push((pointer.into_owned(), weight));
         Ok(weight)
     }
+}
+
+/// Whether the fields of an object at this path are names of the schema's author, and not keywords.
+fn lists_fields(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"].contains(&last)
+}
+
+/// How many values a value holds, itself included. It is data: nothing in it is a keyword.
+fn parts_of(value: &Value) -> u64 {
+    let within = match value {
+        Value::Object(fields) => fields.values().map(parts_of).sum(),
+        Value::Array(items) => items.iter().map(parts_of).sum(),
+        _ => 0,
+    };
+    1 + within
+}
+
+/// The part of a schema that has this `$anchor`.
+fn anchored<'a>(node: &'a Value, anchor: &str) -> Option<&'a Value> {
+    match node {
+        Value::Object(fields) if fields.get("$anchor").and_then(Value::as_str) == Some(anchor) => Some(node),
+        Value::Object(fields) => fields.values().find_map(|value| anchored(value, anchor)),
+        Value::Array(items) => items.iter().find_map(|value| anchored(value, anchor)),
+        _ => None,
+    }
+}
+
+fn is_idn_email(text: &str) -> bool {
+    text.rsplit_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && local.len() <= 64 && !local.contains(['@', ' ']) && is_idn_hostname(domain))
+}
+
+/// Whether a text is a host's name in any script: labels of letters, digits and hyphens.
+fn is_idn_hostname(text: &str) -> bool {
+    text.len() <= 253
+        && text.split(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']).all(|label| {
+            (1..=63).contains(&label.chars().count())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .chars()
+                    .all(|letter| letter == '-' || letter.is_alphanumeric() || unicode_normalization::char::is_combining_mark(letter))
+        })
 }
 
 /// Whether an object with an `$id` is a schema that would move the base of its references, and not a list of fields.
@@ -242,5 +291,32 @@ mod tests {
     fn a_field_may_be_called_as_a_keyword() {
         admit(&map(json!({ "properties": { "id": { "type": "string" }, "$ref": { "type": "string" }, "type": { "type": "string" } } })))
             .unwrap();
+    }
+
+    #[test]
+    fn values_of_a_schema_are_data_and_anchors_are_names() {
+        let of = |schema: Value| admit(schema.as_object().unwrap());
+        let validator = of(json!({ "properties": { "v": { "enum": [{ "$id": "https://x/y", "type": "null" }] } } })).unwrap();
+        assert!(faults(&validator, &map(json!({ "v": { "$id": "https://x/y", "type": "null" } }))).is_empty());
+        let validator =
+            of(json!({ "properties": { "v": { "$ref": "#n" } }, "$defs": { "n": { "$anchor": "n", "type": "string" } } })).unwrap();
+        assert_eq!(faults(&validator, &map(json!({ "v": 5 }))).len(), 1);
+        for wrong in [
+            json!({ "properties": { "v": { "$ref": "#gone" } } }),
+            json!({ "properties": { "enum": { "properties": { "a": { "$ref": "https://x/y" } } } } }),
+            json!({ "properties": { "v": { "$ref": "#n" } }, "$defs": { "n": { "$anchor": "n", "properties": { "v": { "$ref": "#n" } } } } }),
+        ] {
+            assert!(of(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_and_addresses_of_every_script_are_checked() {
+        for (name, good) in
+            [("münchen.example", true), ("例え.テスト", true), ("a..b", false), ("-> $1.00 <--", false), ("-a", false), ("", false)]
+        {
+            assert_eq!(is_idn_hostname(name), good, "{name}");
+        }
+        assert!(is_idn_email("用户@例子.example") && !is_idn_email("2962") && !is_idn_email("@a"));
     }
 }
