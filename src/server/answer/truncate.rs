@@ -106,26 +106,23 @@ impl Cut {
                 let all = items.len();
                 let sizes: Vec<usize> = items.iter().map(|item| size_of(item) + 1).collect();
                 let item = schema.map(|schema| schema.get("items").and_then(Value::as_object));
-                match item {
+                if let Some(item) = item {
                     // A list of the contract: fewer items of it, or one that is cut inside.
-                    Some(item) => {
-                        let kept = fitting(&sizes, limit.saturating_sub(2));
-                        items.truncate(kept.max(1));
-                        if kept == 0
-                            && let Some(first) = items.first_mut()
-                        {
-                            self.below(first, item, limit.saturating_sub(2), "0", path);
-                        }
-                        if items.len() < all {
-                            self.note(path, Some((items.len(), all, "items")));
-                        }
+                    let kept = fitting(&sizes, limit.saturating_sub(2));
+                    items.truncate(kept.max(1));
+                    if kept == 0
+                        && let Some(first) = items.first_mut()
+                    {
+                        self.below(first, item, limit.saturating_sub(2), "0", path);
                     }
-                    None => {
-                        let kept = fitting(&sizes, SHOWN);
-                        items.truncate(kept);
-                        *value = json!({ MARK: { "items": all, "first": std::mem::take(items) } });
-                        self.note(path, Some((kept, all, "items")));
+                    if items.len() < all {
+                        self.note(path, Some((items.len(), all, "items")));
                     }
+                } else {
+                    let kept = fitting(&sizes, SHOWN);
+                    items.truncate(kept);
+                    *value = json!({ MARK: { "items": all, "first": std::mem::take(items) } });
+                    self.note(path, Some((kept, all, "items")));
                 }
             }
             Value::Object(fields) => self.shrink_fields(fields, schema, limit, path),
