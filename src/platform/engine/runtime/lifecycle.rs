@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::run::{Run, Wait};
 use super::{history, tasks};
+use crate::api::Operation as _;
 use crate::api::audit::Changes;
-use crate::api::executions::{ExecutionStatus, Failure};
+use crate::api::executions::{ExecutionStatus, Failure, Get};
 use crate::error::{Error, Kind, Result};
 use crate::platform::engine::{Engine, Stop};
 
@@ -197,5 +198,5 @@ pub(crate) fn require(run: &Run, action: &str) -> Result<()> {
         format!("execution {} is {status}: it cannot be told to {action}; {next}", run.head.id),
     )
     .field("/status", "state", format!("is {status}; {next}"))
-    .hint("Read it again with executions_get."))
+    .hint(format!("Read it again with {}.", Get::SPEC.name)))
 }

@@ -4,9 +4,9 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::api::Timestamp;
 use crate::api::executions::{self, Execution, ExecutionStatus, Failure};
 use crate::api::processes::Node;
+use crate::api::{Operation as _, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::{Definition, Plan};
@@ -263,7 +263,7 @@ pub fn definition_of(connection: &rusqlite::Connection, tenant: &str, process: &
 #[must_use]
 pub fn not_found(id: &str) -> Error {
     Error::new(Kind::NotFound, "FM-EES-NOT-FOUND", format!("there is no execution {}", crate::api::arguments::quote(id)))
-        .hint("executions_start answers the id of what it starts; a task names its execution.")
+        .hint(format!("{} answers the id of what it starts; a task names its execution.", executions::Start::SPEC.name))
 }
 
 fn facts_of(head: &Head) -> Map<String, Value> {

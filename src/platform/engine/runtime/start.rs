@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::history;
 use super::run::{Head, MAX_VARIABLES, Run, parse, size_of};
-use crate::api::FieldError;
 use crate::api::arguments::quote;
 use crate::api::executions::ExecutionStatus;
-use crate::api::processes::Variable;
+use crate::api::processes::{Create, Publish, Sandbox, Variable, Versions};
+use crate::api::{FieldError, Operation as _};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::Definition;
@@ -43,7 +43,7 @@ impl Engine<'_, '_> {
         if !faults.is_empty() {
             return Err(Error::new(Kind::Invalid, "FM-EES-VARIABLES", "the variables are not those that the process declares")
                 .with_fields(faults)
-                .hint("processes_versions shows what a process declares."));
+                .hint(format!("{} shows what a process declares.", Versions::SPEC.name)));
         }
         if size_of(&begin.variables) > MAX_VARIABLES {
             return Err(Error::new(Kind::TooLarge, "FM-EES-VARIABLES-TOO-LARGE", format!("variables hold at most {MAX_VARIABLES} bytes")));
@@ -80,7 +80,7 @@ impl Engine<'_, '_> {
         let found = versions_of(self.tx, process)?;
         if found.is_empty() {
             return Err(Error::new(Kind::NotFound, "FM-EES-PROCESS-NOT-FOUND", format!("there is no process {}", quote(process)))
-                .hint("Use the id that processes_create answered."));
+                .hint(format!("Use the id that {} answered.", Create::SPEC.name)));
         }
         let chosen = match version {
             Some(wanted) => found.iter().find(|(version, ..)| version == wanted).ok_or_else(|| {
@@ -108,7 +108,7 @@ impl Engine<'_, '_> {
 
 fn not_published(process: &str, version: &str) -> Error {
     Error::new(Kind::Conflict, "FM-EES-NOT-PUBLISHED", format!("version {version} of process {process} is a draft and cannot be started"))
-        .hint("Publish it first with processes_publish; processes_sandbox tries a draft out.")
+        .hint(format!("Publish it first with {}; {} tries a draft out.", Publish::SPEC.name, Sandbox::SPEC.name))
 }
 
 /// All versions of a process, newest first: version, whether published, definition.

@@ -5,10 +5,10 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
 use super::run::{document, parse};
-use crate::api::Timestamp;
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::tasks::{Form, Response, Task, TaskEvent, TaskStatus};
+use crate::api::tasks::{Assign, Form, List, OPEN, Response, Task, TaskEvent, TaskStatus};
+use crate::api::{Operation as _, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 
@@ -123,7 +123,7 @@ pub fn load(connection: &rusqlite::Connection, tenant: &str, id: &str) -> Result
         .optional()?
         .ok_or_else(|| {
             Error::new(Kind::NotFound, "FM-HTS-NOT-FOUND", format!("there is no task {}", quote(id)))
-                .hint("tasks_list shows the tasks there are.")
+                .hint(format!("{} shows the tasks there are.", List::SPEC.name))
         })?
 }
 
@@ -200,7 +200,7 @@ pub fn escalate(tx: &mut Tx<'_>, id: &str, reason: Option<&str>) -> Result<Task>
     require_open(&before, "escalated")?;
     if before.next().is_none() {
         return Err(Error::new(Kind::Conflict, "FM-HTS-CHAIN-END", format!("no person is left in the escalation chain of task {id}"))
-            .hint("Give it to somebody else with tasks_assign."));
+            .hint(format!("Give it to somebody else with {}.", Assign::SPEC.name)));
     }
     raise(tx, &before, reason)
 }
@@ -267,7 +267,7 @@ pub fn require_open(stored: &Stored, action: &str) -> Result<()> {
     let (id, status) = (&stored.task.task_id, &stored.task.status);
     Err(Error::new(Kind::Conflict, "FM-HTS-CLOSED", format!("task {id} is {status}: it cannot be {action} any more"))
         .field("/status", "state", format!("is {status}; nothing can be done to it any more"))
-        .hint("tasks_list with status created,assigned,escalated shows what is open."))
+        .hint(format!("{} with status {OPEN} shows what is open.", List::SPEC.name)))
 }
 
 /// What happened to a task after a place, in order.
