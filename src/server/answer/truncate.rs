@@ -109,10 +109,10 @@ impl Cut {
                 if let Some(item) = item {
                     // A list of the contract: fewer items of it, or one that is cut inside.
                     let kept = fitting(&sizes, limit.saturating_sub(2));
-                    items.truncate(kept.max(1));
-                    if kept == 0
-                        && let Some(first) = items.first_mut()
-                    {
+                    // A text of the contract stays a text, so one that does not fit goes.
+                    let cuts_first = kept == 0 && !items.first().is_some_and(Value::is_string);
+                    items.truncate(kept.max(usize::from(cuts_first)));
+                    if cuts_first && let Some(first) = items.first_mut() {
                         self.below(first, item, limit.saturating_sub(2), "0", path);
                     }
                     if items.len() < all {
@@ -274,6 +274,14 @@ mod tests {
         assert_eq!(value["data"]["blob"]["$truncated"]["bytes"], 10_000);
         assert_eq!(value["data"]["many"]["$truncated"]["items"], 5000);
         assert_eq!(value["data"]["n"], 5);
+    }
+
+    #[test]
+    fn a_list_of_texts_stays_one() {
+        let schema = json!({ "type": "object", "properties": { "tags": { "type": "array", "items": { "type": "string" } } } });
+        let mut value = json!({ "tags": ["x".repeat(5000)] });
+        fit(&mut value, schema.as_object().unwrap(), 1000, Vec::new());
+        assert_eq!((&value["tags"], &value[FIELD]["leftOut"]), (&json!([]), &json!(["/tags (0 of 1 items kept)"])));
     }
 
     #[test]
