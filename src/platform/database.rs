@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
@@ -12,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
+use super::engine::expressions::budget::Budget;
 use super::full_text;
 use crate::api::cloud_event::topic_matches;
 use crate::api::ids::{self, TenantId};
@@ -64,6 +66,7 @@ pub(crate) struct Tx<'c> {
     now: Timestamp,
     scope: Scope,
     last_event: Option<i64>,
+    expressions: Rc<Budget>,
 }
 
 impl Deref for Tx<'_> {
@@ -78,6 +81,11 @@ impl Tx<'_> {
     /// The moment of the transaction.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// What the expressions that are evaluated in the transaction may cost together: it holds the only writer.
+    pub(crate) fn expressions(&self) -> &Rc<Budget> {
+        &self.expressions
     }
 
     /// Who writes.
@@ -251,7 +259,13 @@ impl Database {
         let job: Job = Box::new(move |connection| {
             let result = catch(|| {
                 let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let mut tx = Tx { connection: &transaction, now: clock.now(), scope, last_event: None };
+                let mut tx = Tx {
+                    connection: &transaction,
+                    now: clock.now(),
+                    scope,
+                    last_event: None,
+                    expressions: Rc::new(Budget::of_transaction()),
+                };
                 let value = work(&mut tx)?;
                 if keep && let Some(mark) = tx.scope.mark.clone() {
                     mark.note(&tx)?;

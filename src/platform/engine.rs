@@ -10,7 +10,7 @@ pub mod runtime;
 
 use serde_json::{Map, Value};
 
-use self::expressions::conditions::Fault;
+use self::expressions::fault::Fault;
 use self::runtime::run::{Run, Wait, size_of};
 use crate::api::FieldError;
 use crate::api::executions::{ExecutionStatus, Failure};

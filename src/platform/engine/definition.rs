@@ -62,6 +62,7 @@ pub struct Plan {
     nodes: HashMap<String, Node>,
     edges: Vec<Edge>,
     entry: Option<String>,
+    kinds: HashMap<String, String>,
 }
 
 impl Plan {
@@ -70,6 +71,7 @@ impl Plan {
     pub fn new(definition: &Definition) -> Self {
         Self {
             edges: definition.connections(),
+            kinds: definition.variables.iter().filter_map(|variable| Some((variable.name.clone(), variable.kind.clone()?))).collect(),
             entry: definition.entries().first().map(|node| node.id.clone()),
             nodes: definition.nodes.iter().map(|node| (node.id.clone(), node.clone())).collect(),
         }
@@ -79,6 +81,12 @@ impl Plan {
     #[must_use]
     pub fn entry(&self) -> Option<&str> {
         self.entry.as_deref()
+    }
+
+    /// The type that a variable is declared with.
+    #[must_use]
+    pub fn kind_of(&self, variable: &str) -> Option<&str> {
+        self.kinds.get(variable).map(String::as_str)
     }
 
     /// A node by its id.

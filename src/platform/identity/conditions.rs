@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::users;
 use crate::api::{Spec, Timestamp};
 use crate::error::{Error, Kind, Result};
+use crate::platform::engine::expressions::budget::Budget;
 use crate::platform::engine::expressions::conditions::Expression;
 
 /// The names that a condition can begin with.
@@ -49,14 +50,14 @@ pub(crate) fn check(condition: &str) -> Result<()> {
 }
 
 /// Whether a condition holds; needs the stack of a database thread.
-pub(crate) fn holds(condition: &str, user: &users::Row, facts: &Facts) -> bool {
+pub(crate) fn holds(condition: &str, user: &users::Row, facts: &Facts, budget: &Budget) -> bool {
     let user = Map::from_iter([
         ("id".to_owned(), user.id.as_str().into()),
         ("username".to_owned(), user.username.as_str().into()),
         ("roles".to_owned(), user.roles.clone().into()),
     ]);
     let held = Expression::compile_over(condition, &ROOTS)
-        .and_then(|expression| expression.evaluate_over(&[("user", &user), ("resource", &facts.resource), ("env", &facts.env)]));
+        .and_then(|expression| expression.evaluate_over(&[("user", &user), ("resource", &facts.resource), ("env", &facts.env)], budget));
     match held {
         Ok(value) => value == true,
         Err(fault) => {

@@ -103,6 +103,10 @@ async fn respond(cx: Cx, request: Respond) -> Result<Task> {
             tasks::require_open(&before, "answered")?;
             let data = request.data.unwrap_or_default();
             check_answer(&before, &request.decision, request.comments.as_deref(), &data)?;
+            let data = match &before.task.form {
+                Some(form) => forms::settled(form, data),
+                None => data,
+            };
             let result = rehearsal::result_of(&request.decision, request.comments.as_deref(), &data);
             let response = Response {
                 decision: request.decision,

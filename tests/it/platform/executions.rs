@@ -447,6 +447,53 @@ async fn a_start_gives_what_the_process_declares() {
 }
 
 #[tokio::test]
+async fn numbers_are_of_the_kind_that_is_declared() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let form = json!({ "fields": [{ "name": "count", "type": "integer" }, { "name": "share", "type": "number" }] });
+    let design = json!({
+        "name": "Numbers",
+        "variables": [{ "name": "price", "type": "number" }, { "name": "pieces", "type": "integer" }, { "name": "half", "type": "number" }],
+        "nodes": [
+            script("gross", "variables.price * 1.2", "gross"),
+            script("half", "variables.pieces", "half"),
+            script("quarter", "variables.half / 2", "quarter"),
+            script("sum", "variables.prices[0] + variables.prices[1]", "sum"),
+            { "id": "ask", "type": "human_task", "config": { "assignee": "admin", "form": form, "title": "{{variables.price}} a piece" } },
+            script("answered", "nodes.ask.share / 2", "answered"),
+        ],
+    });
+    let id = bench.post("/processes/designs", &owner, design).await.ok()["id"].as_str().unwrap().to_owned();
+    bench.post(&format!("/processes/{id}/publish"), &owner, json!({})).await.ok();
+    let execution = start(&bench, &id, json!({ "price": 20, "pieces": 5.0, "prices": [1, 2.5] })).await;
+    let task = open_tasks(&bench, &execution).await.remove(0);
+    assert_eq!(task["title"], "20 a piece");
+    let path = format!("/tasks/{}/respond", task["taskId"].as_str().unwrap());
+    bench.put(&path, &owner, json!({ "decision": "ok", "data": { "count": 5.0, "share": 3 } })).await.ok();
+    let state = read(&bench, &execution).await["state"].clone();
+    for (name, value) in [("gross", "24.0"), ("pieces", "5"), ("half", "5.0"), ("quarter", "2.5"), ("sum", "3.5"), ("answered", "1.5")] {
+        assert_eq!(state["variables"][name].to_string(), value, "{name}");
+    }
+    let task = bench.get(&format!("/tasks/{}", task["taskId"].as_str().unwrap()), &owner).await.ok();
+    assert_eq!(task["response"]["data"]["count"].to_string(), "5", "{task}");
+}
+
+#[tokio::test]
+async fn a_script_that_takes_too_much_fails_its_execution_alone() {
+    let bench = TestPlatform::start().await;
+    let bomb = publish(&bench, json!([script("a", "variables.l.map(x, variables)", "x")]), json!([])).await;
+    let failed = start(&bench, &bomb, json!({ "l": vec![1; 30_000] })).await;
+    assert_eq!((failed["status"].as_str(), failed["error"]["code"].as_str()), (Some("failed"), Some("FM-EES-EXPRESSION-COST")));
+    let nodes = json!([{ "id": "s", "type": "start" }, script("a", "[variables.l]", "l"), { "id": "b", "type": "gateway" }, { "id": "c", "type": "end" }]);
+    let edges = json!([{ "from": "s", "to": "a" }, { "from": "a", "to": "b" }, { "from": "b", "to": "a", "condition": "true" }, { "from": "b", "to": "c" }]);
+    let nested = publish(&bench, nodes, edges).await;
+    let failed = start(&bench, &nested, json!({ "l": 1 })).await;
+    assert_eq!(failed["error"]["code"], "FM-EES-EXPRESSION-RESULT");
+    let fine = publish(&bench, json!([script("a", "1 + 1", "x")]), json!([])).await;
+    assert_eq!(start(&bench, &fine, json!({})).await["status"], "completed");
+}
+
+#[tokio::test]
 async fn another_tenant_sees_no_execution() {
     let bench = TestPlatform::start().await;
     let process = publish(&bench, json!([human("a")]), json!([])).await;

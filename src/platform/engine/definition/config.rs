@@ -6,7 +6,7 @@ use super::forms;
 use crate::api::processes::{Node, NodeKind};
 use crate::api::tasks::Form;
 use crate::api::{FieldError, Timestamp};
-use crate::platform::engine::expressions::conditions::Fault;
+use crate::platform::engine::expressions::fault::Fault;
 use crate::platform::engine::expressions::template::Text;
 
 /// Longest time that a timer or a deadline may run: ten years.

@@ -8,6 +8,7 @@ use crate::api::FieldError;
 use crate::api::arguments::quote;
 use crate::api::near::nearest;
 use crate::api::tasks::{Form, FormField};
+use crate::platform::engine::expressions::values::settle;
 
 /// The types that a field can have.
 pub const TYPES: [&str; 6] = ["enum", "text", "number", "integer", "boolean", "date"];
@@ -79,6 +80,17 @@ pub fn check_answer(form: &Form, decision: &str, comments: Option<&str>, data: &
         faults.push(FieldError::new(format!("/data/{}", escaped(name)), "unknown", detail));
     }
     faults
+}
+
+/// The fields of an answer with numbers of the kinds that the form declares.
+#[must_use]
+pub fn settled(form: &Form, mut data: Map<String, Value>) -> Map<String, Value> {
+    for field in &form.fields {
+        if let Some(value) = data.get_mut(&field.name) {
+            *value = settle(&field.kind, value.take());
+        }
+    }
+    data
 }
 
 fn code_of(given: bool) -> &'static str {

@@ -9,7 +9,8 @@ use super::graph;
 use crate::api::arguments::quote;
 use crate::api::near::nearest;
 use crate::api::processes::{Node, NodeKind};
-use crate::platform::engine::expressions::conditions::{Expression, Fault};
+use crate::platform::engine::expressions::conditions::Expression;
+use crate::platform::engine::expressions::fault::Fault;
 use crate::platform::engine::expressions::template::{Piece, Text};
 
 /// The types that a variable can be declared with.

@@ -1,49 +1,26 @@
 //! Conditions and scripts: CEL over the variables of an execution and the results of its nodes, within limits.
 //!
-//! The parser needs far more stack than a worker thread has, and a comprehension has no limit of its own. So length,
-//! brackets and comprehensions are bounded before anything runs, the cost is bounded before it is evaluated, and an
-//! expression is compiled on the threads of the database alone, whose stacks are large.
+//! The `cel` crate parses. Evaluating is ours, since the crate's can be neither interrupted nor charged, and mixes no
+//! whole numbers with fractions. Length and brackets are bounded before the parser runs, and an expression is compiled
+//! and evaluated on the threads of the database alone, whose stacks are large.
 
-use std::sync::{Arc, LazyLock};
-
-use cel::{Context, Env, ExecutionError, Program};
+use cel::parser::Expression as Parsed;
+use cel::parser::PrattParser;
 use serde_json::{Map, Value};
 
+use super::budget::Budget;
+use super::evaluate::{Evaluator, TYPES};
+use super::fault::Fault;
+use super::functions::FUNCTIONS;
 use super::reading::Found;
-use super::values::{Size, to_cel_map, to_json};
+use super::values::{self, Fields};
 
 /// Longest expression, in bytes.
 pub const MAX_LENGTH: usize = 2048;
 /// Deepest nesting of brackets.
 pub const MAX_DEPTH: usize = 16;
-/// Most comprehensions (`all`, `exists`, `exists_one`, `map`, `filter`) in one expression.
-pub const MAX_COMPREHENSIONS: u32 = 2;
-/// Most steps that the comprehensions of one expression may take.
-const MAX_STEPS: u64 = 1_000_000;
-/// Most text that one expression may put together, in bytes.
-const MAX_TEXT: u64 = 64 * 1024 * 1024;
-
-/// The functions that an expression can call, besides operators and comprehensions.
-const FUNCTIONS: [&str; 12] =
-    ["size", "contains", "startsWith", "endsWith", "int", "uint", "double", "string", "bytes", "bool", "type", "dyn"];
-
-static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
-
-/// What is wrong with an expression, or went wrong when it ran.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// A stable code, such as `EXPRESSION_SYNTAX`.
-    pub code: &'static str,
-    /// What is wrong and how to mend it.
-    pub message: String,
-}
-
-impl Fault {
-    /// A fault with its code.
-    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
+/// Most comprehensions (`all`, `exists`, `exists_one`, `map`, `filter`) within one another.
+const MAX_LOOPS: usize = 2;
 
 /// What an expression can see.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +31,8 @@ pub struct Facts<'a> {
     pub nodes: &'a Map<String, Value>,
     /// The execution itself, as `execution`: id, processId, version, initiator, startedAt.
     pub execution: &'a Map<String, Value>,
+    /// What evaluating may cost.
+    pub budget: &'a Budget,
 }
 
 /// The names that an expression can begin with.
@@ -62,9 +41,8 @@ pub const ROOTS: [&str; 3] = ["variables", "nodes", "execution"];
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Expression {
-    program: Program,
+    parsed: Parsed,
     source: String,
-    comprehensions: u32,
 }
 
 impl Expression {
@@ -77,20 +55,16 @@ impl Expression {
     pub fn compile_over(source: &str, roots: &[&str]) -> Result<Self, Fault> {
         let source = source.strip_prefix('=').unwrap_or(source).trim();
         check_shape(source)?;
-        let program = LANGUAGE.compile(source).map_err(|errors| {
+        let parsed = PrattParser::new().parse(source).map_err(|errors| {
             let what = errors.errors.first().map_or_else(|| errors.to_string(), |error| error.msg.clone());
             Fault::new("EXPRESSION_SYNTAX", format!("{} does not compile: {}", shown(source), shortened(&what)))
         })?;
         let mut found = Found::default();
-        found.read(program.expression(), &mut Vec::new());
-        if found.comprehensions > MAX_COMPREHENSIONS {
+        found.read(&parsed, &mut Vec::new());
+        if found.loops > MAX_LOOPS {
             return Err(Fault::new(
                 "EXPRESSION_COST",
-                format!(
-                    "{} goes through lists {} times; at most {MAX_COMPREHENSIONS} are allowed. Split it into script nodes",
-                    shown(source),
-                    found.comprehensions
-                ),
+                format!("{} goes through lists within {MAX_LOOPS} others. Split it into script nodes", shown(source)),
             ));
         }
         if let Some(unknown) = found.functions.iter().find(|name| !is_function(name)) {
@@ -99,7 +73,7 @@ impl Expression {
                 format!("{} calls `{unknown}`, which there is not; there are {}", shown(source), FUNCTIONS.join(", ")),
             ));
         }
-        if let Some(unknown) = found.paths.iter().map(|path| path[0].as_str()).find(|name| !roots.contains(name)) {
+        if let Some(unknown) = found.paths.iter().map(|path| path[0].as_str()).find(|name| !roots.contains(name) && !TYPES.contains(name)) {
             if roots != ROOTS {
                 return Err(Fault::new(
                     "EXPRESSION_NAME",
@@ -115,32 +89,30 @@ impl Expression {
                 ),
             ));
         }
-        Ok(Self { program, source: source.to_owned(), comprehensions: found.comprehensions })
+        Ok(Self { parsed, source: source.to_owned() })
     }
 
     /// The paths that it reads, such as `["variables", "amount"]`.
     #[must_use]
     pub fn paths(&self) -> Vec<Vec<String>> {
         let mut found = Found::default();
-        found.read(self.program.expression(), &mut Vec::new());
+        found.read(&self.parsed, &mut Vec::new());
         found.paths
     }
 
     /// Evaluates it to JSON.
     pub fn evaluate(&self, facts: Facts<'_>) -> Result<Value, Fault> {
-        self.evaluate_over(&[("variables", facts.variables), ("nodes", facts.nodes), ("execution", facts.execution)])
+        self.evaluate_over(&[("variables", facts.variables), ("nodes", facts.nodes), ("execution", facts.execution)], facts.budget)
     }
 
     /// Evaluates it over the names that it was compiled for.
-    pub fn evaluate_over(&self, facts: &[(&str, &Map<String, Value>)]) -> Result<Value, Fault> {
-        self.check_cost(facts)?;
-        let mut context = Context::with_env(Arc::clone(&LANGUAGE));
-        for (name, fields) in facts {
-            context.add_variable_from_value(*name, to_cel_map(fields));
-        }
-        let value = self.program.execute(&context).map_err(|error| self.explain(&error, facts))?;
-        to_json(&value)
-            .ok_or_else(|| Fault::new("EXPRESSION_RESULT", format!("{} gives something that JSON cannot hold", shown(&self.source))))
+    pub fn evaluate_over(&self, facts: &[(&str, &Map<String, Value>)], budget: &Budget) -> Result<Value, Fault> {
+        let names = facts.iter().map(|(name, fields)| (*name, values::Value::Map(Fields::Given(fields))));
+        let mut meter = budget.meter();
+        meter.parsed(self.source.len()).map_err(|fault| self.explain(fault, facts))?;
+        let mut evaluator = Evaluator::new(names, meter);
+        let result = evaluator.evaluate(&self.parsed).and_then(|value| value.to_json(evaluator.meter()));
+        result.map_err(|fault| self.explain(fault, facts))
     }
 
     /// Evaluates it as a condition.
@@ -154,39 +126,15 @@ impl Expression {
         }
     }
 
-    fn check_cost(&self, facts: &[(&str, &Map<String, Value>)]) -> Result<(), Fault> {
-        let mut size = Size::default();
-        for (_, fields) in facts {
-            size.add_fields(fields);
+    /// Says which expression failed, and what there is where a name is missing.
+    fn explain(&self, fault: Fault, facts: &[(&str, &Map<String, Value>)]) -> Fault {
+        let mut what = fault.message;
+        if fault.code == "EXPRESSION_MISSING" {
+            let known: Vec<&str> = facts.first().into_iter().flat_map(|(_, first)| first.keys()).map(String::as_str).take(20).collect();
+            let known = if known.is_empty() { "there are no variables".to_owned() } else { format!("variables are {}", known.join(", ")) };
+            what = format!("{what}; {known}. Use has(...) where it may be absent");
         }
-        let steps = size.nodes.saturating_pow(self.comprehensions);
-        let joins = self.source.bytes().filter(|byte| *byte == b'+').count() as u64;
-        let longest = size.longest.max(self.source.len() as u64);
-        let text = longest.saturating_mul(if self.comprehensions == 0 { joins } else { steps });
-        if steps > MAX_STEPS || text > MAX_TEXT {
-            return Err(Fault::new(
-                "EXPRESSION_COST",
-                format!("{} would take too long over {} values. Keep lists short, or compute in steps", shown(&self.source), size.nodes),
-            ));
-        }
-        Ok(())
-    }
-
-    fn explain(&self, error: &ExecutionError, facts: &[(&str, &Map<String, Value>)]) -> Fault {
-        let (code, what) = match error {
-            ExecutionError::NoSuchKey(key) => {
-                let known: Vec<&str> = facts.first().into_iter().flat_map(|(_, first)| first.keys()).map(String::as_str).take(20).collect();
-                let known =
-                    if known.is_empty() { "there are no variables".to_owned() } else { format!("variables are {}", known.join(", ")) };
-                ("EXPRESSION_MISSING", format!("there is no `{key}`; {known}. Use has(...) where it may be absent"))
-            }
-            ExecutionError::NoSuchOverload(_) | ExecutionError::UnsupportedBinaryOperator(..) => (
-                "EXPRESSION_TYPE",
-                format!("{error}. Convert with int(), double() or string(); a whole number and a fraction do not mix: write 2.0, not 2"),
-            ),
-            other => ("EXPRESSION_FAILED", other.to_string()),
-        };
-        Fault::new(code, format!("{}: {}", shown(&self.source), shortened(&what)))
+        Fault::new(fault.code, format!("{}: {}", shown(&self.source), shortened(&what)))
     }
 }
 
@@ -248,7 +196,14 @@ mod tests {
     fn evaluate(source: &str, variables: Value) -> Result<Value, Fault> {
         let Value::Object(variables) = variables else { panic!("variables are an object") };
         let Value::Object(nodes) = json!({ "node-1": { "decision": "approve" } }) else { unreachable!() };
-        large(|| Expression::compile(source)?.evaluate(Facts { variables: &variables, nodes: &nodes, execution: &Map::new() }))
+        large(|| {
+            Expression::compile(source)?.evaluate(Facts {
+                variables: &variables,
+                nodes: &nodes,
+                execution: &Map::new(),
+                budget: &Budget::of_transaction(),
+            })
+        })
     }
 
     fn code(source: &str, variables: Value) -> &'static str {
@@ -270,6 +225,17 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_and_fractions_mix() {
+        let facts = || json!({ "price": 20, "list": [1, 2.5, 3], "big": 9_007_199_254_740_993_i64 });
+        assert_eq!(evaluate("variables.price * 1.2", facts()), Ok(json!(24.0)));
+        assert_eq!(evaluate("variables.list[0] + variables.list[1] + variables.list[2]", facts()), Ok(json!(6.5)));
+        assert_eq!(evaluate("variables.price in [20.0] && 1 == 1.0 && 2 < 2.5 && variables.list[1.0] == 2.5", facts()), Ok(json!(true)));
+        assert_eq!(evaluate("variables.big == 9007199254740992.0", facts()), Ok(json!(false)));
+        assert_eq!(evaluate("7 / 2 == 3 && 7.0 / 2 == 3.5 && -7 % 3 == -1", facts()), Ok(json!(true)));
+        assert_eq!(evaluate("string(24.0) + ' ' + string(0.5)", facts()), Ok(json!("24 0.5")));
+    }
+
+    #[test]
     fn every_function_that_is_offered_exists() {
         for function in FUNCTIONS {
             let call = match function {
@@ -277,11 +243,34 @@ mod tests {
                 "int" | "uint" | "double" => format!("{function}('1')"),
                 "bool" => "bool('true')".to_owned(),
                 "type" => "type(1) == int".to_owned(),
+                "bytes" => "bytes('a') == b'a'".to_owned(),
+                "timestamp" => "timestamp('2026-01-31T09:00:00Z')".to_owned(),
+                "duration" => "duration('1h30m')".to_owned(),
+                getter if getter.starts_with("get") => format!("timestamp('2026-01-31').{getter}()"),
                 _ => format!("{function}('a')"),
             };
-            let result = large(|| LANGUAGE.compile(&call).unwrap().execute(&Context::with_env(Arc::clone(&LANGUAGE))).map(|_| ()));
+            let result = evaluate(&call, json!({}));
             assert!(result.is_ok(), "{call}: {result:?}");
         }
+    }
+
+    #[test]
+    fn times_are_compared_and_reckoned_with() {
+        let due = || json!({ "due": "2030-05-01T10:00:00Z" });
+        assert_eq!(evaluate("timestamp(variables.due) < timestamp('2031-01-01')", due()), Ok(json!(true)));
+        assert_eq!(evaluate("string(timestamp(variables.due) - duration('48h'))", due()), Ok(json!("2030-04-29T10:00:00.000Z")));
+        assert_eq!(evaluate("timestamp(variables.due) - timestamp('2030-04-30T10:00:00Z')", due()), Ok(json!("86400s")));
+        assert_eq!(evaluate("timestamp(variables.due).getHours('+02:00')", due()), Ok(json!(12)));
+        assert_eq!(code("timestamp('tomorrow')", due()), "EXPRESSION_FAILED");
+        assert_eq!(code("timestamp(variables.due) + 1", due()), "EXPRESSION_TYPE");
+    }
+
+    #[test]
+    fn a_part_that_decides_alone_makes_another_fault_irrelevant() {
+        assert_eq!(evaluate("variables.x > 1 || true", json!({})), Ok(json!(true)));
+        assert_eq!(evaluate("false && variables.x", json!({})), Ok(json!(false)));
+        assert_eq!(evaluate("[0, 1].exists(x, 1 / x == 1)", json!({})), Ok(json!(true)));
+        assert_eq!(code("[0, 1].all(x, 1 / x == 1)", json!({})), "EXPRESSION_FAILED");
     }
 
     #[test]
@@ -291,17 +280,22 @@ mod tests {
         assert!(fault.message.contains("variables are amount"), "{}", fault.message);
         assert_eq!(code("amount > 1", json!({ "amount": 1 })), "EXPRESSION_NAME");
         assert_eq!(code("variables.a.matches('x')", json!({ "a": "x" })), "EXPRESSION_FUNCTION");
-        assert_eq!(code("variables.a * 1.5", json!({ "a": 2 })), "EXPRESSION_TYPE");
+        assert_eq!(code("variables.a * 1.5", json!({ "a": "2" })), "EXPRESSION_TYPE");
         assert_eq!(code("1 / variables.a", json!({ "a": 0 })), "EXPRESSION_FAILED");
         assert_eq!(code("1.0 / double(variables.a)", json!({ "a": 0 })), "EXPRESSION_RESULT");
     }
 
     #[test]
     fn a_condition_is_true_or_false() {
-        let none = Map::new();
-        let facts = Facts { variables: &none, nodes: &none, execution: &none };
-        assert_eq!(large(|| Expression::compile("1 < 2").unwrap().holds(facts)), Ok(true));
-        assert_eq!(large(|| Expression::compile("1 + 2").unwrap().holds(facts)).unwrap_err().code, "EXPRESSION_RESULT");
+        let holds = |source: &str| {
+            let none = Map::new();
+            large(|| {
+                let budget = Budget::of_transaction();
+                Expression::compile(source)?.holds(Facts { variables: &none, nodes: &none, execution: &none, budget: &budget })
+            })
+        };
+        assert_eq!(holds("1 < 2"), Ok(true));
+        assert_eq!(holds("1 + 2").unwrap_err().code, "EXPRESSION_RESULT");
     }
 
     #[test]
@@ -310,17 +304,52 @@ mod tests {
         assert_eq!(code(&"1+".repeat(2000), json!({})), "EXPRESSION_LENGTH");
         assert_eq!(code(&format!("{}1{}", "(".repeat(20), ")".repeat(20)), json!({})), "EXPRESSION_DEPTH");
         assert_eq!(code("1 +", json!({})), "EXPRESSION_SYNTAX");
-        assert_eq!(code(&format!("{}1", "1?1:".repeat(500)), json!({})), "EXPRESSION_SYNTAX");
+        assert_eq!(evaluate(&format!("{}1", "false?0:".repeat(250)), json!({})), Ok(json!(1)));
         assert!(evaluate(&format!("{}true", "!".repeat(2000)), json!({})).is_ok());
         assert!(evaluate(&format!("1{}", "+1".repeat(1000)), json!({})).is_ok());
+    }
+
+    #[test]
+    fn what_takes_too_much_is_stopped_while_it_runs() {
+        let list = || json!({ "l": vec![1; 30_000], "s": "x".repeat(1_000_000) });
+        for bomb in [
+            "variables.l.map(x, variables)",
+            "variables.l.all(a, variables.l.all(b, a + b >= 0))",
+            "variables.l.all(a, size((variables.l + variables.l).filter(b, b > 1)) == 0)",
+            "variables.l.map(x, variables.s + variables.s)",
+            "variables.l.exists(x, variables.s.contains('y'))",
+            "variables.l.all(x, !(x + 1 in variables.l)) || true",
+            "variables.l.exists(x, variables == variables && false)",
+            "[variables, variables, variables, variables, variables, variables, variables, variables, variables]",
+            "{'a': variables.l.map(x, variables.l)}",
+        ] {
+            assert_eq!(code(bomb, list()), "EXPRESSION_COST", "{bomb}");
+        }
+        assert_eq!(code(&format!("variables.s{}", "+variables.s".repeat(100)), list()), "EXPRESSION_COST");
         let thrice = "variables.l.all(a, variables.l.all(b, variables.l.all(c, true)))";
         assert_eq!(code(thrice, json!({ "l": [1] })), "EXPRESSION_COST");
-        let twice = "variables.l.all(a, variables.l.all(b, a + b >= 0))";
-        assert_eq!(code(twice, json!({ "l": vec![1; 2000] })), "EXPRESSION_COST");
-        assert_eq!(evaluate(twice, json!({ "l": vec![1; 100] })), Ok(json!(true)));
-        let text = json!({ "s": "x".repeat(1_000_000), "l": vec![1; 500] });
-        assert_eq!(code("variables.l.map(x, variables.s)", text.clone()), "EXPRESSION_COST");
-        assert_eq!(code(&format!("variables.s{}", "+variables.s".repeat(100)), text), "EXPRESSION_COST");
+        let fine = "variables.l.all(a, variables.l.all(b, a + b >= 0))";
+        assert_eq!(evaluate(fine, json!({ "l": vec![1; 100] })), Ok(json!(true)));
+        assert_eq!(evaluate("size(variables.l.map(x, x * 2))", list()), Ok(json!(30_000)));
+    }
+
+    #[test]
+    fn evaluations_share_the_budget_of_their_transaction() {
+        let Value::Object(variables) = json!({ "l": vec![1; 10_000] }) else { unreachable!() };
+        let none = Map::new();
+        let codes = large(|| {
+            let budget = Budget::of_transaction();
+            let facts = Facts { variables: &variables, nodes: &none, execution: &none, budget: &budget };
+            let expression = Expression::compile("variables.l.all(x, x > 0)").unwrap();
+            std::iter::from_fn(|| Some(expression.evaluate(facts))).take(100).find_map(Result::err).map(|fault| fault.code)
+        });
+        assert_eq!(codes, Some("EXPRESSION_COST"));
+    }
+
+    #[test]
+    fn a_result_that_is_nested_too_deep_is_refused() {
+        let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+        assert_eq!(code("variables.deep", json!({ "deep": deep })), "EXPRESSION_RESULT");
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! What an expression is made of: the paths it reads, the functions it calls, how often it goes through lists.
+//! What an expression is made of: the paths that it reads and the functions that it calls.
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
 /// What an expression is made of.
 #[derive(Default)]
 pub struct Found {
-    pub comprehensions: u32,
+    /// How deep comprehensions stand within one another.
+    pub loops: usize,
     pub functions: Vec<String>,
     pub paths: Vec<Vec<String>>,
 }
@@ -26,13 +27,14 @@ impl Found {
                 call.args.iter().for_each(|argument| self.read(argument, bound));
             }
             Expr::Comprehension(comprehension) => {
-                self.comprehensions += 1;
                 self.read(&comprehension.iter_range, bound);
                 self.read(&comprehension.accu_init, bound);
                 let outside = bound.len();
                 bound.push(&comprehension.iter_var);
                 bound.extend(comprehension.iter_var2.as_deref());
                 bound.push(&comprehension.accu_var);
+                // An accumulator is bound once for each comprehension around.
+                self.loops = self.loops.max(bound.iter().filter(|name| name.starts_with('@')).count());
                 self.read(&comprehension.loop_cond, bound);
                 self.read(&comprehension.loop_step, bound);
                 self.read(&comprehension.result, bound);

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::conditions::{Expression, Facts, Fault, ROOTS};
+use super::conditions::{Expression, Facts, ROOTS};
+use super::fault::Fault;
+use super::values::said_number;
 
 /// Longest text that a template may make, in characters.
 const MAX_MADE: usize = 20_000;
@@ -113,6 +115,8 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
+        // 20.0 is how a declared number is kept; a text says 20.
+        Value::Number(number) if number.is_f64() => number.as_f64().map(said_number).unwrap_or_default(),
         other => other.to_string(),
     }
 }
@@ -121,15 +125,16 @@ fn plain(value: &Value) -> String {
 mod tests {
     use serde_json::json;
 
+    use super::super::budget::Budget;
     use super::*;
 
     fn render(source: &str) -> Result<String, Fault> {
         let (Value::Object(variables), nodes, execution) =
-            (json!({ "amount": 5000, "who": { "name": "Ann" }, "l": ["x"] }), Map::new(), Map::new())
+            (json!({ "amount": 5000.0, "who": { "name": "Ann" }, "l": ["x"] }), Map::new(), Map::new())
         else {
             unreachable!()
         };
-        Text::read(source)?.render(Facts { variables: &variables, nodes: &nodes, execution: &execution })
+        Text::read(source)?.render(Facts { variables: &variables, nodes: &nodes, execution: &execution, budget: &Budget::of_transaction() })
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub(crate) fn check(node: &Node, form: Option<&Form>, answer: &Value) -> Result<
                 faults.into_iter().map(|fault| format!("{} {}", fault.pointer.trim_start_matches('/'), fault.detail)).collect();
             return Err(wrong(format!("the answer for {} does not fit its form: {}", node.id, said.join("; "))));
         }
+        data = forms::settled(form, data);
     }
     Ok(result_of(decision, comments, &data))
 }

@@ -1,5 +1,7 @@
 //! An execution while it is worked on: loaded whole, changed, and stored whole within one transaction.
 
+use std::rc::Rc;
+
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -10,6 +12,7 @@ use crate::api::{Operation as _, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::{Definition, Plan};
+use crate::platform::engine::expressions::budget::Budget;
 use crate::platform::engine::expressions::conditions::Facts;
 
 /// The most that the variables of an execution may hold, in bytes of JSON.
@@ -25,6 +28,7 @@ pub struct Run {
     /// The definition it was started with.
     pub plan: Plan,
     facts: Map<String, Value>,
+    expressions: Rc<Budget>,
 }
 
 /// The columns of an execution.
@@ -102,11 +106,11 @@ pub enum Wait {
 
 impl Run {
     /// A new execution at its entry.
-    pub fn new(head: Head, definition: &Definition, variables: Map<String, Value>, depth: u32) -> Self {
+    pub fn new(tx: &Tx<'_>, head: Head, definition: &Definition, variables: Map<String, Value>, depth: u32) -> Self {
         let plan = Plan::new(definition);
         let tokens = plan.entry().map(|node| Token { node: node.to_owned(), via: None, wait: Wait::Nothing }).into_iter().collect();
         let facts = facts_of(&head);
-        Self { head, state: State { variables, tokens, depth, ..State::default() }, plan, facts }
+        Self { head, state: State { variables, tokens, depth, ..State::default() }, plan, facts, expressions: Rc::clone(tx.expressions()) }
     }
 
     /// Loads an execution of the tenant.
@@ -114,7 +118,7 @@ impl Run {
         let (head, state) = read(tx, tx.scope().tenant.as_str(), id)?.ok_or_else(|| not_found(id))?;
         let definition = definition_of(tx, tx.scope().tenant.as_str(), &head.process, &head.version)?;
         let facts = facts_of(&head);
-        Ok(Self { plan: Plan::new(&definition), head, state, facts })
+        Ok(Self { plan: Plan::new(&definition), head, state, facts, expressions: Rc::clone(tx.expressions()) })
     }
 
     /// Stores it for the first time.
@@ -164,7 +168,7 @@ impl Run {
     /// What its expressions see.
     #[must_use]
     pub fn facts(&self) -> Facts<'_> {
-        Facts { variables: &self.state.variables, nodes: &self.state.results, execution: &self.facts }
+        Facts { variables: &self.state.variables, nodes: &self.state.results, execution: &self.facts, budget: &self.expressions }
     }
 
     /// A node of its definition.

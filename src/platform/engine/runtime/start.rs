@@ -13,6 +13,7 @@ use crate::api::{FieldError, Operation as _};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::Definition;
+use crate::platform::engine::expressions::values::settle;
 use crate::platform::engine::{Engine, Mode};
 
 /// What is to be started.
@@ -59,7 +60,7 @@ impl Engine<'_, '_> {
             started_at: self.tx.now(),
             completed_at: None,
         };
-        let mut run = Run::new(head, &definition, begin.variables, depth.unwrap_or_default());
+        let mut run = Run::new(self.tx, head, &definition, settled(&definition.variables, begin.variables), depth.unwrap_or_default());
         run.insert(self.tx)?;
         let head = &run.head;
         let said = json!({ "processId": head.process, "version": head.version, "initiator": head.initiator });
@@ -127,6 +128,16 @@ fn versions_of(tx: &Tx<'_>, process: &str) -> Result<Vec<(String, bool, String)>
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The variables with numbers of the kinds that are declared.
+fn settled(declared: &[Variable], mut given: Map<String, Value>) -> Map<String, Value> {
+    for variable in declared {
+        if let (Some(kind), Some(value)) = (&variable.kind, given.get_mut(&variable.name)) {
+            *value = settle(kind, value.take());
+        }
+    }
+    given
+}
+
 /// What is wrong with the variables of a start.
 fn check_variables(declared: &[Variable], given: &Map<String, Value>) -> Vec<FieldError> {
     let mut faults = Vec::new();
@@ -142,7 +153,7 @@ fn check_variables(declared: &[Variable], given: &Map<String, Value>) -> Vec<Fie
         let fits = match kind {
             "string" => value.is_string(),
             "number" => value.is_number(),
-            "integer" => value.is_i64() || value.is_u64(),
+            "integer" => settle(kind, value.clone()).as_number().is_some_and(|number| !number.is_f64()),
             "boolean" => value.is_boolean(),
             "object" => value.is_object(),
             "array" => value.is_array(),

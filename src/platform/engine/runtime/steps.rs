@@ -10,7 +10,9 @@ use crate::api::Timestamp;
 use crate::api::executions::ExecutionStatus;
 use crate::api::processes::Node;
 use crate::platform::engine::definition::config::{self, HumanTask, Script, Step, Subprocess, Timer};
-use crate::platform::engine::expressions::conditions::{Expression, Fault};
+use crate::platform::engine::expressions::conditions::Expression;
+use crate::platform::engine::expressions::fault::Fault;
+use crate::platform::engine::expressions::values::settle;
 use crate::platform::engine::{Engine, Mode, Stop};
 
 /// How many subprocesses may be below one another.
@@ -204,6 +206,10 @@ pub(crate) fn new_task(run: &Run, node: &Node, task: &HumanTask) -> Result<NewTa
 }
 
 fn set_variable(run: &mut Run, name: &str, value: Value) -> Result<(), Fault> {
+    let value = match run.plan.kind_of(name) {
+        Some(kind) => settle(kind, value),
+        None => value,
+    };
     run.state.variables.insert(name.to_owned(), value);
     if size_of(&run.state.variables) > MAX_VARIABLES {
         return Err(Fault::new("VARIABLES_TOO_LARGE", format!("the variables would hold more than {MAX_VARIABLES} bytes")));

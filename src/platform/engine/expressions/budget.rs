@@ -1,0 +1,76 @@
+//! What evaluating may cost: steps and bytes, spent while they are used, by one expression and by all of a transaction.
+
+use std::cell::Cell;
+
+use super::fault::Fault;
+
+/// Most steps of one evaluation: an operator, an element of a list that is visited, or 64 bytes of text that are read.
+const STEPS: u64 = 200_000;
+/// Most bytes that one evaluation may make, intermediate values and the result included.
+const BYTES: u64 = 8 * 1024 * 1024;
+/// How many evaluations at their limit fit into one transaction.
+const EVALUATIONS: u64 = 4;
+
+/// Steps and bytes that are left to all evaluations that share it.
+#[derive(Debug)]
+pub struct Budget {
+    steps: Cell<u64>,
+    bytes: Cell<u64>,
+}
+
+impl Budget {
+    /// The budget of a transaction.
+    pub fn of_transaction() -> Self {
+        Self { steps: Cell::new(STEPS * EVALUATIONS), bytes: Cell::new(BYTES * EVALUATIONS) }
+    }
+
+    /// The budget of all conditions that one request is judged by.
+    pub fn of_request() -> Self {
+        Self { steps: Cell::new(STEPS / 4), bytes: Cell::new(BYTES / 4) }
+    }
+
+    /// What one evaluation may spend of it.
+    pub fn meter(&self) -> Meter<'_> {
+        let (steps, bytes) = (self.steps.get().min(STEPS), self.bytes.get().min(BYTES));
+        Meter { budget: self, steps, bytes }
+    }
+}
+
+/// What one evaluation may still spend. What it spends is gone from the budget as well.
+#[derive(Debug)]
+pub struct Meter<'b> {
+    budget: &'b Budget,
+    steps: u64,
+    bytes: u64,
+}
+
+impl Meter<'_> {
+    /// Spends steps.
+    pub fn steps(&mut self, steps: u64) -> Result<(), Fault> {
+        spend(&mut self.steps, &self.budget.steps, steps).ok_or_else(|| {
+            Fault::new("EXPRESSION_COST", "it takes too many steps. Keep lists and texts short, or compute in several script nodes")
+        })
+    }
+
+    /// Spends what it takes to read so many bytes of text.
+    pub fn text(&mut self, length: usize) -> Result<(), Fault> {
+        self.steps(length as u64 / 64)
+    }
+
+    /// Spends what it took to parse so many bytes of source.
+    pub fn parsed(&mut self, length: usize) -> Result<(), Fault> {
+        self.steps(length as u64 * 4)
+    }
+
+    /// Spends bytes.
+    pub fn bytes(&mut self, bytes: usize) -> Result<(), Fault> {
+        spend(&mut self.bytes, &self.budget.bytes, bytes as u64)
+            .ok_or_else(|| Fault::new("EXPRESSION_COST", "it makes too much text or too long lists. Keep what it makes short"))
+    }
+}
+
+fn spend(left: &mut u64, budget: &Cell<u64>, amount: u64) -> Option<()> {
+    *left = left.checked_sub(amount)?;
+    budget.set(budget.get().saturating_sub(amount));
+    Some(())
+}
