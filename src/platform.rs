@@ -24,6 +24,7 @@ mod http;
 mod identity;
 mod keys;
 mod services;
+mod vocabulary;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::Webhooks;

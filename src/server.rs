@@ -177,7 +177,7 @@ impl App {
             )
             .hint(format!("Call the tool {name} instead.")));
         }
-        self.answer(caller, entry, Self::checked(entry, arguments)?, CallOptions::default(), limit).await
+        self.answer(caller, entry, Self::checked(caller, entry, arguments)?, CallOptions::default(), limit).await
     }
 
     /// Reads the object of a question, for the person who is asked.
@@ -188,18 +188,19 @@ impl App {
     }
 
     async fn fetch(&self, caller: &Arc<Caller>, entry: &'static Entry, arguments: Map<String, Value>) -> Result<Reply> {
-        let arguments = Self::checked(entry, arguments)?;
+        let arguments = Self::checked(caller, entry, arguments)?;
         self.send(caller, entry, arguments, CallOptions::default()).await
     }
 
     /// Puts arguments into their proper form.
-    fn checked(entry: &Entry, arguments: Map<String, Value>) -> Result<Map<String, Value>> {
+    fn checked(caller: &Caller, entry: &Entry, arguments: Map<String, Value>) -> Result<Map<String, Value>> {
         let mut arguments = Value::Object(arguments);
         entry.check(&mut arguments, Reading::Lenient).map_err(|faults| {
             Error::new(Kind::Invalid, "FM-MCP-ARGUMENTS", format!("the arguments of {} are not right", entry.spec.name))
                 .with_fields(faults)
                 .hint("Correct the arguments named above and call again.")
         })?;
+        entry.name_caller(&mut arguments, &caller.subject);
         match arguments {
             Value::Object(arguments) => Ok(arguments),
             _ => Err(Error::new(Kind::Internal, "FM-INTERNAL", "checked arguments are not an object")),

@@ -163,7 +163,8 @@ fn check_text(schema: &Map<String, Value>, text: &str, path: &str, faults: &mut 
     }
 }
 
-/// Takes a scalar that came as text for what the schema wants, and JSON text for an object or an array.
+/// Takes a scalar that came as text for what the schema wants, JSON text for an object or an array, one text for a list of
+/// texts and a list of one text for a text.
 fn coerce(kind: &str, schema: &Map<String, Value>, value: &mut Value) {
     let taken = match (kind, &*value) {
         ("integer", Value::String(text)) => text.trim().parse::<i64>().ok().map(Value::from),
@@ -178,6 +179,18 @@ fn coerce(kind: &str, schema: &Map<String, Value>, value: &mut Value) {
         ("string", Value::Number(number)) if !schema.contains_key("enum") => Some(Value::String(number.to_string())),
         ("object", Value::String(text)) if text.trim_start().starts_with('{') => serde_json::from_str(text).ok(),
         ("array", Value::String(text)) if text.trim_start().starts_with('[') => serde_json::from_str(text).ok(),
+        ("array", Value::String(text)) => {
+            let item = schema.get("items").filter(|item| item.get("type").is_some_and(|kind| kind == "string"));
+            // A query writes a list with commas, which no value of an enumeration has.
+            item.map(|item| match item.get("enum") {
+                Some(_) => text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(Value::from).collect(),
+                None => Value::Array(vec![Value::from(text.as_str())]),
+            })
+        }
+        ("string", Value::Array(items)) => match items.as_slice() {
+            [Value::String(text)] => Some(Value::from(text.as_str())),
+            _ => None,
+        },
         _ => None,
     };
     if let Some(taken) = taken {
@@ -252,6 +265,8 @@ mod tests {
                 "mode": { "type": "string", "enum": ["a", "b"] },
                 "when": { "type": "string", "format": "date-time" },
                 "data": { "type": "object" },
+                "status": { "type": "array", "items": { "type": "string", "enum": ["open", "done"] } },
+                "tags": { "type": "array", "items": { "type": "string" } },
             },
             "required": ["id"],
             "additionalProperties": false,
@@ -266,6 +281,23 @@ mod tests {
         let mut value = json!({ "id": 7, "limit": "5", "mode": null, "data": "{\"a\":1}" });
         check(&schema(), &mut value, Reading::Lenient).unwrap();
         assert_eq!(value, json!({ "id": "7", "limit": 5, "data": { "a": 1 } }));
+    }
+
+    #[test]
+    fn one_text_is_a_list_of_one_and_the_reverse() {
+        for (given, taken) in [
+            (json!({ "id": ["x"], "status": "open, done" }), json!({ "id": "x", "status": ["open", "done"] })),
+            (json!({ "id": "x", "status": "[\"open\"]" }), json!({ "id": "x", "status": ["open"] })),
+            (json!({ "id": "x", "tags": "Smith, John" }), json!({ "id": "x", "tags": ["Smith, John"] })),
+        ] {
+            let mut value = given;
+            check(&schema(), &mut value, Reading::Lenient).unwrap();
+            assert_eq!(value, taken);
+        }
+        let mut value = json!({ "id": ["x", "y"], "status": "open,shut" });
+        let faults = check(&schema(), &mut value, Reading::Lenient).unwrap_err();
+        let found: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(found, ["/id", "/status/1"]);
     }
 
     #[test]

@@ -32,6 +32,15 @@ impl Entry {
         self.endpoint.decode(arguments.clone()).map_err(|error| vec![undecodable(&error)])
     }
 
+    /// Replaces `me` by the caller's id, where an argument names a user.
+    pub fn name_caller(&self, arguments: &mut serde_json::Value, caller: &str) {
+        for name in self.spec.users {
+            if let Some(user) = arguments.get_mut(*name).filter(|user| *user == "me") {
+                *user = caller.into();
+            }
+        }
+    }
+
     /// Checks arguments against the schema alone, for a reader who decodes them next.
     ///
     /// # Errors

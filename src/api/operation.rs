@@ -119,6 +119,8 @@ pub struct Spec {
     pub cache: Option<Duration>,
     /// Whether an answer is the same for everybody in a tenant.
     pub shared_in_tenant: bool,
+    /// Arguments that name a user, where `me` is the caller.
+    pub users: &'static [&'static str],
 }
 
 impl Spec {
@@ -140,6 +142,7 @@ impl Spec {
             evicts: &[],
             cache: None,
             shared_in_tenant: false,
+            users: &[],
         }
     }
 
@@ -241,6 +244,13 @@ impl Spec {
     #[must_use]
     pub const fn evicts(mut self, prefixes: &'static [&'static str]) -> Self {
         self.evicts = prefixes;
+        self
+    }
+
+    /// Arguments that name a user; `me` in them is replaced by the caller's id.
+    #[must_use]
+    pub const fn names_users(mut self, arguments: &'static [&'static str]) -> Self {
+        self.users = arguments;
         self
     }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::key::{Jwk, Key};
 use super::token::refusal;
+use crate::api::arguments::quote;
 use crate::error::{Error, Kind, Result};
 
 /// Largest publication that is read, in bytes.
@@ -62,6 +63,8 @@ struct Published {
 #[derive(Default)]
 struct Held {
     keys: Vec<(Option<String>, Arc<Key>)>,
+    /// The other keys of the publication, and why each is of no use.
+    skipped: Vec<String>,
     /// When they were fetched, in seconds since 1970.
     since: Option<i64>,
 }
@@ -99,6 +102,17 @@ impl KeySet {
     /// `FM-CONFIG-AUTH-SECRET` for one that is too short.
     pub fn of_secret(secret: &SecretString) -> Result<Self> {
         Key::of_secret(secret).map(|key| Self(Origin::Configured(Arc::new(key))))
+    }
+
+    /// Fetches published keys and says of each that is of no use here why: for the operator.
+    ///
+    /// # Errors
+    /// The publication cannot be had or holds no key that serves.
+    pub async fn inspect(&self) -> Result<Vec<String>> {
+        match &self.0 {
+            Origin::Configured(_) => Ok(Vec::new()),
+            Origin::Published(published) => Ok(read(&published.fetched().await?)?.1),
+        }
     }
 
     /// The generation of the keys now in force; a token that was verified under another one is verified again. Keys that
@@ -204,12 +218,15 @@ impl Published {
         }
     }
 
+    async fn fetched(&self) -> Result<Bytes> {
+        tokio::time::timeout(FETCH_TIMEOUT, self.source.fetch()).await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Timeout, "FM-MCP-KEYS-SLOW", format!("no answer within {} s", FETCH_TIMEOUT.as_secs())))
+        })
+    }
+
     async fn fetch(&self, now: i64) {
         *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Attempt { at: Some(now), failed: true };
-        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.source.fetch()).await.unwrap_or_else(|_| {
-            Err(Error::new(Kind::Timeout, "FM-MCP-KEYS-SLOW", format!("no answer within {} s", FETCH_TIMEOUT.as_secs())))
-        });
-        let keys = match fetched.and_then(|body| read(&body)) {
+        let (keys, skipped) = match self.fetched().await.and_then(|body| read(&body)) {
             Ok(keys) => keys,
             Err(error) => {
                 tracing::warn!(code = error.code(), error = error.message(), "the keys that sign tokens cannot be fetched");
@@ -220,7 +237,12 @@ impl Published {
         if held.keys.iter().any(|key| !keys.contains(key)) {
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
-        *held = Arc::new(Held { keys, since: Some(now) });
+        if held.skipped != skipped {
+            for reason in &skipped {
+                tracing::warn!(%reason, "a published key signs no tokens here");
+            }
+        }
+        *held = Arc::new(Held { keys, skipped, since: Some(now) });
         drop(held);
         self.attempt.lock().unwrap_or_else(PoisonError::into_inner).failed = false;
     }
@@ -250,8 +272,11 @@ pub(super) fn passed(since: i64, now: i64, seconds: i64) -> bool {
     !(-60..seconds).contains(&now.saturating_sub(since))
 }
 
+/// The keys of a publication by their names, and why its other keys are of no use.
+type Publication = (Vec<(Option<String>, Arc<Key>)>, Vec<String>);
+
 /// Reads a JWK set. Keys that are of no use here are left out; one without any use is not a set.
-fn read(body: &[u8]) -> Result<Vec<(Option<String>, Arc<Key>)>> {
+fn read(body: &[u8]) -> Result<Publication> {
     #[derive(Deserialize)]
     struct Set {
         keys: Vec<Value>,
@@ -265,14 +290,26 @@ fn read(body: &[u8]) -> Result<Vec<(Option<String>, Arc<Key>)>> {
         return Err(wrong("are more than 64"));
     }
     let mut keys: Vec<(Option<String>, Arc<Key>)> = Vec::new();
-    for key in set.keys {
-        let Ok(jwk) = serde_json::from_value::<Jwk>(key) else { continue };
-        let Some(key) = Key::of_jwk(&jwk) else { continue };
-        if !keys.iter().any(|(name, known)| *name == jwk.kid && known.algorithm() == key.algorithm()) {
-            keys.push((jwk.kid, Arc::new(key)));
+    let mut skipped = Vec::new();
+    for (place, key) in set.keys.into_iter().enumerate() {
+        let name = match key.get("kid").and_then(Value::as_str) {
+            Some(kid) => quote(kid),
+            None => format!("number {}", place + 1),
+        };
+        let read = serde_json::from_value::<Jwk>(key).map_err(|_| "it is not a JWK").and_then(|jwk| Ok((Key::of_jwk(&jwk)?, jwk.kid)));
+        match read {
+            Ok((key, kid)) if keys.iter().any(|(name, known)| *name == kid && known.algorithm() == key.algorithm()) => {
+                skipped.push(format!("key {name}: another key has its name and algorithm"));
+            }
+            Ok((key, kid)) => keys.push((kid, Arc::new(key))),
+            Err(why) => skipped.push(format!("key {name}: {why}")),
         }
     }
-    if keys.is_empty() { Err(wrong("hold none that signs with EdDSA, ES256 or RS256")) } else { Ok(keys) }
+    if keys.is_empty() {
+        let why = if skipped.is_empty() { String::new() } else { format!(" ({})", skipped.join("; ")) };
+        return Err(wrong(&format!("hold none that signs with EdDSA, ES256 or RS256{why}")));
+    }
+    Ok((keys, skipped))
 }
 
 fn confused() -> Error {

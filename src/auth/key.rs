@@ -2,7 +2,9 @@
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
+use base64::alphabet;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -11,8 +13,19 @@ use super::token::{Parts, refusal};
 use crate::error::{Error, Kind, Result};
 
 /// The algorithms that tokens may be signed with, by their names in a header.
-const ALGORITHMS: [(&str, Algorithm); 4] =
-    [("EdDSA", Algorithm::EdDSA), ("ES256", Algorithm::ES256), ("RS256", Algorithm::RS256), ("HS256", Algorithm::HS256)];
+/// RFC 9864 calls EdDSA on this curve `Ed25519`.
+const ALGORITHMS: [(&str, Algorithm); 5] = [
+    ("EdDSA", Algorithm::EdDSA),
+    ("Ed25519", Algorithm::EdDSA),
+    ("ES256", Algorithm::ES256),
+    ("RS256", Algorithm::RS256),
+    ("HS256", Algorithm::HS256),
+];
+/// Reads members of published keys, which some issuers pad.
+const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
+);
 /// Fewest bytes of a shared secret: as many as the digest has.
 const SHORTEST_SECRET: usize = 32;
 
@@ -59,28 +72,41 @@ pub(super) struct Jwk {
 }
 
 impl Key {
-    /// A published key; nothing if it is for another purpose, of a kind that is not taken, or broken. A shared secret
-    /// is never taken from a publication.
-    pub(super) fn of_jwk(jwk: &Jwk) -> Option<Self> {
-        let for_signatures = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
-            && jwk.key_ops.as_ref().is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+    /// A published key. A shared secret is never taken from a publication.
+    ///
+    /// # Errors
+    /// Why it is of no use: it is for another purpose, of another kind, or broken.
+    pub(super) fn of_jwk(jwk: &Jwk) -> Result<Self, &'static str> {
+        const BROKEN: &str = "its members cannot be read";
         let (algorithm, public) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, ParsedPublicKey::new(&ED25519, coordinate(jwk.x.as_ref()?)?).ok()?),
+            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, ParsedPublicKey::new(&ED25519, exact(jwk.x.as_ref()).ok_or(BROKEN)?)),
             ("EC", Some("P-256")) => {
-                let point = [&[4][..], &coordinate(jwk.x.as_ref()?)?, &coordinate(jwk.y.as_ref()?)?].concat();
-                (Algorithm::ES256, ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()?)
+                let (x, y) = coordinate(jwk.x.as_ref()).zip(coordinate(jwk.y.as_ref())).ok_or(BROKEN)?;
+                (Algorithm::ES256, ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [&[4][..], &x, &y].concat()))
             }
             ("RSA", _) => {
-                let (n, e) = (decode(jwk.n.as_ref()?)?, decode(jwk.e.as_ref()?)?);
-                let significant = n.iter().skip_while(|byte| **byte == 0).count();
-                let sound = (256..=1024).contains(&significant) && (1..=8).contains(&e.len());
-                let components = sound.then_some(RsaPublicKeyComponents { n, e })?;
-                (Algorithm::RS256, components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?)
+                let (n, e) = member(jwk.n.as_ref()).zip(member(jwk.e.as_ref())).ok_or(BROKEN)?;
+                if !(256..=1024).contains(&n.len()) {
+                    return Err("an RSA key has 2048 to 8192 bits");
+                }
+                if !(1..=8).contains(&e.len()) {
+                    return Err(BROKEN);
+                }
+                (Algorithm::RS256, RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256))
             }
-            _ => return None,
+            ("oct", _) => return Err("a shared secret is not taken from a publication"),
+            _ => return Err("neither Ed25519, P-256 nor RSA"),
         };
-        let named = jwk.alg.as_deref().is_none_or(|name| algorithm_of(name) == Some(algorithm));
-        (for_signatures && named).then_some(Self { algorithm, material: Material::Public(public) })
+        if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err("its `use` is not `sig`");
+        }
+        if jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(|operation| operation == "verify")) {
+            return Err("its `key_ops` lack `verify`");
+        }
+        if jwk.alg.as_deref().is_some_and(|name| algorithm_of(name) != Some(algorithm)) {
+            return Err("its `alg` is none of EdDSA, Ed25519, ES256 and RS256 that fits it");
+        }
+        Ok(Self { algorithm, material: Material::Public(public.map_err(|_| BROKEN)?) })
     }
 
     /// A public key in PEM: RSA, EC P-256 or Ed25519.
@@ -157,7 +183,22 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// A coordinate of a curve of 256 bits.
-fn coordinate(text: &str) -> Option<[u8; 32]> {
-    decode(text)?.try_into().ok()
+/// A member of a published key, without leading zeros.
+fn member(text: Option<&String>) -> Option<Vec<u8>> {
+    let bytes = PADDED_OR_NOT.decode(text?).ok()?;
+    Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
+}
+
+/// A public key of Ed25519, whose bytes are no number.
+fn exact(text: Option<&String>) -> Option<[u8; 32]> {
+    PADDED_OR_NOT.decode(text?).ok()?.try_into().ok()
+}
+
+/// A coordinate of a curve of 256 bits, whatever number of leading zeros it was written with.
+fn coordinate(text: Option<&String>) -> Option<[u8; 32]> {
+    let bytes = PADDED_OR_NOT.decode(text?).ok()?;
+    let (zeros, bytes) = bytes.split_at(bytes.len().saturating_sub(32));
+    let mut whole = [0; 32];
+    whole.get_mut(32 - bytes.len()..)?.copy_from_slice(bytes);
+    (!bytes.is_empty() && zeros.iter().all(|byte| *byte == 0)).then_some(whole)
 }

@@ -91,6 +91,7 @@ pub struct Log {
 impl Operation for Log {
     type Output = AuditEntry;
     const SPEC: Spec = Spec::post("audit_log", "/audit-logs", Effect::Write)
+        .names_users(&["actor"])
         .titled("Add an audit row")
         .requires(Permission::AUDIT_LOG)
         .answers(201)
@@ -102,7 +103,7 @@ impl Operation for Log {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
-    /// Who did it.
+    /// Who did it, a user id; `me` for the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// What was done, such as `task.responded`.
@@ -128,6 +129,7 @@ pub struct Query {
 impl Operation for Query {
     type Output = Page<AuditEntry>;
     const SPEC: Spec = Spec::get("audit_query", "/audit-logs", Effect::Read)
+        .names_users(&["actor"])
         .titled("Search the audit trail")
         .requires(Permission::AUDIT_VIEW)
         .id_alias("auditId");

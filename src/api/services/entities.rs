@@ -188,7 +188,7 @@ pub struct Query {
     /// contains startsWith exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Map<String, Value>>,
-    /// A field, `createdAt` or `updatedAt`; with `-` in front, descending.
+    /// Fields, `createdAt` or `updatedAt`, with commas; with `-` in front, descending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
     /// How much to answer.

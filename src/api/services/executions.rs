@@ -167,6 +167,7 @@ pub struct Start {
 impl Operation for Start {
     type Output = Execution;
     const SPEC: Spec = Spec::post("executions_start", "/executions", Effect::Write)
+        .names_users(&["initiator"])
         .titled("Start a process")
         .requires(Permission::EXECUTION_START)
         .answers(201)

@@ -176,9 +176,9 @@ pub struct List {
     /// User id, e-mail address or phone number of the recipient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
-    /// One or more of queued, sent, failed, with commas.
+    /// In one of these states.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
+    pub status: Option<Vec<NotificationStatus>>,
     /// Requested after this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_after: Option<Timestamp>,

@@ -211,6 +211,7 @@ pub struct Create {
 impl Operation for Create {
     type Output = Task;
     const SPEC: Spec = Spec::post("tasks_create", "/tasks", Effect::Write)
+        .names_users(&["assignee"])
         .titled("Make a task")
         .requires(Permission::TASK_CREATE)
         .answers(201)
@@ -234,7 +235,7 @@ impl Operation for Get {
 pub struct Assign {
     /// The task.
     pub id: TaskId,
-    /// A user id or a role.
+    /// A user id or a role; `me` for the caller.
     #[schemars(length(min = 1, max = 200))]
     pub assignee: String,
 }
@@ -242,6 +243,7 @@ pub struct Assign {
 impl Operation for Assign {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_assign", "/tasks/{id}/assign", Effect::Write)
+        .names_users(&["assignee"])
         .titled("Assign a task")
         .requires(Permission::TASK_ASSIGN)
         .evicts(&["tasks"]);
@@ -281,9 +283,9 @@ pub struct List {
     /// A user id or a role; `me` for the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assignee: Option<String>,
-    /// One or more of created, assigned, escalated, completed, cancelled, with commas.
+    /// In one of these states.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
+    pub status: Option<Vec<TaskStatus>>,
     /// How it keeps its deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sla: Option<SlaFilter>,

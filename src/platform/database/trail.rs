@@ -10,7 +10,7 @@ use super::Tx;
 use crate::api::audit::{AuditEntry, Changes};
 use crate::api::{Timestamp, ids};
 use crate::error::{Error, Result};
-use crate::platform::keys;
+use crate::platform::{keys, vocabulary};
 
 /// The part of a row that is hashed, in its canonical order.
 #[derive(Debug)]
@@ -81,6 +81,10 @@ pub(crate) fn is_critical(action: &str) -> bool {
 impl Tx<'_> {
     /// Appends a row to the tenant's audit trail.
     pub(crate) fn audit(&mut self, action: &str, resource_type: &str, resource_id: &str, changes: Option<Changes>) -> Result<AuditEntry> {
+        debug_assert!(
+            vocabulary::ACTIONS.contains(&action) && vocabulary::RESOURCE_TYPES.contains(&resource_type),
+            "{action} {resource_type}"
+        );
         let actor = self.scope.actor.clone();
         self.audit_as(&actor, action, resource_type, resource_id, changes, self.now)
     }

@@ -31,6 +31,8 @@ pub(crate) struct Cx {
     pub(crate) recorded_by: String,
     /// The login that the token belongs to, where there is one.
     pub(crate) session: Option<Session>,
+    /// Digest of the list that is asked for: the operation and its arguments, less where and how long the page is.
+    pub(crate) list: String,
     /// Notes in the first transaction that the call was carried out.
     pub(crate) mark: Option<Arc<Mark>>,
 }
@@ -73,18 +75,52 @@ impl Cx {
         }
     }
 
-    /// Where a list goes on: the text of the cursor that [`Cx::page_of`] made.
+    /// Where a list goes on: the text of the cursor that [`Cx::page_of`] made for the same list of the same tenant.
     pub(crate) fn cursor(&self, page: &PageRequest) -> Result<Option<String>> {
-        page.cursor.as_deref().map(|cursor| Cursor::open(&self.platform, &self.caller.tenant, cursor)).transpose()
+        page.cursor.as_deref().map(|cursor| self.open(cursor)).transpose()
+    }
+
+    /// Where a list goes on that is ordered by a number.
+    pub(crate) fn cursor_number(&self, page: &PageRequest) -> Result<Option<i64>> {
+        self.cursor(page)?.map(|text| text.parse().map_err(|_| foreign_cursor())).transpose()
     }
 
     /// A page of items that were asked for one more than fit; `key` tells where the next page begins after an item.
     pub(crate) fn page_of<T>(&self, mut items: Vec<T>, page: &PageRequest, key: impl Fn(&T) -> String) -> Page<T> {
         let more = items.len() > page.size();
         items.truncate(page.size());
-        let next_cursor = if more { items.last().map(|last| Cursor::seal(&self.platform, &self.caller.tenant, &key(last))) } else { None };
+        let next_cursor = if more { items.last().map(|last| self.seal(&key(last))) } else { None };
         Page { items, next_cursor }
     }
+
+    /// Makes a cursor of a text.
+    fn seal(&self, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode([&self.cursor_tag(text)[..], text.as_bytes()].concat())
+    }
+
+    /// The text of a cursor.
+    fn open(&self, cursor: &str) -> Result<String> {
+        URL_SAFE_NO_PAD
+            .decode(cursor)
+            .ok()
+            .and_then(|bytes| {
+                let (tag, text) = bytes.split_at_checked(16)?;
+                let text = std::str::from_utf8(text).ok()?;
+                crate::platform::keys::same(&self.cursor_tag(text), tag).then(|| text.to_owned())
+            })
+            .ok_or_else(foreign_cursor)
+    }
+
+    /// Binds a place to its list and its tenant.
+    fn cursor_tag(&self, text: &str) -> [u8; 16] {
+        self.platform.keys().tag(format!("{}\0{}\0{text}", self.caller.tenant, self.list).as_bytes())
+    }
+}
+
+fn foreign_cursor() -> Error {
+    Error::new(Kind::Invalid, "FM-AGS-CURSOR", "the cursor is not one that this list gave")
+        .field("/cursor", "cursor", "is not a `nextCursor` of this list with the same filters and order")
+        .hint("Repeat the other arguments of the page before, or leave `cursor` out to begin at the first page.")
 }
 
 /// Whether `If-Match` allows to change what has this ETag; 412 when it changed meanwhile. Absent allows.
@@ -96,35 +132,6 @@ pub(crate) fn matches(if_match: Option<&str>, etag: &str) -> Result<()> {
     }
     Err(Error::new(Kind::Changed, "FM-AGS-CHANGED", format!("it changed meanwhile: its version is {etag}, not {}", wanted.trim()))
         .hint("Read it again, then repeat the change on what is there now."))
-}
-
-/// The opaque place in a list, bound to its tenant.
-pub(crate) struct Cursor;
-
-impl Cursor {
-    /// Makes a cursor of a text.
-    pub(crate) fn seal(platform: &Platform, tenant: &TenantId, text: &str) -> String {
-        let tag = platform.keys().tag(format!("{tenant}\0{text}").as_bytes());
-        URL_SAFE_NO_PAD.encode([&tag[..], text.as_bytes()].concat())
-    }
-
-    /// The text of a cursor of this tenant.
-    pub(crate) fn open(platform: &Platform, tenant: &TenantId, cursor: &str) -> Result<String> {
-        URL_SAFE_NO_PAD
-            .decode(cursor)
-            .ok()
-            .and_then(|bytes| {
-                let (tag, text) = bytes.split_at_checked(16)?;
-                let text = std::str::from_utf8(text).ok()?;
-                let good = crate::platform::keys::same(&platform.keys().tag(format!("{tenant}\0{text}").as_bytes()), tag);
-                good.then(|| text.to_owned())
-            })
-            .ok_or_else(|| {
-                Error::new(Kind::Invalid, "FM-AGS-CURSOR", "the cursor is not one that this list gave")
-                    .field("/cursor", "cursor", "is not a `nextCursor` of this list")
-                    .hint("Leave `cursor` out to begin at the first page.")
-            })
-    }
 }
 
 /// What a handler answers: the body and the headers that go with it.

@@ -234,6 +234,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         if_match: text(&parts.headers, header::IF_MATCH.as_str()).map(str::to_owned),
         recorded_by: identity.recorded_by,
         session: identity.session,
+        list: list_of(entry, &arguments),
         mark: None,
     };
     let key = parts.headers.get("idempotency-key").filter(|_| spec.body && !spec.public);
@@ -259,6 +260,19 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
     }
 }
 
+/// The digest that a list's cursors are bound to; empty for what is not a list.
+fn list_of(entry: &Entry, arguments: &Value) -> String {
+    if entry.shape.input.get("properties").is_none_or(|properties| properties.get("cursor").is_none()) {
+        return String::new();
+    }
+    let mut asked = arguments.clone();
+    if let Value::Object(fields) = &mut asked {
+        fields.retain(|name, _| !matches!(name.as_str(), "cursor" | "limit"));
+    }
+    asked.sort_all_objects();
+    keys::sha256(format!("{}\0{asked}", entry.spec.name).as_bytes())
+}
+
 /// Puts path, query and body together and checks them against the operation's schema.
 fn arguments(
     entry: &Entry,
@@ -278,6 +292,7 @@ fn arguments(
     let reading = if entry.spec.body { Reading::Strict } else { Reading::Lenient };
     let mut arguments = wire::decode(&entry.spec, path, query, body).map_err(|fault| invalid(code, vec![fault]))?;
     entry.check_form(&mut arguments, reading).map_err(|faults| invalid(code, faults))?;
+    entry.name_caller(&mut arguments, &identity.caller.subject);
     Ok(arguments)
 }
 

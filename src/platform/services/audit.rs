@@ -2,6 +2,7 @@
 
 use rusqlite::types::Value as Sql;
 
+use crate::api::FieldError;
 use crate::api::Page;
 use crate::api::audit::{AuditEntry, Log, Query, SERVICE};
 use crate::api::ids::TenantId;
@@ -9,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
 use crate::platform::http::context::{Answer, Cx};
 use crate::platform::http::routes::Routes;
+use crate::platform::vocabulary::{self, Names};
 
 mod deletion;
 mod holds;
@@ -49,13 +51,11 @@ async fn log(cx: Cx, request: Log) -> Result<Answer<AuditEntry>> {
 /// Newest first.
 async fn query(cx: Cx, request: Query) -> Result<Page<AuditEntry>> {
     let tenant = cx.tenant();
-    let before = match cx.cursor(&request.page)? {
-        None => i64::MAX,
-        Some(sequence) => sequence.parse().map_err(Error::internal)?,
-    };
+    let before = cx.cursor_number(&request.page)?.unwrap_or(i64::MAX);
     let page = request.page.clone();
     let entries = cx
         .read(move |connection| {
+            check_names(connection, tenant.as_str(), &request)?;
             let mut sql = format!("SELECT {COLUMNS} FROM audit_log WHERE tenant_id = ? AND sequence < ?");
             let mut values: Vec<Sql> = vec![tenant.as_str().to_owned().into(), before.into()];
             let texts = [
@@ -84,6 +84,26 @@ async fn query(cx: Cx, request: Query) -> Result<Page<AuditEntry>> {
         })
         .await?;
     Ok(cx.page_of(entries, &page, |entry| entry.sequence.to_string()))
+}
+
+/// Refuses actions and kinds of things that no entry can have.
+fn check_names(connection: &rusqlite::Connection, tenant: &str, request: &Query) -> Result<()> {
+    let names = |column, own| Names { table: "audit_log", column, own };
+    let mut faults = Vec::new();
+    for (pointer, names, wanted) in [
+        ("/action", names("action", vocabulary::ACTIONS), &request.action),
+        ("/resourceType", names("resource_type", vocabulary::RESOURCE_TYPES), &request.resource_type),
+    ] {
+        if let Some(wanted) = wanted
+            && let Some(detail) = names.unknown(connection, tenant, wanted)?
+        {
+            faults.push(FieldError::new(pointer, "unknown", detail));
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Invalid, "FM-ACS-UNKNOWN-NAME", "no entry can match: the filter names what is not known").with_fields(faults))
 }
 
 const COLUMNS: &str = "id, sequence, timestamp, actor, recorded_by, action, resource_type, resource_id, changes, request_id, hash";

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::executions::{self, Cancel, Compensate, Execution, ExecutionStatus, Get, History, HistoryEntry, Pause, Resume, Start};
 use crate::api::ids::ProcessId;
 use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::platform::Platform;
 use crate::platform::engine::Engine;
 use crate::platform::engine::runtime::alarms::{self, Alarm};
@@ -31,9 +31,9 @@ pub(crate) fn spawn(platform: &Platform) {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct List {
-    /// One or more states, with commas.
+    /// In one of these states.
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<String>,
+    status: Option<Vec<ExecutionStatus>>,
     /// Executions of this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     process_id: Option<ProcessId>,
@@ -96,7 +96,7 @@ async fn steer(cx: Cx, work: impl FnOnce(&mut Engine<'_, '_>) -> Result<Run> + S
 }
 
 async fn events(cx: Cx, request: History) -> Result<Page<HistoryEntry>> {
-    let after = cx.cursor(&request.page)?.and_then(|place| place.parse().ok()).unwrap_or_default();
+    let after = cx.cursor_number(&request.page)?.unwrap_or_default().unsigned_abs();
     let (tenant, most) = (cx.tenant(), request.page.size() + 1);
     let entries = cx
         .read(move |connection| {
@@ -109,7 +109,7 @@ async fn events(cx: Cx, request: History) -> Result<Page<HistoryEntry>> {
 
 async fn list(cx: Cx, request: List) -> Result<Page<Execution>> {
     let before = cx.cursor(&request.page)?;
-    let statuses = request.status.as_deref().map(|given| one_of(given, "FM-EES-INVALID", ExecutionStatus::ALL)).transpose()?;
+    let statuses = request.status.as_ref().map(run::document).transpose()?;
     let (tenant, most) = (cx.tenant(), i64::try_from(request.page.size() + 1).unwrap_or_default());
     let process = request.process_id.map(|id| id.0);
     let found = cx
@@ -128,17 +128,4 @@ async fn list(cx: Cx, request: List) -> Result<Page<Execution>> {
         })
         .await?;
     Ok(cx.page_of(found, &request.page, |execution| execution.execution_id.0.clone()))
-}
-
-/// A list of known words with commas, as a JSON array for SQL.
-pub(crate) fn one_of(given: &str, code: &'static str, known: &[&str]) -> Result<String> {
-    let words: Vec<&str> = given.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
-    match words.iter().find(|word| !known.contains(word)) {
-        Some(unknown) => Err(Error::new(Kind::Invalid, code, "the filter names a state that there is not").field(
-            "/status",
-            "enum",
-            format!("is {}; allowed are {}", crate::api::arguments::quote(unknown), known.join(", ")),
-        )),
-        None => run::document(&words),
-    }
 }

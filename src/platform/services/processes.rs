@@ -82,7 +82,7 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Process>> {
 }
 
 async fn versions(cx: Cx, request: Versions) -> Result<Answer<Page<ProcessVersion>>> {
-    let before = cx.cursor(&request.page)?.and_then(|place| place.parse().ok()).unwrap_or(i64::MAX);
+    let before = cx.cursor_number(&request.page)?.unwrap_or(i64::MAX);
     let (tenant, id, most) = (cx.tenant(), request.id.0, request.page.size() + 1);
     let found = cx
         .read(move |connection| {

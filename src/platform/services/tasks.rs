@@ -4,7 +4,6 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value as Sql;
 use serde_json::Map;
 
-use super::executions::one_of;
 use crate::api::arguments::quote;
 use crate::api::tasks::{Assign, Create, Escalate, Get, History, List, Respond, Response, SlaFilter, Task, TaskEvent, TaskStatus};
 use crate::api::{FieldError, Page};
@@ -201,7 +200,7 @@ fn query_of(cx: &Cx, request: &List) -> Result<(String, Vec<Sql>)> {
         None => {}
     }
     if let Some(status) = &request.status {
-        and("status IN (SELECT value FROM json_each(?))", vec![one_of(status, "FM-HTS-INVALID", TaskStatus::ALL)?.into()]);
+        and("status IN (SELECT value FROM json_each(?))", vec![run::document(status)?.into()]);
     }
     let now: Sql = cx.now().millis().into();
     match request.sla {
@@ -243,7 +242,7 @@ fn query_of(cx: &Cx, request: &List) -> Result<(String, Vec<Sql>)> {
 }
 
 async fn events(cx: Cx, request: History) -> Result<Page<TaskEvent>> {
-    let after = cx.cursor(&request.page)?.and_then(|place| place.parse().ok()).unwrap_or_default();
+    let after = cx.cursor_number(&request.page)?.unwrap_or_default().unsigned_abs();
     let (tenant, most) = (cx.tenant(), request.page.size() + 1);
     let entries = cx
         .read(move |connection| {

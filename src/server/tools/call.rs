@@ -84,7 +84,7 @@ impl Request {
         note: &mut Note,
         traceparent: String,
     ) -> Result<Outcome> {
-        let arguments = App::checked(entry, arguments)?;
+        let arguments = App::checked(&self.caller, entry, arguments)?;
         let policy = self.app.authorise(&self.caller, entry)?;
         let if_match = match self.consent(entry, policy, &arguments, retry, context).await? {
             Verdict::Go { if_match, decision } => {

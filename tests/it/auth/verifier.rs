@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{
 };
 use aws_lc_rs::{hmac, rsa};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use flowmaster_mcp::auth::{Admit as _, CallerKind, Credential, KeySet, KeySource, Mode, Rules, Verifier};
 use flowmaster_mcp::error::{Error, Kind, Result};

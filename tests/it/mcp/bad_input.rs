@@ -284,6 +284,7 @@ async fn a_folder_of_another_version_or_open_to_others_is_refused_and_kept() {
     assert!(host.end().await.success());
     let file = data(&folder).join("platform.db");
     let version = |sql: &str| rusqlite::Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+    let own: u32 = rusqlite::Connection::open(&file).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     version("PRAGMA user_version = 999");
     let refused = Platform::start(Options::new(data(&folder))).await.unwrap_err();
     assert_eq!(refused.code(), "FM-PLATFORM-SCHEMA-VERSION", "{refused}");
@@ -291,7 +292,7 @@ async fn a_folder_of_another_version_or_open_to_others_is_refused_and_kept() {
     let text = host.bad("tasks_list", json!({})).await;
     is_clear(&text);
     assert!(text.starts_with("FM-PLATFORM-SCHEMA-VERSION") && text.contains("999"), "{text}");
-    version("PRAGMA user_version = 1");
+    version(&format!("PRAGMA user_version = {own}"));
     assert_eq!(host.good("tasks_list", json!({})).await["items"][0]["title"], "Sign", "the same server goes on once it is mended");
     assert!(host.end().await.success());
     #[cfg(unix)]

@@ -237,7 +237,7 @@ async fn bad_calls_get_errors_that_say_what_to_do() {
         assert!(error.message.contains("tasks_respond"), "{}", error.message);
         for (tool, arguments, says) in [
             ("tasks_get", json!({}), "- id: is missing"),
-            ("tasks_get", json!({ "id": ["x"] }), "- id: must be text, not an array"),
+            ("tasks_get", json!({ "id": ["x", "y"] }), "- id: must be text, not an array"),
             ("tasks_get", json!({ "id": "task-1", "ID": 1 }), "- ID: is not known here; did you mean `id`?"),
             ("tasks_get", json!({ "id": ".." }), "- id: names nothing"),
             ("tasks_get", json!({ "id": "x".repeat(10_000) }), "- id: has 10000 characters"),

@@ -158,7 +158,7 @@ async fn the_past_is_replayed_by_time_and_by_offset() {
         ("topic=order.opened&from=2", vec![2, 4]),
         ("topic=order.opened&from=2&to=2", vec![2]),
         ("topic=order.opened&from=9", vec![]),
-        ("topic=nothing.here", vec![]),
+        ("topic=task.created", vec![]),
     ] {
         let (status, page) = replay(&bench, query).await;
         assert_eq!((status, numbers(&page)), (200, expected), "{query}");
@@ -166,8 +166,15 @@ async fn the_past_is_replayed_by_time_and_by_offset() {
     let (_, first) = replay(&bench, "topic=order.*&limit=3").await;
     let (_, rest) = replay(&bench, &format!("topic=order.*&limit=3&cursor={}", first["nextCursor"].as_str().unwrap())).await;
     assert_eq!(([numbers(&first), numbers(&rest)].concat(), &rest["nextCursor"]), (vec![1, 2, 3, 4], &Value::Null));
-    for query in ["topic=order.*&from=soon", "topic=order.*&to=2025-02-07", "topic=order.*&from=-1", "topic=a[b]", "", "topic=x&cursor=zzz"]
-    {
+    for query in [
+        "topic=order.*&from=soon",
+        "topic=order.*&to=2025-02-07",
+        "topic=order.*&from=-1",
+        "topic=a[b]",
+        "topic=nothing.here",
+        "",
+        "topic=x&cursor=zzz",
+    ] {
         assert_eq!(replay(&bench, query).await.0, 422, "{query}");
     }
 }

@@ -2,7 +2,6 @@
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::filter::{self, Conditions, Order};
@@ -12,78 +11,65 @@ use crate::api::{Page, PageRequest};
 use crate::error::{Error, Kind, Result};
 use crate::platform::full_text::{self, Reading};
 use crate::platform::http::context::Cx;
-use crate::platform::keys;
 
 /// A record and the keys that its list is sorted by.
 type Found = (Entity, Vec<Value>);
 
-/// Where the next page of a query begins: after this record.
-#[derive(Deserialize)]
-struct After {
-    /// Tells this query from others.
-    of: String,
-    keys: Vec<Value>,
-}
-
 pub(super) async fn query(cx: Cx, request: Query) -> Result<Page<Entity>> {
-    let tenant = cx.tenant();
-    let of = fingerprint(&json!([request.kind, request.filter, request.sort]));
-    let after = place(&cx, &request.page, &of)?;
-    let page = request.page.clone();
+    let (tenant, after, page) = (cx.tenant(), place(&cx, &request.page)?, request.page.clone());
     let found = cx.read(move |connection| run_query(connection, tenant.as_str(), &request, after)).await?;
-    Ok(page_of(&cx, found, &page, &of))
+    Ok(page_of(&cx, found, &page))
 }
 
-fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Option<After>) -> Result<Vec<Found>> {
-    types::must_exist(connection, tenant, &request.kind)?;
+fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Option<Vec<Value>>) -> Result<Vec<Found>> {
+    let known = types::must_exist(connection, tenant, &request.kind)?;
     let order = Order::read(request.sort.as_deref())?;
+    filter::check_fields(known.schema.as_ref(), "sort", Order::fields(request.sort.as_deref()))?;
     let mut conditions = Conditions::default();
-    conditions.values.extend(order.paths.iter().cloned().map(Sql::Text));
+    conditions.values.extend(order.paths().cloned().map(Sql::Text));
     conditions.values.extend([Sql::Text(tenant.to_owned()), Sql::Text(request.kind.clone())]);
     if let Some(wanted) = &request.filter {
         filter::filter(&mut conditions, wanted)?;
+        filter::check_fields(known.schema.as_ref(), "filter", wanted.keys().map(String::as_str))?;
     }
-    // A time is never absent and of one kind, so the index on age serves; a field's values are put apart by kind first.
-    let keys: &[&str] = if order.paths.is_empty() { &["key", "number"] } else { &["class", "place", "number"] };
-    let direction = order.direction();
+    let columns = order.columns();
     let mut beyond = String::new();
     let mut values = conditions.values;
     if let Some(after) = after {
-        let marks = vec!["?"; keys.len()].join(", ");
-        beyond = format!(" WHERE ({}) {} ({marks})", keys.join(", "), order.beyond());
-        values.extend(after.keys.iter().map(sql_of));
+        let condition = order.beyond(&after.iter().map(sql_of).collect::<Vec<_>>());
+        beyond = format!(" WHERE {}", condition.sql);
+        values.extend(condition.values);
     }
     values.push(one_more(&request.page));
     let sql = format!(
-        "SELECT {columns}, {keys} FROM (
-             SELECT *, CASE typeof(key) WHEN 'null' THEN 0 WHEN 'text' THEN 2 ELSE 1 END AS class, ifnull(key, 0) AS place FROM (
-                 SELECT {columns}, {value} AS key FROM entities WHERE tenant_id = ? AND type = ?{conditions}
-             )
+        "SELECT {own}, {keys} FROM (
+             SELECT *{comparisons} FROM (SELECT {own}{value} FROM entities WHERE tenant_id = ? AND type = ?{conditions})
          ){beyond} ORDER BY {sorted} LIMIT ?",
-        columns = store::COLUMNS,
-        keys = keys.join(", "),
-        value = order.value,
+        own = store::COLUMNS,
+        keys = columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+        comparisons = order.comparisons(),
+        value = order.values(),
         conditions = conditions.sql,
-        sorted = keys.iter().map(|key| format!("{key} {direction}")).collect::<Vec<_>>().join(", "),
+        sorted = columns
+            .iter()
+            .map(|(name, descending)| format!("{name}{}", if *descending { " DESC" } else { "" }))
+            .collect::<Vec<_>>()
+            .join(", "),
     );
-    rows(connection, tenant, &sql, values, keys.len())
+    rows(connection, tenant, &sql, values, columns.len())
 }
 
 pub(super) async fn search(cx: Cx, request: Search) -> Result<Page<Entity>> {
-    let tenant = cx.tenant();
-    let of = fingerprint(&json!([request.query, request.entity_types]));
-    let after = place(&cx, &request.page, &of)?;
-    let page = request.page.clone();
-    let found = cx.read(move |connection| run_search(connection, tenant.as_str(), &request, after)).await?;
-    Ok(page_of(&cx, found, &page, &of))
+    let (tenant, after, page) = (cx.tenant(), place(&cx, &request.page)?, request.page.clone());
+    let found = cx.read(move |connection| run_search(connection, tenant.as_str(), &request, after.as_deref())).await?;
+    Ok(page_of(&cx, found, &page))
 }
 
-fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Option<After>) -> Result<Vec<Found>> {
+fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Option<&[Value]>) -> Result<Vec<Found>> {
     for kind in request.entity_types.iter().flatten() {
         types::must_exist(connection, tenant, kind)?;
     }
-    let after = after.map(|after| after.keys);
-    let readings: &[Reading] = match after.as_ref().and_then(|keys| keys.first()?.as_str()) {
+    let readings: &[Reading] = match after.and_then(|keys| keys.first()?.as_str()) {
         Some("whole") => &[Reading::Whole],
         Some(_) => &[Reading::Beginnings],
         None => &[Reading::Whole, Reading::Beginnings],
@@ -104,7 +90,7 @@ fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Op
             sql.extend([" AND type IN (", &vec!["?"; kinds.len()].join(", "), ")"]);
             values.extend(kinds.iter().cloned().map(Sql::Text));
         }
-        if let Some([_, rank, number]) = after.as_deref() {
+        if let Some([_, rank, number]) = after {
             sql.push_str(" AND (rank, number) > (?, ?)");
             values.extend([sql_of(rank), sql_of(number)]);
         }
@@ -142,26 +128,14 @@ fn one_more(page: &PageRequest) -> Sql {
     Sql::Integer(i64::try_from(page.size()).unwrap_or(i64::MAX - 1) + 1)
 }
 
-fn page_of(cx: &Cx, found: Vec<Found>, page: &PageRequest, of: &str) -> Page<Entity> {
-    let page = cx.page_of(found, page, |(_, keys)| json!({ "of": of, "keys": keys }).to_string());
+fn page_of(cx: &Cx, found: Vec<Found>, page: &PageRequest) -> Page<Entity> {
+    let page = cx.page_of(found, page, |(_, keys)| Value::from(keys.clone()).to_string());
     Page { items: page.items.into_iter().map(|(entity, _)| entity).collect(), next_cursor: page.next_cursor }
 }
 
-/// Where the page begins. A cursor is good for the query that it came from alone.
-fn place(cx: &Cx, page: &PageRequest, of: &str) -> Result<Option<After>> {
-    let Some(text) = cx.cursor(page)? else { return Ok(None) };
-    match serde_json::from_str::<After>(&text) {
-        Ok(after) if after.of == of => Ok(Some(after)),
-        _ => Err(Error::new(Kind::Invalid, "FM-IDHS-CURSOR", "the cursor belongs to another query")
-            .hint("Repeat the query that it came from, or leave the cursor out.")
-            .field("/cursor", "cursor", "is `nextCursor` of a query with other arguments")),
-    }
-}
-
-fn fingerprint(query: &Value) -> String {
-    let mut digest = keys::sha256(query.to_string().as_bytes());
-    digest.truncate(16);
-    digest
+/// The keys of the record behind which the page begins.
+fn place(cx: &Cx, page: &PageRequest) -> Result<Option<Vec<Value>>> {
+    cx.cursor(page)?.map(|text| serde_json::from_str(&text).map_err(Error::internal)).transpose()
 }
 
 /// A key as a cursor holds it. A fraction goes by its bits: JSON text may come back as its neighbour.

@@ -167,6 +167,14 @@ fn lists_fields(path: &str) -> bool {
     ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"].contains(&last)
 }
 
+/// The fields that records can have alone, where a schema says so.
+pub(super) fn closed_fields(schema: &Value) -> Option<Vec<&str>> {
+    let closed = schema.get("additionalProperties") == Some(&Value::Bool(false)) && schema.get("patternProperties").is_none();
+    closed.then(|| {
+        schema.get("properties").and_then(Value::as_object).map(|known| known.keys().map(String::as_str).collect()).unwrap_or_default()
+    })
+}
+
 /// How many values a value holds, itself included. It is data: nothing in it is a keyword.
 fn parts_of(value: &Value) -> u64 {
     let within = match value {

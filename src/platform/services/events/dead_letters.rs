@@ -43,7 +43,7 @@ impl Operation for ListDeadLetters {
 }
 
 pub(super) async fn list(cx: Cx, request: ListDeadLetters) -> Result<Page<DeadLetter>> {
-    let after: i64 = cx.cursor(&request.page)?.and_then(|cursor| cursor.parse().ok()).unwrap_or_default();
+    let after = cx.cursor_number(&request.page)?.unwrap_or_default();
     let (tenant, limit) = (cx.tenant(), i64::try_from(request.page.size()).unwrap_or_default() + 1);
     let found = cx
         .read(move |connection| {

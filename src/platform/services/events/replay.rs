@@ -10,16 +10,12 @@ use crate::api::{Event, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::events::{COLUMNS, event_of};
 use crate::platform::http::context::Cx;
+use crate::platform::vocabulary::{ACTIONS, Names};
 
 pub(super) async fn replay(cx: Cx, request: Replay) -> Result<Page<Event>> {
     topics::check_pattern(&request.topic)?;
     let bounds = [bound("/from", ">=", request.from.as_deref())?, bound("/to", "<=", request.to.as_deref())?];
-    let after = match cx.cursor(&request.page)? {
-        Some(cursor) => cursor.parse().map_err(|_| {
-            Error::new(Kind::Invalid, "FM-EBS-CURSOR", "the cursor is not one of a replay").hint("Leave it out to begin at `from`.")
-        })?,
-        None => 0,
-    };
+    let after = cx.cursor_number(&request.page)?.unwrap_or_default();
     let (tenant, limit) = (cx.tenant(), request.page.size() + 1);
     let topic = request.topic;
     let found = cx.read(move |connection| read(connection, tenant.as_str(), &topic, bounds, after, limit)).await?;
@@ -35,6 +31,7 @@ fn read(
     after: i64,
     limit: usize,
 ) -> Result<Vec<(i64, Event)>> {
+    check_topic(connection, tenant, topic)?;
     // A topic by its name is found by index; a pattern is matched as topics hold no character that GLOB knows.
     let matches = if topic.ends_with('*') { "GLOB" } else { "=" };
     let mut sql = format!("SELECT {COLUMNS} FROM events WHERE tenant_id = ? AND position > ? AND topic {matches} ?");
@@ -52,6 +49,24 @@ fn read(
         found.push(event_of(row)?);
     }
     Ok(found)
+}
+
+/// Refuses a topic, or a pattern of topics, that no event can have.
+fn check_topic(connection: &Connection, tenant: &str, topic: &str) -> Result<()> {
+    let names = Names { table: "events", column: "topic", own: ACTIONS };
+    let known = match topic.strip_suffix('*') {
+        None => names.unknown(connection, tenant, topic)?.is_none(),
+        Some(prefix) => {
+            ACTIONS.iter().any(|own| own.starts_with(prefix)) || names.of(connection, tenant)?.iter().any(|name| name.starts_with(prefix))
+        }
+    };
+    if known {
+        return Ok(());
+    }
+    let detail = names.unknown(connection, tenant, topic)?.unwrap_or_default();
+    Err(Error::new(Kind::Invalid, "FM-EBS-TOPIC-UNKNOWN", format!("there is no event on {}", quote(topic)))
+        .hint("A topic exists from its first event on.")
+        .field("/topic", "unknown", detail))
 }
 
 /// A bound as SQL: whole numbers are offsets in each topic, the rest must be times.

@@ -147,3 +147,46 @@ async fn a_configured_key_takes_the_place_of_published_ones() {
         assert_eq!(KeySet::of_pem(wrong.as_bytes()).err().map(|error| error.code().to_owned()).as_deref(), Some("FM-CONFIG-AUTH-KEY"));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_read_as_issuers_write_them_and_others_named() {
+    let (ed, ec, rsa) = (Signer::ed(1), Signer::ec(), Signer::rsa(KeySize::Rsa2048));
+    let zeros = |text: &Value, count: usize| {
+        let bytes = URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap();
+        json!(URL_SAFE.encode([vec![0; count], bytes].concat()))
+    };
+    let (mut first, mut second, mut third) = (ed.jwk("ed"), ec.jwk("ec"), rsa.jwk("rsa"));
+    first["alg"] = json!("Ed25519");
+    first["x"] = zeros(&first["x"], 0);
+    first["x5t#S256"] = json!("unknown here");
+    second["x"] = zeros(&second["x"], 1);
+    second["key_ops"] = json!(["verify"]);
+    third["n"] = zeros(&third["n"], 1);
+    third["e"] = json!("AAEAAQ==");
+    third["x5c"] = json!(["MIIC"]);
+    let mut sealing = rsa.jwk("enc");
+    sealing["use"] = json!("enc");
+    let mut other = ed.jwk("es512");
+    other["alg"] = json!("ES512");
+    let useless = [sealing, other, json!({ "kty": "OKP", "crv": "X25519", "kid": "x", "x": "AA" }), json!(5), rsa.jwk("rsa")];
+    let publication = Publication::of(&[vec![first, second, third], useless.to_vec()].concat());
+    let keys = KeySet::published(publication.clone());
+    let skipped = keys.inspect().await.unwrap();
+    assert_eq!(
+        skipped,
+        [
+            "key `enc`: its `use` is not `sig`",
+            "key `es512`: its `alg` is none of EdDSA, Ed25519, ES256 and RS256 that fits it",
+            "key `x`: neither Ed25519, P-256 nor RSA",
+            "key number 7: it is not a JWK",
+            "key `rsa`: another key has its name and algorithm",
+        ]
+    );
+    let verifier = Time::now().of(Verifier::new(resource_server(), keys));
+    for (signer, kid) in [(&ed, "ed"), (&ec, "ec"), (&rsa, "rsa")] {
+        assert_eq!(code(&verifier, &signer.token(kid, &claims())).await, "admitted", "{kid}");
+    }
+    let renamed = ed.token_with(&json!({ "alg": "Ed25519", "kid": "ed" }), &claims());
+    assert_eq!(code(&verifier, &renamed).await, "admitted");
+    assert_eq!(code(&verifier, &ec.token_with(&json!({ "alg": "Ed25519", "kid": "ec" }), &claims())).await, "FM-MCP-TOKEN-ALGORITHM");
+}
