@@ -41,7 +41,7 @@ pub use http::{Authentication, HttpOptions, serve_http};
 pub use stdio::serve_stdio;
 pub use tools::list_tools_json;
 
-/// What happens to a call that needs a person's consent when the host cannot ask anybody.
+/// How a person's consent comes about where the host does not ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fallback {
     /// It is refused and kept pending; the person approves it with `flowmaster-mcp confirm`.
@@ -49,6 +49,8 @@ pub enum Fallback {
     Refuse,
     /// The host's own approval dialog counts, which the tool's annotations call up.
     Host,
+    /// No host is asked: every such call waits for `flowmaster-mcp confirm`.
+    Terminal,
 }
 
 /// How the server behaves.

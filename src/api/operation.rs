@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::permission::Permission;
+use super::problem::FieldError;
 use super::schema::{self, Shape};
 
 /// One operation of the platform.
@@ -18,6 +19,30 @@ pub trait Operation: Serialize + DeserializeOwned + JsonSchema + Send + Sync + '
 
     /// Route, effect, permission and policy of the operation.
     const SPEC: Spec;
+
+    /// What stands against the call already, as its object tells, so that no person is asked about it in vain.
+    fn objection(&self, _object: &serde_json::Value) -> Option<Objection> {
+        None
+    }
+}
+
+/// Why the platform is going to refuse a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// The code that the platform's refusal would have.
+    pub code: &'static str,
+    /// What stands against the call.
+    pub message: String,
+    /// The faults of its arguments; none where the object's state is the reason.
+    pub fields: Vec<FieldError>,
+}
+
+impl Objection {
+    /// The state of the object does not allow the call.
+    #[must_use]
+    pub fn state(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), fields: Vec::new() }
+    }
 }
 
 /// What an operation does to the world. Annotations, policy and confirmation follow from it.
@@ -278,6 +303,7 @@ pub struct Endpoint {
     answer: fn() -> schemars::Schema,
     decode: fn(serde_json::Value) -> Result<(), serde_json::Error>,
     round_trip: fn(serde_json::Value) -> Result<serde_json::Value, serde_json::Error>,
+    objection: fn(serde_json::Value, &serde_json::Value) -> Option<Objection>,
 }
 
 impl Endpoint {
@@ -289,6 +315,7 @@ impl Endpoint {
             request: schema::generate::<O>,
             answer: schema::generate::<O::Output>,
             decode: |value| serde_json::from_value::<O>(value).map(drop),
+            objection: |arguments, object| serde_json::from_value::<O>(arguments).ok()?.objection(object),
             round_trip: |value| serde_json::from_value::<O>(value).and_then(serde_json::to_value),
         }
     }
@@ -311,6 +338,12 @@ impl Endpoint {
     /// What serde has against them.
     pub fn decode(&self, arguments: serde_json::Value) -> Result<(), serde_json::Error> {
         (self.decode)(arguments)
+    }
+
+    /// What stands against a call with these arguments, as its object tells.
+    #[must_use]
+    pub fn objection(&self, arguments: serde_json::Value, object: &serde_json::Value) -> Option<Objection> {
+        (self.objection)(arguments, object)
     }
 
     /// Decodes arguments as the operation's type and writes them again.

@@ -1,19 +1,19 @@
-//! `confirm`: a person's consent outside the model, where the host cannot ask, for the calls of the same caller alone.
+//! `confirm`: a person's consent outside the model, for the calls of the same caller alone. It is given at a terminal.
 
 mod remote;
 
 use super::Outcome;
 use super::setup::connection::Connection;
-use super::terminal::{Paint, plain, say};
+use super::terminal::{Paint, ask, is_attended, plain, say};
 use crate::config::Config;
-use crate::error::Result;
-use crate::server::consent::approvals::{Pending, approve, list};
+use crate::error::{Error, Kind, Result};
+use crate::server::consent::approvals::{Pending, approve, list, unknown};
 use remote::{Server, Waiting};
 
 /// Which call.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The call to approve; without it those that wait are listed.
+    /// The call to approve, at a terminal; without it those that wait are listed.
     id: Option<String>,
     /// The calls that wait on a server elsewhere, by the URL that hosts call it by.
     #[arg(long, value_name = "URL")]
@@ -35,7 +35,21 @@ async fn consent(arguments: &Arguments, config: &Config, connection: &Connection
     let caller = connection.caller().await?;
     let server = arguments.server.as_deref().map(|url| Server::new(url, &caller, config)).transpose()?;
     let paint = Paint;
+    let waiting: Vec<Waiting> = match &server {
+        Some(server) => server.list().await?,
+        None => list(&config.data_dir, &caller)?.into_iter().map(Waiting::from).collect(),
+    };
     if let Some(id) = &arguments.id {
+        let pending = waiting.iter().find(|pending| pending.id == *id).ok_or_else(unknown)?;
+        // A shell that an agent runs has no terminal: a person reads the question and answers it.
+        if !is_attended() {
+            return Err(Error::configuration(Kind::Refused, "FM-CLI-CONFIRM-TERMINAL", "a call is approved by a person at a terminal")
+                .hint(format!("Run `flowmaster-mcp confirm {id}` yourself, in a terminal of your own.")));
+        }
+        let question: Vec<String> = pending.question.lines().map(plain).collect();
+        if !ask(&format!("{}\n\nApprove {}?", question.join("\n"), plain(&pending.tool))) {
+            return Err(Error::configuration(Kind::Refused, "FM-CLI-CONFIRM-DECLINED", "not approved; nothing was done"));
+        }
         let approved = match &server {
             Some(server) => server.approve(id).await?,
             None => approve(&config.data_dir, &caller, id)?.into(),
@@ -43,15 +57,10 @@ async fn consent(arguments: &Arguments, config: &Config, connection: &Connection
         if arguments.json {
             say(serde_json::json!(approved));
         } else {
-            show(&approved, paint);
             say(format_args!("{} the same call goes through once, until {}", paint.good("approved:"), approved.expires_at));
         }
         return Ok(Outcome::Done);
     }
-    let waiting: Vec<Waiting> = match &server {
-        Some(server) => server.list().await?,
-        None => list(&config.data_dir, &caller)?.into_iter().map(Waiting::from).collect(),
-    };
     if arguments.json {
         say(serde_json::json!({ "pending": waiting }));
     } else if waiting.is_empty() {

@@ -215,10 +215,12 @@ fn confirmation(config: &Config) -> Finding {
     let text = match config.fallback {
         Fallback::Refuse => "a host that can ask its user does; any other is refused until `flowmaster-mcp confirm` approves the call",
         Fallback::Host => "a host that can ask its user does; any other decides by its own approval dialog",
+        Fallback::Terminal => "no host is asked; each call waits until `flowmaster-mcp confirm` approves it",
     };
     let (other, effect) = match config.fallback {
         Fallback::Refuse => ("host", "let its own dialog decide"),
         Fallback::Host => ("refuse", "refuse instead"),
+        Fallback::Terminal => ("refuse", "let hosts ask"),
     };
     Finding {
         name: "confirmation",

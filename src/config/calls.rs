@@ -24,7 +24,8 @@ pub struct CallSettings {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConfirmSettings {
-    /// What holds for a host that cannot ask its user: refuse on a real platform, host on the embedded one if absent.
+    /// How a person consents where the host cannot ask, or always (terminal); refuse on a real platform, host on the
+    /// embedded one if absent.
     #[arg(long = "confirm", id = "confirm.fallback", global = true, value_name = "RULE", help_heading = "Settings")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
@@ -35,7 +36,7 @@ pub struct ConfirmSettings {
     pub timeout: Option<u64>,
 }
 
-/// The rule for a host that cannot ask its user.
+/// The rule for consent beside the host's questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Fallback {
@@ -43,4 +44,6 @@ pub enum Fallback {
     Refuse,
     /// The host's own approval dialog counts.
     Host,
+    /// No host is asked: every call that needs consent waits for `flowmaster-mcp confirm`.
+    Terminal,
 }

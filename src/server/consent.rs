@@ -1,7 +1,8 @@
 //! Consent: what decides, grants or destroys asks a person first, in either revision of the protocol.
 //!
-//! under 2025-11-25 the server asks its host while the call waits; in the new one the call ends with the question, and
-//! the host calls again with the answer. Both are behind `Request::consent`. Nothing is done before the answer.
+//! Under 2025-11-25 the server asks its host while the call waits; under 2026-07-28 the call ends with the question, and
+//! the host calls again with the answer. Where the host cannot ask, must not by the operator's rule, or its answer was no,
+//! the call waits for `flowmaster-mcp confirm`. All is behind `Request::consent`. Nothing is done before the answer.
 
 pub mod approvals;
 pub(crate) mod policy;
@@ -19,10 +20,10 @@ use rmcp::service::RequestContext;
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
-use super::Fallback;
 use super::audit::Decision;
 use super::digest;
 use super::request::{Request, is_stateless};
+use super::{Fallback, Settings};
 use crate::api::{Entry, Timestamp};
 use crate::auth::Credential;
 use crate::config::PolicyDecision;
@@ -70,7 +71,7 @@ impl Request {
             return Ok(Verdict::Go { if_match: None, decision: Decision::Allowed });
         }
         let app = &self.app;
-        let can_ask = can_ask(context);
+        let can_ask = can_ask(context) && app.settings.confirm != Fallback::Terminal;
         if !can_ask && app.settings.confirm == Fallback::Host {
             tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, "left to the host's own approval");
             return Ok(Verdict::Go { if_match: None, decision: Decision::Host });
@@ -78,13 +79,15 @@ impl Request {
         let call = digest::of_call(&self.caller, entry.spec.name, arguments);
         if !can_ask {
             let question = app.question(&self.caller, entry, arguments).await?;
-            app.approvals.consume_or_keep(&self.caller, self.over_http(), entry, &call, &question).await?;
-            return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
+            if app.approvals.consume(&self.caller, &call, &question).await? {
+                return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
+            }
+            return Err(app.approvals.keep(&self.caller, self.over_http(), entry, &call, &question, unasked(entry, &app.settings)).await);
         }
         if is_stateless(context) {
             self.settle(&call, entry, arguments, retry).await
         } else {
-            self.ask_now(entry, arguments, context).await
+            self.ask_now(&call, entry, arguments, context).await
         }
     }
 
@@ -94,7 +97,11 @@ impl Request {
         let app = &self.app;
         let answer = retry.responses.and_then(|mut responses| responses.remove(QUESTION));
         let (Some(state), Some(answer)) = (retry.state, answer) else {
-            let Question { text, seen, if_match } = app.question(&self.caller, entry, arguments).await?;
+            let question = app.question(&self.caller, entry, arguments).await?;
+            if app.approvals.consume(&self.caller, call, &question).await? {
+                return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
+            }
+            let Question { text, seen, if_match } = question;
             let state = app.approvals.ask(&self.caller, call, Asked { seen, if_match }).await?;
             let requests = InputRequests::from([(QUESTION.to_owned(), InputRequest::Elicitation(ElicitRequest::new(form(text)?)))]);
             return Ok(Verdict::Ask(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
@@ -105,7 +112,10 @@ impl Request {
         })?;
         // An answer is used up whatever it says, so that a no does not become a yes later.
         let asked = app.approvals.answered(&self.caller, call, &state).await?;
-        agreed(&answer)?;
+        if let Err(declined) = agreed(&answer) {
+            let question = app.question(&self.caller, entry, arguments).await?;
+            return Err(app.approvals.keep(&self.caller, self.over_http(), entry, call, &question, declined).await);
+        }
         unchanged(asked.seen.as_deref(), &app.snapshot(&self.caller, entry, arguments).await?)?;
         Ok(Verdict::Go { if_match: asked.if_match, decision: Decision::Confirmed })
     }
@@ -115,13 +125,17 @@ impl Request {
     /// Much may happen while a person thinks: what stood before the question is checked again after it.
     async fn ask_now(
         &self,
+        call: &str,
         entry: &'static Entry,
         arguments: &Map<String, Value>,
         context: &RequestContext<RoleServer>,
     ) -> Result<Verdict> {
         let patience = self.app.approvals.answer_time();
-        let Question { text, seen, if_match } = self.app.question(&self.caller, entry, arguments).await?;
-        let asked = context.peer.create_elicitation_with_timeout(form(text)?, Some(patience));
+        let question = self.app.question(&self.caller, entry, arguments).await?;
+        if self.app.approvals.consume(&self.caller, call, &question).await? {
+            return Ok(Verdict::Go { if_match: question.if_match, decision: Decision::Approved });
+        }
+        let asked = context.peer.create_elicitation_with_timeout(form(question.text.clone())?, Some(patience));
         tokio::pin!(asked);
         let mut ticks = tokio::time::interval(PROGRESS);
         ticks.tick().await;
@@ -149,7 +163,10 @@ impl Request {
             .hint("Nothing was done. Tell the person, and call again when they are there.")
             .caused_by(error)
         })?;
-        agreed(&answer)?;
+        if let Err(declined) = agreed(&answer) {
+            return Err(self.app.approvals.keep(&self.caller, self.over_http(), entry, call, &question, declined).await);
+        }
+        let Question { seen, if_match, .. } = question;
         self.authorise_again(entry).await?;
         unchanged(seen.as_deref(), &self.app.snapshot(&self.caller, entry, arguments).await?)?;
         Ok(Verdict::Go { if_match, decision: Decision::Confirmed })
@@ -179,6 +196,16 @@ fn unchanged(seen: Option<&str>, now: &Snapshot) -> Result<()> {
         .hint("Call the tool again; the person is asked about it as it is now."))
 }
 
+/// Why a call goes no further whose host asks nobody.
+fn unasked(entry: &Entry, settings: &Settings) -> Error {
+    let why = match settings.confirm {
+        Fallback::Terminal => "is approved at a terminal alone",
+        Fallback::Refuse | Fallback::Host => "needs a person's consent, and this host cannot ask",
+    };
+    Error::new(Kind::Refused, "FM-MCP-CONFIRM", format!("{} {why}", entry.spec.name))
+        .hint("Nothing was done. Use a host that shows questions (elicitation), or let the operator set FLOWMASTER_CONFIRM=host.")
+}
+
 /// Whether the host shows forms to a person.
 fn can_ask(context: &RequestContext<RoleServer>) -> bool {
     context
@@ -198,8 +225,8 @@ fn agreed(answer: &ElicitResult) -> Result<()> {
     let withdrawn = answer.content.as_ref().and_then(|content| content.get(QUESTION)).is_some_and(|value| value == false);
     let what = match answer.action {
         ElicitationAction::Accept if !withdrawn => return Ok(()),
-        ElicitationAction::Cancel => "the person closed the question without an answer",
-        _ => "the person declined",
+        ElicitationAction::Cancel => "the question was closed without an answer, by the person or by the host itself",
+        _ => "the answer was no, by the person or by the host itself",
     };
     Err(Error::new(Kind::Refused, "FM-MCP-DECLINED", what).hint("Nothing was done. Do not call again unless the person asks for it."))
 }

@@ -10,6 +10,8 @@ use flowmaster_mcp::cli::export;
 use serde_json::{Value, json};
 
 use crate::support::program::program;
+#[cfg(unix)]
+use crate::support::terminal::at_terminal;
 
 fn run(home: &Path, arguments: &[&str]) -> Output {
     program(home).args(arguments).output().unwrap()
@@ -150,6 +152,7 @@ fn a_tool_is_called_as_a_host_would() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn consent_is_given_outside_the_model() {
     let home = tempfile::tempdir().unwrap();
@@ -164,9 +167,21 @@ fn consent_is_given_outside_the_model() {
     assert!(stderr(&refused).contains("flowmaster-mcp confirm"), "{}", stderr(&refused));
     let waiting: Value = serde_json::from_slice(&run(home.path(), &["confirm", "--json"]).stdout).unwrap();
     let pending = waiting["pending"][0]["id"].as_str().unwrap();
-    assert!(run(home.path(), &["confirm", pending]).status.success());
+    let alone = run(home.path(), &["confirm", pending]);
+    assert_eq!(alone.status.code(), Some(2), "an agent's shell has no terminal");
+    assert!(stderr(&alone).contains("FM-CLI-CONFIRM-TERMINAL"), "{}", stderr(&alone));
+    let confirm = |answer: &str| {
+        let mut command = program(home.path());
+        command.args(["confirm", pending]);
+        at_terminal(command, answer)
+    };
+    let (declined, shown) = confirm("");
+    assert!(!declined.status.success() && shown.contains("Delete a record") && shown.contains("Acme"), "{shown}");
+    assert_eq!(run(home.path(), &delete).status.code(), Some(1));
+    let (approved, shown) = confirm("yes");
+    assert!(approved.status.success(), "{shown}");
     assert!(run(home.path(), &delete).status.success());
-    assert_eq!(run(home.path(), &["confirm", pending]).status.code(), Some(1), "an approval is used once");
+    assert!(!confirm("yes").0.status.success(), "an approval is used once");
 }
 
 #[test]

@@ -8,3 +8,5 @@ pub mod platform;
 pub mod program;
 pub mod raw;
 pub mod standin;
+#[cfg(unix)]
+pub mod terminal;

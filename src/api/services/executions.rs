@@ -10,7 +10,7 @@ use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
 use crate::api::service::{Id, Lister, Resource};
-use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timestamp};
 
 /// Execution Engine Service.
 pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES", "Starts, steers and explains runs of processes.")
@@ -208,6 +208,10 @@ impl Operation for Pause {
         .requires(Permission::EXECUTION_PAUSE)
         .not_idempotent()
         .evicts(&["executions"]);
+
+    fn objection(&self, execution: &Value) -> Option<Objection> {
+        not_allowed(execution, "pause")
+    }
 }
 
 /// Resumes a paused execution: continue, unfreeze, take off hold.
@@ -227,6 +231,10 @@ impl Operation for Resume {
         .requires(Permission::EXECUTION_RESUME)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
+
+    fn objection(&self, execution: &Value) -> Option<Objection> {
+        not_allowed(execution, "resume")
+    }
 }
 
 /// Cancels an execution for good: stop, abort, terminate or kill a run and close its open tasks.
@@ -246,6 +254,10 @@ impl Operation for Cancel {
         .requires(Permission::EXECUTION_CANCEL)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
+
+    fn objection(&self, execution: &Value) -> Option<Objection> {
+        not_allowed(execution, "cancel")
+    }
 }
 
 /// Lists what happened in an execution, step by step: timeline, log, trace of a run.
@@ -285,4 +297,32 @@ impl Operation for Compensate {
         .requires(Permission::EXECUTION_COMPENSATE)
         .answers(202)
         .evicts(&["executions", "tasks"]);
+
+    fn objection(&self, execution: &Value) -> Option<Objection> {
+        not_allowed(execution, "compensate")
+    }
+}
+
+impl ExecutionStatus {
+    /// What may be done to an execution in this state.
+    #[must_use]
+    pub const fn allows(&self) -> &'static [&'static str] {
+        match self {
+            Self::Pending | Self::Running | Self::Waiting => &["pause", "cancel"],
+            Self::Paused => &["resume", "cancel"],
+            Self::Completed | Self::Failed | Self::Cancelled => &["compensate"],
+            _ => &[],
+        }
+    }
+}
+
+fn not_allowed(execution: &Value, action: &str) -> Option<Objection> {
+    let status: ExecutionStatus = serde_json::from_value(execution.get("status")?.clone()).ok()?;
+    // A state that this version does not know may allow anything.
+    let known = !matches!(status, ExecutionStatus::Other(_));
+    let allowed = status.allows();
+    (known && !allowed.contains(&action)).then(|| {
+        let next = if allowed.is_empty() { "nothing can be done to it".to_owned() } else { format!("allowed now: {}", allowed.join(", ")) };
+        Objection::state("FM-EES-NOT-ALLOWED", format!("the execution is {status}: it cannot be told to {action}; {next}"))
+    })
 }

@@ -1,5 +1,9 @@
 //! Human Task Service: approvals, forms and decisions of people (contract, section 3).
 
+pub mod forms;
+
+pub use forms::{Form, FormField};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,7 +13,7 @@ use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
 use crate::api::service::{Id, Lister, Resource};
-use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timestamp};
 
 /// Human Task Service.
 pub const SERVICE: Service =
@@ -57,39 +61,6 @@ open_enum! {
         /// It is no longer needed.
         Cancelled = "cancelled",
     }
-}
-
-/// The form of a task.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Form {
-    /// The fields to fill in; `decision` and `comments` are answered by arguments of that name.
-    pub fields: Vec<FormField>,
-}
-
-/// One field of a form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FormField {
-    /// Its name.
-    pub name: String,
-    /// enum, text, number, integer, boolean or date.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What an enum allows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub options: Option<Vec<String>>,
-    /// Whether it must be filled in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub required: Option<bool>,
-    /// Its label for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// The least number, or the least length of text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    /// The greatest number, or the greatest length of text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
 }
 
 /// How long a task may take.
@@ -274,6 +245,18 @@ impl Operation for Respond {
         .requires(Permission::TASK_APPROVE)
         .not_idempotent()
         .evicts(&["tasks", "executions"]);
+
+    fn objection(&self, task: &Value) -> Option<Objection> {
+        let task: Task = serde_json::from_value(task.clone()).ok()?;
+        if matches!(task.status, TaskStatus::Completed | TaskStatus::Cancelled) {
+            let code = if task.status == TaskStatus::Completed { "FM-HTS-ALREADY-RESPONDED" } else { "FM-HTS-CLOSED" };
+            return Some(Objection::state(code, format!("task {} is {}: it cannot be answered any more", task.task_id, task.status)));
+        }
+        let data = self.data.clone().unwrap_or_default();
+        let faults = forms::check_answer(task.form.as_ref()?, &self.decision, self.comments.as_deref(), &data);
+        let message = format!("the answer does not fit the form of task {}", task.task_id);
+        (!faults.is_empty()).then_some(Objection { code: "FM-HTS-FORM", message, fields: faults })
+    }
 }
 
 /// Lists human tasks: an inbox of open approvals and to-dos, what is overdue or waits for whom.

@@ -64,6 +64,7 @@ impl Connection {
             confirm: match config.fallback {
                 Fallback::Refuse => server::Fallback::Refuse,
                 Fallback::Host => server::Fallback::Host,
+                Fallback::Terminal => server::Fallback::Terminal,
             },
             call_timeout: config.call_timeout,
             ask_timeout: config.confirm_timeout,

@@ -3,7 +3,6 @@
 pub mod config;
 pub mod findings;
 pub mod flow;
-pub mod forms;
 pub mod graph;
 pub mod validate;
 

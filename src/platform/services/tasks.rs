@@ -5,17 +5,19 @@ use rusqlite::types::Value as Sql;
 use serde_json::Map;
 
 use crate::api::arguments::quote;
+use crate::api::tasks::forms;
 use crate::api::tasks::{Assign, Create, Escalate, Get, History, List, Respond, Response, SlaFilter, Task, TaskEvent, TaskStatus};
 use crate::api::{FieldError, Page};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
+use crate::platform::database::Tx;
 use crate::platform::engine::Engine;
-use crate::platform::engine::definition::forms;
+use crate::platform::engine::expressions::values;
 use crate::platform::engine::runtime::alarms::{self, Alarm};
 use crate::platform::engine::runtime::tasks::{self, NewTask, Stored};
 use crate::platform::engine::runtime::{rehearsal, run};
-use crate::platform::http::context::{Answer, Cx};
+use crate::platform::http::context::{Answer, Cx, matches};
 use crate::platform::http::routes::Routes;
 
 /// Longest deadline, in hours: ten years.
@@ -75,54 +77,65 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Task>> {
     Ok(Answer::from(task).location(place))
 }
 
-async fn get(cx: Cx, request: Get) -> Result<Task> {
+async fn get(cx: Cx, request: Get) -> Result<Answer<Task>> {
     let (tenant, now) = (cx.tenant(), cx.now());
-    cx.read(move |connection| Ok(tasks::load(connection, tenant.as_str(), request.id.as_str())?.at(now))).await
+    let stored = cx.read(move |connection| tasks::load(connection, tenant.as_str(), request.id.as_str())).await?;
+    let version = stored.version;
+    Ok(Answer::from(stored.at(now)).etag(version))
 }
 
-async fn assign(cx: Cx, request: Assign) -> Result<Task> {
-    cx.write(move |tx| tasks::assign(tx, request.id.as_str(), &request.assignee)).await
+async fn assign(cx: Cx, request: Assign) -> Result<Answer<Task>> {
+    change(&cx, request.id.0, move |tx, before| tasks::assign(tx, before.task.task_id.as_str(), &request.assignee)).await
 }
 
-async fn escalate(cx: Cx, request: Escalate) -> Result<Task> {
-    let task = cx.write(move |tx| tasks::escalate(tx, request.id.as_str(), request.reason.as_deref())).await?;
-    alarms::changed(&cx.platform);
-    Ok(task)
+async fn escalate(cx: Cx, request: Escalate) -> Result<Answer<Task>> {
+    change(&cx, request.id.0, move |tx, before| tasks::escalate(tx, before.task.task_id.as_str(), request.reason.as_deref())).await
 }
 
-async fn respond(cx: Cx, request: Respond) -> Result<Task> {
-    let caller = cx.caller.clone();
-    let task = cx
+/// Changes a task that is still as the caller believes.
+async fn change(cx: &Cx, id: String, work: impl FnOnce(&mut Tx<'_>, &Stored) -> Result<Task> + Send + 'static) -> Result<Answer<Task>> {
+    let if_match = cx.if_match.clone();
+    let changed = cx
         .write(move |tx| {
-            let before = tasks::load(tx, tx.tenant(), request.id.as_str())?;
-            check_responder(&caller, &before)?;
-            if before.task.status == TaskStatus::Completed {
-                return Err(already_responded(&before));
-            }
-            tasks::require_open(&before, "answered")?;
-            let data = request.data.unwrap_or_default();
-            check_answer(&before, &request.decision, request.comments.as_deref(), &data)?;
-            let data = match &before.task.form {
-                Some(form) => forms::settled(form, data),
-                None => data,
-            };
-            let result = rehearsal::result_of(&request.decision, request.comments.as_deref(), &data);
-            let response = Response {
-                decision: request.decision,
-                comments: request.comments,
-                data,
-                responded_by: Some(tx.scope().actor.clone()),
-                responded_at: Some(tx.now()),
-            };
-            let task = tasks::answer(tx, &before, &response)?;
-            if let Some(execution) = &before.task.execution_id {
-                Engine::new(tx).answered(execution.as_str(), task.task_id.as_str(), result)?;
-            }
-            Ok(task)
+            let before = tasks::load(tx, tx.tenant(), &id)?;
+            matches(if_match.as_deref(), &before.version.to_string())?;
+            let task = work(tx, &before)?;
+            Ok(Answer::from(task).etag(tasks::load(tx, tx.tenant(), &id)?.version))
         })
         .await?;
     alarms::changed(&cx.platform);
-    Ok(task)
+    Ok(changed)
+}
+
+async fn respond(cx: Cx, request: Respond) -> Result<Answer<Task>> {
+    let caller = cx.caller.clone();
+    change(&cx, request.id.0, move |tx, before| {
+        check_responder(&caller, before)?;
+        if before.task.status == TaskStatus::Completed {
+            return Err(already_responded(before));
+        }
+        tasks::require_open(before, "answered")?;
+        let data = request.data.unwrap_or_default();
+        check_answer(before, &request.decision, request.comments.as_deref(), &data)?;
+        let data = match &before.task.form {
+            Some(form) => values::settled(form, data),
+            None => data,
+        };
+        let result = rehearsal::result_of(&request.decision, request.comments.as_deref(), &data);
+        let response = Response {
+            decision: request.decision,
+            comments: request.comments,
+            data,
+            responded_by: Some(tx.scope().actor.clone()),
+            responded_at: Some(tx.now()),
+        };
+        let task = tasks::answer(tx, before, &response)?;
+        if let Some(execution) = &before.task.execution_id {
+            Engine::new(tx).answered(execution.as_str(), task.task_id.as_str(), result)?;
+        }
+        Ok(task)
+    })
+    .await
 }
 
 /// Only the assignee or an administrator may respond, with the permission that the task's node requires.

@@ -109,7 +109,8 @@ fn waiting(store: &dyn Store, caller: &Caller) -> Result<Vec<Pending>> {
     Ok(records.iter().filter_map(|record| serde_json::from_str(&record.value).ok()).collect())
 }
 
-fn unknown() -> Error {
+/// The error of an id that no call of the caller has.
+pub(crate) fn unknown() -> Error {
     Error::new(Kind::NotFound, "FM-MCP-CONFIRM-UNKNOWN", "no call of yours with that id waits for approval")
         .hint("`flowmaster-mcp confirm` lists the calls that wait; each does for 15 minutes.")
 }
@@ -177,25 +178,22 @@ impl Approvals {
         serde_json::from_str(&record.value).map_err(Error::internal)
     }
 
-    /// Uses up the approval of a call, or keeps the call for a person and refuses it.
+    /// Uses up the approval of a call that a person gave outside its host. False where there is none.
+    pub(crate) async fn consume(&self, caller: &Caller, call: &str, question: &Question) -> Result<bool> {
+        let Some(data_dir) = self.data_dir.clone() else { return Ok(false) };
+        let (caller, call, seen) = (caller.clone(), call.to_owned(), question.seen.clone());
+        let consume = move |store: &dyn Store| {
+            earlier::read_in(&data_dir, store)?;
+            Ok(take(store, &caller, &call, seen.as_deref())? == Waits::Approved)
+        };
+        self.state.write(consume).await
+    }
+
+    /// Keeps a call for a person to approve outside its host, and returns the error that says so.
     ///
     /// A caller over HTTP has no terminal on this machine, and is sent to the server's own list.
-    pub(crate) async fn consume_or_keep(
-        &self,
-        caller: &Caller,
-        over_http: bool,
-        entry: &Entry,
-        call: &str,
-        question: &Question,
-    ) -> Result<()> {
-        let Some(data_dir) = self.data_dir.clone() else {
-            return Err(Error::new(
-                Kind::Refused,
-                "FM-MCP-CONFIRM",
-                format!("{} needs a person's consent, and this host cannot ask", entry.spec.name),
-            )
-            .hint("Nothing was done. Use a host that shows questions (elicitation), or let the operator set FLOWMASTER_CONFIRM=host."));
-        };
+    pub(crate) async fn keep(&self, caller: &Caller, over_http: bool, entry: &Entry, call: &str, question: &Question, why: Error) -> Error {
+        let Some(data_dir) = self.data_dir.clone() else { return why };
         let now = Timestamp::now();
         let pending = Pending {
             id: ids::mint("confirm", now),
@@ -210,12 +208,14 @@ impl Approvals {
             seen: question.seen.clone(),
         };
         let caller = caller.clone();
-        self.state
-            .write(move |store| {
-                earlier::read_in(&data_dir, store)?;
-                take_or_put(store, &caller, &pending, over_http)
-            })
-            .await
+        let kept = self.state.write(move |store| {
+            earlier::read_in(&data_dir, store)?;
+            put(store, &caller, &pending)
+        });
+        match kept.await {
+            Ok(()) => why.hint(how_to_approve(over_http)),
+            Err(error) => error,
+        }
     }
 
     /// Lists the calls of a caller that wait. `held` is released when the list is read, which may be after the request
@@ -262,18 +262,36 @@ impl App {
     }
 }
 
-fn take_or_put(store: &dyn Store, caller: &Caller, pending: &Pending, over_http: bool) -> Result<()> {
+/// Whether a call waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// It was approved, and the approval is used up now.
+    Approved,
+    /// It is not approved yet.
+    Open,
+    /// It does not.
+    No,
+}
+
+fn take(store: &dyn Store, caller: &Caller, call: &str, seen: Option<&str>) -> Result<Waits> {
     let owner = digest::of_caller(caller);
-    let take = |id: &str| store.take(RecordKind::Pending, &owner, id, &pending.call, Timestamp::now()).map_err(unusable);
-    for known in waiting(store, caller)?.into_iter().filter(|known| known.call == pending.call) {
-        if known.seen != pending.seen {
+    let take = |id: &str| store.take(RecordKind::Pending, &owner, id, call, Timestamp::now()).map_err(unusable);
+    for known in waiting(store, caller)?.into_iter().filter(|known| known.call == call) {
+        if known.seen.as_deref() != seen {
             // It was approved as it was, not as it is.
             take(&known.id)?;
         } else if known.approved_at.is_none() {
-            return Err(refused(&pending.tool, over_http));
+            return Ok(Waits::Open);
         } else if take(&known.id)?.is_some() {
-            return Ok(());
+            return Ok(Waits::Approved);
         }
+    }
+    Ok(Waits::No)
+}
+
+fn put(store: &dyn Store, caller: &Caller, pending: &Pending) -> Result<()> {
+    if waiting(store, caller)?.iter().any(|known| known.call == pending.call && known.seen == pending.seen) {
+        return Ok(());
     }
     let value = serde_json::to_string(pending).map_err(Error::internal)?;
     if value.len() > MAX_PENDING_BYTES {
@@ -281,7 +299,7 @@ fn take_or_put(store: &dyn Store, caller: &Caller, pending: &Pending, over_http:
         return Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", what).hint("Nothing was done. Call again with less."));
     }
     let record = Record {
-        owner,
+        owner: digest::of_caller(caller),
         id: pending.id.clone(),
         tag: pending.call.clone(),
         value,
@@ -292,19 +310,19 @@ fn take_or_put(store: &dyn Store, caller: &Caller, pending: &Pending, over_http:
         let what = "the call needs a person's consent, and too many calls wait for theirs already";
         return Err(Error::new(Kind::Refused, "FM-MCP-CONFIRM", what).hint("Nothing was done. Call again in 15 minutes."));
     }
-    Err(refused(&pending.tool, over_http))
+    Ok(())
 }
 
-fn refused(tool: &str, over_http: bool) -> Error {
+fn how_to_approve(over_http: bool) -> String {
     let command = if over_http {
         "flowmaster-mcp confirm --server URL` (with this server's URL) in a terminal with their own login"
     } else {
         "flowmaster-mcp confirm` in a terminal"
     };
-    Error::new(Kind::Refused, "FM-MCP-CONFIRM", format!("{tool} needs a person's consent, and this host cannot ask")).hint(format!(
+    format!(
         "Nothing was done; the call waits for 15 minutes. Ask the person to run `{command}, look at the call and approve it; \
          then make exactly the same call again."
-    ))
+    )
 }
 
 fn no_question() -> Error {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::api::{Effect, Entry, catalogue, wire};
+use crate::api::{Effect, Entry, Objection, catalogue, wire};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
@@ -79,6 +79,13 @@ impl App {
     /// Makes the question for a call, on its object as it is now.
     pub(crate) async fn question(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Question> {
         let Snapshot { seen, if_match, object } = self.snapshot(caller, entry, arguments).await?;
+        if let Some(object) = &object
+            && let Some(Objection { code, message, fields }) = entry.endpoint.objection(Value::Object(arguments.clone()), object)
+        {
+            // A person is not asked about what the platform is going to refuse.
+            let kind = if fields.is_empty() { Kind::Conflict } else { Kind::Invalid };
+            return Err(Error::new(kind, code, message).with_fields(fields));
+        }
         let mut text = format!("{} on {} ({})?", entry.spec.title, self.settings.platform_name, caller.tenant);
         text.push_str(match entry.spec.effect {
             Effect::Decide => " It will count as your own decision.",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use flowmaster_mcp::auth::{Admit, Caller, Principal, Verifier};
 use flowmaster_mcp::client::{Client, Configured, Mode, Upstream};
 use flowmaster_mcp::error::Result;
+use flowmaster_mcp::server::consent::approvals;
 use flowmaster_mcp::server::{App, Authentication, Fallback, Options, Settings, serve_stdio};
 use futures_util::future::BoxFuture;
 use reqwest::Method;
@@ -22,6 +23,8 @@ use crate::support::mcp::{self, Host, Meanwhile, Session, call, ok, revisions, t
 use crate::support::platform::TestPlatform;
 use crate::support::program::binary;
 use crate::support::raw::{answer, serve};
+#[cfg(unix)]
+use crate::support::terminal::beside_at_terminal;
 
 const EVERYTHING: &[&str] = &["*"];
 
@@ -337,6 +340,7 @@ async fn a_call_that_waits_is_approved_by_its_own_caller_alone() {
     }
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn the_command_line_approves_on_a_server_elsewhere_with_the_callers_own_token() {
     let platform = TestPlatform::start().await;
@@ -357,8 +361,8 @@ async fn the_command_line_approves_on_a_server_elsewhere_with_the_callers_own_to
     let confirm = async |token: &str, arguments: &[&str]| {
         let mut command = binary(home.path());
         command.env("FLOWMASTER_URL", platform.running.url().as_str()).env("FLOWMASTER_TOKEN", token);
-        let output = command.args(["confirm", "--json", "--server", &url]).args(arguments).output().await.unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        command.args(["confirm", "--json", "--server", &url]).args(arguments);
+        let (output, told) = beside_at_terminal(command, "yes").await;
         assert!(!told.contains(token), "{told}");
         (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or(serde_json::Value::Null), told)
     };
@@ -418,5 +422,65 @@ async fn completion_offers_nobody_what_another_has_seen() {
         callers.change(&anna, Caller { permissions: Some(["task:view"].into_iter().map(str::to_owned).collect()), ..(*before).clone() });
         assert!(types(&connect(&served, &anna, revision, Host::new(None)).await).await.is_empty());
         callers.change(&anna, (*before).clone());
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_says_no_by_itself_is_no_dead_end() {
+    let platform = TestPlatform::start().await;
+    let callers = Callers::default();
+    let token = callers.make(&platform, "tenant-1", "anna", &[], EVERYTHING).await;
+    let caller = callers.known(&token);
+    for (confirm, answer, code) in [
+        (Fallback::Refuse, ElicitationAction::Decline, "FM-MCP-DECLINED"),
+        (Fallback::Refuse, ElicitationAction::Cancel, "FM-MCP-DECLINED"),
+        (Fallback::Terminal, ElicitationAction::Accept, "FM-MCP-CONFIRM:"),
+    ] {
+        for revision in revisions() {
+            let data = tempfile::tempdir().unwrap();
+            let settings = Settings { confirm, data_dir: Some(data.path().to_owned()), ..Settings::default() };
+            let served = serve(mcp::app(&platform, settings), callers.admission(), |_| {}).await;
+            let host = Host::new(answer.clone());
+            let session = connect(&served, &token, revision, host.clone()).await;
+            let id = record(&platform, &token).await;
+            let no = session.call_tool(deletion(&id)).await.unwrap();
+            refused(&no, code);
+            assert!(text(&no).contains("flowmaster-mcp confirm"), "{}", text(&no));
+            assert_eq!(host.asked().is_empty(), confirm == Fallback::Terminal);
+            let waiting = approvals::list(data.path(), &caller).unwrap();
+            assert_eq!(waiting.len(), 1);
+            approvals::approve(data.path(), &caller, &waiting[0].id).unwrap();
+            ok(session.call_tool(deletion(&id)).await.unwrap());
+            assert!(!is_there(&platform, &token, &id).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_platform_is_going_to_refuse_is_not_asked() {
+    let platform = TestPlatform::start().await;
+    let callers = Callers::default();
+    let token = callers.make(&platform, "tenant-1", "anna", &["admin"], EVERYTHING).await;
+    let served = serve(mcp::app(&platform, Settings::default()), callers.admission(), |_| {}).await;
+    for revision in revisions() {
+        let host = Host::new(ElicitationAction::Accept);
+        let session = connect(&served, &token, revision, host.clone()).await;
+        let form = json!({ "fields": [{ "name": "decision", "type": "enum", "options": ["yes", "no"] }, { "name": "why", "type": "text", "required": true }] });
+        let task = ok(call(&session, "tasks_create", json!({ "title": "Sign", "assignee": "me", "form": form })).await);
+        let id = task["taskId"].clone();
+        let wrong = call(&session, "tasks_respond", json!({ "id": id, "decision": "maybe" })).await;
+        refused(&wrong, "FM-HTS-FORM");
+        assert!(text(&wrong).contains("allowed are yes, no") && text(&wrong).contains("must be filled in"), "{}", text(&wrong));
+        let right = json!({ "id": id, "decision": "yes", "data": { "why": "fine" } });
+        ok(call(&session, "tasks_respond", right.clone()).await);
+        assert_eq!(host.asked().len(), 1);
+        refused(&call(&session, "tasks_respond", right).await, "FM-HTS-ALREADY-RESPONDED");
+
+        let nodes = json!([{ "id": "a", "type": "script", "config": { "expression": "1", "output": "x" } }]);
+        let process = ok(call(&session, "processes_create", json!({ "name": "P", "nodes": nodes })).await)["id"].clone();
+        ok(call(&session, "processes_publish", json!({ "id": process })).await);
+        let run = ok(call(&session, "executions_start", json!({ "processId": process })).await)["executionId"].clone();
+        refused(&call(&session, "executions_cancel", json!({ "id": run })).await, "FM-EES-NOT-ALLOWED");
+        assert_eq!(host.asked().len(), 1, "{:?}", host.asked());
     }
 }

@@ -10,6 +10,8 @@ use crate::support::fixture::first_release;
 use crate::support::platform::TestPlatform;
 use crate::support::program::binary;
 use crate::support::standin::StandIn;
+#[cfg(unix)]
+use crate::support::terminal::beside_at_terminal;
 
 #[tokio::test]
 async fn a_folder_of_the_first_release_goes_on_without_loss() {
@@ -79,6 +81,7 @@ async fn entries_that_the_first_release_left_are_sent_and_its_dead_letters_again
     assert_eq!(sent.iter().filter(|asked| asked.header("x-tenant-id") == "tenant-2").count(), 3);
 }
 
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_waited_under_the_first_release_still_wait() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,8 +95,10 @@ async fn calls_that_waited_under_the_first_release_still_wait() {
         }
     }
     let confirm = async |arguments: &[&str]| {
-        let output = binary(&data).arg("confirm").args(arguments).arg("--json").output().await.unwrap();
-        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+        let mut command = binary(&data);
+        command.arg("confirm").args(arguments).arg("--json");
+        let (output, shown) = beside_at_terminal(command, "yes").await;
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_else(|_| panic!("{shown}"))
     };
     let waiting = confirm(&[]).await;
     let calls = waiting["pending"].as_array().unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::platform::executions::{open_tasks, publish, start};
@@ -212,4 +213,28 @@ async fn of_many_answers_at_once_one_is_taken() {
     let ended = bench.get(&format!("/executions/{}", execution["executionId"].as_str().unwrap()), &owner).await.ok();
     assert_eq!(ended["state"]["variables"]["count"], 1);
     assert_eq!(taken.pop(), Some(&ended["state"]["variables"]["answer"]["decision"]));
+}
+
+#[tokio::test]
+async fn a_change_of_a_task_that_is_not_as_it_was_read_is_412() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let chain = json!({ "title": "Sign", "assignee": "ann", "escalationChain": ["ann", "bob"] });
+    let id = make(&bench, chain).await;
+    let tag = async || bench.get(&format!("/tasks/{id}"), &owner).await.headers["etag"].to_str().unwrap().to_owned();
+    let change = async |what: &str, body: Value, tag: &str| {
+        let request = bench.request(Method::PUT, &format!("/tasks/{id}/{what}"), &owner);
+        bench.send(request.header("if-match", tag).json(&body)).await
+    };
+    let first = tag().await;
+    let assigned = change("assign", json!({ "assignee": "eve" }), &first).await;
+    assert_eq!((assigned.status, assigned.headers["etag"].to_str().unwrap()), (200, tag().await.as_str()));
+    assert_ne!(tag().await, first);
+    for (what, body) in [("assign", json!({ "assignee": "dan" })), ("escalate", json!({})), ("respond", json!({ "decision": "yes" }))] {
+        change(what, body, &first).await.refused(412, "FM-AGS-CHANGED");
+    }
+    let now = tag().await;
+    assert_eq!(change("respond", json!({ "decision": "yes" }), &now).await.status, 200);
+    change("respond", json!({ "decision": "no" }), &now).await.refused(412, "FM-AGS-CHANGED");
+    assert_eq!(bench.get(&format!("/tasks/{id}"), &owner).await.body["response"]["decision"], "yes");
 }

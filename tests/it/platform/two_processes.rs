@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 
 use crate::support::program::{Host, Revision, binary};
 use crate::support::standin::StandIn;
+#[cfg(unix)]
+use crate::support::terminal::beside_at_terminal;
 
 /// A data folder that does not exist yet.
 struct Folder {
@@ -205,6 +207,7 @@ async fn the_end_of_input_ends_it_and_leaves_nothing_behind() {
     assert!(!inner.join("address").exists(), "no address stays behind");
 }
 
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_approvals_and_two_uses_by_four_processes_at_once_are_one_use() {
     let platform = StandIn::start(|asked| async move {
@@ -222,7 +225,9 @@ async fn two_approvals_and_two_uses_by_four_processes_at_once_are_one_use() {
     let mut one = Host::start_with(folder.path(), Revision::V2026_07_28, None, &settings).await;
     let mut other = Host::start_with(folder.path(), Revision::V2025_11_25, None, &settings).await;
     let confirm = async |arguments: &[&str]| -> Value {
-        let output = binary(folder.path()).envs(settings).args(["confirm", "--json"]).args(arguments).output().await.unwrap();
+        let mut command = binary(folder.path());
+        command.envs(settings).args(["confirm", "--json"]).args(arguments);
+        let (output, _) = beside_at_terminal(command, "yes").await;
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     };
     for round in 1..=4 {

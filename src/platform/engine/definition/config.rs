@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::forms;
 use crate::api::processes::{Node, NodeKind};
 use crate::api::tasks::Form;
+use crate::api::tasks::forms;
 use crate::api::{FieldError, Timestamp};
 use crate::platform::engine::expressions::fault::Fault;
 use crate::platform::engine::expressions::template::Text;

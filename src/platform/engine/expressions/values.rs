@@ -11,6 +11,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::budget::Meter;
 use super::fault::Fault;
 use crate::api::Timestamp;
+use crate::api::tasks::Form;
 
 /// The least and the greatest whole number: what JSON numbers of 64 bits hold.
 pub const WHOLE: std::ops::RangeInclusive<i128> = i64::MIN as i128..=u64::MAX as i128;
@@ -376,6 +377,16 @@ pub fn settle(kind: &str, value: Json) -> Json {
         },
         _ => value,
     }
+}
+
+/// The fields of an answer with numbers of the kinds that its form declares.
+pub fn settled(form: &Form, mut data: Map<String, Json>) -> Map<String, Json> {
+    for field in &form.fields {
+        if let Some(value) = data.get_mut(&field.name) {
+            *value = settle(&field.kind, value.take());
+        }
+    }
+    data
 }
 
 /// A number as text: a whole one without a fraction.

@@ -11,17 +11,6 @@ use crate::api::executions::{ExecutionStatus, Failure, Get};
 use crate::error::{Error, Kind, Result};
 use crate::platform::engine::{Engine, Stop};
 
-/// What may be done to an execution in a state.
-#[must_use]
-pub const fn allowed(status: &ExecutionStatus) -> &'static [&'static str] {
-    match status {
-        ExecutionStatus::Pending | ExecutionStatus::Running | ExecutionStatus::Waiting => &["pause", "cancel"],
-        ExecutionStatus::Paused => &["resume", "cancel"],
-        ExecutionStatus::Completed | ExecutionStatus::Failed | ExecutionStatus::Cancelled => &["compensate"],
-        _ => &[],
-    }
-}
-
 impl Engine<'_, '_> {
     /// Holds an execution and those below it: no token moves until it is resumed.
     pub fn pause(&mut self, id: &str, reason: Option<&str>) -> Result<Run> {
@@ -137,7 +126,7 @@ impl Engine<'_, '_> {
         tasks::cancel_of_execution(self.tx, &run.head.id, reason)?;
         for below in self.below(&run.head.id)? {
             let child = Run::load(self.tx, &below)?;
-            if allowed(&child.head.status).contains(&"cancel") {
+            if child.head.status.allows().contains(&"cancel") {
                 self.cancel(&below, Some(reason))?;
             }
         }
@@ -185,7 +174,7 @@ impl Engine<'_, '_> {
 
 /// Refuses what the state does not allow, and says what it does.
 pub(crate) fn require(run: &Run, action: &str) -> Result<()> {
-    let allowed = allowed(&run.head.status);
+    let allowed = run.head.status.allows();
     if allowed.contains(&action) {
         return Ok(());
     }

@@ -6,9 +6,10 @@ use super::start::Begin;
 use super::{history, run};
 use crate::api::processes::{Node, Sandbox, Trial};
 use crate::api::tasks::Form;
+use crate::api::tasks::forms;
 use crate::error::Result;
 use crate::platform::database::Tx;
-use crate::platform::engine::definition::forms;
+use crate::platform::engine::expressions::values;
 use crate::platform::engine::{Engine, Stop};
 
 /// Most entries of a trace.
@@ -63,7 +64,7 @@ pub(crate) fn check(node: &Node, form: Option<&Form>, answer: &Value) -> Result<
                 faults.into_iter().map(|fault| format!("{} {}", fault.pointer.trim_start_matches('/'), fault.detail)).collect();
             return Err(wrong(format!("the answer for {} does not fit its form: {}", node.id, said.join("; "))));
         }
-        data = forms::settled(form, data);
+        data = values::settled(form, data);
     }
     Ok(result_of(decision, comments, &data))
 }

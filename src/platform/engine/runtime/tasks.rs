@@ -46,6 +46,8 @@ pub struct Stored {
     position: usize,
     seconds: Option<f64>,
     ended_at: Option<Timestamp>,
+    /// How many things have happened to it: its version.
+    pub version: i64,
 }
 
 impl Stored {
@@ -81,7 +83,8 @@ impl Stored {
 
 /// The columns that [`from_row`] reads.
 pub const COLUMNS: &str = "id, execution_id, node_id, title, description, status, assignee, form, requires, chain, chain_position, \
-     escalation_level, sla_seconds, sla_deadline, response, created_at, ended_at";
+     escalation_level, sla_seconds, sla_deadline, response, created_at, ended_at, \
+     (SELECT coalesce(max(sequence), 0) FROM task_history AS h WHERE h.tenant_id = tasks.tenant_id AND h.task_id = tasks.id)";
 
 /// Reads one row.
 pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
@@ -103,8 +106,14 @@ pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
         escalation_level: row.get(11)?,
         response: None,
     };
-    let stored =
-        Stored { task, requires: row.get(8)?, position: row.get::<_, u32>(10)? as usize, seconds: row.get(12)?, ended_at: time(16)? };
+    let stored = Stored {
+        task,
+        requires: row.get(8)?,
+        position: row.get::<_, u32>(10)? as usize,
+        seconds: row.get(12)?,
+        ended_at: time(16)?,
+        version: row.get(17)?,
+    };
     Ok(complete(stored, form.as_deref(), &chain, response.as_deref()))
 }
 

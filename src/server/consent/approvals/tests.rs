@@ -21,8 +21,16 @@ fn approvals(data_dir: Option<&Path>) -> Approvals {
 }
 
 async fn tried(data_dir: &Path, caller: &Caller, call: &str, seen: &str) -> Result<()> {
+    let (approvals, question) = (approvals(Some(data_dir)), question(seen));
+    match approvals.consume(caller, call, &question).await? {
+        true => Ok(()),
+        false => Err(keep(&approvals, caller, call, &question).await),
+    }
+}
+
+async fn keep(approvals: &Approvals, caller: &Caller, call: &str, question: &Question) -> Error {
     let entry = catalogue().get("tasks_respond").unwrap();
-    approvals(Some(data_dir)).consume_or_keep(caller, false, entry, call, &question(seen)).await
+    approvals.keep(caller, false, entry, call, question, Error::new(Kind::Refused, "FM-MCP-CONFIRM", "nobody was asked")).await
 }
 
 #[tokio::test]
@@ -156,9 +164,8 @@ async fn an_approval_that_another_user_could_have_put_there_does_not_count() {
 #[tokio::test]
 async fn a_call_too_long_to_wait_is_refused_and_not_kept() {
     let data = tempfile::tempdir().unwrap();
-    let entry = catalogue().get("tasks_respond").unwrap();
     let long = Question { text: "x".repeat(MAX_PENDING_BYTES), ..question("1") };
-    let refused = approvals(Some(data.path())).consume_or_keep(&owner(), false, entry, "call", &long).await.unwrap_err();
+    let refused = keep(&approvals(Some(data.path())), &owner(), "call", &long).await;
     assert!(refused.to_string().contains("too long to wait"), "{refused}");
     assert!(list(data.path(), &owner()).unwrap().is_empty());
 }

@@ -2,18 +2,51 @@
 
 use std::collections::HashSet;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::FieldError;
 use crate::api::arguments::quote;
 use crate::api::near::nearest;
-use crate::api::tasks::{Form, FormField};
-use crate::platform::engine::expressions::values::settle;
 
 /// The types that a field can have.
 pub const TYPES: [&str; 6] = ["enum", "text", "number", "integer", "boolean", "date"];
 const MAX_FIELDS: usize = 100;
 const MAX_TEXT: f64 = 20_000.0;
+
+/// The form of a task.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Form {
+    /// The fields to fill in; `decision` and `comments` are answered by arguments of that name.
+    pub fields: Vec<FormField>,
+}
+
+/// One field of a form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FormField {
+    /// Its name.
+    pub name: String,
+    /// enum, text, number, integer, boolean or date.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What an enum allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Vec<String>>,
+    /// Whether it must be filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// Its label for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The least number, or the least length of text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The greatest number, or the greatest length of text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
 
 /// What is wrong with a form, with pointers below the form.
 #[must_use]
@@ -80,17 +113,6 @@ pub fn check_answer(form: &Form, decision: &str, comments: Option<&str>, data: &
         faults.push(FieldError::new(format!("/data/{}", escaped(name)), "unknown", detail));
     }
     faults
-}
-
-/// The fields of an answer with numbers of the kinds that the form declares.
-#[must_use]
-pub fn settled(form: &Form, mut data: Map<String, Value>) -> Map<String, Value> {
-    for field in &form.fields {
-        if let Some(value) = data.get_mut(&field.name) {
-            *value = settle(&field.kind, value.take());
-        }
-    }
-    data
 }
 
 fn code_of(given: bool) -> &'static str {
