@@ -180,7 +180,7 @@ impl Client {
         fresh: Option<SecretString>,
     ) -> Result<Reply> {
         let name = entry.spec.name;
-        let request = wire::encode(&entry.spec, arguments).map_err(|fault| {
+        let request = wire::encode(&entry.spec, &caller.tenant, arguments).map_err(|fault| {
             Error::new(Kind::Invalid, "FM-MCP-ARGUMENT", "an argument cannot go into the path").with_fields(vec![fault]).during(name)
         })?;
         let call = Call { fresh, ..Call::new(entry, Arc::clone(caller), request, options)? };

@@ -136,6 +136,10 @@ pub struct Spec {
     pub success: u16,
     /// Body fields of the contract that repeat a path field: `(body field, path field)`.
     pub repeats: &'static [(&'static str, &'static str)],
+    /// Whether the body names the caller's tenant as `tenantId`; it is filled from the caller and never an argument.
+    pub names_tenant: bool,
+    /// Whether the contract lacks it, and a platform may too.
+    pub extension: bool,
     /// The name that the id of the answer goes by elsewhere, where that is not `id`.
     pub id_alias: Option<&'static str>,
     /// Prefixes of operations whose cached answers a call makes stale.
@@ -163,6 +167,8 @@ impl Spec {
             body: matches!(method, Method::Post | Method::Put),
             success: if matches!(method, Method::Delete) { 204 } else { 200 },
             repeats: &[],
+            names_tenant: false,
+            extension: false,
             id_alias: None,
             evicts: &[],
             cache: None,
@@ -255,6 +261,20 @@ impl Spec {
     #[must_use]
     pub const fn repeats(mut self, fields: &'static [(&'static str, &'static str)]) -> Self {
         self.repeats = fields;
+        self
+    }
+
+    /// A body that names the caller's tenant, filled by the wire mapping.
+    #[must_use]
+    pub const fn names_tenant(mut self) -> Self {
+        self.names_tenant = true;
+        self
+    }
+
+    /// An operation that the contract lacks.
+    #[must_use]
+    pub const fn extension(mut self) -> Self {
+        self.extension = true;
         self
     }
 

@@ -3,11 +3,15 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
+use super::ids::TenantId;
 use super::operation::{Method, Spec};
 use super::problem::FieldError;
 
 /// What a path segment keeps as it is: RFC 3986's unreserved characters.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~').remove(b'.');
+
+/// The body field that names the caller's tenant.
+pub const TENANT: &str = "tenantId";
 
 /// A request as it goes over the wire, less the host and the headers.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,11 +26,11 @@ pub struct WireRequest {
     pub body: Option<Value>,
 }
 
-/// Maps arguments to a request.
+/// Maps a caller's arguments to a request. A body that names the tenant names the caller's own.
 ///
 /// # Errors
 /// A field that fills a path segment and is missing, empty, `.` or `..`: no encoding keeps those within a segment.
-pub fn encode(spec: &Spec, mut arguments: Map<String, Value>) -> Result<WireRequest, FieldError> {
+pub fn encode(spec: &Spec, tenant: &TenantId, mut arguments: Map<String, Value>) -> Result<WireRequest, FieldError> {
     let mut path = String::with_capacity(spec.path.len() + 48);
     let mut taken: Vec<(&str, Value)> = Vec::new();
     for segment in spec.path.split('/').skip(1) {
@@ -47,6 +51,9 @@ pub fn encode(spec: &Spec, mut arguments: Map<String, Value>) -> Result<WireRequ
         if let Some((_, value)) = taken.iter().find(|(name, _)| name == path_field) {
             arguments.insert((*body_field).to_owned(), value.clone());
         }
+    }
+    if spec.names_tenant {
+        arguments.insert(TENANT.to_owned(), tenant.as_str().into());
     }
     let (query, body) = if spec.body { (Vec::new(), Some(Value::Object(arguments))) } else { (query_of(arguments), None) };
     Ok(WireRequest { method: spec.method, path, query, body })
@@ -249,7 +256,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::services::{entities, tasks};
+    use crate::api::services::{audit, entities, tasks};
     use crate::api::{Operation, catalogue};
 
     fn map(value: Value) -> Map<String, Value> {
@@ -259,19 +266,23 @@ mod tests {
         }
     }
 
+    fn sent(spec: &Spec, arguments: Value) -> Result<WireRequest, FieldError> {
+        encode(spec, &"tenant-1".into(), map(arguments))
+    }
+
     #[test]
     fn an_id_never_leaves_its_segment() {
         for (id, path) in [("a/b", "/tasks/a%2Fb"), ("..%2f", "/tasks/..%252f"), ("a b?x=1#y", "/tasks/a%20b%3Fx%3D1%23y")] {
-            assert_eq!(encode(&tasks::Get::SPEC, map(json!({ "id": id }))).unwrap().path, path);
+            assert_eq!(sent(&tasks::Get::SPEC, json!({ "id": id })).unwrap().path, path);
         }
         for id in ["", ".", ".."] {
-            assert!(encode(&tasks::Get::SPEC, map(json!({ "id": id }))).is_err());
+            assert!(sent(&tasks::Get::SPEC, json!({ "id": id })).is_err());
         }
     }
 
     #[test]
     fn a_repeated_field_is_filled_and_checked() {
-        let request = encode(&entities::Insert::SPEC, map(json!({ "type": "customer", "data": {} }))).unwrap();
+        let request = sent(&entities::Insert::SPEC, json!({ "type": "customer", "data": {} })).unwrap();
         assert_eq!(request.body, Some(json!({ "data": {}, "entityType": "customer" })));
         let path = vec![("type".to_owned(), "customer".to_owned())];
         let back = decode(&entities::Insert::SPEC, path.clone(), vec![], map(json!({ "entityType": "customer", "data": {} }))).unwrap();
@@ -280,8 +291,15 @@ mod tests {
     }
 
     #[test]
+    fn a_body_names_the_callers_tenant_whatever_the_arguments_say() {
+        let arguments = json!({ "actor": "a", "action": "b", "resourceType": "c", "resourceId": "d", "tenantId": "tenant-2" });
+        assert_eq!(sent(&audit::Log::SPEC, arguments).unwrap().body.unwrap()[TENANT], "tenant-1");
+        assert_eq!(sent(&tasks::Create::SPEC, json!({ "title": "t" })).unwrap().body, Some(json!({ "title": "t" })));
+    }
+
+    #[test]
     fn an_object_in_a_query_goes_by_dots() {
-        let request = encode(&entities::Query::SPEC, map(json!({ "type": "c", "filter": { "region": "US" }, "limit": 5 }))).unwrap();
+        let request = sent(&entities::Query::SPEC, json!({ "type": "c", "filter": { "region": "US" }, "limit": 5 })).unwrap();
         assert_eq!(request.query, [("filter.region".to_owned(), "US".to_owned()), ("limit".to_owned(), "5".to_owned())]);
         let path = vec![("type".to_owned(), "c".to_owned())];
         assert_eq!(

@@ -10,6 +10,7 @@ mod auth;
 mod catalogue;
 #[cfg(feature = "platform")]
 mod cli;
+mod contract;
 #[cfg(feature = "platform")]
 mod http;
 #[cfg(feature = "platform")]

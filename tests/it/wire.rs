@@ -1,5 +1,6 @@
 //! Holds each operation to `wire.txt`: method, path, fields, effect, permission, status.
 
+use flowmaster_mcp::api::ids::TenantId;
 use flowmaster_mcp::api::{Entry, Operation, Spec, catalogue, wire};
 use serde_json::{Map, Value, json};
 
@@ -48,6 +49,9 @@ fn line_of(entry: &Entry) -> String {
         fields.push(format!("{name}{}{}", if dots { ".*" } else { "" }, if needed { "!" } else { "" }));
     }
     fields.extend(spec.repeats.iter().map(|(body, path)| format!("{body}={path}")));
+    if spec.names_tenant {
+        fields.push(format!("{}=token", wire::TENANT));
+    }
     if fields.is_empty() {
         fields.push("-".to_owned());
     }
@@ -71,7 +75,7 @@ const HOSTILE: [&str; 9] =
 
 #[test]
 fn no_id_leaves_its_segment_whatever_the_operation() {
-    let long = "x".repeat(10 * 1024);
+    let (tenant, long) = (TenantId::from("tenant-1"), "x".repeat(10 * 1024));
     for entry in catalogue().iter() {
         let spec = &entry.spec;
         let names: Vec<&str> = wire::path_fields(spec).collect();
@@ -80,13 +84,13 @@ fn no_id_leaves_its_segment_whatever_the_operation() {
         }
         for hostile in HOSTILE.iter().copied().chain([long.as_str()]) {
             let arguments: Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), json!(hostile))).collect();
-            let request = wire::encode(spec, arguments).unwrap();
+            let request = wire::encode(spec, &tenant, arguments).unwrap();
             assert_eq!(request.path.matches('/').count(), spec.path.matches('/').count(), "{}: {}", spec.name, request.path);
             assert!(request.path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/%-_.~".contains(&byte)), "{}", request.path);
         }
         for nothing in ["", ".", ".."] {
             let arguments: Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), json!(nothing))).collect();
-            assert!(wire::encode(spec, arguments).is_err(), "{}: `{nothing}` names nothing", spec.name);
+            assert!(wire::encode(spec, &tenant, arguments).is_err(), "{}: `{nothing}` names nothing", spec.name);
         }
     }
 }
@@ -96,11 +100,11 @@ fn a_typed_call_and_an_erased_one_are_the_same_request() {
     use flowmaster_mcp::api::services::{executions, tasks};
     fn typed<O: Operation>(operation: &O) -> wire::WireRequest {
         let Value::Object(arguments) = serde_json::to_value(operation).unwrap() else { panic!("an operation is an object") };
-        wire::encode(&O::SPEC, arguments).unwrap()
+        wire::encode(&O::SPEC, &"tenant-1".into(), arguments).unwrap()
     }
     fn erased(spec: &Spec, arguments: Value) -> wire::WireRequest {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
-        wire::encode(spec, arguments).unwrap()
+        wire::encode(spec, &"tenant-1".into(), arguments).unwrap()
     }
     let respond = tasks::Respond { id: "task-1".into(), decision: "approve".to_owned(), comments: None, data: None };
     let request = typed(&respond);

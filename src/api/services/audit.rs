@@ -95,6 +95,7 @@ impl Operation for Log {
         .titled("Add an audit row")
         .requires(Permission::AUDIT_LOG)
         .answers(201)
+        .names_tenant()
         .id_alias("auditId")
         .evicts(&["audit"]);
 }

@@ -272,6 +272,9 @@ pub struct ServiceToken {
 
 impl Operation for CreateServiceToken {
     type Output = ServiceToken;
-    const SPEC: Spec =
-        Spec::post("service_tokens_create", "/service-tokens", Effect::Grant).titled("Create a service token").internal().answers(201);
+    const SPEC: Spec = Spec::post("service_tokens_create", "/service-tokens", Effect::Grant)
+        .titled("Create a service token")
+        .internal()
+        .extension()
+        .answers(201);
 }

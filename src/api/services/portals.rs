@@ -158,6 +158,7 @@ impl Operation for Create {
         .titled("Create a portal")
         .requires(Permission::PORTAL_CREATE)
         .answers(201)
+        .names_tenant()
         .evicts(&["portals"]);
 }
 

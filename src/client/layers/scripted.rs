@@ -75,7 +75,7 @@ pub(super) fn user(subject: &str, permissions: &[&str]) -> Arc<Caller> {
 pub(super) fn call(caller: &Arc<Caller>, operation: &str, arguments: &Value, options: CallOptions) -> Call {
     let entry = catalogue().get(operation).unwrap();
     let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
-    Call::new(entry, Arc::clone(caller), wire::encode(&entry.spec, arguments).unwrap(), options).unwrap()
+    Call::new(entry, Arc::clone(caller), wire::encode(&entry.spec, &caller.tenant, arguments).unwrap(), options).unwrap()
 }
 
 /// A call that lists tasks.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::api::{Entry, Problem, SERVICES, catalogue, schema, wire};
+use crate::api::{Entry, Problem, SERVICES, Spec, catalogue, schema, wire};
 
 /// The document of all operations; those beyond the contract are marked.
 pub(crate) fn document(extensions: &[&'static Entry]) -> Value {
@@ -63,6 +63,7 @@ fn operation(entry: &Entry, extension: bool) -> Value {
         let mut schema = entry.shape.input.clone();
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             properties.retain(|name, _| !in_path.contains(&name.as_str()));
+            properties.extend(filled_in(spec));
         }
         if let Some(Value::Array(names)) = schema.get_mut("required") {
             names.retain(|name| !in_path.iter().any(|path| name == path));
@@ -75,8 +76,15 @@ fn operation(entry: &Entry, extension: bool) -> Value {
     if let Some(permission) = spec.permission {
         operation["x-flowmaster-permission"] = json!(permission.name());
     }
-    if extension {
+    if extension || spec.extension {
         operation["x-flowmaster-extension"] = json!(true);
     }
     operation
+}
+
+/// The body fields that are no arguments: they repeat what the path or the token says, and may be left out.
+fn filled_in(spec: &Spec) -> impl Iterator<Item = (String, Value)> {
+    let field = |name: &str, equal: String| (name.to_owned(), json!({ "type": "string", "description": format!("Equals {equal}.") }));
+    let tenant = spec.names_tenant.then(|| field(wire::TENANT, "the token's tenant".to_owned()));
+    spec.repeats.iter().map(move |(body, path)| field(body, format!("the path's `{path}`"))).chain(tenant)
 }

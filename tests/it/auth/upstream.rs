@@ -9,9 +9,11 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use flowmaster_mcp::api::tasks;
+use flowmaster_mcp::api::{catalogue, tasks};
 use flowmaster_mcp::auth::{Caller, Confirm as _, Credential};
-use flowmaster_mcp::client::{Client, Configured, Exchange, Fixed, Mode, ServiceAccounts, TokenEndpoint, TokenStatus, Upstream};
+use flowmaster_mcp::client::{
+    CallOptions, Client, Configured, Exchange, Fixed, Mode, ServiceAccounts, TokenEndpoint, TokenStatus, Upstream,
+};
 use flowmaster_mcp::error::{Error, Kind};
 use flowmaster_mcp::server::{App, Fallback, Options, Settings};
 use serde_json::{Value, json};
@@ -101,6 +103,11 @@ async fn every_call_says_whose_it_is_in_every_mode() {
         assert_eq!(asked.header("x-on-behalf-of"), on_behalf_of);
         let trace = asked.header("traceparent");
         assert!(trace.len() == 55 && trace.starts_with("00-"), "{trace}");
+        let row = json!({ "actor": "a", "action": "contract.signed", "resourceType": "contract", "resourceId": "c-1" });
+        let log = catalogue().get("audit_log").unwrap();
+        client.call(caller, log, row.as_object().unwrap().clone(), CallOptions::default()).await.unwrap();
+        let body: Value = serde_json::from_str(&platform.asked().pop().unwrap().body).unwrap();
+        assert_eq!(body["tenantId"], tenant, "a body that names the tenant names the caller's");
     }
     let nobody = Arc::new(Caller { credential: Credential::Service, ..user("tenant-3", "flowmaster-mcp", &["*"]) });
     let before = platform.asked().len();
