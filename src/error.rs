@@ -60,6 +60,27 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, in the order of their declaration.
+    pub const ALL: [Self; 17] = [
+        Self::Malformed,
+        Self::Invalid,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Changed,
+        Self::TooLarge,
+        Self::MediaType,
+        Self::RateLimited,
+        Self::Refused,
+        Self::Unsupported,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::BadAnswer,
+        Self::Internal,
+    ];
+
     /// The HTTP status of the kind.
     #[must_use]
     pub const fn status(self) -> u16 {

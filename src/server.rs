@@ -200,7 +200,7 @@ impl App {
         entry.check(&mut arguments, Reading::Lenient).map_err(|faults| {
             Error::new(Kind::Invalid, "FM-MCP-ARGUMENTS", format!("the arguments of {} are not right", entry.spec.name))
                 .with_fields(faults)
-                .hint("Correct the arguments named above and call again.")
+                .hint("Correct the fields named and call again.")
         })?;
         entry.name_caller(&mut arguments, &caller.subject);
         match arguments {

@@ -29,7 +29,7 @@ fn minimal(schema: &Value) -> Value {
 }
 
 /// The smallest request of an operation that its schema takes.
-fn request_of(name: &str) -> Map<String, Value> {
+pub fn request_of(name: &str) -> Map<String, Value> {
     let entry = catalogue().get(name).unwrap();
     let Value::Object(request) = minimal(&Value::Object(entry.shape.input.clone())) else { panic!("a request is an object") };
     request

@@ -3,6 +3,7 @@
 mod bad_input;
 mod consent;
 mod handler;
+mod hints;
 mod isolation;
 mod policy;
 mod renewed_rights;

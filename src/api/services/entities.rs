@@ -14,7 +14,7 @@ use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 pub const SERVICE: Service =
     Service::new("internal-data-hub", "entities", "IDHS", "Record types and records of the company's data, with search and relationships.")
         .operations(operations![Define, Insert, Get, Update, Delete, Query, Search])
-        .finder("`entities_query` lists the records of a type, `entities_search` finds them by words.")
+        .finder("`entities_query` lists the records of a type; `entities_search` finds them by words.")
         .ids(&[
             Id::of("entityType", "type"),
             Id::of("id", "record").beside("entityType").listed(Lister::new("entities_query", &[], "id").within("type")),

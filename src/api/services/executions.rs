@@ -15,7 +15,7 @@ use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timest
 /// Execution Engine Service.
 pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES", "Starts, steers and explains runs of processes.")
     .operations(operations![Start, Get, Pause, Resume, Cancel, History, Compensate])
-    .finder("`tasks_list` names the executions that wait (executionId), `events_replay` with topic execution.started all of them.")
+    .finder("`tasks_list` names the executions that wait (executionId); `events_replay` with topic execution.started names all of them.")
     .ids(&[Id::of("executionId", "execution").listed(Lister::new("tasks_list", &[("status", OPEN)], "executionId"))])
     .resources(&[
         Resource::new(

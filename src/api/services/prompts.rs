@@ -15,7 +15,7 @@ use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 pub const SERVICE: Service =
     Service::new("prompt-engineering", "prompts", "PES", "Prompt templates with variables: versions, validation, assembly, publication.")
         .operations(operations![Create, Get, Versions, Assemble, Validate, Publish])
-        .finder("`prompts_create` answers with the id of a new prompt, `audit_query` with resourceType prompt names the prompts there are.")
+        .finder("`prompts_create` answers with the id of a new prompt; `audit_query` with resourceType prompt names the prompts there are.")
         .ids(&[Id::of("promptId", "prompt")])
         .resources(&[
             Resource::new("prompts/{id}", "prompts_get", "prompt", "Prompt", "A prompt template with its variables, blocks and version.")

@@ -18,8 +18,7 @@ impl Layer for Deadline {
         let limit = call.options.deadline.map_or(self.0, |asked| asked.min(self.0));
         Box::pin(async move {
             tokio::time::timeout(limit, next.run(call)).await.unwrap_or_else(|_| {
-                Err(Error::new(Kind::Timeout, "FM-MCP-DEADLINE", format!("there was no answer within {} s", limit.as_secs_f32()))
-                    .hint("Whether it was done is unknown: read the object before you try again."))
+                Err(Error::new(Kind::Timeout, "FM-MCP-DEADLINE", format!("there was no answer within {} s", limit.as_secs_f32())))
             })
         })
     }

@@ -17,8 +17,7 @@ impl Layer for Timeout {
     fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(async move {
             tokio::time::timeout(self.0, next.run(call)).await.unwrap_or_else(|_| {
-                Err(Error::new(Kind::Timeout, "FM-MCP-TIMEOUT", format!("the platform did not answer within {} s", self.0.as_secs_f32()))
-                    .hint("Whether it was done is unknown: read the object before you try again."))
+                Err(Error::new(Kind::Timeout, "FM-MCP-TIMEOUT", format!("the platform did not answer within {} s", self.0.as_secs_f32())))
             })
         })
     }

@@ -1,114 +1,115 @@
 //! What to do after an error: correct, look, wait, ask a person, or let it be.
 
-use crate::api::{Effect, Entry, SERVICES};
+use serde_json::{Map, Value};
+
+use crate::api::{Effect, Entry, SERVICES, wire};
 use crate::error::{Error, Kind};
 
 /// The next step of a model that met an error: what the error says itself, or what follows from its kind; then
 /// whether and when to repeat the call.
 pub(crate) fn next_step(entry: &Entry, error: &Error) -> String {
-    let mut step = error.next_step().map_or_else(|| by_kind(entry, error), str::to_owned);
-    if !step.is_empty() && !step.ends_with(['.', '!', '?']) {
-        step.push('.');
-    }
-    if let Some(retry) = retry(entry, error) {
-        if !step.is_empty() {
-            step.push(' ');
-        }
-        step.push_str(&retry);
-    }
-    step
+    let own = error.next_step().map(str::to_owned);
+    let repetition = if error.is_transient() {
+        retry(entry, error)
+    } else if own.is_none() {
+        repetition(error.kind()).to_owned()
+    } else {
+        String::new()
+    };
+    let step = own.unwrap_or_else(|| by_kind(entry, error));
+    let end = if step.is_empty() || step.ends_with(['.', '!', '?']) { "" } else { "." };
+    let between = if step.is_empty() || repetition.is_empty() { "" } else { " " };
+    [step.as_str(), end, between, repetition.as_str()].concat()
 }
 
 fn by_kind(entry: &Entry, error: &Error) -> String {
     let text = match error.kind() {
         Kind::NotFound if error.code().ends_with("-NO-ROUTE") => "This platform does not offer it; find another way.",
-        Kind::NotFound => match finder(entry, error.code()) {
-            // The platform may have named the finder itself.
-            step if names_the_same(error.message(), step) => "Take the id from there; the same call will fail again.",
-            step => step,
-        },
-        Kind::Invalid | Kind::Malformed => "Correct what is named above and call again; the same call will fail again.",
-        Kind::Unauthenticated => "The login is missing or over: ask the person to sign in again. Do not repeat the call.",
-        Kind::Forbidden => "The caller may not do this: ask the person or an administrator for the permission. Do not repeat the call.",
-        Kind::Conflict => {
-            return format!("Look at the present state{} before you decide what to do; the same call will fail again.", getter(entry));
-        }
-        Kind::Changed => return format!("Read it again{}, then decide again.", getter(entry)),
+        Kind::NotFound => return find(entry, error),
+        Kind::Invalid | Kind::Malformed if !error.fields().is_empty() => "Correct the fields named above.",
+        Kind::Invalid | Kind::Malformed if takes_nothing(entry) => "The call takes no arguments that could be corrected: tell the person.",
+        Kind::Invalid | Kind::Malformed => "Compare the arguments with the input schema and with the message, and correct them.",
+        Kind::Unauthenticated => "The login is missing or over: ask the person to sign in again.",
+        Kind::Forbidden => "The caller may not do this: ask the person or an administrator for the permission.",
+        Kind::Conflict => return format!("Look at the present state{} before you decide what to do.", getter(entry)),
+        Kind::Changed => return format!("Read the object again{}, then decide again.", getter(entry)),
         Kind::TooLarge => "Send less at once.",
         Kind::Unsupported => "It is not offered here; find another way.",
-        Kind::Internal | Kind::BadAnswer => "Repeating it will hardly help; tell the person, with the code and the request.",
-        Kind::RateLimited | Kind::Unavailable | Kind::Timeout if error.is_transient() => "",
-        _ => "Tell the person what happened; do not repeat the call.",
+        // When to call again is all that there is to say.
+        _ if error.is_transient() => "",
+        Kind::Internal | Kind::BadAnswer if error.request().is_some() => "Tell the person, with the code and the request.",
+        Kind::Internal | Kind::BadAnswer => "Tell the person, with the code.",
+        _ => "Tell the person what happened.",
     };
     text.to_owned()
 }
 
-/// Whether and when the same call may be repeated.
-fn retry(entry: &Entry, error: &Error) -> Option<String> {
-    if !error.is_transient() {
-        return None;
+/// What becomes of the same call if it is repeated and nothing else changes.
+const fn repetition(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NotFound | Kind::Invalid | Kind::Malformed | Kind::Conflict => "The same call will fail again.",
+        Kind::Changed | Kind::TooLarge | Kind::Unsupported => "",
+        Kind::Internal | Kind::BadAnswer => "Repeating the call will hardly help.",
+        _ => "Do not repeat the call.",
     }
+}
+
+/// Whether and when the same call may be repeated.
+fn retry(entry: &Entry, error: &Error) -> String {
     let when = match error.when_to_retry() {
         Some(after) => format!("in {} seconds", after.as_secs().max(1)),
         None => "in a few seconds".to_owned(),
     };
     let may_have_happened = matches!(error.kind(), Kind::Timeout | Kind::Unavailable) && entry.spec.effect != Effect::Read;
-    Some(if may_have_happened && !entry.spec.idempotent {
+    if may_have_happened && !entry.spec.idempotent {
         format!("It may have happened all the same: look{} before you call again, {when}.", getter(entry))
     } else {
         format!("Call again {when}; if it fails three times, tell the person.")
-    })
+    }
 }
 
-/// The tools that find a valid id, by the service that missed it.
-fn finder(entry: &Entry, code: &str) -> &'static str {
-    let missed = code.split('-').nth(1).and_then(|missed| SERVICES.iter().find(|service| service.code == missed));
-    match missed.unwrap_or(entry.service).finder {
-        "" => "Check the id; it may belong to another tenant.",
-        finder => finder,
+/// How to find a valid id: the tools for it, less the one that failed; else the arguments to look at.
+fn find(entry: &Entry, error: &Error) -> String {
+    match finder(entry, error.code()) {
+        // The platform may have named the finder itself.
+        Some(tools) if names_the_same(error.message(), &tools) => "Take the id from there.".to_owned(),
+        Some(tools) => tools,
+        None => {
+            let fields: Vec<String> = wire::path_fields(&entry.spec).map(|field| format!("`{field}`")).collect();
+            let what = if fields.is_empty() { "the ids and names among the arguments".to_owned() } else { fields.join(" and ") };
+            format!("Check {what}: one may be misspelt or belong to another tenant, or this platform lacks the call.")
+        }
     }
+}
+
+/// The tools that find a valid id, by the service that missed it. The failed tool is no remedy for its own failure.
+fn finder(entry: &Entry, code: &str) -> Option<String> {
+    let missed = code.split('-').nth(1).and_then(|missed| SERVICES.iter().find(|service| service.code == missed));
+    let sentence = missed.unwrap_or(entry.service).finder.trim_end_matches('.');
+    let others = |clause: &&str| !clause.is_empty() && !tools_in(clause).any(|tool| tool == entry.spec.name);
+    let clauses: Vec<&str> = sentence.split("; ").filter(others).collect();
+    (!clauses.is_empty()).then(|| clauses.join("; "))
+}
+
+/// The tools that a sentence of a service names, in back quotes.
+fn tools_in(sentence: &str) -> impl Iterator<Item = &str> {
+    sentence.split('`').skip(1).step_by(2)
 }
 
 fn names_the_same(message: &str, step: &str) -> bool {
-    step.split('`').skip(1).step_by(2).any(|tool| message.contains(tool))
+    tools_in(step).any(|tool| message.contains(tool))
 }
 
-/// ` with tasks_get`, where the operation's objects can be read by a tool.
+fn takes_nothing(entry: &Entry) -> bool {
+    entry.shape.input.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty)
+}
+
+/// ` with tasks_get`, where the operation's objects can be read by another tool.
 fn getter(entry: &Entry) -> String {
-    crate::server::consent::question::getter(entry).map_or_else(String::new, |getter| format!(" with {}", getter.spec.name))
+    crate::server::consent::question::getter(entry)
+        .filter(|getter| getter.spec.tool && getter.spec.name != entry.spec.name)
+        .map_or_else(String::new, |getter| format!(" with {}", getter.spec.name))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::api::catalogue;
-
-    fn step(name: &str, error: &Error) -> String {
-        next_step(catalogue().get(name).unwrap(), error)
-    }
-
-    #[test]
-    fn the_service_that_missed_it_names_the_finder() {
-        let missing = Error::new(Kind::NotFound, "FM-PDS-NOT-FOUND", "there is no process");
-        assert!(step("executions_start", &missing).contains("process.created"));
-    }
-
-    #[test]
-    fn an_error_that_knows_the_way_is_not_talked_over() {
-        let own = Error::new(Kind::Forbidden, "FM-PLATFORM-FOLDER-MODE", "the folder is open to others").hint("Run: chmod 700 /x");
-        assert_eq!(step("tasks_get", &own), "Run: chmod 700 /x.");
-        let no_route = Error::new(Kind::NotFound, "FM-AGS-NO-ROUTE", "there is no such route");
-        assert!(!step("audit_query", &no_route).contains("audit_query"));
-        let named = Error::new(Kind::NotFound, "FM-HTS-NOT-FOUND", "there is no task x; tasks_list shows those there are");
-        assert_eq!(step("tasks_get", &named), "Take the id from there; the same call will fail again.");
-    }
-
-    #[test]
-    fn a_repeat_that_may_do_harm_looks_first() {
-        let late = Error::new(Kind::Timeout, "FM-MCP-TIMEOUT", "late").retry_after(Duration::from_secs(7));
-        assert!(step("tasks_respond", &late).contains("look with tasks_get before you call again, in 7 seconds"));
-        assert!(step("tasks_get", &late).contains("Call again in 7 seconds"));
-    }
-}
+mod tests;
