@@ -3,6 +3,9 @@
 //! Input schemas are a flat object, every node typed and described, without `$ref`, combinators, type arrays or
 //! Rust's number formats. Output schemas are open: only ids required, no closed enums, since hosts validate
 //! answers against them and platforms grow fields.
+//!
+//! What is checked is stricter than what is listed: hosts see the arguments' schema without `additionalProperties: false`,
+//! and unknown fields are rejected all the same.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -12,8 +15,10 @@ use serde_json::{Map, Value, json};
 pub struct Shape {
     /// The operation's doc comment.
     pub description: String,
-    /// The cleaned schema of the arguments.
+    /// The cleaned schema of the arguments, by which they are checked.
     pub input: Map<String, Value>,
+    /// The same schema as hosts see it.
+    pub listed: Map<String, Value>,
     /// The cleaned, open schema of the answer.
     pub output: Map<String, Value>,
     /// The answer's schema with everything the contract says, for `schemas/` and documentation.
@@ -31,6 +36,8 @@ impl Shape {
         input.entry("properties").or_insert_with(|| json!({}));
         input.insert("additionalProperties".to_owned(), Value::Bool(false));
         close(&mut input);
+        let mut listed = input.clone();
+        list(&mut listed);
         let answer = clean(answer.to_value());
         let mut output = answer.clone();
         open(&mut output, true);
@@ -43,7 +50,7 @@ impl Shape {
                 json!({ "type": "object", "description": "Only if something was left out: what, and what to do." }),
             );
         }
-        Self { description, input, output, answer }
+        Self { description, input, listed, output, answer }
     }
 }
 
@@ -223,6 +230,25 @@ fn close(schema: &mut Map<String, Value>) {
         close(items);
         if items.contains_key("properties") {
             items.entry("additionalProperties").or_insert(Value::Bool(false));
+        }
+    }
+}
+
+/// Leaves out boolean `additionalProperties`, which google-genai cannot convert. A free-form object says by a schema that
+/// its fields take any value: the strict mode of older OpenAI SDKs closes an object that says nothing of them.
+fn list(schema: &mut Map<String, Value>) {
+    if schema.get("additionalProperties").is_some_and(Value::is_boolean) {
+        schema.remove("additionalProperties");
+    }
+    if schema.get("type").is_some_and(|kind| kind == "object") && !schema.contains_key("properties") {
+        schema.entry("additionalProperties").or_insert_with(|| json!({ "description": "Any value." }));
+    }
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.values_mut().filter_map(Value::as_object_mut).for_each(list);
+    }
+    for below in ["items", "additionalProperties"] {
+        if let Some(Value::Object(below)) = schema.get_mut(below) {
+            list(below);
         }
     }
 }

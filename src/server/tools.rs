@@ -130,7 +130,7 @@ fn build(entry: &'static Entry) -> Tool {
     if let Some(permission) = spec.permission {
         meta.insert("flowmaster/permission".to_owned(), permission.name().into());
     }
-    Tool::new(spec.name, entry.shape.description.as_str(), Arc::new(entry.shape.input.clone()))
+    Tool::new(spec.name, entry.shape.description.as_str(), Arc::new(entry.shape.listed.clone()))
         .with_title(spec.title)
         .with_raw_output_schema(Arc::new(entry.shape.output.clone()))
         .with_annotations(annotations(spec.effect, spec.idempotent))

@@ -11,6 +11,7 @@ mod catalogue;
 #[cfg(feature = "platform")]
 mod cli;
 mod contract;
+mod hosts;
 #[cfg(feature = "platform")]
 mod http;
 #[cfg(feature = "platform")]
