@@ -17,6 +17,7 @@ pub fn losses(tool: &Value) -> Vec<String> {
     let mut lost: Vec<String> = nodes_of(before)
         .into_iter()
         .filter(|node| node.schema["type"] == "object" && node.schema.get("properties").is_none())
+        .filter(|node| node.schema["additionalProperties"] != json!(false))
         .map(|node| format!("{} may only be empty", node.path))
         .collect();
     let nodes = nodes_of(&after);
