@@ -69,7 +69,7 @@ enum Command {
     /// Runs the embedded platform by itself, for others to use by its URL.
     #[cfg(feature = "platform")]
     Platform(platform::Arguments),
-    /// Shows the tools that hosts see.
+    /// Shows the tools that a host of this caller gets.
     Tools(tools::Arguments),
     /// Calls a tool as a host would.
     Call(call::Arguments),
@@ -173,7 +173,7 @@ async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Serve(arguments) => serve::run(&arguments, &config).await,
         #[cfg(feature = "platform")]
         Command::Platform(arguments) => platform::run(&arguments, &config).await,
-        Command::Tools(arguments) => tools::run(&arguments),
+        Command::Tools(arguments) => tools::run(&arguments, &config).await,
         Command::Call(arguments) => call::run(arguments, &config).await,
         Command::Login(arguments) => login::run(arguments, &config).await,
         Command::Logout => logout::run(&config).await,

@@ -39,7 +39,7 @@ use crate::state::State;
 pub use consent::policy::{Policy, Tally};
 pub use http::{Authentication, HttpOptions, serve_http};
 pub use stdio::serve_stdio;
-pub use tools::list_tools_json;
+pub use tools::{Listed, list_tools_json};
 
 /// How a person's consent comes about where the host does not ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

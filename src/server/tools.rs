@@ -15,6 +15,7 @@ use super::App;
 use crate::api::{Effect, Entry, Permissions, catalogue};
 use crate::auth::{Caller, Credential, Filter};
 use crate::config::PolicyDecision;
+use crate::error::Error;
 
 /// How many lists are kept; beyond that the least used is built again when it is wanted.
 const MAX_CACHED_LISTS: u64 = 1024;
@@ -73,7 +74,34 @@ impl Default for ListCache {
     }
 }
 
+/// A tool with what `tools/list` decides about it.
+#[derive(Debug)]
+pub struct Listed {
+    /// The operation.
+    pub entry: &'static Entry,
+    /// The tool as the caller gets it, or would get it.
+    pub tool: Tool,
+    /// Why the caller is not offered it.
+    pub withheld: Option<Error>,
+}
+
 impl App {
+    /// Returns every tool in the contract's order, those that `tools/list` withholds from a caller with the reason.
+    #[must_use]
+    pub fn listing(&self, caller: &Caller) -> Vec<Listed> {
+        let offered: HashMap<String, Tool> = self.tools_of(caller).iter().map(|tool| (tool.name.to_string(), tool.clone())).collect();
+        catalogue()
+            .tools()
+            .filter_map(|entry| {
+                let (tool, withheld) = match offered.get(entry.spec.name) {
+                    Some(offered) => (offered.clone(), None),
+                    None => (tool(entry.spec.name)?.clone(), self.authorise(caller, entry).err()),
+                };
+                Some(Listed { entry, tool, withheld })
+            })
+            .collect()
+    }
+
     /// The tools that a caller sees, in the contract's order.
     pub(super) fn tools_of(&self, caller: &Caller) -> Arc<[Tool]> {
         let permissions = match self.client.access().filter() {

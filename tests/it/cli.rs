@@ -1,5 +1,7 @@
 //! The program as a newcomer, a host and an operator run it.
 
+mod tools;
+
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
