@@ -1,8 +1,11 @@
 //! `tools`: what a host of this caller gets, and with `--all` why it does not get the rest.
 
+mod parameters;
+
 use rmcp::model::Tool;
 use serde_json::{Value, json};
 
+use self::parameters::Parameter;
 use super::Outcome;
 use super::setup::connection::Connection;
 use super::terminal::{Paint, plain, say, wrap};
@@ -158,16 +161,19 @@ fn show(tool: &Shown) {
     if let Some(why) = &tool.withheld {
         say(wrap(format_args!("  {} {why}", paint.care("not offered:")), 14));
     }
-    let Some(properties) = entry.shape.input.get("properties").and_then(Value::as_object).filter(|all| !all.is_empty()) else {
+    let (parameters, whole) = parameters::of(&entry.shape.input);
+    if parameters.is_empty() {
         return;
-    };
-    let required = entry.shape.input.get("required").and_then(Value::as_array);
+    }
     say("\nArguments:");
-    for (name, property) in properties {
-        let needed = required.is_some_and(|required| required.iter().any(|needed| needed == name));
-        let kind = property.get("type").and_then(Value::as_str).unwrap_or_default();
-        let about = property.get("description").and_then(Value::as_str).unwrap_or_default();
-        let note = if needed { paint.care(format_args!("{kind}, required")) } else { paint.note(kind) };
-        say(wrap(format_args!("  {name:<14} {note}: {about}"), 17));
+    for Parameter { depth, name, kind, required, about } in parameters {
+        let indent = 2 + 2 * depth;
+        let note = if required { paint.care(format_args!("{kind}, required")) } else { paint.note(kind) };
+        let width = 14_usize.saturating_sub(2 * depth);
+        let about = if about.is_empty() { String::new() } else { format!(": {about}") };
+        say(wrap(format_args!("{:indent$}{name:<width$} {note}{about}", ""), indent + width + 1));
+    }
+    if !whole {
+        say(paint.note(format_args!("  and more, which `flowmaster-mcp tools {} --json` has", spec.name)));
     }
 }

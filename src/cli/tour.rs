@@ -15,7 +15,8 @@ use tokio::process::Command;
 
 use super::Outcome;
 use super::host::{Answers, Asked, Session, take, text_of};
-use super::setup::connection::access;
+use super::setup::connection::{Connection, access};
+use super::setup::credentials::login_command;
 use super::terminal::{Paint, ask, begin, complain, is_attended, plain, say};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -32,6 +33,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+    if let Some(url) = &config.url
+        && let Err(error) = check_login(config).await
+    {
+        if error.kind() == Kind::Unauthenticated {
+            explain_login(url, &login_command(config));
+        }
+        return Err(error);
+    }
     let folder = tempfile::tempdir()
         .map_err(|error| Error::new(Kind::Internal, "FM-MCP-TOUR", "no temporary folder can be made").caused_by(error))?;
     let paint = Paint;
@@ -58,6 +67,22 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
             Ok(Outcome::Failed)
         }
     }
+}
+
+/// Whether a host that starts this program has a caller.
+async fn check_login(config: &Config) -> Result<()> {
+    let connection = Connection::new(config)?;
+    let caller = connection.caller().await;
+    connection.close().await;
+    caller.map(drop)
+}
+
+/// Says what the tour needs before a platform elsewhere.
+fn explain_login(url: &str, command: &str) {
+    let paint = Paint;
+    say(format_args!("At {url} the tour looks around as the user who is signed in, and nobody is."));
+    say(format_args!("  {}  signs in; then run the tour again", paint.strong(command)));
+    say(format_args!("  {}  without FLOWMASTER_URL tells the whole story on a platform of its own", paint.strong("flowmaster-mcp tour")));
 }
 
 struct Tour {

@@ -1,5 +1,6 @@
 //! The program as a newcomer, a host and an operator run it.
 
+mod readme;
 mod tools;
 
 use std::io::{BufReader, Read as _, Write as _};

@@ -55,3 +55,26 @@ async fn without_a_login_all_tools_are_marked_as_withheld() {
     assert!(all["tools"].as_array().unwrap().iter().all(|tool| tool["_meta"]["flowmaster/notOffered"].is_string()));
     assert!(home.run(&["tools", "tasks_list"], &[], "").await.status.success());
 }
+
+#[tokio::test]
+async fn a_tool_is_shown_with_its_nested_arguments() {
+    let home = tempfile::tempdir().unwrap();
+    let shown = stdout(&crate::support::program::program(home.path()).args(["tools", "processes_create"]).output().unwrap());
+    let line = |start: &str| shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {shown}"));
+    assert!(line("  name ").contains("string, 1 to 200 characters, required"), "{shown}");
+    assert!(line("  nodes ").contains("array of object, required"), "{shown}");
+    assert!(line("    type ").contains("one of start, end, human_task"), "{shown}");
+    assert!(shown.find("  nodes ").unwrap() < shown.find("    config ").unwrap(), "{shown}");
+    let listed = stdout(&crate::support::program::program(home.path()).args(["tools", "tasks_list"]).output().unwrap());
+    assert!(listed.contains("integer, 1 to 200"), "{listed}");
+}
+
+#[tokio::test]
+async fn the_tour_without_a_login_says_how_to_get_one() {
+    let home = Home::new().await;
+    let output = home.run(&["tour"], &[], "").await;
+    assert_eq!(output.status.code(), Some(2));
+    let (said, told) = (stdout(&output), stderr(&output));
+    assert!(said.contains(&format!("flowmaster-mcp login --url {}", home.url())) && said.contains("a platform of its own"), "{said}");
+    assert!(told.contains("FM-CONFIG-NO-TOKEN") && !told.contains("FM-MCP-CONNECT"), "{told}");
+}
