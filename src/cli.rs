@@ -140,9 +140,6 @@ fn parse() -> std::result::Result<Cli, clap::Error> {
 }
 
 fn start(cli: Cli) -> Result<Outcome> {
-    if let Some((_, variable)) = ENVIRONMENT.iter().find(|(_, variable)| matches!(std::env::var(variable), Err(VarError::NotUnicode(_)))) {
-        return Err(Error::configuration(Kind::Invalid, "FM-CONFIG-INVALID", format!("{variable} is not Unicode text")));
-    }
     let environment = |name: &str| std::env::var(name).ok();
     // What needs no settings works with broken ones.
     match &cli.command {
@@ -151,24 +148,38 @@ fn start(cli: Cli) -> Result<Outcome> {
         Some(Command::Man(arguments)) => return completions::man(arguments, command_line()),
         _ => {}
     }
-    let config = Config::load(&cli.settings, cli.config.as_deref(), &environment)?;
+    let (config, found) = Config::examine(&cli.settings, cli.config.as_deref(), &environment);
+    let mut faults: Vec<Error> = not_unicode().chain(found).collect();
     let command = match cli.command {
         None => Command::Serve(cli.serve),
         Some(Command::Serve(arguments)) => Command::Serve(arguments.or(cli.serve)),
         Some(command) => command,
     };
-    telemetry::init(config.log.as_deref().unwrap_or(command.log()), config.log_format)?;
+    if let Err(error) = telemetry::init(config.log.as_deref().unwrap_or(command.log()), config.log_format) {
+        faults.push(error);
+        telemetry::init(command.log(), config.log_format)?;
+    }
+    // Only `doctor` works with faults: it shows them.
+    if !matches!(command, Command::Doctor(_)) && !faults.is_empty() {
+        return Err(faults.swap_remove(0));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::new(Kind::Internal, "FM-MCP-RUNTIME", format!("the system gives no threads or files: {error}")))?;
-    let outcome = runtime.block_on(run(command, config));
+    let outcome = runtime.block_on(run(command, config, faults));
     // A read of stdin cannot be cancelled: it must not hold up the end.
     runtime.shutdown_background();
     outcome
 }
 
-async fn run(command: Command, config: Config) -> Result<Outcome> {
+/// Variables whose values cannot be read.
+fn not_unicode() -> impl Iterator<Item = Error> {
+    let unreadable = ENVIRONMENT.iter().filter(|(_, variable)| matches!(std::env::var(variable), Err(VarError::NotUnicode(_))));
+    unreadable.map(|(_, variable)| Error::configuration(Kind::Invalid, "FM-CONFIG-INVALID", format!("{variable} is not Unicode text")))
+}
+
+async fn run(command: Command, config: Config, faults: Vec<Error>) -> Result<Outcome> {
     match command {
         Command::Serve(arguments) => serve::run(&arguments, &config).await,
         #[cfg(feature = "platform")]
@@ -183,7 +194,7 @@ async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Confirm(arguments) => confirm::run(&arguments, &config).await,
         #[cfg(feature = "platform")]
         Command::Tour(arguments) => tour::run(&arguments, &config).await,
-        Command::Doctor(arguments) => doctor::run(&arguments, &config).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &config, &faults).await,
         Command::Audit(arguments) => audit::run(&arguments, &config).await,
         Command::Export(arguments) => export::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments, command_line())),

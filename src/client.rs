@@ -31,7 +31,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use call::{Call, CallOptions, Reply};
 pub use credentials::service_accounts::{Configured, ServiceAccounts};
-pub use credentials::token_status::{PlatformKeys, TokenStatus};
+pub use credentials::token_status::{JWKS_PATH, PlatformKeys, TokenStatus};
 pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
 pub(crate) use http::connector::Connector;
 pub use layer::{Layer, Next, Transport};

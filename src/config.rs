@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use audit::AuditSettings;
 pub use auth::{AuthMode, AuthSettings};
@@ -33,6 +33,13 @@ pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
 pub use permissions::{PermissionFilter, PermissionSettings};
 pub use policy::{PolicyDecision, PolicyRule};
 pub use upstream::{ServiceSettings, UpstreamMode, UpstreamSettings};
+
+/// Seconds that a question waits for its answer.
+const DEFAULT_CONFIRM_SECONDS: u64 = 300;
+/// Seconds that a tool may take.
+const DEFAULT_CALL_SECONDS: u64 = 60;
+/// Bytes that an answer may have.
+const DEFAULT_ANSWER_BYTES: usize = 32 * 1024;
 
 /// What can be set, in a file by these names.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
@@ -200,14 +207,20 @@ impl Config {
     /// # Errors
     /// An unknown key, a value that makes no sense, or a named file that cannot be read.
     pub fn load(flags: &Settings, file: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
-        let layers = layers::read(flags, file, environment)?;
-        let settings = layers.settings;
+        let (config, faults) = Self::examine(flags, file, environment);
+        faults.into_iter().next().map_or(Ok(config), Err)
+    }
+
+    /// Reads all layers and leaves out what is wrong: the settings that are good, and every fault.
+    pub fn examine(flags: &Settings, file: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> (Self, Vec<Error>) {
+        let layers::Layers { settings, file, file_found, sources, mut faults } = layers::read(flags, file, environment);
         let url = settings.url;
         let data_dir = match settings.data_dir {
-            Some(folder) => places::named_folder(folder, environment)?,
-            None => places::data_folder(environment)?,
+            Some(folder) => places::named_folder(folder, environment),
+            None => places::data_folder(environment),
         };
-        Ok(Self {
+        let listen = settings.http.listen.as_deref().map_or(Ok(DEFAULT_LISTEN), listen_address);
+        let config = Self {
             fallback: settings.confirm.fallback.unwrap_or(if url.is_some() { Fallback::Refuse } else { Fallback::Host }),
             filter: settings.permissions.filter.unwrap_or({
                 // As the server's own account every caller would have its rights.
@@ -221,24 +234,30 @@ impl Config {
             username: settings.username,
             password: settings.password,
             tenant: settings.tenant,
-            data_dir,
+            data_dir: sound(data_dir, &mut faults).unwrap_or_default(),
             log: settings.log,
             log_format: settings.log_format.unwrap_or_default(),
-            confirm_timeout: Duration::from_secs(settings.confirm.timeout.unwrap_or(300)),
-            call_timeout: Duration::from_secs(settings.call.timeout.unwrap_or(60)),
-            answer_limit: settings.call.answer_limit.unwrap_or(32 * 1024),
-            listen: listen_address(settings.http.listen.as_deref().unwrap_or(DEFAULT_LISTEN))?,
+            confirm_timeout: Duration::from_secs(settings.confirm.timeout.unwrap_or(DEFAULT_CONFIRM_SECONDS)),
+            call_timeout: Duration::from_secs(settings.call.timeout.unwrap_or(DEFAULT_CALL_SECONDS)),
+            answer_limit: settings.call.answer_limit.unwrap_or(DEFAULT_ANSWER_BYTES),
+            listen: sound(listen, &mut faults).unwrap_or(DEFAULT_LISTEN),
             http: settings.http,
             auth: settings.auth,
             upstream: settings.upstream,
             service: settings.service,
             policy: settings.policy,
             audit: settings.audit,
-            file: layers.file,
-            file_found: layers.file_found,
-            sources: layers.sources,
-        })
+            file,
+            file_found,
+            sources,
+        };
+        (config, faults)
     }
+}
+
+/// The value, or nothing and its fault among the others.
+fn sound<T>(value: Result<T>, faults: &mut Vec<Error>) -> Option<T> {
+    value.map_err(|error| faults.push(error)).ok()
 }
 
 #[cfg(test)]
@@ -294,6 +313,34 @@ mod tests {
         let error = load("", &[("FLOWMASTER_CONFIRM", "ask")], &Settings::default()).unwrap_err();
         assert!(error.to_string().contains("refuse"), "{error}");
         assert!(load("url = [", &[], &Settings::default()).is_err());
+    }
+
+    #[test]
+    fn every_fault_of_every_layer_is_found_and_the_rest_is_in_force() {
+        let file = "tenant = 'acme'\ntenat = 'x'\n[call]\ntimeout = 'soon'\nanswer_limit = 4096\n[http]\nlisten = 'nowhere'\n\
+            [[policy]]\ntools = ['tasks_*']\ndecision = 'perhaps'\n";
+        let mut toml = tempfile::NamedTempFile::new().unwrap();
+        toml.write_all(file.as_bytes()).unwrap();
+        let environment = [("FLOWMASTER_CONFIRM", "ask"), ("FLOWMASTER_DATA_DIR", "data"), ("HOME", "/home/x")];
+        let look_up = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let (config, faults) = Config::examine(&Settings::default(), Some(toml.path()), &look_up);
+        let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        for part in ["tenat", "call.timeout", "policy.0.decision", "FLOWMASTER_CONFIRM", "the data folder data is relative", "nowhere"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert_eq!((config.tenant.as_deref(), config.answer_limit), (Some("acme"), 4096));
+        assert_eq!((config.call_timeout, config.listen, config.policy.len()), (Duration::from_mins(1), DEFAULT_LISTEN, 0));
+        assert!(!config.sources.contains_key("call.timeout") && config.sources.contains_key("call.answer_limit"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_leaves_the_other_layers() {
+        let mut toml = tempfile::NamedTempFile::new().unwrap();
+        toml.write_all(b"url = [").unwrap();
+        let look_up = |name: &str| ["HOME", "FLOWMASTER_TENANT"].contains(&name).then(|| "/acme".to_owned());
+        let (config, faults) = Config::examine(&Settings::default(), Some(toml.path()), &look_up);
+        assert_eq!((faults.len(), faults[0].code()), (1, "FM-CONFIG-FILE"));
+        assert_eq!((config.tenant.as_deref(), config.file_found), (Some("/acme"), true));
     }
 
     #[test]

@@ -1,26 +1,41 @@
 //! `doctor`: what is set up, what works, and what to do about the rest.
 
+mod settings;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use self::settings::Row;
 use super::Outcome;
-use super::setup::connection::Connection;
+use super::setup::connection::{Connection, access};
+use super::setup::credentials::Credentials;
 use super::setup::http_auth;
 use super::setup::identity::Identity;
 use super::setup::name_of;
 use super::setup::upstream;
-use super::terminal::{Paint, say, wrap};
-use crate::api::audit;
+use super::terminal::{Paint, plain, say, wrap};
+use crate::api::{FieldError, audit};
 use crate::auth::Caller;
-use crate::config::{Config, ENVIRONMENT, Fallback, SECRETS, slips_in};
-use crate::error::{Kind, Result};
+use crate::client::{Client, Fixed, Origin};
+use crate::config::{Config, Fallback, PolicyRule, SECRETS, slips_in};
+use crate::error::{Error, Kind, Result};
 use crate::io::outbound;
 use crate::server::{Policy, Tally};
+
+/// An address that is never asked.
+const NOWHERE: &str = "http://127.0.0.1:1";
+/// Rules of the policy whose faults are looked for one by one.
+const MAX_RULES: usize = 200;
+/// Columns of where a value comes from.
+const ORIGIN_WIDTH: usize = "environment".len();
 
 /// How it is shown.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    /// Shows every setting with its value, not only those that were set.
+    #[arg(long)]
+    all: bool,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -51,29 +66,50 @@ impl Finding {
         Self { name, state: State::Care, text: text.into(), hint: Some(hint.into()) }
     }
 
-    fn bad(name: &'static str, error: &crate::error::Error) -> Self {
+    fn bad(name: &'static str, error: &Error) -> Self {
         let hint = error.next_step().map(str::to_owned);
         Self { name, state: State::Bad, text: format!("{} ({})", error.message(), error.code()), hint }
     }
+
+    /// A finding for each field that an error names, else one for the error.
+    fn each(name: &'static str, error: &Error) -> Vec<Self> {
+        if error.fields().is_empty() {
+            return vec![Self::bad(name, error)];
+        }
+        let text = |field: &FieldError| {
+            format!("{}: {} {} ({})", error.message(), field.pointer.trim_start_matches('/'), field.detail, error.code())
+        };
+        error.fields().iter().map(|field| Self { name, state: State::Bad, text: text(field), hint: None }).collect()
+    }
 }
 
-pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, faults: &[Error]) -> Result<Outcome> {
     let mut findings = vec![settings(config)];
+    findings.extend(faults.iter().flat_map(|error| Finding::each("settings", error)));
+    findings.extend(contradictions(config));
     findings.extend(slips());
     findings.extend(exposed(config));
-    findings.push(Finding::good("data folder", config.data_dir.display().to_string()));
-    let standing = match Connection::new(config) {
-        Ok(connection) => {
-            let standing = look_at_platform(&connection, config, &mut findings).await;
-            connection.close().await;
-            standing
-        }
-        Err(error) => {
-            findings.push(Finding::bad("login", &error));
-            None
+    if !config.data_dir.as_os_str().is_empty() {
+        findings.push(Finding::good("data folder", config.data_dir.display().to_string()));
+    }
+    // With a fault among them the settings might lead to another platform than the one that is meant.
+    let standing = if findings.iter().any(|finding| finding.state == State::Bad) {
+        findings.push(Finding::care("platform", "not asked, since a setting is wrong", "Correct the settings, then run it again."));
+        None
+    } else {
+        match Connection::new(config) {
+            Ok(connection) => {
+                let standing = look_at_platform(&connection, config, &mut findings).await;
+                connection.close().await;
+                standing
+            }
+            Err(error) => {
+                findings.push(Finding::bad("login", &error));
+                None
+            }
         }
     };
-    findings.push(policy(config));
+    findings.extend(policy(config));
     findings.push(confirmation(config));
     findings.push(match (http_auth::about(config), http_auth::advice(config)) {
         (Ok(text), None) => Finding::good("http", text),
@@ -83,10 +119,11 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
     findings.push(record(config));
 
     let healthy = findings.iter().all(|finding| finding.state != State::Bad);
+    let rows = settings::rows(config, arguments.all);
     if arguments.json {
-        print_json(&findings, standing.as_ref(), config, healthy);
+        print_json(&findings, standing.as_ref(), config, &rows, healthy);
     } else {
-        print(&findings, config);
+        print(&findings, &rows, arguments.all);
     }
     Ok(if healthy { Outcome::Done } else { Outcome::Failed })
 }
@@ -98,6 +135,36 @@ fn settings(config: &Config) -> Finding {
         (None, _) => "no file".to_owned(),
     };
     Finding::good("settings", format!("{} set; {file}", config.sources.len()))
+}
+
+/// What each setting says by itself, and the settings together do not: every fault that keeps the server from starting.
+fn contradictions(config: &Config) -> Vec<Finding> {
+    let mut errors = Vec::new();
+    let mut login = None;
+    errors.extend(access(config).err());
+    let origin = match idle(config.url.as_deref().unwrap_or(NOWHERE)) {
+        Err(error) => {
+            errors.push(error);
+            idle(NOWHERE)
+        }
+        good => good,
+    };
+    match origin {
+        Ok(origin) => {
+            errors.extend(upstream::upstream(config, &origin, false).err());
+            // Nothing is read or asked yet. That nobody is signed in is told later, where nothing is wrong with the settings.
+            let chosen = Credentials::choose(config, Client::builder(origin).build());
+            login = chosen.err().filter(|error| !["FM-CONFIG-NO-TOKEN", "FM-MCP-URL"].contains(&error.code()));
+        }
+        Err(error) => errors.push(error),
+    }
+    let login = login.iter().flat_map(|error| Finding::each("login", error));
+    errors.iter().flat_map(|error| Finding::each("settings", error)).chain(login).collect()
+}
+
+/// A platform that is not asked.
+fn idle(base: &str) -> Result<Arc<dyn Origin>> {
+    Fixed::new(base).map(|origin| Arc::new(origin) as Arc<dyn Origin>)
 }
 
 fn slips() -> Vec<Finding> {
@@ -195,11 +262,11 @@ fn record(config: &Config) -> Finding {
     }
 }
 
-/// What the rules come to, for a caller who may do everything and holds no role that a rule names.
-fn policy(config: &Config) -> Finding {
-    let policy = match Policy::new(&config.policy) {
-        Ok(policy) => policy,
-        Err(error) => return Finding::bad("policy", &error),
+/// What the rules come to, for a caller who may do everything and holds no role that a rule names; or what is wrong with
+/// each of them.
+fn policy(config: &Config) -> Vec<Finding> {
+    let Ok(policy) = Policy::new(&config.policy) else {
+        return faults_of_rules(&config.policy).iter().flat_map(|error| Finding::each("policy", error)).collect();
     };
     let Tally { rules, allowed, confirmed, denied } = policy.tally();
     let by = match rules {
@@ -208,7 +275,18 @@ fn policy(config: &Config) -> Finding {
         _ => format!("{rules} rules"),
     };
     let roles = if config.policy.iter().any(|rule| !rule.roles.is_empty()) { "; roles may change that" } else { "" };
-    Finding::good("policy", format!("{by}: {allowed} tools are called freely, {confirmed} ask a person, {denied} are denied{roles}"))
+    vec![Finding::good("policy", format!("{by}: {allowed} tools are called freely, {confirmed} ask a person, {denied} are denied{roles}"))]
+}
+
+/// The first fault of each rule; rules before it count as good, so that it is named by its number.
+fn faults_of_rules(rules: &[PolicyRule]) -> Vec<Error> {
+    let fault = |(index, rule): (usize, &PolicyRule)| {
+        let good = PolicyRule { tools: Vec::new(), services: Vec::new(), effects: Vec::new(), roles: Vec::new(), decision: rule.decision };
+        let mut probe = vec![good; index];
+        probe.push(rule.clone());
+        Policy::new(&probe).err()
+    };
+    rules.iter().enumerate().take(MAX_RULES).filter_map(fault).collect()
 }
 
 fn confirmation(config: &Config) -> Finding {
@@ -230,7 +308,7 @@ fn confirmation(config: &Config) -> Finding {
     }
 }
 
-fn print(findings: &[Finding], config: &Config) {
+fn print(findings: &[Finding], rows: &[Row], all: bool) {
     let paint = Paint;
     say(paint.strong(format_args!("flowmaster-mcp {}", env!("CARGO_PKG_VERSION"))));
     for finding in findings {
@@ -245,15 +323,26 @@ fn print(findings: &[Finding], config: &Config) {
         }
     }
     say("");
-    let widest = |name: fn(&(&str, &str)) -> usize| ENVIRONMENT.iter().map(name).max().unwrap_or_default();
-    let (settings, variables) = (widest(|(setting, _)| setting.len()), widest(|(_, variable)| variable.len()));
-    for (setting, variable) in ENVIRONMENT {
-        let source = config.sources.get(*setting).map_or_else(|| paint.note("default"), |source| paint.strong(source));
-        say(format_args!("  {setting:<settings$} {} {source}", paint.note(format_args!("{variable:<variables$}"))));
+    let variable = |row: &Row| row.variable.unwrap_or("the file alone");
+    let widest = |text: &dyn Fn(&Row) -> usize| rows.iter().map(text).max().unwrap_or_default();
+    let names = widest(&|row| row.setting.len());
+    let variables = widest(&|row| variable(row).len());
+    for row in rows {
+        let setting = row.setting;
+        let origin = if row.source.is_some() { paint.strong(row.origin()) } else { paint.note(row.origin()) };
+        let origin = format!("{origin}{:1$}", "", ORIGIN_WIDTH.saturating_sub(row.origin().len()));
+        say(format_args!(
+            "  {setting:<names$} {} {origin} {}",
+            paint.note(format_args!("{:<variables$}", variable(row))),
+            plain(&row.text())
+        ));
+    }
+    if !all {
+        say(paint.note("`flowmaster-mcp doctor --all` shows every setting with its value."));
     }
 }
 
-fn print_json(findings: &[Finding], standing: Option<&Identity>, config: &Config, healthy: bool) {
+fn print_json(findings: &[Finding], standing: Option<&Identity>, config: &Config, rows: &[Row], healthy: bool) {
     let checks: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -276,6 +365,7 @@ fn print_json(findings: &[Finding], standing: Option<&Identity>, config: &Config
         "url": config.url,
         "confirm": config.fallback,
         "set": sources,
+        "settings": settings::json(rows),
     }));
 }
 

@@ -53,7 +53,11 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         let Some(tool) = tools.into_iter().find(|tool| tool.entry.spec.name == entry.spec.name) else {
             return Err(Error::internal(format!("{} is not listed", entry.spec.name)));
         };
-        if arguments.json { say(tool.json()) } else { show(&tool) }
+        if arguments.json {
+            say(tool.json())
+        } else {
+            show(&tool)
+        }
         return Ok(Outcome::Done);
     }
     let withheld = tools.iter().filter(|tool| tool.withheld.is_some()).count();

@@ -1,6 +1,6 @@
 //! MCP over HTTP: where it listens, by which names it is called, and how many sessions it holds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 
 /// Where `--http` listens unless told otherwise.
-pub const DEFAULT_LISTEN: &str = "127.0.0.1:8321";
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8321);
 
 /// MCP over HTTP.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]

@@ -81,23 +81,34 @@ pub(super) struct Layers {
     pub(super) file: Option<PathBuf>,
     pub(super) file_found: bool,
     pub(super) sources: BTreeMap<String, Source>,
+    /// What is wrong with them, a layer after the other; the settings are without it.
+    pub(super) faults: Vec<Error>,
 }
 
-pub(super) fn read(flags: &Settings, named: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Layers> {
+/// Reads all layers. A setting with a fault is left out, so that the others can be looked at.
+pub(super) fn read(flags: &Settings, named: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> Layers {
     let schema = schema::of::<Settings>();
     let mut merged = Map::new();
     let mut sources = BTreeMap::new();
+    let mut faults = Vec::new();
     let set = |name: &str| environment(name).filter(|value| !value.is_empty());
 
     let named = named.map(Path::to_path_buf).or_else(|| set("FLOWMASTER_CONFIG").map(PathBuf::from));
     let file = named.clone().or_else(|| places::config_file(environment));
     let mut file_found = false;
-    if let Some(path) = &file
-        && let Some(mut layer) = read_file(path, named.is_some())?
-    {
-        file_found = true;
-        check(&schema, &mut layer, Reading::Strict).map_err(|faults| fault_of_file(path, faults))?;
-        lay(&mut merged, layer, "", Source::File, &mut sources);
+    if let Some(path) = &file {
+        match read_file(path, named.is_some()) {
+            Ok(None) => {}
+            Ok(Some(layer)) => {
+                file_found = true;
+                let layer = sound(&schema, layer, Reading::Strict, |found| faults.push(fault_of_file(path, found)));
+                lay(&mut merged, layer, "", Source::File, &mut sources);
+            }
+            Err(error) => {
+                file_found = path.exists();
+                faults.push(error);
+            }
+        }
     }
 
     let mut layer = Value::Object(Map::new());
@@ -106,15 +117,49 @@ pub(super) fn read(flags: &Settings, named: Option<&Path>, environment: &dyn Fn(
             put(&mut layer, setting, from_environment(&schema, setting, value));
         }
     }
-    check(&schema, &mut layer, Reading::Lenient).map_err(fault_of_environment)?;
+    let layer = sound(&schema, layer, Reading::Lenient, |found| faults.push(fault_of_environment(found)));
     lay(&mut merged, layer, "", Source::Environment, &mut sources);
 
-    let mut layer = serde_json::to_value(flags).map_err(Error::internal)?;
-    check(&schema, &mut layer, Reading::Lenient).map_err(|faults| fault("a flag", faults))?;
+    let layer = serde_json::to_value(flags).unwrap_or_else(|error| {
+        faults.push(Error::internal(error));
+        Value::Null
+    });
+    let layer = sound(&schema, layer, Reading::Lenient, |found| faults.push(fault("a flag", found)));
     lay(&mut merged, layer, "", Source::Flag, &mut sources);
 
-    let settings = serde_json::from_value(Value::Object(merged)).map_err(Error::internal)?;
-    Ok(Layers { settings, file, file_found, sources })
+    let settings = serde_json::from_value(Value::Object(merged)).unwrap_or_else(|error| {
+        faults.push(Error::internal(error));
+        Settings::default()
+    });
+    Layers { settings, file, file_found, sources, faults }
+}
+
+/// A layer without the settings that have a fault; `tell` gets the faults.
+fn sound(schema: &Map<String, Value>, mut layer: Value, reading: Reading, tell: impl FnOnce(Vec<FieldError>)) -> Value {
+    let Err(found) = check(schema, &mut layer, reading) else { return layer };
+    for fault in &found {
+        leave_out(&mut layer, &fault.pointer);
+    }
+    tell(found);
+    // A fault that belongs to no setting in particular leaves nothing of the layer.
+    if check(schema, &mut layer, reading).is_err() { Value::Null } else { layer }
+}
+
+/// Removes the setting that a pointer leads into; of a list, such as the policy, nothing remains.
+fn leave_out(layer: &mut Value, pointer: &str) {
+    let unescaped = |part: &str| part.replace("~1", "/").replace("~0", "~");
+    let parts: Vec<String> = pointer.trim_start_matches('/').split('/').map(unescaped).collect();
+    let mut place = layer;
+    for (index, part) in parts.iter().enumerate() {
+        let Value::Object(fields) = place else { return };
+        let goes_on = index + 1 < parts.len() && fields.get(part).is_some_and(Value::is_object);
+        if !goes_on {
+            fields.shift_remove(part);
+            return;
+        }
+        let Some(next) = fields.get_mut(part) else { return };
+        place = next;
+    }
 }
 
 /// Reads the file. The default file may be absent.
@@ -200,7 +245,7 @@ fn fault(where_: &str, faults: Vec<FieldError>) -> Error {
         .collect();
     Error::configuration(Kind::Invalid, code, format!("{where_} {what}"))
         .with_fields(faults)
-        .hint("`flowmaster-mcp doctor` lists the settings.")
+        .hint("`flowmaster-mcp doctor` shows every fault; with --all it lists the settings.")
 }
 
 #[cfg(test)]

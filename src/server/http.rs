@@ -86,6 +86,11 @@ pub struct HttpOptions {
 }
 
 impl HttpOptions {
+    /// Sessions that one tenant may have, unless the operator says otherwise.
+    pub const SESSIONS_PER_TENANT: u32 = 64;
+    /// Sessions that a tenant may begin a minute, unless the operator says otherwise.
+    pub const INITIALIZATIONS_PER_MINUTE: u32 = 120;
+
     /// A server at an address, with the usual bounds and known by no name but its own.
     #[must_use]
     pub const fn new(listen: SocketAddr, authentication: Authentication) -> Self {
@@ -97,8 +102,8 @@ impl HttpOptions {
             public_url: None,
             authorization_servers: Vec::new(),
             sessions: 2048,
-            sessions_per_tenant: 64,
-            initializations_per_minute: 120,
+            sessions_per_tenant: Self::SESSIONS_PER_TENANT,
+            initializations_per_minute: Self::INITIALIZATIONS_PER_MINUTE,
             validate_interval: Duration::from_mins(1),
             // A stream and a call for each session.
             connections: 4096,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::Permission;
+use crate::api::near::nearest;
 use crate::api::permission::Names;
 use crate::auth::{Access, Caller, Filter, Principal};
 use crate::client::{Client, Fixed, Origin};
@@ -131,13 +133,17 @@ pub(crate) fn access(config: &Config) -> Result<Access> {
         PermissionFilter::Strict => Filter::Strict,
         PermissionFilter::Off => Filter::Off,
     };
+    let known: Vec<&str> = Permission::ALL.iter().map(|permission| permission.name()).collect();
     let names = Names::new(config.permission_names.iter().map(|(ours, theirs)| (ours.as_str(), theirs.as_str()))).map_err(|unknown| {
         Error::configuration(
             Kind::Invalid,
             "FM-CONFIG-PERMISSION",
             format!("permissions.names renames what no tool needs: {}", unknown.join(", ")),
         )
-        .hint("`flowmaster-mcp tools NAME` shows the permission that a tool needs.")
+        .hint(match unknown.iter().find_map(|name| nearest(name, &known)) {
+            Some(meant) => format!("Did you mean {meant}? `flowmaster-mcp tools NAME` shows the permission that a tool needs."),
+            None => "`flowmaster-mcp tools NAME` shows the permission that a tool needs.".to_owned(),
+        })
     })?;
     Ok(Access::new(filter, names))
 }

@@ -10,13 +10,13 @@ use secrecy::SecretString;
 use super::connection::Connection;
 use super::name_of;
 use crate::auth::{Admit, Caller, Confirm, Credential, HttpKeys, KeySet, Mode, OwnerToken, Rules, Verifier};
-use crate::client::{Client, PlatformKeys, TokenStatus};
+use crate::client::{Client, JWKS_PATH, PlatformKeys, TokenStatus};
 use crate::config::{AuthMode, Config, UpstreamMode};
 use crate::error::{Error, Kind, Result};
 use crate::server::{Authentication, HttpOptions};
 
 /// How often the platform is asked whether it still takes a token, unless the operator says otherwise.
-const VALIDATED: Duration = Duration::from_mins(1);
+pub(crate) const VALIDATED: Duration = Duration::from_mins(1);
 /// What tokens of the contract's shape name as their audience.
 const AUDIENCES: [&str; 2] = ["flowmaster", "flowmaster-mcp"];
 
@@ -137,6 +137,21 @@ impl HttpAuth {
         };
         let issuers = if tokens.rules.issuers.is_empty() { ", whatever issuer they name" } else { "" };
         format!("{mode}: {whose}tokens for {} by {keys}{issuers}, {asked}", tokens.rules.audiences_any.join(" or "))
+    }
+}
+
+/// What the audience of a token may be.
+pub(crate) fn audiences(config: &Config) -> Vec<String> {
+    let mode = if config.auth.mode == Some(AuthMode::ResourceServer) { Mode::ResourceServer } else { Mode::FirstParty };
+    rules(config, mode).map_or_else(|_| config.auth.audiences.clone(), |rules| rules.audiences_any)
+}
+
+/// Where the keys of tokens are published, if they are.
+pub(crate) fn jwks_url(config: &Config) -> Option<String> {
+    match keys(config).ok()? {
+        Keys::Platform => config.url.as_ref().map(|url| format!("{}{JWKS_PATH}", url.trim_end_matches('/'))),
+        Keys::Url(url) => Some(url),
+        Keys::File(_) | Keys::Secret(_) => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 #[cfg(feature = "platform")]
 use crate::cli::embedded::service_account::Given;
 use crate::client::{Configured, Exchange, Mode, Origin, ServiceAccounts, TokenEndpoint, Upstream};
-use crate::config::{Config, PermissionFilter, UpstreamMode};
+use crate::config::{AuthMode, Config, PermissionFilter, UpstreamMode};
 use crate::error::{Error, Kind, Result};
 use crate::server::audit::{self, Backlog};
 
@@ -36,9 +36,35 @@ pub(crate) fn upstream(config: &Config, origin: &Arc<dyn Origin>, verified: bool
         }
         // Only the platform can verify the token on stdio: the token itself is sent there.
         Some(UpstreamMode::Service) if !verified => Mode::Propagate,
-        Some(UpstreamMode::Service) => Mode::Service { on_behalf_of: config.upstream.on_behalf_of.unwrap_or(config.url.is_none()) },
+        Some(UpstreamMode::Service) => Mode::Service { on_behalf_of: on_behalf_of(config) },
     };
     Ok(Upstream::new(mode, accounts(config, origin)?))
+}
+
+/// The mode that is in force; a resource server must choose.
+pub(crate) fn chosen(config: &Config) -> Option<UpstreamMode> {
+    let is_resource = config.auth.mode == Some(AuthMode::ResourceServer);
+    config.upstream.mode.or_else(|| (!is_resource).then_some(UpstreamMode::Propagate))
+}
+
+/// What the platform is called in the audience of a token.
+pub(crate) fn audience(config: &Config) -> &str {
+    config.upstream.audience.as_deref().unwrap_or(AUDIENCE)
+}
+
+/// Whether the platform honours on whose behalf the server's account calls.
+pub(crate) fn on_behalf_of(config: &Config) -> bool {
+    config.upstream.on_behalf_of.unwrap_or(config.url.is_none())
+}
+
+/// Whether entries of the audit log go to the platform.
+pub(crate) fn platform_records(config: &Config) -> bool {
+    config.audit.platform.unwrap_or(true) && has_account(config)
+}
+
+/// Whether entries hold arguments and answers.
+pub(crate) fn records_bodies(config: &Config) -> bool {
+    config.audit.bodies.unwrap_or(false)
 }
 
 fn endpoint(config: &Config) -> Result<TokenEndpoint> {
@@ -52,7 +78,7 @@ fn endpoint(config: &Config) -> Result<TokenEndpoint> {
         url: needed(&config.upstream.token_url, "upstream.token_url")?,
         client_id: needed(&config.upstream.client_id, "upstream.client_id")?,
         client_secret: config.upstream.client_secret.clone(),
-        audience: config.upstream.audience.clone().unwrap_or_else(|| AUDIENCE.to_owned()),
+        audience: audience(config).to_owned(),
     })
 }
 
@@ -86,14 +112,14 @@ pub(crate) fn record(config: &Config) -> Result<Option<audit::Options>> {
         )
         .hint("Set FLOWMASTER_SERVICE_TOKEN, or [service.tokens] in the configuration file."));
     }
-    let platform = config.audit.platform.unwrap_or(true) && has_account(config);
+    let platform = platform_records(config);
     if !platform && config.audit.file.is_none() {
         return Ok(None);
     }
     Ok(Some(audit::Options {
         platform,
         file: config.audit.file.clone(),
-        bodies: config.audit.bodies.unwrap_or(false),
+        bodies: records_bodies(config),
         ..audit::Options::new(&config.data_dir)
     }))
 }

@@ -14,6 +14,9 @@ use crate::auth::{Caller, Confirm, KeySource, fetch_keys};
 use crate::client::{self, CallOptions, Client, Connector};
 use crate::error::{Error, Kind, Origin, Result};
 
+/// Where a platform publishes the keys that sign its tokens.
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+
 /// Longest that the platform is waited for; a call stands behind it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -34,7 +37,7 @@ impl KeySource for PlatformKeys {
     fn fetch(&self) -> BoxFuture<'_, Result<Bytes>> {
         Box::pin(async {
             let located = self.reach.locate().await?;
-            fetch_keys(&self.reach.client(&located)?, &format!("{}/.well-known/jwks.json", located.base)).await
+            fetch_keys(&self.reach.client(&located)?, &format!("{}{JWKS_PATH}", located.base)).await
         })
     }
 }

@@ -75,7 +75,8 @@ fn every_example_line_works_in_its_order_on_a_fresh_folder() {
 fn every_command_in_the_text_works_on_a_fresh_folder() {
     let home = tempfile::tempdir().unwrap();
     let prose: String = README.split("```").step_by(2).collect();
-    let has_placeholder = |span: &str| span.split(' ').any(|word| word.contains(['[', '.', '<']) || word.len() > 1 && word.to_uppercase() == word);
+    let has_placeholder =
+        |span: &str| span.split(' ').any(|word| word.contains(['[', '.', '<']) || word.len() > 1 && word.to_uppercase() == word);
     let mut ran = 0;
     for span in prose.split('`').skip(1).step_by(2) {
         if span.starts_with("flowmaster-mcp ") && is_runnable(span) && !has_placeholder(span) {
