@@ -11,6 +11,7 @@ pub mod export;
 mod host;
 mod login;
 mod logout;
+mod password;
 #[cfg(feature = "platform")]
 mod platform;
 mod serve;
@@ -66,7 +67,7 @@ struct Cli {
 enum Command {
     /// Serves MCP, on stdio or over HTTP.
     Serve(serve::Arguments),
-    /// Runs the embedded platform by itself, for others to use by its URL.
+    /// Runs the embedded platform by itself, for others to use by its URL, or manages its users.
     #[cfg(feature = "platform")]
     Platform(platform::Arguments),
     /// Shows the tools that a host of this caller gets.
@@ -183,7 +184,7 @@ async fn run(command: Command, config: Config, faults: Vec<Error>) -> Result<Out
     match command {
         Command::Serve(arguments) => serve::run(&arguments, &config).await,
         #[cfg(feature = "platform")]
-        Command::Platform(arguments) => platform::run(&arguments, &config).await,
+        Command::Platform(arguments) => platform::run(arguments, &config).await,
         Command::Tools(arguments) => tools::run(&arguments, &config).await,
         Command::Call(arguments) => call::run(arguments, &config).await,
         Command::Login(arguments) => login::run(arguments, &config).await,
@@ -208,7 +209,7 @@ impl Command {
         match self {
             Self::Serve(arguments) if arguments.over_http() => "warn,flowmaster_mcp=info",
             #[cfg(feature = "platform")]
-            Self::Platform(_) => "warn,flowmaster_mcp=info",
+            Self::Platform(arguments) if arguments.serves() => "warn,flowmaster_mcp=info",
             Self::Serve(_) => "warn",
             _ => "error",
         }

@@ -212,6 +212,7 @@ impl Config {
     }
 
     /// Reads all layers and leaves out what is wrong: the settings that are good, and every fault.
+    #[must_use]
     pub fn examine(flags: &Settings, file: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> (Self, Vec<Error>) {
         let layers::Layers { settings, file, file_found, sources, mut faults } = layers::read(flags, file, environment);
         let url = settings.url;

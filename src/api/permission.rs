@@ -1,8 +1,10 @@
 //! Permissions: what the contract's `resource:action` strings mean, and the one list of those in use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
+
+use super::near::nearest;
 
 /// A permission that an operation needs, `resource:action`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +44,9 @@ permissions! {
     ENTITY_DELETE = "entity:delete",
     ROLE_CREATE = "role:create",
     ROLE_GRANT = "role:grant",
+    USER_VIEW = "user:view",
     USER_CREATE = "user:create",
+    USER_UPDATE = "user:update",
     EVENT_VIEW = "event:view",
     EVENT_PUBLISH = "event:publish",
     SUBSCRIPTION_VIEW = "subscription:view",
@@ -122,6 +126,34 @@ impl std::fmt::Display for Permission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0)
     }
+}
+
+/// Returns what a permission was most likely meant to be, if it looks like one of the platform's and is not: its resource is
+/// one of the platform's and the action is not, or its resource is written almost as one of the platform's.
+#[must_use]
+pub fn slip(permission: &str) -> Option<String> {
+    let (resource, action) = permission.split_once(':')?;
+    let resources: BTreeSet<&str> = Permission::ALL.iter().map(|known| known.resource()).collect();
+    if resources.contains(resource) {
+        let names: Vec<&str> = Permission::ALL
+            .iter()
+            .map(|known| known.name())
+            .filter(|known| known.split_once(':').is_some_and(|(of, _)| of == resource))
+            .collect();
+        let known = action == "*" || names.contains(&permission);
+        return (!known).then(|| match nearest(permission, &names) {
+            Some(meant) => format!("Did you mean {meant}?"),
+            None => format!("There are {}.", names.join(", ")),
+        });
+    }
+    let resources: Vec<&str> = resources.into_iter().collect();
+    let plural = |known: &&&str| {
+        resource
+            .strip_suffix("ies")
+            .map_or_else(|| resource.strip_suffix('s') == Some(**known), |stem| known.strip_suffix('y') == Some(stem))
+    };
+    let meant = resources.iter().find(plural).copied().or_else(|| nearest(resource, &resources))?;
+    Some(format!("Did you mean {meant}:{action}?"))
 }
 
 /// What a caller holds, as its token lists it; `*` and `process:*` are understood.
@@ -215,6 +247,25 @@ mod tests {
         let names = Names::new([("task:approve", "workitem:decide")]).unwrap();
         assert_eq!((names.of(Permission::TASK_APPROVE), names.of(Permission::TASK_VIEW)), ("workitem:decide", "task:view"));
         assert_eq!(Names::new([("task:aprove", "x")]).unwrap_err(), ["task:aprove"]);
+    }
+
+    #[test]
+    fn a_slip_of_a_permission_is_told_and_an_own_one_is_none() {
+        for known in Permission::ALL {
+            assert_eq!(slip(known.name()), None, "{known}");
+        }
+        for good in ["*", "task:*", "invoice:approve", "payroll:run"] {
+            assert_eq!(slip(good), None, "{good}");
+        }
+        for (wrong, meant) in [
+            ("task:aprove", "task:approve"),
+            ("tasks:approve", "task:approve"),
+            ("entities:view", "entity:view"),
+            ("proces:*", "process:*"),
+        ] {
+            assert_eq!(slip(wrong), Some(format!("Did you mean {meant}?")), "{wrong}");
+        }
+        assert!(slip("kpi:destroy").unwrap().contains("There are kpi:view"), "{:?}", slip("kpi:destroy"));
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! `login`: signs a user in and keeps the login for the hosts that start this program.
 
-use std::io::{BufRead as _, Read as _, Write as _};
-
-use secrecy::{ExposeSecret as _, SecretString};
-
 use super::Outcome;
+use super::password::{asked, from_stdin, from_terminal, missing};
 use super::setup::connection::Connection;
 use super::setup::credentials::store;
 use super::setup::name_of;
@@ -13,10 +10,7 @@ use crate::api::auth::Logout;
 use crate::auth::OWNER_TENANT;
 use crate::client::credentials::login::{Grant, sign_in};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
-
-/// The longest line that is read, in bytes.
-const MAX_PASSWORD_BYTES: u64 = 2048;
+use crate::error::Result;
 
 /// Who signs in; what is missing is asked for on the terminal.
 #[derive(Debug, clap::Args)]
@@ -33,20 +27,23 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     let store = store(config)?;
     let platform = name_of(config);
     let can_ask = is_attended() && !arguments.password_stdin;
+    let own = config.url.is_none().then_some(OWNER_TENANT);
+    let tenant = match (&config.tenant, own) {
+        (Some(tenant), _) => tenant.clone(),
+        (None, own) if can_ask => {
+            tell(format_args!("Sign in at {platform}."));
+            asked("Tenant", own)?
+        }
+        (None, Some(own)) => own.to_owned(),
+        (None, None) => return Err(missing("the tenant", "--tenant TENANT")),
+    };
     if can_ask {
-        tell(format_args!("Signing in to {platform}."));
+        tell(format_args!("Sign in to {} at {platform}.", plain(&tenant)));
     }
     let username = match arguments.user.or_else(|| config.username.clone()) {
         Some(username) => username,
         None if can_ask => asked("User", None)?,
         None => return Err(missing("the user", "--user NAME")),
-    };
-    let own = config.url.is_none().then_some(OWNER_TENANT);
-    let tenant = match (&config.tenant, own) {
-        (Some(tenant), _) => tenant.clone(),
-        (None, own) if can_ask => asked("Tenant", own)?,
-        (None, Some(own)) => own.to_owned(),
-        (None, None) => return Err(missing("the tenant", "--tenant TENANT")),
     };
     let password = if arguments.password_stdin { from_stdin()? } else { from_terminal()? };
 
@@ -90,46 +87,4 @@ async fn end(connection: &Connection, nobodys: &Grant) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a login that is kept nowhere was not ended");
     }
-}
-
-/// A line from the person at the terminal.
-fn asked(what: &str, default: Option<&str>) -> Result<String> {
-    let shown = default.map(|default| format!(" [{default}]")).unwrap_or_default();
-    let mut stderr = std::io::stderr().lock();
-    let _ = write!(stderr, "{what}{shown}: ").and_then(|()| stderr.flush());
-    let mut line = String::new();
-    let read = std::io::stdin().lock().take(MAX_PASSWORD_BYTES).read_line(&mut line);
-    read.map_err(|error| missing("an answer", "--user and --tenant").caused_by(error))?;
-    match (line.trim(), default) {
-        ("", Some(default)) => Ok(default.to_owned()),
-        ("", None) => Err(missing(&format!("the {}", what.to_lowercase()), "--user and --tenant")),
-        (line, _) => Ok(line.to_owned()),
-    }
-}
-
-fn from_terminal() -> Result<SecretString> {
-    let password = rpassword::prompt_password("Password: ")
-        .map_err(|error| missing("a terminal to ask for the password", "--password-stdin").caused_by(error))?;
-    checked(password.into())
-}
-
-fn from_stdin() -> Result<SecretString> {
-    let mut line = String::new();
-    let read = std::io::stdin().lock().take(MAX_PASSWORD_BYTES).read_line(&mut line);
-    // What was read is not a part of the error.
-    read.map_err(|_| missing("a password on stdin", "--password-stdin with one line of text"))?;
-    let password = SecretString::from(line.trim_end_matches(['\r', '\n']));
-    checked(password)
-}
-
-fn checked(password: SecretString) -> Result<SecretString> {
-    match password.expose_secret().chars().count() {
-        0 => Err(missing("the password", "--password-stdin with one line of text")),
-        1..=1024 => Ok(password),
-        _ => Err(Error::configuration(Kind::Invalid, "FM-CLI-LOGIN", "a password has at most 1024 characters")),
-    }
-}
-
-fn missing(what: &str, way: &str) -> Error {
-    Error::configuration(Kind::Invalid, "FM-CLI-LOGIN", format!("{what} is missing")).hint(format!("Run it on a terminal, or give {way}."))
 }

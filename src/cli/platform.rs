@@ -1,4 +1,6 @@
-//! `platform`: the embedded platform by itself.
+//! `platform`: the embedded platform by itself, and its users.
+
+mod users;
 
 use std::net::SocketAddr;
 
@@ -9,15 +11,35 @@ use crate::config::{Config, listen_address};
 use crate::error::Result;
 use crate::platform::{Options, Platform};
 
-/// Where it listens.
+/// Where it listens, or what is done to it.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
     /// The address, on this machine alone; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8322", value_parser = listen_address)]
     listen: SocketAddr,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
-pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+/// What is done to it, as its owner.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Creates and lists the users of a tenant, and sets their roles and passwords.
+    Users(users::Arguments),
+}
+
+impl Arguments {
+    /// Whether it runs until it is ended.
+    pub(super) const fn serves(&self) -> bool {
+        self.command.is_none()
+    }
+}
+
+pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome> {
+    if let Some(Command::Users(arguments)) = arguments.command {
+        return users::run(arguments, config).await;
+    }
     require_loopback(arguments.listen)?;
     let shutdown = shutdown_by_signal();
     let running = Platform::start(Options { listen: arguments.listen, ..Options::new(&config.data_dir) }).await?;

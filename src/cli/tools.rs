@@ -54,9 +54,9 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
             return Err(Error::internal(format!("{} is not listed", entry.spec.name)));
         };
         if arguments.json {
-            say(tool.json())
+            say(tool.json());
         } else {
-            show(&tool)
+            show(&tool);
         }
         return Ok(Outcome::Done);
     }

@@ -231,8 +231,12 @@ fn fault_of_environment(faults: Vec<FieldError>) -> Error {
 }
 
 fn fault(where_: &str, faults: Vec<FieldError>) -> Error {
-    let unknown = faults.iter().any(|fault| fault.code == "unknown");
-    let (code, what) = if unknown { ("FM-CONFIG-KEY", "has a key that is unknown") } else { ("FM-CONFIG-INVALID", "has a wrong value") };
+    let unknown = faults.iter().filter(|fault| fault.code == "unknown").count();
+    let (code, what) = match unknown {
+        0 => ("FM-CONFIG-INVALID", "has a wrong value"),
+        count if count == faults.len() => ("FM-CONFIG-KEY", "has a key that is unknown"),
+        _ => ("FM-CONFIG-KEY", "has unknown keys and wrong values"),
+    };
     let faults = faults
         .into_iter()
         .map(|fault| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod authenticate;
 pub(crate) mod conditions;
+pub(crate) mod directory;
 pub(crate) mod passwords;
 pub(crate) mod roles;
 pub(crate) mod tokens;

@@ -53,6 +53,8 @@ pub(crate) const ACTIONS: &[&str] = &[
     "task.responded",
     "user.attempts_exhausted",
     "user.created",
+    "user.password_set",
+    "user.roles_assigned",
     "user.refresh_reused",
     "user.signed_in",
     "user.signed_out",

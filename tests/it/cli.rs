@@ -3,6 +3,7 @@
 mod doctor;
 mod readme;
 mod tools;
+mod users;
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;

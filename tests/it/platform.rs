@@ -12,3 +12,4 @@ mod folder;
 mod processes;
 mod tasks;
 mod two_processes;
+mod users;

@@ -1,5 +1,7 @@
 //! Authentication & Authorization Service: login, tokens, roles (contract, section 13).
 
+mod users;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +9,24 @@ use crate::api::ids::{RoleId, TenantId, UserId};
 use crate::api::operation::operations;
 use crate::api::{Done, Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
 
+pub use users::{AssignRoles, CreateUser, ListUsers, SetPassword};
+
 /// Authentication & Authorization Service.
 pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who the caller is and may do; roles and their permissions.")
-    .operations(operations![Login, Logout, Refresh, Validate, ListPermissions, CreateRole, AssignPermissions, CreateServiceToken])
+    .operations(operations![
+        Login,
+        Logout,
+        Refresh,
+        Validate,
+        ListPermissions,
+        CreateRole,
+        AssignPermissions,
+        CreateServiceToken,
+        CreateUser,
+        ListUsers,
+        AssignRoles,
+        SetPassword,
+    ])
     .finder("`audit_query` with resourceType role names the roles there are.")
     .shown(&["name", "description", "createdAt"])
     .topics(&["user.*", "role.*"]);

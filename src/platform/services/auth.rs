@@ -25,8 +25,11 @@ pub(crate) fn routes() -> Routes {
         .on(list_permissions)
         .on(roles::create)
         .on(roles::assign)
-        .extend(&SERVICE, users::create)
         .extend(&SERVICE, service_tokens::create)
+        .extend(&SERVICE, users::create)
+        .extend(&SERVICE, users::list)
+        .extend(&SERVICE, users::assign_roles)
+        .extend(&SERVICE, users::set_password)
 }
 
 async fn validate(cx: Cx, _: Validate) -> Result<Validity> {
@@ -77,5 +80,5 @@ fn granted(connection: &Connection, tenant: &str, user: &stored::Row) -> Result<
 
 fn no_user(id: &str) -> Error {
     Error::new(Kind::NotFound, "FM-AAS-NO-USER", format!("there is no user {}", crate::api::arguments::quote(id)))
-        .hint("Users are made by POST /users; a login shows the user's id.")
+        .hint("Users are made by POST /users, and GET /users lists them with their ids.")
 }

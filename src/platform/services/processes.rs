@@ -22,6 +22,7 @@ use crate::platform::engine::definition::{Definition, MAX_EDGES, MAX_NODES};
 use crate::platform::engine::runtime::rehearsal;
 use crate::platform::http::context::{Answer, Cx, matches};
 use crate::platform::http::routes::Routes;
+use crate::platform::identity::directory;
 
 use store::{COLUMNS, Stored, find, from_row, has_published, insert, latest, store};
 
@@ -198,6 +199,7 @@ async fn check(cx: Cx, request: Validate) -> Result<Validation> {
         let stored = find(connection, tenant.as_str(), request.id.as_str(), request.version.as_deref())?;
         let mut findings = validate(&stored.definition);
         warn_of_unknown_processes(connection, tenant.as_str(), &stored.definition, &mut findings);
+        warn_of_unknown_people(connection, tenant.as_str(), &stored.definition, &mut findings)?;
         Ok(Validation {
             valid: findings.errors.is_empty(),
             version: stored.version,
@@ -219,6 +221,22 @@ fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: 
             findings.warning("UNKNOWN_PROCESS", Some(node), pointer, format!("there is no process {} yet", quote(process)));
         }
     }
+}
+
+/// A role may be created later than the process that names it, so this is not a fault. What is computed is known at run only.
+fn warn_of_unknown_people(connection: &Connection, tenant: &str, definition: &Definition, findings: &mut Findings) -> Result<()> {
+    for (place, node) in definition.nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::HumanTask) {
+        let assignee = node.config.get("assignee").and_then(|value| Some((value.as_str()?, "/assignee".to_owned())));
+        let chain = node.config.get("escalationChain").and_then(Value::as_array).into_iter().flatten().enumerate();
+        let chain = chain.filter_map(|(index, value)| Some((value.as_str()?, format!("/escalationChain/{index}"))));
+        for (who, pointer) in assignee.into_iter().chain(chain).filter(|(who, _)| !who.starts_with('=') && !who.contains("{{")) {
+            let fault = directory::fault_of(connection, tenant, who, &format!("/nodes/{place}/config{pointer}"))?;
+            if let Some(fault) = fault {
+                findings.warning("UNKNOWN_ASSIGNEE", Some(node), fault.pointer, fault.detail);
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn sandbox(cx: Cx, request: Sandbox) -> Result<Trial> {

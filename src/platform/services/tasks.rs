@@ -19,6 +19,7 @@ use crate::platform::engine::runtime::tasks::{self, NewTask, Stored};
 use crate::platform::engine::runtime::{rehearsal, run};
 use crate::platform::http::context::{Answer, Cx, matches};
 use crate::platform::http::routes::Routes;
+use crate::platform::identity::directory;
 
 /// Longest deadline, in hours: ten years.
 const MAX_HOURS: f64 = 10.0 * 366.0 * 24.0;
@@ -69,6 +70,9 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Task>> {
                         .hint("Use the id that executions_start answered, or leave it out.")
                 })?;
             }
+            let chain = new.chain.iter().enumerate().map(|(place, who)| (who, format!("/escalationChain/{place}")));
+            let named = new.assignee.iter().map(|who| (who, "/assignee".to_owned())).chain(chain);
+            must_be_known(tx, named)?;
             tasks::create(tx, &new)
         })
         .await?;
@@ -85,7 +89,25 @@ async fn get(cx: Cx, request: Get) -> Result<Answer<Task>> {
 }
 
 async fn assign(cx: Cx, request: Assign) -> Result<Answer<Task>> {
-    change(&cx, request.id.0, move |tx, before| tasks::assign(tx, before.task.task_id.as_str(), &request.assignee)).await
+    change(&cx, request.id.0, move |tx, before| {
+        must_be_known(tx, [(&request.assignee, "/assignee".to_owned())])?;
+        tasks::assign(tx, before.task.task_id.as_str(), &request.assignee)
+    })
+    .await
+}
+
+/// Rejects assignees that are neither users nor roles: their tasks would wait in nobody's inbox.
+fn must_be_known<'a>(tx: &Tx<'_>, assignees: impl IntoIterator<Item = (&'a String, String)>) -> Result<()> {
+    let mut faults = Vec::new();
+    for (assignee, pointer) in assignees {
+        faults.extend(directory::fault_of(tx, tx.tenant(), assignee, &pointer)?);
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Invalid, "FM-HTS-ASSIGNEE-UNKNOWN", "the task is for somebody whom this tenant does not have")
+        .with_fields(faults)
+        .hint("Give a user's id, a role, or admin."))
 }
 
 async fn escalate(cx: Cx, request: Escalate) -> Result<Answer<Task>> {

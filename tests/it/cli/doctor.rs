@@ -80,7 +80,7 @@ fn every_fault_of_a_broken_configuration_is_shown() {
         "call.timeout",
         "FLOWMASTER_CONFIRM",
         "the data folder data is relative",
-        "FM-CONFIG-LOG",
+        "(FM-CONFIG-LOG)",
         "FM-MCP-URL",
         "task:aprove",
         "task_list",

@@ -56,8 +56,8 @@ async fn without_a_login_all_tools_are_marked_as_withheld() {
     assert!(home.run(&["tools", "tasks_list"], &[], "").await.status.success());
 }
 
-#[tokio::test]
-async fn a_tool_is_shown_with_its_nested_arguments() {
+#[test]
+fn a_tool_is_shown_with_its_nested_arguments() {
     let home = tempfile::tempdir().unwrap();
     let shown = stdout(&crate::support::program::program(home.path()).args(["tools", "processes_create"]).output().unwrap());
     let line = |start: &str| shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {shown}"));

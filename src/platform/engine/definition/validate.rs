@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::Definition;
 use super::config::{self, HumanTask, Script, Step, Subprocess, Timer, Undo};
 use super::findings::Findings;
 use super::graph;
 use crate::api::arguments::quote;
 use crate::api::near::nearest;
+use crate::api::permission;
 use crate::api::processes::{Node, NodeKind};
 use crate::platform::engine::expressions::conditions::Expression;
 use crate::platform::engine::expressions::fault::Fault;
@@ -67,12 +70,32 @@ impl<'d> Known<'d> {
             node.config.get("output").into_iter().chain(undo).filter_map(|name| name.as_str())
         });
         // A script without output sets variables by what it computes, and a start may give more than what is declared.
-        let open = definition.variables.is_empty()
-            || definition.nodes.iter().any(|node| node.kind == NodeKind::Script && !node.config.contains_key("output"));
+        let mut open = false;
+        let mut set = Vec::new();
+        for node in definition.nodes.iter().filter(|node| node.kind == NodeKind::Script && !node.config.contains_key("output")) {
+            match node.config.get("expression").and_then(Value::as_str).map(fields_of) {
+                Some(Some(fields)) => set.extend(fields),
+                Some(None) => open = true,
+                None => {}
+            }
+        }
         Self {
             nodes: definition.nodes.iter().map(|node| node.id.as_str()).collect(),
-            variables: (!open).then(|| declared.chain(outputs).collect()),
+            variables: (!open).then(|| declared.chain(outputs).chain(set).collect()),
         }
+    }
+}
+
+/// The texts within an object that a script computes, its fields' names among them; none where it may compute any object.
+fn fields_of(expression: &str) -> Option<Vec<&str>> {
+    let source = expression.trim();
+    let is_object = source.starts_with('{') && source.ends_with('}');
+    let computes_text = source.contains('{') || source.contains("variables") || source.contains("nodes");
+    match (is_object, computes_text) {
+        (true, _) => Some(source.split(['"', '\'']).skip(1).step_by(2).collect()),
+        (false, true) => None,
+        // A constant has no fields.
+        (false, false) => Some(Vec::new()),
     }
 }
 
@@ -96,8 +119,10 @@ fn check_path(path: &[String], node: Option<&Node>, pointer: &str, known: &Known
             findings.error("UNKNOWN_NODE", node, pointer, format!("there is no node {}{meant}", quote(name)));
         }
         "variables" if known.variables.as_ref().is_some_and(|variables| !variables.contains(name.as_str())) => {
+            let list: Vec<&str> = known.variables.iter().flatten().copied().collect();
+            let meant = nearest(name, &list).map(|near| format!("; did you mean {}?", quote(near))).unwrap_or_default();
             let message = format!(
-                "{} is neither declared nor any node's output; a start must give it. A task's answer is at nodes[\"<node id>\"].decision",
+                "{} is neither declared nor any node's output{meant}; a start must give it. A task's answer is at nodes[\"<node id>\"].decision",
                 quote(name)
             );
             findings.warning("UNKNOWN_VARIABLE", node, pointer, message);
@@ -181,6 +206,10 @@ impl Check<'_, '_> {
                 None => {}
             }
         }
+        if let Some(meant) = task.requires.as_deref().and_then(permission::slip) {
+            let pointer = format!("{}{pointer}/requires", self.base);
+            self.findings.warning("UNKNOWN_PERMISSION", Some(self.node), pointer, format!("the platform has no such permission. {meant}"));
+        }
         if task.seconds.is_some() && task.chain.is_empty() {
             let message = "the task has a deadline but no one to escalate to; add escalationChain";
             self.findings.warning("NO_ESCALATION", Some(self.node), format!("{}{pointer}/sla", self.base), message);
@@ -204,7 +233,7 @@ impl Check<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -256,6 +285,29 @@ mod tests {
         );
         assert!(warnings.contains(&pair("UNKNOWN_CONFIG", "/nodes/1/config/expresion")), "{warnings:?}");
         assert!(warnings.contains(&pair("NODE_UNAVAILABLE", "/nodes/7")), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_script_that_reads_what_nothing_gives_is_doubted() {
+        let script = |id: &str, expression: &str| json!({ "id": id, "type": "script", "config": { "expression": expression } });
+        let doubted = |nodes: Value, variables: Value| found(json!({ "nodes": nodes, "variables": variables })).1;
+        let expected = [pair("UNKNOWN_VARIABLE", "/nodes/0/config/expression")];
+        // Whether or not anything is declared.
+        assert_eq!(doubted(json!([script("a", "{'total': variables.amuont * 2.0}")]), json!([])), expected);
+        assert_eq!(doubted(json!([script("a", "{'total': variables.amuont * 2.0}")]), json!([{ "name": "amount" }])), expected);
+        // What a script sets by an object is known; what it computes out of a variable may be anything.
+        let sets = json!([script("a", "{'total': 1, \"tax\": 2}"), script("b", "{'sum': variables.total + variables.tax}")]);
+        assert!(doubted(sets, json!([])).is_empty());
+        let spreads = json!([script("a", "variables.order"), script("b", "{'sum': variables.total}")]);
+        assert!(doubted(spreads, json!([{ "name": "order" }])).is_empty());
+    }
+
+    #[test]
+    fn a_permission_that_is_almost_one_is_doubted() {
+        let node =
+            |requires: &str| json!({ "nodes": [{ "id": "a", "type": "human_task", "config": { "assignee": "x", "requires": requires } }] });
+        assert_eq!(found(node("task:aprove")).1, [pair("UNKNOWN_PERMISSION", "/nodes/0/config/requires")]);
+        assert!(found(node("invoice:approve")).1.is_empty());
     }
 
     #[test]

@@ -30,8 +30,8 @@ const SOC2: &[Template] = &[
         "Logical access: logins, tokens and their ends",
         &["user.signed_in", "user.signed_out", "user.refresh_reused", "service_token.*"],
     ),
-    ("CC6.2", "Registration of users", &["user.created"]),
-    ("CC6.3", "Roles and rights, and their changes", &["role.*"]),
+    ("CC6.2", "Registration of users", &["user.created", "user.password_set"]),
+    ("CC6.3", "Roles and rights, and their changes", &["role.*", "user.roles_assigned"]),
     ("CC7.2", "Monitoring: anomalies of access", &["user.attempts_exhausted", "user.refresh_reused"]),
     ("CC7.3", "Evaluation of failures", &["execution.failed", "execution.compensate*"]),
     ("CC8.1", "Change management: processes are changed and published on record", &["process.*"]),
@@ -41,9 +41,9 @@ const SOC2: &[Template] = &[
 
 const HIPAA: &[Template] = &[
     ("164.308(a)(1)(ii)(D)", "Review of system activity", &["*"]),
-    ("164.308(a)(3)", "Workforce clearance: users and roles", &["user.created", "role.*"]),
+    ("164.308(a)(3)", "Workforce clearance: users and roles", &["user.created", "user.roles_assigned", "role.*"]),
     ("164.308(a)(5)(ii)(C)", "Log-in monitoring", &["user.signed_in", "user.attempts_exhausted"]),
-    ("164.312(a)(1)", "Access control: rights as they were granted", &["role.*", "service_token.*"]),
+    ("164.312(a)(1)", "Access control: rights as they were granted", &["role.*", "user.roles_assigned", "service_token.*"]),
     ("164.312(b)", "Audit controls: changes of data are recorded", &["entity.*", "execution.*", "task.*"]),
     ("164.312(c)(1)", "Integrity: what was deleted, by whom", &["entity.deleted", "records.*", "audit.segment_closed"]),
     ("164.312(d)", "Authentication of persons", &["user.signed_in", "user.signed_out", "user.refresh_reused"]),

@@ -1,16 +1,21 @@
 //! Roles: permissions under a name, with an optional condition.
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::{Map, Value, json};
 
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
 use crate::api::auth::{AssignPermissions, CreateRole, Role};
+use crate::api::near::near;
+use crate::api::permission as known;
 use crate::api::{Permissions, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{self, Answer, Cx};
 use crate::platform::identity::conditions;
 use crate::platform::identity::roles::ADMIN;
+
+/// The longest name of a role, in characters.
+const MAX_NAME: usize = 100;
 
 pub(super) async fn create(cx: Cx, request: CreateRole) -> Result<Answer<Role>> {
     let permissions = checked(request.permissions.unwrap_or_default())?;
@@ -25,6 +30,7 @@ pub(super) async fn create(cx: Cx, request: CreateRole) -> Result<Answer<Role>> 
             if let Some(condition) = &request.condition {
                 conditions::check(condition)?;
             }
+            must_exist(tx, tx.tenant(), &permissions)?;
             let id = tx.mint("role");
             let added = tx
                 .prepare_cached(
@@ -59,6 +65,7 @@ pub(super) async fn assign(cx: Cx, request: AssignPermissions) -> Result<Answer<
         if let Some(condition) = &request.condition {
             conditions::check(condition)?;
         }
+        must_exist(tx, tx.tenant(), &permissions)?;
         let id = request.id.as_str();
         let found = tx
             .prepare_cached(
@@ -116,6 +123,53 @@ pub(super) fn checked(mut permissions: Vec<String>) -> Result<Vec<String>> {
     permissions.sort_unstable();
     permissions.dedup();
     Ok(permissions)
+}
+
+/// Rejects a permission that looks like one of the platform's and is not: `task:aprove`, `tasks:view`.
+///
+/// A tenant may name permissions of its own, which its process nodes require; what a node requires is one.
+pub(super) fn must_exist(connection: &Connection, tenant: &str, permissions: &[String]) -> Result<()> {
+    for permission in permissions {
+        let Some(meant) = known::slip(permission) else { continue };
+        let required = connection
+            .prepare_cached(
+                "SELECT 1 FROM process_versions WHERE tenant_id = ?1 AND instr(definition, '\"requires\":' || json_quote(?2)) > 0 LIMIT 1",
+            )?
+            .exists((tenant, permission))?;
+        if !required {
+            return Err(Error::new(Kind::Invalid, "FM-AAS-PERMISSION-UNKNOWN", format!("there is no permission {}", quote(permission)))
+                .field("/permissions", "unknown", format!("{} is not known", quote(permission)))
+                .hint(format!("{meant} A permission of your own is known once a node of a process requires it.")));
+        }
+    }
+    Ok(())
+}
+
+/// Rejects a role's name that looks like that of a role that there is. Any other name without a role is a group, which
+/// tasks can be assigned to.
+pub(super) fn must_not_be_slips(connection: &Connection, tenant: &str, names: &[String]) -> Result<()> {
+    let mut statement = connection.prepare_cached("SELECT name FROM roles WHERE tenant_id = ?1 ORDER BY name LIMIT 1000")?;
+    let mut roles: Vec<String> = statement.query_map([tenant], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    roles.push(ADMIN.to_owned());
+    let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+    for (index, name) in names.iter().enumerate() {
+        let pointer = format!("/roles/{index}");
+        if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+            let detail = format!("must be 1 to {MAX_NAME} characters, no control characters among them");
+            return Err(Error::new(Kind::Invalid, "FM-AAS-ROLE-NAME", format!("{} cannot name a role", quote(name)))
+                .field(pointer, "format", detail));
+        }
+        if roles.contains(&name.as_str()) {
+            continue;
+        }
+        let meant = near(name, roles.iter().copied());
+        if !meant.is_empty() {
+            return Err(Error::new(Kind::Invalid, "FM-AAS-ROLE-UNKNOWN", format!("there is no role {}", quote(name)))
+                .field(pointer, "unknown", format!("did you mean {}?", meant.join(" or ")))
+                .hint("Name the role as it is written. If another one is meant, create it first with roles_create."));
+        }
+    }
+    Ok(())
 }
 
 /// Rejects a grant of permissions that the caller does not hold.

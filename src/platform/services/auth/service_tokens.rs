@@ -27,6 +27,7 @@ pub(super) async fn create(cx: Cx, request: CreateServiceToken) -> Result<Servic
     cx.platform
         .database()
         .write(scope, move |tx| {
+            roles::must_exist(tx, tx.tenant(), &permissions)?;
             let id = tx.mint("stok");
             let expires_at = tx.now().plus_seconds(f64::from(lifetime));
             tx.prepare_cached(

@@ -176,6 +176,16 @@ pub(super) async fn logout(cx: Cx, _: Logout) -> Result<Done> {
     .await
 }
 
+/// Ends all logins of a user.
+pub(super) fn revoke_all(tx: &Tx<'_>, user: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE sessions SET revoked_at = ?3 WHERE tenant_id = ?1 AND user_id = ?2 AND revoked_at IS NULL")?.execute((
+        tx.tenant(),
+        user,
+        tx.now().millis(),
+    ))?;
+    Ok(())
+}
+
 fn revoke(tx: &Tx<'_>, session: &str) -> Result<()> {
     tx.prepare_cached("UPDATE sessions SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL")?.execute((session, tx.now().millis()))?;
     Ok(())

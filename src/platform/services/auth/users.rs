@@ -1,71 +1,32 @@
-//! Users of a tenant: how they are made, found and made unreadable.
+//! Users of a tenant: how they are made, listed, given roles and passwords, and made unreadable.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use super::roles;
+use rusqlite::params;
+use serde_json::{Map, Value, json};
+
+use super::{granted, no_user, roles, sessions};
+use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::auth::User;
-use crate::api::ids::TenantId;
-use crate::api::{Effect, Operation, Permission, Permissions, Secret, Spec};
+use crate::api::auth::{AssignRoles, CreateUser, ListUsers, SetPassword, User};
+use crate::api::ids::{TenantId, UserId};
+use crate::api::{Done, Page, Permissions};
 use crate::auth::CallerKind;
 use crate::error::{Error, Kind, Result};
-use crate::platform::database::Tx;
+use crate::platform::database::{Scope, Tx};
 use crate::platform::http::context::Cx;
 use crate::platform::identity::roles::held;
-use crate::platform::identity::users::{find, normal};
+use crate::platform::identity::users::{self as stored, Row, normal};
 
-/// The shortest password that is taken.
+/// The shortest password that is taken, in characters.
 const SHORTEST: usize = 12;
-
-/// Makes a user; beyond the contract, which has none.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct CreateUser {
-    /// The user's name, an e-mail address.
-    #[schemars(length(min = 1, max = 254))]
-    pub(crate) username: String,
-    /// The password, 12 characters or more.
-    #[schemars(length(min = 12, max = 1024))]
-    pub(crate) password: Secret,
-    /// The tenant; the caller's own if absent. Another takes the owner of the platform.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tenant_id: Option<TenantId>,
-    /// The names of the roles held.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) roles: Option<Vec<String>>,
-    /// Permissions granted directly.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) permissions: Option<Vec<String>>,
-}
-
-impl Operation for CreateUser {
-    type Output = User;
-    const SPEC: Spec = Spec::post("users_create", "/users", Effect::Grant)
-        .titled("Create a user")
-        .requires(Permission::USER_CREATE)
-        .internal()
-        .answers(201);
-}
+/// What the cursor of the list of users begins with.
+const CURSOR: &str = "users ";
 
 pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
-    let tenant = request.tenant_id.unwrap_or_else(|| cx.tenant());
-    if tenant != cx.caller.tenant && cx.caller.kind != CallerKind::Owner {
-        return Err(Error::new(
-            Kind::Forbidden,
-            "FM-AAS-TENANT-MISMATCH",
-            "users of another tenant are made by the owner of the platform alone",
-        )
-        .hint("Leave `tenantId` out."));
-    }
-    if request.password.expose().chars().count() < SHORTEST {
-        return Err(Error::new(Kind::Invalid, "FM-AAS-PASSWORD", format!("a password has at least {SHORTEST} characters")).field(
-            "/password",
-            "length",
-            "is too short",
-        ));
-    }
+    let scope = scope_of(&cx, request.tenant_id)?;
+    let password = request.password.expose().to_owned();
+    check_password(&password)?;
     let username = normal(&request.username);
     if username.is_empty() || username.chars().any(char::is_control) {
         return Err(Error::new(Kind::Invalid, "FM-AAS-USERNAME", "the user's name is empty or holds control characters").field(
@@ -75,37 +36,176 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
         ));
     }
     let permissions = roles::checked(request.permissions.unwrap_or_default())?;
-    let mut names = request.roles.unwrap_or_default();
-    names.sort_unstable();
-    names.dedup();
-    let password_hash = cx.platform.guard().hash(request.password.expose().to_owned()).await?;
-    let mut scope = cx.scope();
-    scope.tenant = tenant;
+    let names = sorted(request.roles.unwrap_or_default());
+    let password_hash = cx.platform.guard().hash(password).await?;
     let own = cx.caller.permissions.clone().unwrap_or_default();
     cx.platform
         .database()
         .write(scope, move |tx| {
+            roles::must_exist(tx, tx.tenant(), &permissions)?;
+            roles::must_not_be_slips(tx, tx.tenant(), &names)?;
             check_grant(tx, &own, &permissions, &names)?;
             let id = tx.mint("user");
-            let lists =
-                (serde_json::to_string(&permissions).map_err(Error::internal)?, serde_json::to_string(&names).map_err(Error::internal)?);
             let added = tx
                 .prepare_cached(
                     "INSERT INTO users (id, tenant_id, username, password_hash, permissions, roles, created_at)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (tenant_id, username) DO NOTHING",
                 )?
-                .execute((&id, tx.tenant(), &username, &password_hash, lists.0, lists.1, tx.now().millis()))?;
+                .execute((
+                    &id,
+                    tx.tenant(),
+                    &username,
+                    &password_hash,
+                    stored_list(&permissions)?,
+                    stored_list(&names)?,
+                    tx.now().millis(),
+                ))?;
             if added == 0 {
                 return Err(Error::new(Kind::Conflict, "FM-AAS-USER-EXISTS", "there is a user of this name in the tenant")
                     .hint("Choose another name, or sign in as that user."));
             }
             let after = json!({ "username": username, "roles": names, "permissions": permissions });
             tx.audit("user.created", "user", &id, Some(Changes { before: None, after: after.as_object().cloned() }))?;
-            let user = find(tx, tx.tenant(), &id)?.ok_or_else(|| super::no_user(&id))?;
-            let permissions = super::granted(tx, tx.tenant(), &user)?;
-            Ok(User { id: id.into(), email: username, roles: names, permissions: permissions.into() })
+            view(tx, find(tx, &id)?)
         })
         .await
+}
+
+pub(super) async fn list(cx: Cx, request: ListUsers) -> Result<Page<User>> {
+    let tenant = scope_of(&cx, request.tenant_id)?.tenant;
+    let wanted = request.username.as_deref().map(normal);
+    let after = match cx.cursor(&request.page)? {
+        None => None,
+        Some(place) => Some(place.strip_prefix(CURSOR).map(str::to_owned).ok_or_else(of_another_list)?),
+    };
+    let most = i64::try_from(request.page.size() + 1).unwrap_or_default();
+    let found = cx
+        .read(move |connection| {
+            let ids: Vec<String> = connection
+                .prepare_cached(
+                    "SELECT id FROM users WHERE tenant_id = ?1 AND status = 'active' AND (?2 IS NULL OR username > ?2)
+                     AND (?3 IS NULL OR username = ?3) ORDER BY username LIMIT ?4",
+                )?
+                .query_map(params![tenant.as_str(), after, wanted, most], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            let rows = ids.iter().map(|id| stored::find(connection, tenant.as_str(), id));
+            rows.filter_map(Result::transpose)
+                .map(|row| {
+                    let row = row?;
+                    let permissions = granted(connection, tenant.as_str(), &row)?;
+                    Ok(User { id: row.id.into(), email: row.username, roles: row.roles, permissions: permissions.into() })
+                })
+                .collect::<Result<Vec<_>>>()
+        })
+        .await?;
+    Ok(cx.page_of(found, &request.page, |user| format!("{CURSOR}{}", user.email)))
+}
+
+pub(super) async fn assign_roles(cx: Cx, request: AssignRoles) -> Result<User> {
+    let scope = scope_of(&cx, request.tenant_id)?;
+    let (id, names) = (request.id, sorted(request.roles));
+    let own = cx.caller.permissions.clone().unwrap_or_default();
+    cx.platform
+        .database()
+        .write(scope, move |tx| {
+            let before = find(tx, id.as_str())?;
+            roles::must_not_be_slips(tx, tx.tenant(), &names)?;
+            check_grant(tx, &own, &[], &names)?;
+            tx.prepare_cached("UPDATE users SET roles = ?3 WHERE tenant_id = ?1 AND id = ?2")?.execute((
+                tx.tenant(),
+                id.as_str(),
+                stored_list(&names)?,
+            ))?;
+            let changes = Changes { before: Some(roles_as_field(&before.roles)), after: Some(roles_as_field(&names)) };
+            tx.audit("user.roles_assigned", "user", id.as_str(), Some(changes))?;
+            view(tx, find(tx, id.as_str())?)
+        })
+        .await
+}
+
+/// Sets a password. It takes all that the user may do: whoever sets it can sign in as the user.
+pub(super) async fn set_password(cx: Cx, request: SetPassword) -> Result<Done> {
+    let scope = scope_of(&cx, request.tenant_id)?;
+    let id: UserId = request.id;
+    let password = request.password.expose().to_owned();
+    check_password(&password)?;
+    let password_hash = cx.platform.guard().hash(password).await?;
+    let own = cx.caller.permissions.clone().unwrap_or_default();
+    cx.platform
+        .database()
+        .write(scope, move |tx| {
+            let user = find(tx, id.as_str())?;
+            let may: Vec<String> = granted(tx, tx.tenant(), &user)?.into();
+            roles::check_held(&own, &may)?;
+            tx.prepare_cached("UPDATE users SET password_hash = ?3, failures = 0, locked_until = NULL WHERE tenant_id = ?1 AND id = ?2")?
+                .execute((tx.tenant(), id.as_str(), &password_hash))?;
+            sessions::revoke_all(tx, id.as_str())?;
+            tx.audit("user.password_set", "user", id.as_str(), None)?;
+            Ok(Done::default())
+        })
+        .await
+}
+
+/// Who writes and in which tenant: another one than the caller's is the owner's alone.
+fn scope_of(cx: &Cx, tenant: Option<TenantId>) -> Result<Scope> {
+    let mut scope = cx.scope();
+    if let Some(tenant) = tenant {
+        if tenant != cx.caller.tenant && cx.caller.kind != CallerKind::Owner {
+            return Err(Error::new(
+                Kind::Forbidden,
+                "FM-AAS-TENANT-MISMATCH",
+                "users of another tenant are managed by the owner of the platform alone",
+            )
+            .hint("Leave `tenantId` out."));
+        }
+        scope.tenant = tenant;
+    }
+    Ok(scope)
+}
+
+fn check_password(password: &str) -> Result<()> {
+    if password.chars().count() >= SHORTEST {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Invalid, "FM-AAS-PASSWORD", format!("a password has at least {SHORTEST} characters")).field(
+        "/password",
+        "length",
+        "is too short",
+    ))
+}
+
+fn of_another_list() -> Error {
+    Error::new(Kind::Invalid, "FM-AGS-CURSOR", "the cursor is not one that this list gave")
+        .field("/cursor", "cursor", "is not a `nextCursor` of this list")
+        .hint("Leave `cursor` out to begin at the first page.")
+}
+
+/// The active user of an id. A name in its place is told with the id that belongs to it.
+fn find(tx: &Tx<'_>, id: &str) -> Result<Row> {
+    if let Some(user) = stored::find(tx, tx.tenant(), id)? {
+        return Ok(user);
+    }
+    match stored::find_by_name(tx, tx.tenant(), id)? {
+        Some(user) => Err(no_user(id).hint(format!("{} is a name; the user's id is {}.", quote(&user.username), user.id))),
+        None => Err(no_user(id)),
+    }
+}
+
+fn view(tx: &Tx<'_>, user: Row) -> Result<User> {
+    let permissions = granted(tx, tx.tenant(), &user)?;
+    Ok(User { id: user.id.into(), email: user.username, roles: user.roles, permissions: permissions.into() })
+}
+
+fn sorted(names: Vec<String>) -> Vec<String> {
+    names.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn stored_list(names: &[String]) -> Result<String> {
+    serde_json::to_string(names).map_err(Error::internal)
+}
+
+fn roles_as_field(names: &[String]) -> Map<String, Value> {
+    Map::from_iter([("roles".to_owned(), json!(names))])
 }
 
 /// Rejects roles with permissions that the caller does not hold.

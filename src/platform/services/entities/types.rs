@@ -42,8 +42,7 @@ pub(super) fn must_exist(connection: &Connection, tenant: &str, name: &str) -> R
     if let Some(known) = find(connection, tenant, name)? {
         return Ok(known);
     }
-    let mut names = connection.prepare_cached("SELECT name FROM entity_types WHERE tenant_id = ? ORDER BY name LIMIT 200")?;
-    let names: Vec<String> = names.query_map([tenant], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let names = names(connection, tenant)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let hint = match nearest(name, &names) {
         _ if names.is_empty() => "There are no records yet; the first one that is inserted makes its type.".to_owned(),
@@ -51,6 +50,12 @@ pub(super) fn must_exist(connection: &Connection, tenant: &str, name: &str) -> R
         None => format!("Known types: {}.", names[..names.len().min(NAMED)].join(", ")),
     };
     Err(Error::new(Kind::NotFound, "FM-IDHS-TYPE-NOT-FOUND", format!("there is no record type {}", quote(name))).hint(hint))
+}
+
+/// The tenant's types, as far as a wrong name is compared with them.
+fn names(connection: &Connection, tenant: &str) -> Result<Vec<String>> {
+    let mut names = connection.prepare_cached("SELECT name FROM entity_types WHERE tenant_id = ? ORDER BY name LIMIT 1000")?;
+    Ok(names.query_map([tenant], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Defines a type. A type that only its first record made may be given its schema later, if all its records keep to it.
@@ -79,13 +84,18 @@ pub(super) fn define(tx: &mut Tx<'_>, request: &Define) -> Result<EntityType> {
 }
 
 /// The type that a new record is of. An undefined type is created, without a schema: the contract's types are
-/// dynamic, and its own example inserts a `customer` without having defined one. A schema can be added by `define`.
+/// dynamic, and its own example inserts a `customer` without having defined one. A schema can be added by `define`. A name
+/// that is almost one of the tenant's types is rejected: `customer` beside `customers` would divide the records.
 pub(super) fn for_insert(tx: &mut Tx<'_>, name: &str) -> Result<Known> {
     let tenant = tx.tenant().to_owned();
     if let Some(known) = find(tx, &tenant, name)? {
         return Ok(known);
     }
     check_name(name)?;
+    if let Some(near) = nearest(name, &names(tx, &tenant)?.iter().map(String::as_str).collect::<Vec<_>>()) {
+        return Err(Error::new(Kind::NotFound, "FM-IDHS-TYPE-NOT-FOUND", format!("there is no record type {}", quote(name)))
+            .hint(format!("Did you mean `{near}`? If a new type is meant, define it first with entities_define.")));
+    }
     create(tx, &tenant, name, None, true)?;
     Ok(Known { schema: None, implied: true })
 }
