@@ -9,6 +9,7 @@ pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod processes;
+pub(crate) mod prompts;
 pub(crate) mod tasks;
 
 /// The routes of all services, in the contract's order.
@@ -18,6 +19,7 @@ pub(crate) fn routes() -> Routes {
         .merge(executions::routes())
         .merge(tasks::routes())
         .merge(entities::routes())
+        .merge(prompts::routes())
         .merge(auth::routes())
         .merge(events::routes())
         .merge(audit::routes())

@@ -10,6 +10,7 @@ mod events;
 mod executions;
 mod folder;
 mod processes;
+mod prompts;
 mod tasks;
 mod two_processes;
 mod users;

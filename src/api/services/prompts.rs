@@ -29,7 +29,8 @@ pub const SERVICE: Service =
             )
             .takes(&[("id", "prompt")]),
         ])
-        .shown(&["name", "template", "tags", "version", "status", "createdAt"]);
+        .shown(&["name", "template", "tags", "version", "status", "createdAt"])
+        .topics(&["prompt.*"]);
 
 open_enum! {
     /// The types of a prompt's variables.
@@ -65,10 +66,10 @@ pub struct Variable {
     /// Name, as in `{{name}}`.
     #[schemars(length(min = 1, max = 100))]
     pub name: String,
-    /// Type of its values.
+    /// Type of its values; any if absent.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<VariableKind>,
-    /// Whether an assembly needs it.
+    /// Whether an assembly needs it; true if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
 }
@@ -236,7 +237,7 @@ pub struct Validate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validation {
-    /// Whether the prompt can be published.
+    /// Whether there are no errors.
     pub valid: bool,
     /// The prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -244,10 +245,10 @@ pub struct Validation {
     /// The version that was checked.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// Faults that keep it from being published.
+    /// Faults that keep it from being published, and those of the values.
     #[serde(default)]
     pub errors: Vec<Finding>,
-    /// Doubtful points that do not.
+    /// Doubtful points.
     #[serde(default)]
     pub warnings: Vec<Finding>,
 }
@@ -319,10 +320,10 @@ pub struct SampleChange {
     /// Place of the sample, from 1.
     #[serde(default)]
     pub sample: u32,
-    /// Its text by the version before.
+    /// Its text by the version before; of a long one, from shortly before the difference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// Its text by the published version.
+    /// Its text by the published version, alike.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }

@@ -123,6 +123,28 @@ fn foreign_cursor() -> Error {
         .hint("Repeat the other arguments of the page before, or leave `cursor` out to begin at the first page.")
 }
 
+/// Most bytes that the items of one page are read up to; the first item always fits.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+
+/// Collects the rows of a page of large items, and answers with the page that they fill: it ends early where they are large.
+pub(crate) fn within_bytes<T>(
+    rows: impl Iterator<Item = Result<T>>,
+    page: &PageRequest,
+    size_of: impl Fn(&T) -> usize,
+) -> Result<(Vec<T>, PageRequest)> {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let item = row?;
+        bytes += size_of(&item);
+        items.push(item);
+        if items.len() > 1 && bytes > MAX_PAGE_BYTES {
+            let limit = u32::try_from(items.len() - 1).ok();
+            return Ok((items, PageRequest { limit, ..page.clone() }));
+        }
+    }
+    Ok((items, page.clone()))
+}
+
 /// Whether `If-Match` allows to change what has this ETag; 412 when it changed meanwhile. Absent allows.
 pub(crate) fn matches(if_match: Option<&str>, etag: &str) -> Result<()> {
     let plain = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
