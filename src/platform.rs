@@ -90,6 +90,7 @@ struct Inner {
     tracker: TaskTracker,
     engine: Notify,
     deadlines: Notify,
+    retraining: Notify,
     running_keys: http::idempotency::Running,
     webhooks: Webhooks,
     auth: identity::passwords::Guard,
@@ -146,6 +147,7 @@ impl Platform {
                 tracker: TaskTracker::new(),
                 engine: Notify::new(),
                 deadlines: Notify::new(),
+                retraining: Notify::new(),
                 running_keys: http::idempotency::Running::default(),
                 webhooks,
                 auth: identity::passwords::Guard::default(),
@@ -205,6 +207,11 @@ impl Platform {
     /// Wakes the watcher of deadlines when there is a new one.
     pub(crate) fn deadlines_notify(&self) -> &Notify {
         &self.inner.deadlines
+    }
+
+    /// Wakes the worker of retraining jobs when there is a new one.
+    pub(crate) fn retraining_notify(&self) -> &Notify {
+        &self.inner.retraining
     }
 
     /// Runs background work that a shutdown waits for; it must end when [`Platform::stopping`] is cancelled.

@@ -8,6 +8,7 @@ pub(crate) mod auth;
 pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod executions;
+pub(crate) mod learning;
 pub(crate) mod processes;
 pub(crate) mod prompts;
 pub(crate) mod tasks;
@@ -20,6 +21,7 @@ pub(crate) fn routes() -> Routes {
         .merge(tasks::routes())
         .merge(entities::routes())
         .merge(prompts::routes())
+        .merge(learning::routes())
         .merge(auth::routes())
         .merge(events::routes())
         .merge(audit::routes())
@@ -30,6 +32,7 @@ pub(crate) fn routes() -> Routes {
 pub(crate) fn spawn(platform: &Platform) {
     executions::spawn(platform);
     tasks::spawn(platform);
+    learning::spawn(platform);
     audit::spawn(platform);
     super::events::spawn(platform);
 }

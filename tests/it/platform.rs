@@ -9,6 +9,7 @@ mod entities;
 mod events;
 mod executions;
 mod folder;
+mod learning;
 mod processes;
 mod prompts;
 mod tasks;

@@ -43,7 +43,8 @@ pub const SERVICE: Service = Service::new(
     )
     .takes(&[("id", "agent")]),
 ])
-.shown(&["agentId", "promptId", "feedback", "name", "records", "datasetId", "status", "scheduledAt", "createdAt"]);
+.shown(&["agentId", "promptId", "feedback", "name", "records", "datasetId", "status", "scheduledAt", "createdAt"])
+.topics(&["feedback.*", "dataset.*", "retraining.*"]);
 
 /// A judgement of one answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -337,7 +338,7 @@ pub struct Drift {
 pub struct DriftReport {
     /// The agent.
     pub agent_id: AgentId,
-    /// Whether the difference from the baseline is significant.
+    /// Whether a score is significantly worse than its baseline; absent while there are too few ratings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drifted: Option<bool>,
     /// Each score against its baseline.
