@@ -91,6 +91,7 @@ struct Inner {
     engine: Notify,
     deadlines: Notify,
     retraining: Notify,
+    schedules: Notify,
     running_keys: http::idempotency::Running,
     webhooks: Webhooks,
     auth: identity::passwords::Guard,
@@ -148,6 +149,7 @@ impl Platform {
                 engine: Notify::new(),
                 deadlines: Notify::new(),
                 retraining: Notify::new(),
+                schedules: Notify::new(),
                 running_keys: http::idempotency::Running::default(),
                 webhooks,
                 auth: identity::passwords::Guard::default(),
@@ -212,6 +214,11 @@ impl Platform {
     /// Wakes the worker of retraining jobs when there is a new one.
     pub(crate) fn retraining_notify(&self) -> &Notify {
         &self.inner.retraining
+    }
+
+    /// Wakes the watcher of schedules when one was changed.
+    pub(crate) fn schedules_notify(&self) -> &Notify {
+        &self.inner.schedules
     }
 
     /// Runs background work that a shutdown waits for; it must end when [`Platform::stopping`] is cancelled.

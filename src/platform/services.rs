@@ -11,6 +11,7 @@ pub(crate) mod executions;
 pub(crate) mod learning;
 pub(crate) mod processes;
 pub(crate) mod prompts;
+pub(crate) mod schedules;
 pub(crate) mod tasks;
 
 /// The routes of all services, in the contract's order.
@@ -25,6 +26,7 @@ pub(crate) fn routes() -> Routes {
         .merge(auth::routes())
         .merge(events::routes())
         .merge(audit::routes())
+        .merge(schedules::routes())
         .refuse_the_rest()
 }
 
@@ -34,5 +36,6 @@ pub(crate) fn spawn(platform: &Platform) {
     tasks::spawn(platform);
     learning::spawn(platform);
     audit::spawn(platform);
+    schedules::spawn(platform);
     super::events::spawn(platform);
 }

@@ -12,6 +12,7 @@ mod folder;
 mod learning;
 mod processes;
 mod prompts;
+mod schedules;
 mod tasks;
 mod two_processes;
 mod users;

@@ -24,7 +24,8 @@ pub const SERVICE: Service = Service::new("scheduling", "schedules", "SS", "Sche
         "Which process a schedule starts, at which times, with which variables, and when it is next due.",
     )
     .takes(&[("id", "schedule")])])
-    .shown(&["processId", "cronExpression", "timezone", "variables", "misfirePolicy", "nextRunAt", "lastRunAt", "createdAt"]);
+    .shown(&["processId", "cronExpression", "timezone", "variables", "misfirePolicy", "nextRunAt", "lastRunAt", "createdAt"])
+    .topics(&["schedule.*"]);
 
 open_enum! {
     /// The ways to deal with runs that were missed.
@@ -68,12 +69,28 @@ pub struct Schedule {
     /// The execution it last started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_execution_id: Option<ExecutionId>,
+    /// Why its last run did not start; absent where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<FailedRun>,
     /// When it was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
     /// When it last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
+}
+
+/// A run that did not start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedRun {
+    /// The time that was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planned_at: Option<Timestamp>,
+    /// The code of the error.
+    pub code: String,
+    /// What was wrong, and what to do.
+    pub message: String,
 }
 
 /// A run that was triggered by hand.
@@ -112,7 +129,7 @@ pub struct Create {
     /// Variables of each run, such as `{"reportType": "daily"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// Runs missed in an outage: none, one or all made up for.
+    /// Runs missed in an outage: none, one (if absent) or all made up for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub misfire_policy: Option<MisfirePolicy>,
 }

@@ -3,14 +3,13 @@
 use http::{HeaderMap, header};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::conditions::{self, Facts};
+use super::conditions::Facts;
 use super::tokens::{self, TokenClaims, Use};
 use super::{Identity, Session, roles, unauthenticated, users};
 use crate::api::{Spec, Timestamp};
 use crate::auth::{Caller, CallerKind, Credential, MAX_TOKEN};
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::engine::expressions::budget::Budget;
 
 /// Finds out who asks. Every cause of a refusal has the same answer.
 ///
@@ -46,24 +45,12 @@ fn user(connection: &Connection, claims: &TokenClaims, facts: &Facts, now: Times
         return Err(unauthenticated());
     }
     let user = users::find(connection, &claims.tenant_id, &claims.sub)?.ok_or_else(unauthenticated)?;
-    let mut permissions = user.permissions.clone();
-    let mut counted = Vec::new();
-    let budget = Budget::of_request();
-    let held = roles::held(connection, &claims.tenant_id, &user.roles)?;
-    for name in &user.roles {
-        let role = held.iter().find(|role| role.name == *name);
-        let counts =
-            role.and_then(|role| role.condition.as_deref()).is_none_or(|condition| conditions::holds(condition, &user, facts, &budget));
-        if counts {
-            counted.push(name.clone());
-            permissions.extend(role.iter().flat_map(|role| role.permissions.iter().cloned()));
-        }
-    }
+    let (counted, permissions) = roles::granted(connection, &claims.tenant_id, &user, facts)?;
     let caller = Caller {
         tenant: claims.tenant_id.as_str().into(),
         subject: claims.sub.clone(),
         roles: counted,
-        permissions: Some(permissions.into()),
+        permissions: Some(permissions),
         kind: CallerKind::User,
         expires: Some(Timestamp::from_millis(claims.exp.saturating_mul(1000))),
         credential: Credential::Verified,

@@ -225,12 +225,6 @@ async fn a_service_that_is_not_embedded_says_so_for_each_of_its_routes() {
         (Method::GET, "/agents/agent-1/metrics", Value::Null, "FM-AIS-NOT-EMBEDDED"),
         (Method::GET, "/kpis", Value::Null, "FM-AS-NOT-EMBEDDED"),
         (Method::POST, "/documents/search", json!({ "query": "invoice" }), "FM-DOC-NOT-EMBEDDED"),
-        (
-            Method::POST,
-            "/schedules",
-            json!({ "processId": "proc-123", "cronExpression": "0 9 * * MON-FRI", "timezone": "America/New_York" }),
-            "FM-SS-NOT-EMBEDDED",
-        ),
     ] {
         let request = platform.request(method.clone(), path, &owner);
         let request = if body.is_null() { request } else { request.json(&body) };
@@ -238,6 +232,6 @@ async fn a_service_that_is_not_embedded_says_so_for_each_of_its_routes() {
         assert_eq!((refused.status, &refused.body["code"]), (501, &json!(code)), "{method} {path}: {refused:?}");
     }
     // Arguments are checked all the same.
-    let wrong = platform.send(platform.request(Method::POST, "/schedules", &owner).json(&json!({ "processId": 5 }))).await;
+    let wrong = platform.send(platform.request(Method::POST, "/documents/search", &owner).json(&json!({ "query": 5 }))).await;
     assert_eq!(wrong.status, 422, "{wrong:?}");
 }

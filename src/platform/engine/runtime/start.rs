@@ -37,8 +37,13 @@ impl Engine<'_, '_> {
         self.begin(begin)
     }
 
-    /// As [`Engine::start`], with what the execution above hands down.
-    pub(crate) fn begin(&mut self, begin: Begin) -> Result<Run> {
+    /// Refuses what could not be started as things are now.
+    pub fn check(&self, begin: &Begin) -> Result<()> {
+        self.admit(begin).map(drop)
+    }
+
+    /// The version to run and its definition, where it takes the variables.
+    fn admit(&self, begin: &Begin) -> Result<(String, Definition)> {
         let (version, definition) = self.find(&begin.process, begin.version.as_deref())?;
         let faults = check_variables(&definition.variables, &begin.variables);
         if !faults.is_empty() {
@@ -49,6 +54,12 @@ impl Engine<'_, '_> {
         if size_of(&begin.variables) > MAX_VARIABLES {
             return Err(Error::new(Kind::TooLarge, "FM-EES-VARIABLES-TOO-LARGE", format!("variables hold at most {MAX_VARIABLES} bytes")));
         }
+        Ok((version, definition))
+    }
+
+    /// As [`Engine::start`], with what the execution above hands down.
+    pub(crate) fn begin(&mut self, begin: Begin) -> Result<Run> {
+        let (version, definition) = self.admit(&begin)?;
         let (parent, depth) = begin.parent.unzip();
         let head = Head {
             id: self.tx.mint("exec"),
