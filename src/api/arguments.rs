@@ -143,7 +143,8 @@ fn check_text(schema: &Map<String, Value>, text: &str, path: &str, faults: &mut 
         && !allowed.iter().any(|value| value == text)
     {
         let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
-        faults.push(FieldError::new(path, "enum", format!("is {}; allowed are {}", quote(text), allowed.join(", "))));
+        let meant = nearest(text, &allowed).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        faults.push(FieldError::new(path, "enum", format!("is {}{meant}; allowed are {}", quote(text), allowed.join(", "))));
     }
     let length = text.chars().count() as u64;
     let least = schema.get("minLength").and_then(Value::as_u64).unwrap_or_default();
