@@ -3,6 +3,7 @@
 use super::Platform;
 use super::http::routes::Routes;
 
+pub(crate) mod analytics;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod entities;
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> Routes {
         .merge(events::routes())
         .merge(audit::routes())
         .merge(schedules::routes())
+        .merge(analytics::routes())
         .refuse_the_rest()
 }
 
@@ -37,5 +39,6 @@ pub(crate) fn spawn(platform: &Platform) {
     learning::spawn(platform);
     audit::spawn(platform);
     schedules::spawn(platform);
+    analytics::spawn(platform);
     super::events::spawn(platform);
 }

@@ -220,11 +220,7 @@ async fn a_service_that_is_not_embedded_says_so_for_each_of_its_routes() {
     let platform = TestPlatform::start().await;
     let owner = platform.owner();
     for (method, path, body, code) in [
-        (Method::GET, "/services/human-task", Value::Null, "FM-SR-NOT-EMBEDDED"),
-        (Method::DELETE, "/services/pds-1", Value::Null, "FM-SR-NOT-EMBEDDED"),
         (Method::GET, "/agents/agent-1/metrics", Value::Null, "FM-AIS-NOT-EMBEDDED"),
-        (Method::GET, "/kpis", Value::Null, "FM-AS-NOT-EMBEDDED"),
-        (Method::POST, "/documents/search", json!({ "query": "invoice" }), "FM-DOC-NOT-EMBEDDED"),
     ] {
         let request = platform.request(method.clone(), path, &owner);
         let request = if body.is_null() { request } else { request.json(&body) };
