@@ -6,6 +6,7 @@ use super::http::routes::Routes;
 pub(crate) mod analytics;
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod data;
 pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod executions;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> Routes {
         .merge(entities::routes())
         .merge(prompts::routes())
         .merge(learning::routes())
+        .merge(data::routes())
         .merge(auth::routes())
         .merge(events::routes())
         .merge(audit::routes())

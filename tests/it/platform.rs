@@ -4,6 +4,7 @@ mod analytics;
 mod audit;
 mod auth;
 mod contract;
+mod data;
 mod durability;
 mod earlier_release;
 mod entities;

@@ -59,6 +59,25 @@ pub struct Quality {
     /// Share of records that are not duplicates, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uniqueness: Option<f64>,
+    /// Faults that lower the score; they name fields and places, never values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<QualityFault>,
+}
+
+/// A fault of the data.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct QualityFault {
+    /// The field; absent for a fault of whole records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Kind of fault: missing, type, format, duplicate-record, duplicate-id, missing-field, new-field.
+    pub code: String,
+    /// Number of records with the fault.
+    #[serde(default)]
+    pub count: u32,
+    /// The fault in words, with the first records that have it.
+    #[serde(default)]
+    pub detail: String,
 }
 
 /// The result of an analysis; each operation fills its part.

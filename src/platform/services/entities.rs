@@ -7,6 +7,9 @@ mod schema;
 mod store;
 mod types;
 
+pub(crate) use store::newest;
+pub(crate) use types::{names as type_names, schema_of};
+
 use serde_json::{Map, Value, json};
 
 use crate::api::Done;

@@ -23,6 +23,7 @@ use crate::platform::engine::runtime::rehearsal;
 use crate::platform::http::context::{Answer, Cx, matches};
 use crate::platform::http::routes::Routes;
 use crate::platform::identity::directory;
+use crate::platform::services::data;
 
 use store::{COLUMNS, Stored, find, from_row, has_published, insert, latest, store};
 
@@ -200,13 +201,13 @@ async fn check(cx: Cx, request: Validate) -> Result<Validation> {
         let mut findings = validate(&stored.definition);
         warn_of_unknown_processes(connection, tenant.as_str(), &stored.definition, &mut findings);
         warn_of_unknown_people(connection, tenant.as_str(), &stored.definition, &mut findings)?;
+        let suggested_mappings = data::suggest_for_process(connection, tenant.as_str(), &stored.definition)?;
         Ok(Validation {
             valid: findings.errors.is_empty(),
             version: stored.version,
             errors: findings.errors,
             warnings: findings.warnings,
-            // Proposals are the Data Intelligence Service's, which there is not yet.
-            suggested_mappings: Vec::new(),
+            suggested_mappings,
         })
     })
     .await

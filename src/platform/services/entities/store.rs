@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
-use super::links;
+use super::{links, types};
 use crate::api::Timestamp;
 use crate::api::arguments::quote;
 use crate::api::entities::Entity;
@@ -13,6 +13,9 @@ use crate::platform::full_text;
 
 /// The columns that [`entity_of`] reads, in its order.
 pub(super) const COLUMNS: &str = "number, id, type, data, version, created_at, updated_at";
+
+/// Most data of [`newest`], in bytes.
+const MAX_READ: usize = 8 * 1024 * 1024;
 
 /// A record with its place in the search index.
 pub(super) struct Stored {
@@ -55,6 +58,24 @@ pub(super) fn find(connection: &Connection, tenant: &str, kind: &str, id: &str) 
             Err(Error::new(Kind::NotFound, "FM-IDHS-NOT-FOUND", message).hint(hint))
         }
     }
+}
+
+/// The fields of the newest records of a type that must exist, as far as they fit into 8 MiB.
+pub(crate) fn newest(connection: &Connection, tenant: &str, kind: &str, most: usize) -> Result<Vec<Map<String, Value>>> {
+    types::must_exist(connection, tenant, kind)?;
+    let mut statement =
+        connection.prepare_cached("SELECT data FROM entities WHERE tenant_id = ? AND type = ? ORDER BY created_at DESC LIMIT ?")?;
+    let mut rows = statement.query(params![tenant, kind, i64::try_from(most).unwrap_or(i64::MAX)])?;
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let data: String = row.get(0)?;
+        bytes += data.len();
+        if bytes > MAX_READ {
+            break;
+        }
+        records.push(serde_json::from_str(&data).map_err(Error::internal)?);
+    }
+    Ok(records)
 }
 
 /// Adds a record and its words.

@@ -15,6 +15,8 @@ use crate::platform::database::Tx;
 const RESERVED: &str = "search";
 /// Most types that a tenant has.
 const MAX_TYPES: i64 = 1_000;
+/// How many types a wrong name is compared with.
+const MAX_COMPARED: u32 = 1_000;
 /// How many types an error names.
 const NAMED: usize = 20;
 
@@ -42,7 +44,7 @@ pub(super) fn must_exist(connection: &Connection, tenant: &str, name: &str) -> R
     if let Some(known) = find(connection, tenant, name)? {
         return Ok(known);
     }
-    let names = names(connection, tenant)?;
+    let names = names(connection, tenant, MAX_COMPARED)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let hint = match nearest(name, &names) {
         _ if names.is_empty() => "There are no records yet; the first one that is inserted makes its type.".to_owned(),
@@ -52,10 +54,15 @@ pub(super) fn must_exist(connection: &Connection, tenant: &str, name: &str) -> R
     Err(Error::new(Kind::NotFound, "FM-IDHS-TYPE-NOT-FOUND", format!("there is no record type {}", quote(name))).hint(hint))
 }
 
-/// The tenant's types, as far as a wrong name is compared with them.
-fn names(connection: &Connection, tenant: &str) -> Result<Vec<String>> {
-    let mut names = connection.prepare_cached("SELECT name FROM entity_types WHERE tenant_id = ? ORDER BY name LIMIT 1000")?;
-    Ok(names.query_map([tenant], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+/// The names of the tenant's types, in their order.
+pub(crate) fn names(connection: &Connection, tenant: &str, most: u32) -> Result<Vec<String>> {
+    let mut names = connection.prepare_cached("SELECT name FROM entity_types WHERE tenant_id = ? ORDER BY name LIMIT ?")?;
+    Ok(names.query_map(params![tenant, most], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The schema of a type that must exist, if it has one.
+pub(crate) fn schema_of(connection: &Connection, tenant: &str, name: &str) -> Result<Option<Value>> {
+    Ok(must_exist(connection, tenant, name)?.schema)
 }
 
 /// Defines a type. A type that only its first record made may be given its schema later, if all its records keep to it.
