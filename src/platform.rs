@@ -1,7 +1,7 @@
 //! The embedded FlowMaster: one app on loopback over one SQLite file, a reference implementation of the contract.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// How events are delivered to webhooks.
     pub webhooks: Webhooks,
+    /// The program that recognises text in scans.
+    pub ocr_program: PathBuf,
 }
 
 impl Options {
@@ -62,6 +64,7 @@ impl Options {
             allowed_hosts: Vec::new(),
             clock: Arc::new(SystemClock),
             webhooks: Webhooks::default(),
+            ocr_program: PathBuf::from("tesseract"),
         }
     }
 }
@@ -94,6 +97,7 @@ struct Inner {
     schedules: Notify,
     running_keys: http::idempotency::Running,
     webhooks: Webhooks,
+    ocr_program: PathBuf,
     auth: identity::passwords::Guard,
 }
 
@@ -123,7 +127,7 @@ impl Platform {
 
     /// Starts the platform of a folder whose lock is held.
     pub(crate) async fn start_locked(options: Options, lock: Lock) -> Result<Running> {
-        let Options { data_dir, listen, allowed_hosts, clock, webhooks } = options;
+        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program } = options;
         let owner_token = folder::owner_token(&data_dir)?;
         let keys = folder::folder_keys(&data_dir)?;
         // The lock goes with the writer: it is free only once the database is closed.
@@ -152,6 +156,7 @@ impl Platform {
                 schedules: Notify::new(),
                 running_keys: http::idempotency::Running::default(),
                 webhooks,
+                ocr_program,
                 auth: identity::passwords::Guard::default(),
             }),
         };
@@ -229,6 +234,11 @@ impl Platform {
     /// How events are delivered to webhooks.
     pub(crate) fn webhooks(&self) -> &Webhooks {
         &self.inner.webhooks
+    }
+
+    /// The program that recognises text in scans.
+    pub(crate) fn ocr_program(&self) -> &Path {
+        &self.inner.ocr_program
     }
 
     fn running_keys(&self) -> http::idempotency::Running {

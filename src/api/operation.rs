@@ -150,7 +150,14 @@ pub struct Spec {
     pub shared_in_tenant: bool,
     /// Arguments that name a user, where `me` is the caller.
     pub users: &'static [&'static str],
+    /// Largest body, in bytes.
+    pub max_body: usize,
 }
+
+/// Largest body of an operation that carries no file, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+/// Largest body of an operation that carries a file of 25 MiB in base64, in bytes.
+const MAX_FILE_BODY: usize = 34_952_536 + MAX_BODY;
 
 impl Spec {
     const fn new(method: Method, name: &'static str, path: &'static str, effect: Effect) -> Self {
@@ -174,6 +181,7 @@ impl Spec {
             cache: None,
             shared_in_tenant: false,
             users: &[],
+            max_body: MAX_BODY,
         }
     }
 
@@ -303,6 +311,13 @@ impl Spec {
     #[must_use]
     pub const fn cached(mut self, seconds: u64) -> Self {
         self.cache = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    /// The body carries a file.
+    #[must_use]
+    pub const fn with_file(mut self) -> Self {
+        self.max_body = MAX_FILE_BODY;
         self
     }
 

@@ -72,6 +72,15 @@ pub(crate) enum Reading {
 
 /// The query as FTS5 reads it: each word a quoted phrase, all of which must occur. `None` when nothing can be searched for.
 pub(crate) fn query_of(query: &str, reading: Reading) -> Option<String> {
+    Some(terms(query, reading)?.join(" "))
+}
+
+/// The query as FTS5 reads it, of whose words any may occur. `None` when nothing can be searched for.
+pub(crate) fn any_of(query: &str) -> Option<String> {
+    Some(terms(query, Reading::Whole)?.join(" OR "))
+}
+
+fn terms(query: &str, reading: Reading) -> Option<Vec<String>> {
     let terms: Vec<String> = query
         .split_whitespace()
         // A term without a letter or a digit has no token; FTS5 would find nothing for it, or everything.
@@ -82,7 +91,7 @@ pub(crate) fn query_of(query: &str, reading: Reading) -> Option<String> {
             if reading == Reading::Beginnings { quoted + "*" } else { quoted }
         })
         .collect();
-    (!terms.is_empty()).then(|| terms.join(" "))
+    (!terms.is_empty()).then_some(terms)
 }
 
 #[cfg(test)]
@@ -110,5 +119,6 @@ mod tests {
         assert_eq!(query_of("acme OR \"corp NEAR(a", Reading::Whole).unwrap(), r#""acme" "OR" """corp" "NEAR(a""#);
         assert_eq!(query_of("acm*", Reading::Beginnings).unwrap(), r#""acm*"*"#);
         assert_eq!(query_of(" \" * - ", Reading::Whole), None);
+        assert_eq!(any_of("notice OR period").unwrap(), r#""notice" OR "OR" OR "period""#);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod analytics;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod data;
+pub(crate) mod documents;
 pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod executions;
@@ -26,6 +27,7 @@ pub(crate) fn routes() -> Routes {
         .merge(prompts::routes())
         .merge(learning::routes())
         .merge(data::routes())
+        .merge(documents::routes())
         .merge(auth::routes())
         .merge(events::routes())
         .merge(audit::routes())

@@ -51,6 +51,9 @@ pub struct Document {
     /// Extracted values by name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extracted_data: Map<String, Value>,
+    /// Names of values that were asked for and that the document does not show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_found: Vec<String>,
     /// Vector of the content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embedding: Vec<f64>,
@@ -90,6 +93,7 @@ impl Operation for Upload {
         .titled("Upload a document")
         .requires(Permission::DOCUMENT_UPLOAD)
         .answers(201)
+        .with_file()
         .evicts(&["documents"]);
 }
 
@@ -142,6 +146,9 @@ pub struct Classification {
     /// Confidence in the type, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
+    /// Phrases of the document that speak for the type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
     /// Other types, likeliest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<TypeScore>,
@@ -163,6 +170,7 @@ impl Operation for Classify {
     const SPEC: Spec = Spec::post("documents_classify", "/documents/classify", Effect::Read)
         .titled("Classify a document")
         .requires(Permission::DOCUMENT_VIEW)
+        .with_file()
         .repeatable();
 }
 

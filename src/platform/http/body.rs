@@ -1,22 +1,29 @@
 //! A request's body: bounded in size and depth before it is parsed.
 
-use axum::body::Body;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
+use crate::api::operation::MAX_BODY;
 use crate::error::{Error, Kind, Result};
 use crate::io::inbound::{self, Unread};
 use crate::io::numbers::first_inexact;
 
-/// The most that a body may have, in bytes.
-pub(crate) const MAX_BODY: usize = 1024 * 1024;
 /// How deep its JSON may be nested.
 const MAX_DEPTH: usize = 64;
+/// Bodies with files that are received at once in this process.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(4);
 
 /// Reads a body as a JSON object; an empty one is an object without fields.
-pub(crate) async fn object(service: &str, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>> {
-    let bytes = inbound::read_bounded(body, MAX_BODY).await.map_err(|unread| match unread {
-        Unread::TooLarge => too_large(),
+pub(crate) async fn object(service: &'static str, headers: &HeaderMap, body: Body, most: usize) -> Result<Map<String, Value>> {
+    // A body is announced by its length, or may be as large as it likes.
+    let small = body.size_hint().upper().is_some_and(|length| length <= MAX_BODY as u64);
+    let _permit = if small || most <= MAX_BODY { None } else { Some(LARGE_BODIES.try_acquire().map_err(|_| busy())?) };
+    let bytes = inbound::read_bounded(body, most).await.map_err(|unread| match unread {
+        Unread::TooLarge => too_large(most),
         Unread::Broken(error) => malformed(service, "the body ended early").caused_by(error),
     })?;
     if bytes.is_empty() {
@@ -29,25 +36,36 @@ pub(crate) async fn object(service: &str, headers: &HeaderMap, body: Body) -> Re
                 .hint("Send JSON with Content-Type: application/json."));
         }
     }
-    if depth(&bytes) > MAX_DEPTH {
+    if bytes.len() <= MAX_BODY {
+        return parse(service, &bytes);
+    }
+    tokio::task::spawn_blocking(move || parse(service, &bytes)).await.map_err(Error::internal)?
+}
+
+fn parse(service: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
+    if depth(bytes) > MAX_DEPTH {
         return Err(malformed(service, format!("the body is nested more than {MAX_DEPTH} levels deep")));
     }
-    if let Some(inexact) = first_inexact(&bytes) {
+    if let Some(inexact) = first_inexact(bytes) {
         return Err(Error::new(Kind::Invalid, format!("FM-{service}-NUMBER"), "a number would be rounded").field(
             &*inexact.pointer,
             "number",
             inexact.fault(),
         ));
     }
-    match serde_json::from_slice(&bytes) {
+    match serde_json::from_slice(bytes) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(malformed(service, "the body must be a JSON object")),
         Err(error) => Err(malformed(service, format!("the body is not valid JSON: {error}"))),
     }
 }
 
-fn too_large() -> Error {
-    Error::new(Kind::TooLarge, "FM-AGS-TOO-LARGE", format!("the body is larger than {} KiB", MAX_BODY / 1024)).hint("Send less at once.")
+fn too_large(most: usize) -> Error {
+    Error::new(Kind::TooLarge, "FM-AGS-TOO-LARGE", format!("the body is larger than {} KiB", most / 1024)).hint("Send less at once.")
+}
+
+fn busy() -> Error {
+    Error::new(Kind::RateLimited, "FM-AGS-BUSY", "too many large bodies are received at once").retry_after(Duration::from_secs(2))
 }
 
 /// The deepest nesting of brackets outside strings; needs no stack.

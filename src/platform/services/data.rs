@@ -9,6 +9,8 @@ mod store;
 mod synthetic;
 mod values;
 
+pub(crate) use values::is_email;
+
 use std::collections::HashSet;
 
 use crate::api::data::{

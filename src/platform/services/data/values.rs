@@ -156,7 +156,7 @@ fn format_of(text: &str) -> Option<Format> {
 }
 
 /// Whether a text is an e-mail address with a host of at least two labels.
-pub(super) fn is_email(text: &str) -> bool {
+pub(crate) fn is_email(text: &str) -> bool {
     let Some((local, host)) = text.rsplit_once('@') else { return false };
     let label = |label: &str| !label.is_empty() && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-');
     !local.is_empty()

@@ -99,7 +99,7 @@ pub(super) fn for_insert(tx: &mut Tx<'_>, name: &str) -> Result<Known> {
         return Ok(known);
     }
     check_name(name)?;
-    if let Some(near) = nearest(name, &names(tx, &tenant)?.iter().map(String::as_str).collect::<Vec<_>>()) {
+    if let Some(near) = nearest(name, &names(tx, &tenant, MAX_COMPARED)?.iter().map(String::as_str).collect::<Vec<_>>()) {
         return Err(Error::new(Kind::NotFound, "FM-IDHS-TYPE-NOT-FOUND", format!("there is no record type {}", quote(name)))
             .hint(format!("Did you mean `{near}`? If a new type is meant, define it first with entities_define.")));
     }
