@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod contract;
 mod data;
+mod documents;
 mod durability;
 mod earlier_release;
 mod entities;

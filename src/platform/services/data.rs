@@ -13,11 +13,11 @@ pub(crate) use values::is_email;
 
 use std::collections::HashSet;
 
+use crate::api::Page;
 use crate::api::data::{
     Analysis, DiscoverSchema, DiscoveredSchema, GenerateSynthetic, ListSchemas, ScoreQuality, SuggestMappings, SyntheticData,
 };
 use crate::api::processes::SuggestedMapping;
-use crate::api::Page;
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::Cx;
 use crate::platform::http::routes::Routes;

@@ -6,6 +6,7 @@ mod embedding;
 mod extraction;
 mod ocr;
 mod pdf;
+mod reading;
 mod search;
 mod store;
 
@@ -26,11 +27,14 @@ use crate::platform::http::context::{Answer, Cx};
 use crate::platform::http::routes::Routes;
 use crate::platform::keys;
 
-use content::{File, Reading};
+use content::File;
+use reading::Reading;
 use store::Stored;
 
 /// Largest metadata of a document, in bytes of JSON.
 const MAX_METADATA: usize = 16 * 1024;
+/// The metadata that a file has by itself, its title aside.
+const FACTS: [&str; 7] = ["mediaType", "size", "sha256", "pages", "characters", "ocr", "truncated"];
 /// How long a request waits until its document is read.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -188,7 +192,10 @@ fn describe(facts: &mut Map<String, Value>, reading: &Reading) {
 /// Gives a document its type and its vector, and returns its words for the index.
 fn analyse(document: &mut Stored, given: Option<String>) -> String {
     match given {
-        Some(kind) => (document.kind, document.certainty) = (kind, None),
+        Some(kind) => {
+            document.kind = kind;
+            document.certainty = None;
+        }
         None => {
             let best = classifier::classify(&document.text).into_iter().next();
             document.certainty = Some(best.as_ref().map_or(0.0, |best| best.confidence));
@@ -197,7 +204,9 @@ fn analyse(document: &mut Stored, given: Option<String>) -> String {
     }
     document.confidence = document.certainty;
     document.embedding = embedding::embed(&full_text::words_of(&Value::from(document.text.as_str())));
-    full_text::words_of(&json!([document.text, document.metadata]))
+    // The file's own facts, such as its size, are in every document.
+    let told: Vec<&Value> = document.metadata.iter().filter(|(name, _)| !FACTS.contains(&name.as_str())).map(|(_, value)| value).collect();
+    full_text::words_of(&json!([document.text, told]))
 }
 
 /// Extracts values into a document and returns the names of those that it does not show.
@@ -245,7 +254,7 @@ fn record(tx: &mut Tx<'_>, what: &str, document: &Stored) -> Result<()> {
 }
 
 /// A permit of a bounded kind of work; a request that would wait too long hears when to come again.
-async fn text_thread(work: &'static Semaphore) -> Result<SemaphorePermit<'static>> {
+async fn permit_of(work: &'static Semaphore) -> Result<SemaphorePermit<'static>> {
     match tokio::time::timeout(MAX_WAIT, work.acquire()).await {
         Ok(permit) => permit.map_err(Error::internal),
         Err(_) => {

@@ -108,7 +108,8 @@ async fn mappings_are_proposed_by_name_and_type() {
     let named = request(json!({ "targetFields": ["customer_id", "email", "createdAt", "colour"] }));
     let proposed = post(&bench, "/analyze/mappings", named).await.ok();
     assert_eq!(pairs(&proposed), [("created_at", "createdAt"), ("mail", "email"), ("id", "customer_id")]);
-    let confidence: Vec<f64> = proposed["suggestedMappings"].as_array().unwrap().iter().map(|m| m["confidence"].as_f64().unwrap()).collect();
+    let confidence: Vec<f64> =
+        proposed["suggestedMappings"].as_array().unwrap().iter().map(|m| m["confidence"].as_f64().unwrap()).collect();
     assert!(confidence.is_sorted_by(|one, other| one >= other) && confidence.iter().all(|sure| (0.5..=1.0).contains(sure)));
 
     let owner = bench.owner();
@@ -167,7 +168,9 @@ async fn records_of_the_data_hub_are_a_source() {
     }
     let found = post(&bench, "/analyze/schema", json!({ "sourceType": "data_hub", "sourceId": "customer" })).await.ok();
     assert_eq!(field(&found["discoveredSchema"], "size")["type"], "integer");
-    post(&bench, "/analyze/schema", json!({ "sourceType": "data_hub", "sourceId": "nothing" })).await.refused(404, "FM-IDHS-TYPE-NOT-FOUND");
+    post(&bench, "/analyze/schema", json!({ "sourceType": "data_hub", "sourceId": "nothing" }))
+        .await
+        .refused(404, "FM-IDHS-TYPE-NOT-FOUND");
 
     let reader = bench.signed_in("tenant-local", "analyst", &["schema:view"]).await;
     let hub = json!({ "sourceType": "data_hub", "sourceId": "customer" });

@@ -304,7 +304,8 @@ mod tests {
 
     #[test]
     fn what_most_values_are_is_the_type_and_the_rest_does_not_fit() {
-        let mails: Vec<Value> = (0..9).map(|number| json!({ "m": format!("a{number}@b.example") })).chain([json!({ "m": "none" })]).collect();
+        let mails: Vec<Value> =
+            (0..9).map(|number| json!({ "m": format!("a{number}@b.example") })).chain([json!({ "m": "none" })]).collect();
         let field = &profile(json!(mails), false).fields[0];
         assert_eq!((field.format, field.fits, field.values), (Some(Format::Email), 9, 10));
         let field = &profile(json!([{ "n": "1" }, { "n": "2.5" }, { "n": "x" }]), true).fields[0];

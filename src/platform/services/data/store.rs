@@ -4,11 +4,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, json};
 
 use super::profile::Profile;
+use crate::api::Timestamp;
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
 use crate::api::data::DiscoveredSchema;
 use crate::api::ids::SchemaId;
-use crate::api::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::keys;

@@ -15,9 +15,8 @@ const MAX_TEXT: usize = 500;
 /// How often a text is invented again that some record holds.
 const MAX_ATTEMPTS: usize = 8;
 
-const FIRST_NAMES: [&str; 16] = [
-    "Ada", "Bruno", "Clara", "Dario", "Elin", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Luca", "Mira", "Nils", "Olga", "Pia",
-];
+const FIRST_NAMES: [&str; 16] =
+    ["Ada", "Bruno", "Clara", "Dario", "Elin", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Luca", "Mira", "Nils", "Olga", "Pia"];
 const LAST_NAMES: [&str; 16] = [
     "Abel", "Berger", "Costa", "Dahl", "Engel", "Farkas", "Gruber", "Hansen", "Ivers", "Jansen", "Keller", "Lindt", "Moreau", "Novak",
     "Olsen", "Peters",
@@ -149,9 +148,9 @@ fn text(field: &Field, place: usize, random: &mut Random) -> String {
         Some(Format::Uri) => format!("https://example.com/{}", word(8, random)),
         Some(Format::Ipv4) => format!("192.0.2.{}", 1 + random.below(254)),
         Some(Format::Phone) => format!("+1 202 555 01{:02}", random.below(100)),
-        Some(Format::Uuid) => {
-            uuid::Builder::from_random_bytes((u128::from(random.next()) << 64 | u128::from(random.next())).to_be_bytes()).into_uuid().to_string()
-        }
+        Some(Format::Uuid) => uuid::Builder::from_random_bytes((u128::from(random.next()) << 64 | u128::from(random.next())).to_be_bytes())
+            .into_uuid()
+            .to_string(),
         Some(Format::Numeric) => {
             let digits = chars_of(field, random).min(18);
             let rest: String = (1..digits).map(|_| char::from(b'0' + u8::try_from(random.below(10)).unwrap_or_default())).collect();

@@ -24,16 +24,8 @@ pub(super) enum ValueType {
 
 impl ValueType {
     /// All types, the most specific first.
-    pub(super) const ALL: [Self; 8] = [
-        Self::Boolean,
-        Self::Integer,
-        Self::Number,
-        Self::Date,
-        Self::Timestamp,
-        Self::Array,
-        Self::Object,
-        Self::String,
-    ];
+    pub(super) const ALL: [Self; 8] =
+        [Self::Boolean, Self::Integer, Self::Number, Self::Date, Self::Timestamp, Self::Array, Self::Object, Self::String];
 
     /// The type's name in answers.
     pub(super) const fn name(self) -> &'static str {

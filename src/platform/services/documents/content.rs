@@ -3,23 +3,20 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
+use super::reading::Reading;
 use super::{ocr, pdf};
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
 
 /// Largest file, in bytes.
 pub(super) const MAX_BYTES: usize = 25 * 1024 * 1024;
-/// Most text of a document that is kept, in bytes.
-pub(super) const MAX_TEXT: usize = 1024 * 1024;
 
 /// Base64 as senders write it: with or without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// What kind of file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,39 +46,12 @@ pub(super) struct File {
     pub(super) media: Media,
 }
 
-/// What was read out of a file.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    /// Text, cut at [`MAX_TEXT`].
-    pub(super) text: String,
-    /// Number of pages, where the file has pages.
-    pub(super) pages: Option<usize>,
-    /// Title that the file gives itself.
-    pub(super) title: Option<String>,
-    /// Whether the text was recognised in images.
-    pub(super) by_ocr: bool,
-    /// Whether there is more text than is kept.
-    pub(super) truncated: bool,
-}
-
-impl Reading {
-    /// Adds text, as far as it is kept; `false` once no more is.
-    pub(super) fn push(&mut self, text: &str) -> bool {
-        let left = MAX_TEXT.saturating_sub(self.text.len());
-        let end = (0..=left.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-        // NUL ends a text in SQLite's functions.
-        self.text.extend(text.get(..end).unwrap_or_default().chars().filter(|letter| *letter != '\0'));
-        self.truncated |= end < text.len();
-        !self.truncated
-    }
-}
-
 /// Decodes a file.
 pub(super) fn decode(document: &str) -> Result<File> {
     let compact: String;
     let document = if document.bytes().any(|byte| byte.is_ascii_whitespace()) {
         compact = document.split_ascii_whitespace().collect();
-        &compact
+        compact.as_str()
     } else {
         document
     };
@@ -119,9 +89,11 @@ pub(super) fn of_bytes(bytes: Arc<[u8]>) -> Result<File> {
 fn text_file(bytes: Arc<[u8]>) -> Result<File> {
     let text = std::str::from_utf8(&bytes).map_err(|_| unknown_format("is neither PDF, PNG, JPEG, TIFF nor UTF-8 text"))?;
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
-        return Err(Error::new(Kind::Invalid, "FM-DOC-EMPTY", "the document is empty")
-            .hint("Send a file with content.")
-            .field("/document", "empty", "holds no text"));
+        return Err(Error::new(Kind::Invalid, "FM-DOC-EMPTY", "the document is empty").hint("Send a file with content.").field(
+            "/document",
+            "empty",
+            "holds no text",
+        ));
     }
     if text.contains(|letter: char| letter.is_control() && !"\t\n\r\u{c}".contains(letter)) {
         return Err(unknown_format("holds control characters, as no text does"));
@@ -191,14 +163,6 @@ mod tests {
         {
             assert_eq!(media(bytes).unwrap_err().code(), code);
         }
-    }
-
-    #[test]
-    fn text_is_cut_at_its_bound_and_between_letters() {
-        let mut reading = Reading::default();
-        assert!(reading.push(&"x".repeat(MAX_TEXT - 1)));
-        assert!(!reading.push("é"));
-        assert_eq!((reading.text.len(), reading.truncated), (MAX_TEXT - 1, true));
     }
 
     #[test]

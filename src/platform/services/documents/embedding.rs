@@ -7,7 +7,7 @@ pub(super) const DIMENSIONS: usize = 256;
 /// The name of the model in answers.
 pub(super) const MODEL: &str = "lexical";
 /// How much a part of a word counts beside the word.
-const PART_WEIGHT: f32 = 0.3;
+const PART_WEIGHT: f32 = 0.5;
 /// Shortest word whose parts count, in characters.
 const MIN_PARTED: usize = 5;
 /// Longest word that is hashed whole, in characters.
@@ -16,7 +16,8 @@ const MAX_WORD: usize = 40;
 /// Words that stand in every text and tell none apart.
 const STOP_WORDS: [&str; 40] = [
     "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "is", "it", "of", "on", "or", "that", "the", "this", "to", "was",
-    "were", "will", "with", "which", "who", "der", "die", "das", "und", "ist", "ein", "eine", "den", "dem", "von", "zu", "mit", "auf", "im",
+    "were", "will", "with", "which", "who", "der", "die", "das", "und", "ist", "ein", "eine", "den", "dem", "von", "zu", "mit", "auf",
+    "im",
 ];
 
 /// The vector of a text in the index's form (`full_text::words_of`), of length 1; of zeros for a text without words.

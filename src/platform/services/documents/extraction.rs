@@ -78,13 +78,11 @@ fn find(lines: &[&str], rule: &Rule) -> Option<(Value, f64)> {
             let value = rest.trim_start_matches(|letter: char| letter.is_whitespace() || ":#=.-–".contains(letter));
             let (value, sure) = match (value.is_empty(), marked) {
                 (false, true) => (value, 0.95),
+                // Without a colon words behind a label are a sentence.
+                (false, false) if matches!(rule.form, Form::Text | Form::Company) => continue,
                 (false, false) => (value, 0.85),
                 (true, _) => (lines.get(place + 1).copied().unwrap_or_default(), 0.8),
             };
-            // Without a colon words behind a label are a sentence.
-            if matches!(rule.form, Form::Text) && sure == 0.85 {
-                continue;
-            }
             if let Some((value, certainty)) = read(value, rule.form) {
                 return Some((value, sure * certainty));
             }

@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
-use super::content::MAX_TEXT;
-use super::text_thread;
+use super::permit_of;
+use super::reading::MAX_TEXT;
 use crate::error::{Error, Kind, Result};
 
 /// How long one image is read.
@@ -24,7 +24,7 @@ static RECOGNISING: Semaphore = Semaphore::const_new(1);
 
 /// Reads the text of images, one after the other.
 pub(super) async fn recognise(program: &Path, images: Vec<Vec<u8>>) -> Result<Vec<String>> {
-    let _permit = text_thread(&RECOGNISING).await?;
+    let _permit = permit_of(&RECOGNISING).await?;
     let mut texts = Vec::new();
     for image in images {
         let text = tokio::time::timeout(MAX_TIME, recognise_one(program, image));
@@ -104,7 +104,6 @@ fn raster(document: &Document, image: &lopdf::xobject::PdfImage<'_>) -> Option<V
     };
     let pixels = pixels.get(..row.checked_mul(height)?)?;
     // A bit of 1 is black in a bitmap and white in a PDF.
-    let (depth, pixels) =
-        if magic == "P4" { ("", pixels.iter().map(|byte| !byte).collect()) } else { ("255\n", pixels.to_vec()) };
+    let (depth, pixels) = if magic == "P4" { ("", pixels.iter().map(|byte| !byte).collect()) } else { ("255\n", pixels.to_vec()) };
     Some([format!("{magic}\n{width} {height}\n{depth}").into_bytes(), pixels].concat())
 }

@@ -10,8 +10,8 @@ use lopdf::content::{Content, Operation};
 use lopdf::{DecompressError, Document, Encoding, LoadOptions, Object, ObjectId};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::content::Reading;
-use super::{ocr, text_thread};
+use super::reading::Reading;
+use super::{ocr, permit_of};
 use crate::error::{Error, Kind, Result};
 
 /// How long a PDF is read.
@@ -27,7 +27,7 @@ static READING: Semaphore = Semaphore::const_new(2);
 
 /// Reads a PDF: its text, or its images where it has none.
 pub(super) async fn read(bytes: Arc<[u8]>) -> Result<(Reading, Vec<Vec<u8>>)> {
-    let permit = text_thread(&READING).await?;
+    let permit = permit_of(&READING).await?;
     let (answer, answered) = oneshot::channel();
     thread::Builder::new()
         .name("platform-pdf".to_owned())
@@ -128,12 +128,17 @@ impl PageText {
     fn read(&mut self, document: &Document, page: ObjectId, deadline: Instant) -> lopdf::Result<()> {
         let mut encodings: BTreeMap<Vec<u8>, Encoding<'_>> = BTreeMap::new();
         for (name, font) in document.get_page_fonts(page)? {
-            encodings.insert(name, font.get_font_encoding_with_limit(document, MAX_STREAM)?);
+            match font.get_font_encoding_with_limit(document, MAX_STREAM) {
+                Ok(encoding) => drop(encodings.insert(name, encoding)),
+                Err(error @ lopdf::Error::Decompress(DecompressError::MemoryLimitExceeded { .. })) => return Err(error),
+                // The text of the page's other fonts can be read.
+                Err(error) => tracing::debug!(%error, "a font of a PDF cannot be read"),
+            }
         }
         let content = Content::decode(&document.get_page_content_with_limit(page, MAX_STREAM)?)?;
         let mut encoding = None;
         for (place, operation) in content.operations.iter().enumerate() {
-            if place % 1024 == 0 && Instant::now() > deadline {
+            if place.is_multiple_of(1024) && Instant::now() > deadline {
                 self.late = true;
                 return Ok(());
             }
@@ -156,7 +161,11 @@ impl PageText {
     }
 
     fn move_to(&mut self, height: Option<f32>) {
-        if height == self.height { self.text.push(' ') } else { self.line() }
+        if height == self.height {
+            self.text.push(' ')
+        } else {
+            self.line()
+        }
         self.height = height;
     }
 

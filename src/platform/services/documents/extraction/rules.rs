@@ -43,7 +43,11 @@ const INVOICE: [Row; 9] = [
 const CONTRACT: [Row; 7] = [
     ("contract_number", Form::Code, &["contract number", "contract no", "agreement number", "agreement no", "vertragsnummer"]),
     ("parties", Form::Parties, &[]),
-    ("effective_date", Form::Date, &["effective date", "commencement date", "start date", "effective as of", "beginning on", "vertragsbeginn"]),
+    (
+        "effective_date",
+        Form::Date,
+        &["effective date", "commencement date", "start date", "effective as of", "beginning on", "vertragsbeginn"],
+    ),
     ("end_date", Form::Date, &["end date", "expiry date", "expiration date", "terminates on", "ends on", "vertragsende"]),
     ("notice_period", Form::Text, &["notice period", "kündigungsfrist"]),
     ("governing_law", Form::Text, &["governing law", "applicable law"]),
@@ -63,7 +67,11 @@ const RECEIPT: [Row; 4] = [
     ("date", Form::Date, &["date of purchase", "transaction date", "date", "datum"]),
 ];
 const ORDER: [Row; 5] = [
-    ("order_number", Form::Code, &["purchase order number", "po number", "order number", "order no", "po no", "bestellnummer", "purchase order"]),
+    (
+        "order_number",
+        Form::Code,
+        &["purchase order number", "po number", "order number", "order no", "po no", "bestellnummer", "purchase order"],
+    ),
     ("vendor", Form::Company, &["vendor", "supplier", "seller"]),
     ("amount", Form::Amount, &["order total", "grand total", "total amount", "total"]),
     ("order_date", Form::Date, &["order date", "date of order", "date"]),

@@ -84,7 +84,8 @@ fn number_of(token: &str) -> Option<f64> {
 }
 
 fn currency_near(letters: &[char], start: usize, end: usize) -> Option<&'static str> {
-    let symbol = |letter: Option<&char>| letter.and_then(|letter| SYMBOLS.iter().find(|(symbol, _)| symbol == letter)).map(|(_, code)| *code);
+    let symbol =
+        |letter: Option<&char>| letter.and_then(|letter| SYMBOLS.iter().find(|(symbol, _)| symbol == letter)).map(|(_, code)| *code);
     let code = |part: Option<&[char]>| {
         let word: String = part?.iter().filter(|letter| letter.is_ascii_alphabetic()).collect();
         CODES.into_iter().find(|code| *code == word)
