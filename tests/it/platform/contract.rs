@@ -221,12 +221,6 @@ async fn a_service_that_is_not_embedded_says_so_for_each_of_its_routes() {
     let owner = platform.owner();
     for (method, path, body, code) in [
         (Method::GET, "/agents/agent-1/metrics", Value::Null, "FM-AIS-NOT-EMBEDDED"),
-        (
-            Method::POST,
-            "/schedules",
-            json!({ "processId": "proc-123", "cronExpression": "0 9 * * MON-FRI", "timezone": "America/New_York" }),
-            "FM-SS-NOT-EMBEDDED",
-        ),
     ] {
         let request = platform.request(method.clone(), path, &owner);
         let request = if body.is_null() { request } else { request.json(&body) };
