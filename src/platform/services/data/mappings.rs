@@ -84,7 +84,7 @@ fn alike(one: &[String], other: &[String]) -> f64 {
     let common = share(2 * first.intersection(&second).count(), first.len() + second.len());
     let letters = strsim::normalized_damerau_levenshtein(&one.concat(), &other.concat());
     // Letters alone are a weak sign: "date" and "rate" differ in one.
-    common.max(if letters >= 0.75 { letters * 0.9 } else { 0.0 }).min(0.97)
+    common.max(if letters >= 0.8 { letters * 0.9 } else { 0.0 }).min(0.97)
 }
 
 /// How well values of a type can go where another is expected, 0 to 1; unknown types neither help nor harm.

@@ -182,7 +182,13 @@ impl Column {
     }
 
     fn prevailing_type(&self) -> Option<ValueType> {
-        let count = |kind| self.cells.iter().filter(|cell| accepts(kind, &cell.seen)).count();
+        let any = |kind| self.cells.iter().any(|cell| cell.seen.kind == kind);
+        let count = |kind| match kind {
+            // One fraction makes numbers of them all, and one time of day points in time.
+            ValueType::Integer if any(ValueType::Number) => 0,
+            ValueType::Date if any(ValueType::Timestamp) => 0,
+            kind => self.cells.iter().filter(|cell| accepts(kind, &cell.seen)).count(),
+        };
         let counted: Vec<(ValueType, usize)> = ValueType::ALL.into_iter().map(|kind| (kind, count(kind))).collect();
         let most = counted.iter().map(|(_, count)| *count).max().filter(|most| *most > 0)?;
         counted

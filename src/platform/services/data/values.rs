@@ -174,11 +174,12 @@ fn is_numeric(text: &str) -> bool {
     digits(whole) && digits(fraction) && (whole == "0" || !whole.starts_with('0'))
 }
 
-/// Whether a text is a telephone number: 7 to 15 digits, with a `+` or separators.
+/// Whether a text is a telephone number: 7 to 15 digits with separators, and nine of them unless it begins as one: a date has eight.
 fn is_phone(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let allowed = |(place, letter): (usize, char)| letter.is_ascii_digit() || " -()/.".contains(letter) || (letter == '+' && place == 0);
-    (7..=15).contains(&digits) && digits < text.len() && text.char_indices().all(allowed) && !text.starts_with(['-', '.', '/'])
+    let least = if text.starts_with(['+', '(']) { 7 } else { 9 };
+    (least..=15).contains(&digits) && digits < text.len() && text.char_indices().all(allowed) && !text.starts_with(['-', '.', '/'])
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of any date within ten thousand years fit 53 bits")]
