@@ -60,7 +60,8 @@ impl Random {
     }
 }
 
-/// Invents records that follow a profile. `taken` are the texts of the records that are imitated: none of them is given out.
+/// Invents records that follow a profile. `taken` are the texts of the records that are imitated: no text
+/// is one of them.
 pub(super) fn generate(profile: &Profile, count: usize, taken: &HashSet<String>, random: &mut Random) -> Vec<Map<String, Value>> {
     (0..count)
         .map(|place| {
@@ -100,8 +101,7 @@ fn value_of(field: &Field, records: usize, place: usize, taken: &HashSet<String>
         Some(ValueType::Integer) if is_key(field) => Value::from(place + 1),
         Some(ValueType::Integer) => whole(between(random)),
         Some(ValueType::Number) => fraction(between(random), field.decimals),
-        Some(ValueType::Date) => Value::String(time(between(random)).format("%Y-%m-%d").to_string()),
-        Some(ValueType::Timestamp) => Value::String(time(between(random)).to_rfc3339_opts(SecondsFormat::Millis, true)),
+        Some(ValueType::Date | ValueType::Timestamp) => Value::String(fresh_time(field, taken, random)),
         Some(ValueType::Array) => Value::Array(Vec::new()),
         Some(ValueType::Object) => Value::Object(Map::new()),
         Some(ValueType::String) => Value::String(fresh_text(field, place, taken, random)),
@@ -125,6 +125,22 @@ fn time(millis: f64) -> DateTime<Utc> {
 
 fn is_key(field: &Field) -> bool {
     matches!(field.path.as_slice(), [name] if name.eq_ignore_ascii_case("id") || name.eq_ignore_ascii_case("_id"))
+}
+
+/// A time within the field's range that no record holds, as far as one is found: a short range may be full.
+fn fresh_time(field: &Field, taken: &HashSet<String>, random: &mut Random) -> String {
+    let mut text = String::new();
+    for _ in 0..MAX_ATTEMPTS {
+        let moment = time(field.low + (field.high - field.low) * random.fraction());
+        text = match field.kind {
+            Some(ValueType::Date) => moment.format("%Y-%m-%d").to_string(),
+            _ => moment.to_rfc3339_opts(SecondsFormat::Millis, true),
+        };
+        if !taken.contains(&text) {
+            break;
+        }
+    }
+    text
 }
 
 /// A text that no record holds.

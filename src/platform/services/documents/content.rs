@@ -55,16 +55,18 @@ pub(super) fn decode(document: &str) -> Result<File> {
     } else {
         document
     };
+    let letters = document.trim_end_matches('=').len();
+    let size = letters / 4 * 3 + letters % 4 * 3 / 4;
+    if size > MAX_BYTES {
+        return Err(Error::new(Kind::TooLarge, "FM-DOC-TOO-LARGE", "the document has more than 25 MB")
+            .hint("Send a smaller file, or split it.")
+            .field("/document", "size", format!("has {size} bytes; at most {MAX_BYTES} are allowed")));
+    }
     let bytes = BASE64.decode(document).map_err(|error| {
         Error::new(Kind::Invalid, "FM-DOC-BASE64", "the document is not base64")
             .hint("Send the bytes of the file in standard base64 (RFC 4648), without a `data:` prefix.")
             .field("/document", "base64", format!("cannot be decoded: {error}"))
     })?;
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::new(Kind::TooLarge, "FM-DOC-TOO-LARGE", "the document has more than 25 MB")
-            .hint("Send a smaller file, or split it.")
-            .field("/document", "size", format!("has {} bytes; at most {MAX_BYTES} are allowed", bytes.len())));
-    }
     of_bytes(bytes.into())
 }
 
@@ -163,6 +165,13 @@ mod tests {
         {
             assert_eq!(media(bytes).unwrap_err().code(), code);
         }
+    }
+
+    #[test]
+    fn a_file_beyond_its_bound_is_refused_before_it_is_decoded() {
+        let most = MAX_BYTES / 3 * 4 + 2;
+        assert_eq!(decode(&"*".repeat(most)).err().unwrap().code(), "FM-DOC-BASE64");
+        assert_eq!(decode(&"*".repeat(most + 1)).err().unwrap().code(), "FM-DOC-TOO-LARGE");
     }
 
     #[test]
