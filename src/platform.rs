@@ -1,8 +1,9 @@
 //! The embedded FlowMaster: one app on loopback over one SQLite file, a reference implementation of the contract.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -98,6 +99,10 @@ struct Inner {
     running_keys: http::idempotency::Running,
     webhooks: Webhooks,
     ocr_program: PathBuf,
+    leases: Notify,
+    outbound: OnceLock<reqwest::Client>,
+    embedded: HashSet<&'static str>,
+    started: Timestamp,
     auth: identity::passwords::Guard,
 }
 
@@ -139,6 +144,7 @@ impl Platform {
         })?;
         let address = listener.local_addr().map_err(Error::internal)?;
         let instance = uuid::Uuid::now_v7().to_string();
+        let started = clock.now();
         let platform = Self {
             inner: Arc::new(Inner {
                 database,
@@ -157,6 +163,10 @@ impl Platform {
                 running_keys: http::idempotency::Running::default(),
                 webhooks,
                 ocr_program,
+                leases: Notify::new(),
+                outbound: OnceLock::new(),
+                embedded: services::embedded().services(),
+                started,
                 auth: identity::passwords::Guard::default(),
             }),
         };
@@ -224,6 +234,26 @@ impl Platform {
     /// Wakes the watcher of schedules when one was changed.
     pub(crate) fn schedules_notify(&self) -> &Notify {
         &self.inner.schedules
+    }
+
+    /// Wakes the watcher of leases when there is a new one.
+    pub(crate) fn leases_notify(&self) -> &Notify {
+        &self.inner.leases
+    }
+
+    /// The names of the services with operations that run here.
+    pub(crate) fn embedded(&self) -> &HashSet<&'static str> {
+        &self.inner.embedded
+    }
+
+    /// When this run began.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.inner.started
+    }
+
+    /// The place of the client that calls what tenants and operators name; `events::client` makes it at the first need.
+    pub(crate) fn outbound(&self) -> &OnceLock<reqwest::Client> {
+        &self.inner.outbound
     }
 
     /// Runs background work that a shutdown waits for; it must end when [`Platform::stopping`] is cancelled.

@@ -14,11 +14,17 @@ pub(crate) mod executions;
 pub(crate) mod learning;
 pub(crate) mod processes;
 pub(crate) mod prompts;
+pub(crate) mod registry;
 pub(crate) mod schedules;
 pub(crate) mod tasks;
 
-/// The routes of all services, in the contract's order.
+/// The routes of all services; the contract's other operations are refused.
 pub(crate) fn routes() -> Routes {
+    embedded().refuse_the_rest()
+}
+
+/// The routes of the services that run here, in the contract's order.
+pub(crate) fn embedded() -> Routes {
     Routes::new()
         .merge(processes::routes())
         .merge(executions::routes())
@@ -30,10 +36,10 @@ pub(crate) fn routes() -> Routes {
         .merge(documents::routes())
         .merge(auth::routes())
         .merge(events::routes())
+        .merge(registry::routes())
         .merge(audit::routes())
         .merge(schedules::routes())
         .merge(analytics::routes())
-        .refuse_the_rest()
 }
 
 /// Starts the background work of all services.
@@ -41,6 +47,7 @@ pub(crate) fn spawn(platform: &Platform) {
     executions::spawn(platform);
     tasks::spawn(platform);
     learning::spawn(platform);
+    registry::spawn(platform);
     audit::spawn(platform);
     schedules::spawn(platform);
     analytics::spawn(platform);

@@ -16,6 +16,7 @@ mod learning;
 mod processes;
 mod prompts;
 mod schedules;
+mod registry;
 mod tasks;
 mod two_processes;
 mod users;

@@ -4,7 +4,7 @@
 //! looked at when they are used and not only when they are given: a name can mean another host tomorrow.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use reqwest::Url;
@@ -23,17 +23,23 @@ const MAX_URL: usize = 2_048;
 pub(crate) struct Target(Url);
 
 impl Target {
-    /// Reads and checks an address: http or https, on loopback or a host of the configuration, and not this platform.
+    /// Reads and checks the address of a subscription.
     pub(crate) async fn admit(platform: &Platform, url: &str) -> Result<Self> {
-        let target = Self::read(url).map_err(refused)?;
+        Self::examine(platform, url).await.map_err(refused)
+    }
+
+    /// Reads and checks an address: http or https, on loopback or a host of the configuration, and not this platform.
+    /// The failure says what the address is or does, without naming it.
+    pub(crate) async fn examine(platform: &Platform, url: &str) -> std::result::Result<Self, String> {
+        let target = Self::read(url)?;
         let hosts = &platform.webhooks().hosts;
         let (host, port) = target.place();
         let addresses = match host.parse::<IpAddr>() {
             Ok(ip) => vec![ip],
-            Err(_) => look_up(&host).await.map_err(|error| refused(format!("names a host that is not known: {error}")))?,
+            Err(_) => look_up(&host).await.map_err(|error| format!("names a host that is not known: {error}"))?,
         };
         for ip in addresses {
-            check(&host, SocketAddr::new(ip, port), platform.address(), hosts).map_err(refused)?;
+            check(&host, SocketAddr::new(ip, port), platform.address(), hosts)?;
         }
         Ok(target)
     }
@@ -112,28 +118,28 @@ impl Resolve for Guarded {
 /// Delivers events.
 pub(super) struct Sender {
     platform: Platform,
-    client: OnceLock<reqwest::Client>,
+}
+
+/// The client that calls admitted addresses. It is made at the first call: reading the certificates of the system takes
+/// longer than a start may.
+pub(crate) fn client(platform: &Platform) -> std::result::Result<&reqwest::Client, String> {
+    if let Some(client) = platform.outbound().get() {
+        return Ok(client);
+    }
+    let policy = platform.webhooks();
+    // Beyond this machine too a proxy would look the host up itself, past what is allowed here.
+    let client = outbound::client(true)
+        .timeout(policy.timeout)
+        .user_agent(concat!("flowmaster/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Arc::new(Guarded { hosts: policy.hosts.clone() }))
+        .build()
+        .map_err(|error| format!("no client can be made: {}", innermost(&error)))?;
+    Ok(platform.outbound().get_or_init(|| client))
 }
 
 impl Sender {
     pub(super) fn new(platform: &Platform) -> Self {
-        Self { platform: platform.clone(), client: OnceLock::new() }
-    }
-
-    /// The client, made at the first delivery: reading the certificates of the system takes longer than a start may.
-    fn client(&self) -> std::result::Result<&reqwest::Client, String> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        let policy = self.platform.webhooks();
-        // Beyond this machine too a proxy would look the host up itself, past what is allowed here.
-        let client = outbound::client(true)
-            .timeout(policy.timeout)
-            .user_agent(concat!("flowmaster/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Guarded { hosts: policy.hosts.clone() }))
-            .build()
-            .map_err(|error| format!("no client can be made: {}", innermost(&error)))?;
-        Ok(self.client.get_or_init(|| client))
+        Self { platform: platform.clone() }
     }
 
     /// Sends one event. Anything but a status of success is a failure, with its reason.
@@ -149,8 +155,7 @@ impl Sender {
         let secret = self.platform.keys().open(&subscription.id, &subscription.secret).map_err(|error| error.to_string())?;
         let body = serde_json::to_string(event).map_err(|error| error.to_string())?;
         let timestamp = self.platform.now().millis() / 1000;
-        let answered = self
-            .client()?
+        let answered = client(&self.platform)?
             .post(target.0)
             .header("content-type", "application/cloudevents+json")
             .header("x-flowmaster-event", event.id.as_str())
@@ -179,7 +184,7 @@ fn signature(secret: &[u8], timestamp: i64, body: &str) -> String {
     format!("v1={}", hex(context.sign().as_ref()))
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

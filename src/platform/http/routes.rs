@@ -115,6 +115,13 @@ impl Routes {
         self
     }
 
+    /// The names of the services that have an operation here.
+    pub(crate) fn services(&self) -> HashSet<&'static str> {
+        let served: HashSet<&'static str> = self.routes.iter().map(|route| route.endpoint.spec.name).collect();
+        let has_one = |service: &&Service| service.operations.iter().any(|endpoint| served.contains(endpoint.spec.name));
+        SERVICES.iter().filter(has_one).map(|service| service.name).collect()
+    }
+
     /// The operations beyond the contract.
     pub(crate) fn extensions(&self) -> Vec<&'static Entry> {
         self.routes.iter().filter_map(|route| Some(extension(route.extends?, &route.endpoint))).collect()
