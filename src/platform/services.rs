@@ -12,6 +12,7 @@ pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod learning;
+pub(crate) mod portals;
 pub(crate) mod processes;
 pub(crate) mod prompts;
 pub(crate) mod registry;
@@ -37,6 +38,7 @@ pub(crate) fn embedded() -> Routes {
         .merge(auth::routes())
         .merge(events::routes())
         .merge(registry::routes())
+        .merge(portals::routes())
         .merge(audit::routes())
         .merge(schedules::routes())
         .merge(analytics::routes())

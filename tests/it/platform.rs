@@ -13,6 +13,7 @@ mod events;
 mod executions;
 mod folder;
 mod learning;
+mod portals;
 mod processes;
 mod prompts;
 mod schedules;

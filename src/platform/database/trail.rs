@@ -68,7 +68,7 @@ impl Link<'_> {
 
 /// Whether rows of an action are kept for seven years: decisions, rights, releases and what was destroyed.
 pub(crate) fn is_critical(action: &str) -> bool {
-    const RESOURCES: [&str; 8] = ["user", "role", "service_token", "records", "legal_hold", "audit", "task", "contract"];
+    const RESOURCES: [&str; 9] = ["user", "role", "service_token", "records", "legal_hold", "audit", "task", "contract", "approval_chain"];
     let (resource, verb) = action.split_once('.').unwrap_or((action, ""));
     match resource {
         "user" => !matches!(verb, "signed_in" | "signed_out"),
