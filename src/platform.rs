@@ -30,6 +30,7 @@ mod vocabulary;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::Webhooks;
 pub use services::audit::{Verdict, verify_trails};
+pub use services::notifications::{Encryption, Gateway, Notifications, Smtp};
 
 use database::Database;
 use folder::{Address, Lock};
@@ -53,6 +54,8 @@ pub struct Options {
     pub webhooks: Webhooks,
     /// The program that recognises text in scans.
     pub ocr_program: PathBuf,
+    /// How notifications are delivered.
+    pub notifications: Notifications,
 }
 
 impl Options {
@@ -66,6 +69,7 @@ impl Options {
             clock: Arc::new(SystemClock),
             webhooks: Webhooks::default(),
             ocr_program: PathBuf::from("tesseract"),
+            notifications: Notifications::default(),
         }
     }
 }
@@ -84,6 +88,7 @@ pub struct Platform {
 
 struct Inner {
     database: Database,
+    data_dir: PathBuf,
     clock: Arc<dyn Clock>,
     keys: Keys,
     owner_token: SecretString,
@@ -100,6 +105,8 @@ struct Inner {
     webhooks: Webhooks,
     ocr_program: PathBuf,
     leases: Notify,
+    queued_notifications: Notify,
+    notifications: Notifications,
     outbound: OnceLock<reqwest::Client>,
     embedded: HashSet<&'static str>,
     started: Timestamp,
@@ -132,7 +139,8 @@ impl Platform {
 
     /// Starts the platform of a folder whose lock is held.
     pub(crate) async fn start_locked(options: Options, lock: Lock) -> Result<Running> {
-        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program } = options;
+        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program, notifications } = options;
+        notifications.check()?;
         let owner_token = folder::owner_token(&data_dir)?;
         let keys = folder::folder_keys(&data_dir)?;
         // The lock goes with the writer: it is free only once the database is closed.
@@ -148,6 +156,7 @@ impl Platform {
         let platform = Self {
             inner: Arc::new(Inner {
                 database,
+                data_dir: data_dir.clone(),
                 clock,
                 keys,
                 owner_token,
@@ -164,6 +173,8 @@ impl Platform {
                 webhooks,
                 ocr_program,
                 leases: Notify::new(),
+                queued_notifications: Notify::new(),
+                notifications,
                 outbound: OnceLock::new(),
                 embedded: services::embedded().services(),
                 started,
@@ -179,6 +190,11 @@ impl Platform {
     /// The database.
     pub(crate) fn database(&self) -> &Database {
         &self.inner.database
+    }
+
+    /// The data folder.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.inner.data_dir
     }
 
     /// The keys of the data folder.
@@ -241,6 +257,11 @@ impl Platform {
         &self.inner.leases
     }
 
+    /// Wakes the sender of notifications when there is a new one.
+    pub(crate) fn notifications_notify(&self) -> &Notify {
+        &self.inner.queued_notifications
+    }
+
     /// The names of the services with operations that run here.
     pub(crate) fn embedded(&self) -> &HashSet<&'static str> {
         &self.inner.embedded
@@ -269,6 +290,11 @@ impl Platform {
     /// The program that recognises text in scans.
     pub(crate) fn ocr_program(&self) -> &Path {
         &self.inner.ocr_program
+    }
+
+    /// How notifications are delivered.
+    pub(crate) fn notifications(&self) -> &Notifications {
+        &self.inner.notifications
     }
 
     fn running_keys(&self) -> http::idempotency::Running {

@@ -12,6 +12,7 @@ pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod learning;
+pub(crate) mod notifications;
 pub(crate) mod portals;
 pub(crate) mod processes;
 pub(crate) mod prompts;
@@ -38,6 +39,7 @@ pub(crate) fn embedded() -> Routes {
         .merge(auth::routes())
         .merge(events::routes())
         .merge(registry::routes())
+        .merge(notifications::routes())
         .merge(portals::routes())
         .merge(audit::routes())
         .merge(schedules::routes())
@@ -50,6 +52,7 @@ pub(crate) fn spawn(platform: &Platform) {
     tasks::spawn(platform);
     learning::spawn(platform);
     registry::spawn(platform);
+    notifications::spawn(platform);
     audit::spawn(platform);
     schedules::spawn(platform);
     analytics::spawn(platform);

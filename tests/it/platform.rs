@@ -13,6 +13,7 @@ mod events;
 mod executions;
 mod folder;
 mod learning;
+mod notifications;
 mod portals;
 mod processes;
 mod prompts;

@@ -140,7 +140,7 @@ pub struct Send {
     /// Values of the template's placeholders, such as `{"taskTitle": "Approve Budget Request"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// Channels to send by; the template's own if absent.
+    /// Channels to send by, all of them; else the template's, the next where one fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<NotificationChannel>>,
 }
@@ -218,7 +218,7 @@ pub struct CreateTemplate {
     /// Text with placeholders, such as `Please finish {{taskTitle}} by {{deadline}}`.
     #[schemars(length(min = 1, max = 100_000))]
     pub body: String,
-    /// Channels to send by where a notification names none.
+    /// Channels by preference, where a notification names none; email if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<NotificationChannel>>,
 }
@@ -238,7 +238,7 @@ pub struct Template {
     /// Text with placeholders.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub body: String,
-    /// Channels to send by where a notification names none.
+    /// Channels by preference, where a notification names none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<NotificationChannel>,
     /// Names of the placeholders in subject and body.

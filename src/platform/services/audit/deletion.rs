@@ -2,6 +2,8 @@
 //!
 //! In the trail the texts and their salts go, so that the digests which remain tell nothing; the account goes too.
 
+use std::path::Path;
+
 use rusqlite::OptionalExtension as _;
 
 use super::ERASED;
@@ -11,7 +13,7 @@ use crate::api::audit::{DeleteRecords, DeletionRequest};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::http::context::Cx;
-use crate::platform::services::auth;
+use crate::platform::services::{auth, notifications};
 
 /// The notice, in seconds.
 const NOTICE_SECONDS: f64 = 30.0 * 24.0 * 3600.0;
@@ -65,7 +67,7 @@ pub(super) async fn request(cx: Cx, request: DeleteRecords) -> Result<DeletionRe
 }
 
 /// Carries out the requests of the tenant that are due.
-pub(super) fn carry_out(tx: &mut Tx<'_>) -> Result<()> {
+pub(super) fn carry_out(tx: &mut Tx<'_>, data_dir: &Path) -> Result<()> {
     let due: Vec<(String, String)> = tx
         .prepare_cached("SELECT id, subject FROM audit_deletions WHERE tenant_id = ?1 AND status IN ('pending', 'held') AND due_at <= ?2")?
         .query_map((tx.tenant(), tx.now().millis()), |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -78,6 +80,7 @@ pub(super) fn carry_out(tx: &mut Tx<'_>) -> Result<()> {
         set_status(tx, &id, "erasing")?;
         for name in names(tx, &subject)? {
             erase_in_trail(tx, &id, &name)?;
+            notifications::erase(tx, data_dir, &name)?;
         }
         auth::erase_user(tx, &subject)?;
         tx.prepare_cached("UPDATE audit_deletions SET status = 'done', subject = NULL, reason = NULL WHERE id = ?1")?.execute([&id])?;

@@ -83,7 +83,7 @@ async fn look_after(platform: &Platform) -> Result<()> {
         platform
             .database()
             .write(Scope::system(tenant.into()), move |tx| {
-                deletion::carry_out(tx)?;
+                deletion::carry_out(tx, signing.data_dir())?;
                 drop_details(tx)?;
                 close_segment(tx, signing.keys())?;
                 drop_critical(tx)

@@ -1,0 +1,46 @@
+//! Notification: templates, and messages by e-mail, SMS and push from a queue with retries (contract, section 18).
+
+mod gateway;
+mod history;
+mod mail;
+mod options;
+mod queue;
+mod recipient;
+mod send;
+mod templates;
+mod text;
+mod worker;
+
+pub use options::{Encryption, Gateway, Notifications, Smtp};
+
+use std::path::Path;
+
+use crate::api::notifications::SERVICE;
+use crate::error::{Error, Result};
+use crate::platform::Platform;
+use crate::platform::database::Tx;
+use crate::platform::http::routes::Routes;
+
+/// The operations of the service, and beyond the contract the templates that there are.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .on(send::send)
+        .on(history::get)
+        .on(history::list)
+        .on(templates::create)
+        .extend(&SERVICE, templates::list)
+        .extend(&SERVICE, templates::get)
+}
+
+/// Starts the worker that sends what is queued.
+pub(crate) fn spawn(platform: &Platform) {
+    platform.spawn(worker::run(platform.clone()));
+}
+
+/// Makes the notifications to an address unreadable. Files go before the transaction ends: if it fails, it is repeated.
+pub(crate) fn erase(tx: &Tx<'_>, data_dir: &Path, address: &str) -> Result<()> {
+    for id in queue::erase(tx, address)? {
+        mail::remove(data_dir, &id).map_err(Error::internal)?;
+    }
+    Ok(())
+}
