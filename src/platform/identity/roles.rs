@@ -28,7 +28,8 @@ pub(crate) fn granted(connection: &Connection, tenant: &str, user: &users::Row, 
     let budget = Budget::of_request();
     for name in &user.roles {
         let role = held.iter().find(|role| role.name == *name);
-        let counts = role.and_then(|role| role.condition.as_deref()).is_none_or(|condition| conditions::holds(condition, user, facts, &budget));
+        let counts =
+            role.and_then(|role| role.condition.as_deref()).is_none_or(|condition| conditions::holds(condition, user, facts, &budget));
         if counts {
             counted.push(name.clone());
             permissions.extend(role.iter().flat_map(|role| role.permissions.iter().cloned()));
