@@ -13,6 +13,8 @@ pub(crate) use values::is_email;
 
 use std::collections::HashSet;
 
+use rusqlite::Connection;
+
 use crate::api::Page;
 use crate::api::data::{
     Analysis, DiscoverSchema, DiscoveredSchema, GenerateSynthetic, ListSchemas, ScoreQuality, SuggestMappings, SyntheticData,
@@ -22,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::Cx;
 use crate::platform::http::routes::Routes;
 use crate::platform::keys;
+use crate::platform::services::entities;
 
 pub(crate) use designer::suggest_for_process;
 
@@ -118,9 +121,9 @@ fn named_targets(fields: Vec<String>) -> Result<Vec<Slot>> {
 }
 
 /// The proposals for the record type that the source fits best, each target as `type.field`.
-fn best_type(connection: &rusqlite::Connection, tenant: &str, sources: &[Slot]) -> Result<Vec<SuggestedMapping>> {
+fn best_type(connection: &Connection, tenant: &str, sources: &[Slot]) -> Result<Vec<SuggestedMapping>> {
     let mut best: (f64, Vec<SuggestedMapping>) = (0.0, Vec::new());
-    for kind in crate::platform::services::entities::type_names(connection, tenant, 200)? {
+    for kind in entities::type_names(connection, tenant, 200)? {
         let mut suggested = mappings::suggest(sources, &source::hub_fields(connection, tenant, &kind)?);
         let total = suggested.iter().map(|mapping| mapping.confidence).sum();
         if total > best.0 {

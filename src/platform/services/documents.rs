@@ -191,16 +191,13 @@ fn describe(facts: &mut Map<String, Value>, reading: &Reading) {
 
 /// Gives a document its type and its vector, and returns its words for the index.
 fn analyse(document: &mut Stored, given: Option<String>) -> String {
-    match given {
-        Some(kind) => {
-            document.kind = kind;
-            document.certainty = None;
-        }
-        None => {
-            let best = classifier::classify(&document.text).into_iter().next();
-            document.certainty = Some(best.as_ref().map_or(0.0, |best| best.confidence));
-            document.kind = best.map_or(classifier::OTHER, |best| best.kind).to_owned();
-        }
+    if let Some(kind) = given {
+        document.kind = kind;
+        document.certainty = None;
+    } else {
+        let best = classifier::classify(&document.text).into_iter().next();
+        document.certainty = Some(best.as_ref().map_or(0.0, |best| best.confidence));
+        document.kind = best.map_or(classifier::OTHER, |best| best.kind).to_owned();
     }
     document.confidence = document.certainty;
     document.embedding = embedding::embed(&full_text::words_of(&Value::from(document.text.as_str())));

@@ -17,13 +17,15 @@ use crate::support::mcp::{Host, app_before, call, over_stdio, revisions, text};
 use crate::support::raw::user;
 use crate::support::standin::StandIn;
 
-/// The words of a text that look like tools: two parts or more, of which the first begins the name of a tool.
+/// The words of a text that look like tools: two parts or more, of which the first begins the name of a tool. The name of a
+/// resource type is not one.
 fn tools_in(text: &str) -> impl Iterator<Item = &str> {
     let begins = |word: &str| {
         let noun = word.split('_').next().unwrap_or_default();
         catalogue().tools().any(|entry| entry.spec.name.split('_').next() == Some(noun))
     };
-    text.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(move |word| word.contains('_') && begins(word))
+    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(move |word| word.contains('_') && begins(word));
+    words.filter(|word| !text.contains(&format!("resourceType {word}")))
 }
 
 #[tokio::test]

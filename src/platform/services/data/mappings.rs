@@ -66,10 +66,11 @@ fn words(name: &str) -> Vec<String> {
     words.push(word);
     // "e-mail" is one word.
     words.retain(|word| !word.is_empty() && word != "e");
-    words
-        .into_iter()
-        .map(|word| SYNONYMS.iter().find(|list| list.contains(&word.as_str())).map_or(word, |list| list[0].to_owned()))
-        .collect()
+    let canonical = |word: String| {
+        let first = SYNONYMS.iter().find(|list| list.contains(&word.as_str())).and_then(|list| list.first());
+        first.map_or(word, |first| (*first).to_owned())
+    };
+    words.into_iter().map(canonical).collect()
 }
 
 /// How alike two names are, 0 to 1: the share of common words, or the likeness of their letters, whichever is greater.

@@ -3,7 +3,9 @@
 use rusqlite::Connection;
 use serde_json::{Map, Value};
 
-use super::profile::Columns;
+use super::mappings::Slot;
+use super::profile::{Columns, MAX_FIELDS};
+use super::values::ValueType;
 use crate::api::Permission;
 use crate::api::ids::IntegrationId;
 use crate::error::{Error, Kind, Result};
@@ -74,7 +76,7 @@ pub(super) fn may_read_the_hub(cx: &Cx) -> Result<()> {
 }
 
 /// The names and types of a record type's fields: those of its schema, else those of its newest records.
-pub(super) fn hub_fields(connection: &Connection, tenant: &str, kind: &str) -> Result<Vec<super::mappings::Slot>> {
+pub(super) fn hub_fields(connection: &Connection, tenant: &str, kind: &str) -> Result<Vec<Slot>> {
     if let Some(schema) = entities::schema_of(connection, tenant, kind)? {
         let mut slots = Vec::new();
         schema_slots(&schema, "", &mut slots, 0);
@@ -86,13 +88,12 @@ pub(super) fn hub_fields(connection: &Connection, tenant: &str, kind: &str) -> R
     if records.iter().all(Map::is_empty) {
         return Ok(Vec::new());
     }
-    Ok(super::mappings::Slot::of_profile(&Columns::read(&records, false)?.profile()))
+    Ok(Slot::of_profile(&Columns::read(&records, false)?.profile()))
 }
 
-fn schema_slots(schema: &Value, prefix: &str, slots: &mut Vec<super::mappings::Slot>, depth: usize) {
-    use super::values::ValueType;
+fn schema_slots(schema: &Value, prefix: &str, slots: &mut Vec<Slot>, depth: usize) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
-    for (name, property) in properties.iter().take(super::profile::MAX_FIELDS.saturating_sub(slots.len())) {
+    for (name, property) in properties.iter().take(MAX_FIELDS.saturating_sub(slots.len())) {
         let name = format!("{prefix}{name}");
         if depth < 5 && property.get("properties").is_some() {
             schema_slots(property, &format!("{name}."), slots, depth + 1);
@@ -103,7 +104,7 @@ fn schema_slots(schema: &Value, prefix: &str, slots: &mut Vec<super::mappings::S
             Some("date") => Some(ValueType::Date),
             _ => property.get("type").and_then(Value::as_str).and_then(ValueType::of_name),
         };
-        slots.push(super::mappings::Slot { name, kind });
+        slots.push(Slot { name, kind });
     }
 }
 

@@ -38,7 +38,8 @@ pub(super) struct Runs {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Fired {
     /// The row.
-    fire_id: String,
+    #[serde(rename = "fireId")]
+    id: String,
     /// The time that was set; absent for a run out of turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     planned_at: Option<Timestamp>,
@@ -92,7 +93,7 @@ pub(super) async fn runs(cx: Cx, request: Runs) -> Result<Page<Fired>> {
         .await?;
     let page = cx.page_of(fires, &request.page, |fire| fire.id.clone());
     let items = page.items.into_iter().map(|fire| Fired {
-        fire_id: fire.id,
+        id: fire.id,
         planned_at: fire.planned,
         fired_at: fire.fired,
         status: fire.status,

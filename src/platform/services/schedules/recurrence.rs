@@ -106,8 +106,8 @@ impl Recurrence {
             MappedLocalTime::Ambiguous(first, second) => [moment(first), moment(second).filter(|_| passes)],
             MappedLocalTime::None if passes => [None, None],
             MappedLocalTime::None => {
-                let later = (1..=MAX_GAP_MINUTES).map(|minutes| local + TimeDelta::minutes(minutes));
-                let end = later.filter_map(|local| self.zone.from_local_datetime(&local).earliest()).next();
+                let mut later = (1..=MAX_GAP_MINUTES).map(|minutes| local + TimeDelta::minutes(minutes));
+                let end = later.find_map(|local| self.zone.from_local_datetime(&local).earliest());
                 [end.and_then(moment), None]
             }
         }

@@ -50,9 +50,10 @@ fn every_kind_of_every_operation_says_what_to_do_next() {
     }
 }
 
-/// The words of a text that look like tools: in back quotes, or of two parts.
+/// The words of a text that look like tools: those of two parts, but for the name of a resource type.
 fn named(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|word| word.contains('_'))
+    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|word| word.contains('_'));
+    words.filter(|word| !text.contains(&format!("resourceType {word}")))
 }
 
 #[test]

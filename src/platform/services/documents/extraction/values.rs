@@ -74,7 +74,7 @@ fn number_of(token: &str) -> Option<f64> {
     let last = token.rfind(['.', ',']);
     let decimals = last.map_or(0, |place| token.len() - place - 1);
     // A separator before three digits groups them, unless the number would begin with a zero.
-    let is_decimal = last.is_some() && (matches!(decimals, 1 | 2) || (decimals != 3) || token.starts_with("0."));
+    let is_decimal = last.is_some() && (decimals != 3 || token.starts_with("0."));
     let digits = |part: &str| part.chars().filter(char::is_ascii_digit).collect::<String>();
     let text = match last.filter(|_| is_decimal) {
         Some(place) => format!("{}.{}", digits(token.get(..place)?), digits(token.get(place + 1..)?)),
