@@ -15,15 +15,11 @@ use crate::api::analytics::{MetricValue, QueryMetrics, SERVICE};
 use crate::api::{Page, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::engine::runtime::run::document;
 use crate::platform::http::context::Cx;
 use crate::platform::http::routes::Routes;
-use crate::platform::keys;
 
 /// How many days a chart or key figure looks back that does not say so.
 const DEFAULT_DAYS: u32 = 7;
-/// The length of the digest that tells one query's cursors from another's.
-const DIGEST: usize = 16;
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {
@@ -46,25 +42,14 @@ pub(crate) fn spawn(platform: &Platform) {
 
 async fn query(cx: Cx, request: QueryMetrics) -> Result<Page<MetricValue>> {
     let chosen = Chosen::read(&request.selection, cx.now())?;
-    let mut of = keys::sha256(document(&request.selection)?.as_bytes());
-    of.truncate(DIGEST);
-    let after = cx.cursor(&request.page)?.map(|text| place(&text, &of)).transpose()?;
+    let after = cx.cursor(&request.page)?;
     let (tenant, most, whole) = (cx.tenant(), request.page.size() + 1, chosen.group == Group::Whole);
     let groups = cx.read(move |connection| chosen.groups(connection, tenant.as_str(), after.as_deref(), most)).await?;
     if whole {
         return Ok(Page::only(groups.into_iter().map(|(_, value)| value).collect()));
     }
-    let page = cx.page_of(groups, &request.page, |(key, _)| format!("{of}{key}"));
+    let page = cx.page_of(groups, &request.page, |(key, _)| key.clone());
     Ok(Page { items: page.items.into_iter().map(|(_, value)| value).collect(), next_cursor: page.next_cursor })
-}
-
-/// Where a page begins. A cursor is good for the query that it came from alone.
-fn place(text: &str, of: &str) -> Result<String> {
-    text.strip_prefix(of).map(str::to_owned).ok_or_else(|| {
-        Error::new(Kind::Invalid, "FM-AS-CURSOR", "the cursor belongs to another query")
-            .hint("Repeat the query that it came from, or leave the cursor out.")
-            .field("/cursor", "cursor", "is `nextCursor` of a query with other arguments")
-    })
 }
 
 /// The begin of the last so many days.

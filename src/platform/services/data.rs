@@ -66,7 +66,7 @@ async fn suggest(cx: Cx, request: SuggestMappings) -> Result<Analysis> {
     let source = source::read(&cx, &request.source_type, request.sample_data, request.source_id.as_ref()).await?;
     let profile = match source {
         Some(source) => source.columns().await?.1.profile(),
-        None => known_profile(&cx, request.source_id.as_ref().map(|id| id.as_str())).await?,
+        None => known_profile(&cx, request.source_id.as_ref().map(crate::api::ids::IntegrationId::as_str)).await?,
     };
     let sources = Slot::of_profile(&profile);
     let suggested = match (request.target_type, request.target_fields) {
@@ -127,7 +127,9 @@ fn best_type(connection: &Connection, tenant: &str, sources: &[Slot]) -> Result<
         let mut suggested = mappings::suggest(sources, &source::hub_fields(connection, tenant, &kind)?);
         let total = suggested.iter().map(|mapping| mapping.confidence).sum();
         if total > best.0 {
-            suggested.iter_mut().for_each(|mapping| mapping.target.insert_str(0, &format!("{kind}.")));
+            for mapping in &mut suggested {
+                mapping.target.insert_str(0, &format!("{kind}."));
+            }
             best = (total, suggested);
         }
     }
@@ -180,7 +182,7 @@ async fn generate(cx: Cx, request: GenerateSynthetic) -> Result<SyntheticData> {
                 let (source, columns) = source.columns().await?;
                 (columns.profile(), synthetic::texts_of(&source.records))
             }
-            None => (known_profile(&cx, request.source_id.as_ref().map(|id| id.as_str())).await?, HashSet::new()),
+            None => (known_profile(&cx, request.source_id.as_ref().map(crate::api::ids::IntegrationId::as_str)).await?, HashSet::new()),
         }
     };
     let count = usize::try_from(request.count.unwrap_or(DEFAULT_COUNT)).unwrap_or_default();

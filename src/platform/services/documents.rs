@@ -197,7 +197,7 @@ fn analyse(document: &mut Stored, given: Option<String>) -> String {
     } else {
         let best = classifier::classify(&document.text).into_iter().next();
         document.certainty = Some(best.as_ref().map_or(0.0, |best| best.confidence));
-        document.kind = best.map_or(classifier::OTHER, |best| best.kind).to_owned();
+        best.map_or(classifier::OTHER, |best| best.kind).clone_into(&mut document.kind);
     }
     document.confidence = document.certainty;
     document.embedding = embedding::embed(&full_text::words_of(&Value::from(document.text.as_str())));

@@ -89,7 +89,7 @@ async fn get(cx: Cx, request: Get) -> Result<Answer<Prompt>> {
 }
 
 async fn versions(cx: Cx, request: Versions) -> Result<Page<Prompt>> {
-    let before = cx.cursor(&request.page)?.and_then(|place| place.parse().ok()).unwrap_or(i64::MAX);
+    let before = cx.cursor_number(&request.page)?.unwrap_or(i64::MAX);
     let (tenant, id, page) = (cx.tenant(), request.id.0, request.page);
     let (found, page) = cx
         .read(move |connection| {

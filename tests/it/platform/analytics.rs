@@ -140,7 +140,7 @@ async fn values_are_grouped_by_hours_days_and_months() {
     let second = query(&bench, &format!("{hours}&limit=2&cursor={cursor}")).await;
     assert_eq!((values(&first).len(), values(&second)), (2, vec![("2083-02-01T12:00:00.000Z", Some(6.0))]));
     assert_eq!(second["nextCursor"], Value::Null);
-    bench.get(&format!("/metrics?{days}&limit=2&cursor={cursor}"), &bench.owner()).await.refused(422, "FM-AS-CURSOR");
+    bench.get(&format!("/metrics?{days}&limit=2&cursor={cursor}"), &bench.owner()).await.refused(422, "FM-AGS-CURSOR");
 }
 
 #[tokio::test]

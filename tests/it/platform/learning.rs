@@ -113,8 +113,8 @@ async fn a_dataset_is_a_snapshot_with_the_digest_of_its_lines() {
     let file = rusqlite::Connection::open(school.bench.folder.path().join("data/platform.db")).unwrap();
     let mut statement = file.prepare("SELECT line FROM dataset_lines WHERE dataset_id = ? ORDER BY place").unwrap();
     let lines: Vec<String> = statement.query_map([&id], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let content: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let hex: String = digest(&SHA256, content.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let content = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
+    let hex = digest(&SHA256, content.as_bytes()).as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     assert_eq!(dataset["digest"], hex);
     let parsed: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(parsed, records);

@@ -60,7 +60,10 @@ impl Receiver {
 
 /// An SMTP relay that keeps what it is sent: its commands and the message. It refuses recipients whose name begins with `no`.
 #[derive(Clone, Default)]
-struct Relay(Arc<Mutex<Vec<(Vec<String>, String)>>>);
+struct Relay(Arc<Mutex<Vec<Mail>>>);
+
+/// The commands of an e-mail, and its message.
+type Mail = (Vec<String>, String);
 
 impl Relay {
     async fn listen() -> (Self, u16) {
@@ -113,13 +116,13 @@ impl Relay {
     }
 }
 
-fn smtp(port: u16) -> Option<Smtp> {
-    Some(Smtp {
+fn smtp(port: u16) -> Smtp {
+    Smtp {
         host: "127.0.0.1".to_owned(),
         port,
         encryption: Encryption::Plain,
         credentials: Some(("flowmaster".to_owned(), "relay password".into())),
-    })
+    }
 }
 
 /// Makes the contract's template with channels.
@@ -205,7 +208,7 @@ async fn an_email_is_a_private_file_where_there_is_no_relay() {
 #[tokio::test]
 async fn a_relay_gets_the_message_and_its_refusal_is_final() {
     let (relay, port) = Relay::listen().await;
-    let platform = TestPlatform::start_with(|options| options.notifications.smtp = smtp(port)).await;
+    let platform = TestPlatform::start_with(|options| options.notifications.smtp = Some(smtp(port))).await;
     template(&platform, &["email"]).await;
     let mut request = example(&["email"]);
     request["variables"]["taskTitle"] = json!("Freigabe für Köln\r\nBcc: eve@example.com");
@@ -235,7 +238,7 @@ async fn mail_in_the_clear_leaves_this_machine_never() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(flowmaster_mcp::platform::ManualClock::new(flowmaster_mcp::api::Timestamp::now()));
     let mut options: Options = options(folder.path(), &clock);
-    options.notifications.smtp = smtp(25).map(|smtp| Smtp { host: "mail.acme.com".to_owned(), ..smtp });
+    options.notifications.smtp = Some(Smtp { host: "mail.acme.com".to_owned(), ..smtp(25) });
     assert_eq!(Platform::start(options).await.unwrap_err().code(), "FM-NS-CONFIGURATION");
 }
 

@@ -31,7 +31,7 @@ async fn relocate(platform: &TestPlatform, id: &str, parent: &str) -> Reply {
 }
 
 /// Chains of one name with these steps.
-fn chain(name: &str, steps: Value) -> Value {
+fn chain(name: &str, steps: &Value) -> Value {
     json!({ "approvalChains": [{ "name": name, "steps": steps }] })
 }
 
@@ -187,7 +187,7 @@ async fn a_company_goes_by_the_nearest_approval_chain_above_it() {
     ] });
     let set = platform.put(&format!("/companies/{top}/approvals"), &owner, chains.clone()).await.ok();
     assert_eq!(set["approvalChains"], chains["approvalChains"]);
-    platform.put(&format!("/companies/{below}/approvals"), &owner, chain("purchase", json!([{ "approver": "finance" }]))).await.ok();
+    platform.put(&format!("/companies/{below}/approvals"), &owner, chain("purchase", &json!([{ "approver": "finance" }]))).await.ok();
     let platform = platform.restart().await;
     let in_force = platform.get(&format!("/companies/{below}/approvals"), &owner).await.ok();
     let from: Vec<_> = in_force["items"].as_array().unwrap().iter().map(|item| (&item["name"], &item["companyId"])).collect();
@@ -209,20 +209,20 @@ async fn approval_chains_that_nobody_could_follow_are_refused() {
     let admin = json!({ "approver": "admin" });
     let long: Vec<Value> = (0..21).map(|n| json!({ "approver": format!("role-{n}") })).collect();
     for (request, code, pointer) in [
-        (chain("purchase", json!([])), "FM-PMS-CHAIN", "/approvalChains/0/steps"),
-        (chain("purchase", json!(long)), "FM-PMS-CHAIN", "/approvalChains/0/steps"),
-        (chain(" ", json!([admin])), "FM-PMS-CHAIN", "/approvalChains/0/name"),
-        (chain("purchase", json!([admin, admin])), "FM-PMS-CHAIN", "/approvalChains/0/steps/1/approver"),
+        (chain("purchase", &json!([])), "FM-PMS-CHAIN", "/approvalChains/0/steps"),
+        (chain("purchase", &json!(long)), "FM-PMS-CHAIN", "/approvalChains/0/steps"),
+        (chain(" ", &json!([admin])), "FM-PMS-CHAIN", "/approvalChains/0/name"),
+        (chain("purchase", &json!([admin, admin])), "FM-PMS-CHAIN", "/approvalChains/0/steps/1/approver"),
         (
             json!({ "approvalChains": [{ "name": "a", "steps": [admin] }, { "name": "a", "steps": [admin] }] }),
             "FM-PMS-CHAIN",
             "/approvalChains/1/name",
         ),
-        (chain("purchase", json!([admin, { "approver": "nobody" }])), "FM-PMS-APPROVER-UNKNOWN", "/approvalChains/0/steps/1/approver"),
-        (chain("purchase", json!([{ "approver": foreign }])), "FM-PMS-APPROVER-UNKNOWN", "/approvalChains/0/steps/0/approver"),
-        (chain("purchase", json!([{ "approver": "outsiders" }])), "FM-PMS-APPROVER-UNKNOWN", "/approvalChains/0/steps/0/approver"),
+        (chain("purchase", &json!([admin, { "approver": "nobody" }])), "FM-PMS-APPROVER-UNKNOWN", "/approvalChains/0/steps/1/approver"),
+        (chain("purchase", &json!([{ "approver": foreign }])), "FM-PMS-APPROVER-UNKNOWN", "/approvalChains/0/steps/0/approver"),
+        (chain("purchase", &json!([{ "approver": "outsiders" }])), "FM-PMS-APPROVER-UNKNOWN", "/approvalChains/0/steps/0/approver"),
         (
-            chain("purchase", json!([{ "approver": "admin", "companyId": "company-none" }])),
+            chain("purchase", &json!([{ "approver": "admin", "companyId": "company-none" }])),
             "FM-PMS-COMPANY-UNKNOWN",
             "/approvalChains/0/steps/0/companyId",
         ),
@@ -230,7 +230,7 @@ async fn approval_chains_that_nobody_could_follow_are_refused() {
         let refused = platform.put(&path, &owner, request).await.refused(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer);
     }
-    let unknown = platform.put("/companies/company-none/approvals", &owner, chain("purchase", json!([admin]))).await;
+    let unknown = platform.put("/companies/company-none/approvals", &owner, chain("purchase", &json!([admin]))).await;
     unknown.refused(404, "FM-PMS-COMPANY-NOT-FOUND");
 }
 
@@ -248,7 +248,7 @@ async fn portals_and_companies_of_a_tenant_are_its_own() {
     restyled.refused(404, "FM-PMS-NOT-FOUND");
     let below = platform.post("/companies", &stranger, json!({ "name": "x", "parentCompanyId": top })).await;
     below.refused(422, "FM-PMS-PARENT-UNKNOWN");
-    let chains = platform.put(&format!("/companies/{top}/approvals"), &stranger, chain("a", json!([{ "approver": "admin" }]))).await;
+    let chains = platform.put(&format!("/companies/{top}/approvals"), &stranger, chain("a", &json!([{ "approver": "admin" }]))).await;
     chains.refused(404, "FM-PMS-COMPANY-NOT-FOUND");
     for path in ["/portals", "/companies"] {
         assert_eq!(platform.get(path, &stranger).await.ok()["items"], json!([]), "{path}");

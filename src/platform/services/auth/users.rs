@@ -20,8 +20,6 @@ use crate::platform::identity::users::{self as stored, Row, normal};
 
 /// The shortest password that is taken, in characters.
 const SHORTEST: usize = 12;
-/// What the cursor of the list of users begins with.
-const CURSOR: &str = "users ";
 
 pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
     let scope = scope_of(&cx, request.tenant_id)?;
@@ -74,10 +72,7 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
 pub(super) async fn list(cx: Cx, request: ListUsers) -> Result<Page<User>> {
     let tenant = scope_of(&cx, request.tenant_id)?.tenant;
     let wanted = request.username.as_deref().map(normal);
-    let after = match cx.cursor(&request.page)? {
-        None => None,
-        Some(place) => Some(place.strip_prefix(CURSOR).map(str::to_owned).ok_or_else(of_another_list)?),
-    };
+    let after = cx.cursor(&request.page)?;
     let most = i64::try_from(request.page.size() + 1).unwrap_or_default();
     let found = cx
         .read(move |connection| {
@@ -98,7 +93,7 @@ pub(super) async fn list(cx: Cx, request: ListUsers) -> Result<Page<User>> {
                 .collect::<Result<Vec<_>>>()
         })
         .await?;
-    Ok(cx.page_of(found, &request.page, |user| format!("{CURSOR}{}", user.email)))
+    Ok(cx.page_of(found, &request.page, |user| user.email.clone()))
 }
 
 pub(super) async fn assign_roles(cx: Cx, request: AssignRoles) -> Result<User> {
@@ -172,12 +167,6 @@ fn check_password(password: &str) -> Result<()> {
         "length",
         "is too short",
     ))
-}
-
-fn of_another_list() -> Error {
-    Error::new(Kind::Invalid, "FM-AGS-CURSOR", "the cursor is not one that this list gave")
-        .field("/cursor", "cursor", "is not a `nextCursor` of this list")
-        .hint("Leave `cursor` out to begin at the first page.")
 }
 
 /// The active user of an id. A name in its place is told with the id that belongs to it.

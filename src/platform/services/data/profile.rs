@@ -66,6 +66,7 @@ pub(super) struct Column {
 }
 
 /// Records, field by field.
+#[expect(clippy::struct_field_names, reason = "the contract's words")]
 pub(super) struct Columns {
     /// Number of records.
     pub(super) records: usize,

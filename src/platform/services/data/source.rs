@@ -20,6 +20,7 @@ const TEXT: [&str; 5] = ["csv", "tsv", "excel", "spreadsheet", "file"];
 const MAX_RECORDS: usize = 1_000;
 
 /// Where data comes from, and its records.
+#[expect(clippy::struct_field_names, reason = "the contract's words")]
 pub(super) struct Source {
     pub(super) source_type: String,
     /// Empty where the source has no id.
@@ -111,6 +112,6 @@ fn schema_slots(schema: &Value, prefix: &str, slots: &mut Vec<Slot>, depth: usiz
 /// The error of an analysis without data.
 pub(super) fn no_sample(why: &str) -> Error {
     Error::new(Kind::Invalid, "FM-DIS-NO-SAMPLE", why.to_owned())
-        .hint("Send up to 1,000 records as `sampleData`, or name a record type of the data hub by `sourceType` data_hub and `sourceId`.")
+        .hint("Send up to 1,000 records as `sampleData`, or name a record type of the data hub: its name as `sourceId`, entities as `sourceType`.")
         .field("/sampleData", "required", "holds the records to analyse, at least one")
 }

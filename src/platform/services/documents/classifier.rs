@@ -171,17 +171,17 @@ pub(super) fn classify(text: &str) -> Vec<Scored> {
         scores.push((score, Scored { kind, confidence: 0.0, evidence }));
     }
     let total: f64 = scores.iter().map(|(score, _)| score).sum::<f64>() + PRIOR;
-    let mut scored: Vec<Scored> = scores
+    let mut ranked: Vec<Scored> = scores
         .into_iter()
         .filter(|(score, _)| *score > 0.0)
         .map(|(score, scored)| Scored { confidence: (score / total * 100.0).round() / 100.0, ..scored })
         .collect();
-    scored.sort_by(|one, other| other.confidence.total_cmp(&one.confidence));
+    ranked.sort_by(|one, other| other.confidence.total_cmp(&one.confidence));
     // Nothing that tells is a weak sign that it is of another type.
-    if scored.first().is_none_or(|best| best.confidence < MIN_CONFIDENCE) {
-        scored.insert(0, Scored { kind: OTHER, confidence: (PRIOR / total * 50.0).round() / 100.0, evidence: Vec::new() });
+    if ranked.first().is_none_or(|best| best.confidence < MIN_CONFIDENCE) {
+        ranked.insert(0, Scored { kind: OTHER, confidence: (PRIOR / total * 50.0).round() / 100.0, evidence: Vec::new() });
     }
-    scored
+    ranked
 }
 
 /// Lower-case words with one space around each.

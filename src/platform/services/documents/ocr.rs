@@ -14,7 +14,7 @@ use super::reading::MAX_TEXT;
 use crate::error::{Error, Kind, Result};
 
 /// How long one image is read.
-const MAX_TIME: Duration = Duration::from_secs(60);
+const MAX_TIME: Duration = Duration::from_mins(1);
 /// Most pages whose images are read.
 const MAX_IMAGES: usize = 20;
 /// Largest image once it is decompressed, in bytes.

@@ -162,9 +162,9 @@ impl PageText {
 
     fn move_to(&mut self, height: Option<f32>) {
         if height == self.height {
-            self.text.push(' ')
+            self.text.push(' ');
         } else {
-            self.line()
+            self.line();
         }
         self.height = height;
     }

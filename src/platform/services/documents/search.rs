@@ -12,7 +12,6 @@ use crate::api::{Page, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::full_text;
 use crate::platform::http::context::Cx;
-use crate::platform::keys;
 
 /// Least cosine of a document that has none of the query's words. Two unrelated texts reach about a third of it.
 const MIN_COSINE: f64 = 0.25;
@@ -31,8 +30,7 @@ pub(super) async fn search(cx: Cx, request: Search) -> Result<Page<Match>> {
             .field("/query", "words", "holds neither a letter nor a digit"));
     };
     let kind = request.document_type.as_deref().map(super::kind_of);
-    let of = keys::sha256(json!([request.query, kind]).to_string().as_bytes());
-    let after = place(&cx, &request, &of)?;
+    let after = place(&cx, &request)?;
     let (tenant, most) = (cx.tenant(), request.page.size() + 1);
     let query = full_text::words_of(&Value::String(request.query.clone()));
     let found = cx
@@ -43,19 +41,15 @@ pub(super) async fn search(cx: Cx, request: Search) -> Result<Page<Match>> {
                 .collect::<Result<Vec<_>>>()
         })
         .await?;
-    let page = cx.page_of(found, &request.page, |((number, score), _)| json!([of, number, score.to_bits()]).to_string());
+    let page = cx.page_of(found, &request.page, |((number, score), _)| json!([number, score.to_bits()]).to_string());
     Ok(Page { items: page.items.into_iter().map(|(_, found)| found).collect(), next_cursor: page.next_cursor })
 }
 
-/// Where the page begins. A cursor is good for the query that it came from alone.
-fn place(cx: &Cx, request: &Search, of: &str) -> Result<Option<Scored>> {
+/// The result behind which the page begins.
+fn place(cx: &Cx, request: &Search) -> Result<Option<Scored>> {
     let Some(text) = cx.cursor(&request.page)? else { return Ok(None) };
-    match serde_json::from_str::<(String, i64, u64)>(&text) {
-        Ok((query, number, bits)) if query == of => Ok(Some((number, f64::from_bits(bits)))),
-        _ => Err(Error::new(Kind::Invalid, "FM-DOC-CURSOR", "the cursor belongs to another query")
-            .hint("Repeat the query that it came from, or leave the cursor out.")
-            .field("/cursor", "cursor", "is `nextCursor` of a query with other arguments")),
-    }
+    let (number, bits): (i64, u64) = serde_json::from_str(&text).map_err(Error::internal)?;
+    Ok(Some((number, f64::from_bits(bits))))
 }
 
 /// The order of results: the best first, of equals the newest first.

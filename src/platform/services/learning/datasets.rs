@@ -184,7 +184,7 @@ pub(super) async fn get(cx: Cx, request: Get) -> Result<Dataset> {
 }
 
 pub(super) async fn records(cx: Cx, request: Records) -> Result<Page<Example>> {
-    let after = cx.cursor(&request.page)?.and_then(|place| place.parse().ok()).unwrap_or(0_i64);
+    let after = cx.cursor_number(&request.page)?.unwrap_or_default();
     let (tenant, page) = (cx.tenant(), request.page);
     let (found, page) = cx
         .read(move |connection| {

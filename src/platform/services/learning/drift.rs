@@ -36,8 +36,8 @@ pub(super) async fn report(cx: Cx, request: Drift) -> Result<DriftReport> {
         let rows = statement.query_map(params![tenant.as_str(), id, most], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let ratings: Vec<(Option<f64>, Option<f64>)> = rows.collect::<rusqlite::Result<_>>()?;
         let metrics = vec![
-            compare("accuracy", 1.0, ratings.iter().filter_map(|(accuracy, _)| *accuracy).collect()),
-            compare("userSatisfaction", 5.0, ratings.iter().filter_map(|(_, satisfaction)| *satisfaction).collect()),
+            compare("accuracy", 1.0, &ratings.iter().filter_map(|(accuracy, _)| *accuracy).collect::<Vec<_>>()),
+            compare("userSatisfaction", 5.0, &ratings.iter().filter_map(|(_, satisfaction)| *satisfaction).collect::<Vec<_>>()),
         ];
         Ok(DriftReport { agent_id: request.id, drifted: drifted(&metrics), metrics, measured_at: Some(now) })
     })
@@ -50,7 +50,7 @@ fn drifted(metrics: &[MetricDrift]) -> Option<bool> {
 }
 
 /// Compares the newest ratings with those before them; the newest come first.
-fn compare(metric: &str, scale: f64, newest_first: Vec<f64>) -> MetricDrift {
+fn compare(metric: &str, scale: f64, newest_first: &[f64]) -> MetricDrift {
     let (recent, baseline) = newest_first.split_at((newest_first.len() / 2).min(MAX_RECENT));
     let (recent, baseline) = (Sample::of(recent, scale), Sample::of(baseline, scale));
     let enough = recent.count.min(baseline.count) >= MIN_RATINGS;
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_fall_is_measured_in_standard_errors() {
-        let metric = compare("accuracy", 1.0, [alternating(0.6, 0.8, 30), alternating(0.8, 1.0, 40)].concat());
+        let metric = compare("accuracy", 1.0, &[alternating(0.6, 0.8, 30), alternating(0.8, 1.0, 40)].concat());
         assert_eq!((metric.recent, metric.baseline, metric.recent_samples, metric.baseline_samples), (Some(0.7), Some(0.9), 30, 40));
         // Both sides have a variance of about 0.01: -0.2 / sqrt(0.01034 / 30 + 0.01026 / 40).
         assert!((metric.drift.unwrap() + 8.152).abs() < 0.01, "{metric:?}");
@@ -108,16 +108,16 @@ mod tests {
             vec![1.0; 60],
             [vec![0.98; 20], vec![1.0; 20]].concat(),
         ] {
-            assert_eq!(drifted(&[compare("accuracy", 1.0, ratings)]), Some(false));
+            assert_eq!(drifted(&[compare("accuracy", 1.0, &ratings)]), Some(false));
         }
     }
 
     #[test]
     fn too_few_ratings_say_nothing() {
         for count in [0, 1, 19] {
-            let metric = compare("accuracy", 1.0, vec![0.5; count]);
+            let metric = compare("accuracy", 1.0, &vec![0.5; count]);
             assert_eq!((metric.drift, drifted(&[metric])), (None, None), "{count}");
         }
-        assert_eq!(drifted(&[compare("accuracy", 1.0, vec![0.5; 20])]), Some(false));
+        assert_eq!(drifted(&[compare("accuracy", 1.0, &[0.5; 20])]), Some(false));
     }
 }

@@ -44,7 +44,8 @@ pub(super) struct Fired {
     #[serde(skip_serializing_if = "Option::is_none")]
     planned_at: Option<Timestamp>,
     /// When it was dealt with.
-    fired_at: Timestamp,
+    #[serde(rename = "firedAt")]
+    at: Timestamp,
     /// started, failed or skipped.
     status: String,
     /// The earlier times that it stands for.
@@ -95,7 +96,7 @@ pub(super) async fn runs(cx: Cx, request: Runs) -> Result<Page<Fired>> {
     let items = page.items.into_iter().map(|fire| Fired {
         id: fire.id,
         planned_at: fire.planned,
-        fired_at: fire.fired,
+        at: fire.fired,
         status: fire.status,
         missed: Some(fire.missed).filter(|missed| *missed > 0),
         execution_id: fire.execution.map(Into::into),

@@ -22,10 +22,10 @@ fn approvals(data_dir: Option<&Path>) -> Approvals {
 
 async fn tried(data_dir: &Path, caller: &Caller, call: &str, seen: &str) -> Result<()> {
     let (approvals, question) = (approvals(Some(data_dir)), question(seen));
-    match approvals.consume(caller, call, &question).await? {
-        true => Ok(()),
-        false => Err(keep(&approvals, caller, call, &question).await),
+    if approvals.consume(caller, call, &question).await? {
+        return Ok(());
     }
+    Err(keep(&approvals, caller, call, &question).await)
 }
 
 async fn keep(approvals: &Approvals, caller: &Caller, call: &str, question: &Question) -> Error {

@@ -136,7 +136,7 @@ fn words(name: &str) -> Vec<String> {
             spaced.push(' ');
         }
         lower_before = letter.is_lowercase();
-        spaced.extend(if letter.is_alphanumeric() { letter.to_lowercase().collect::<String>() } else { " ".to_owned() }.chars());
+        spaced.push_str(&if letter.is_alphanumeric() { letter.to_lowercase().collect::<String>() } else { " ".to_owned() });
     }
     spaced.split_whitespace().map(str::to_owned).collect()
 }
