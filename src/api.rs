@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Catalogue, Entry, catalogue, undecodable};
 pub use cloud_event::Event;
-pub use operation::{Effect, Endpoint, Method, Objection, Operation, Spec};
+pub use operation::{Effect, Endpoint, Method, Objection, Operation, Spec, Unique};
 pub use page::{Page, PageRequest};
 pub use permission::{Permission, Permissions};
 pub use problem::{FieldError, Problem};

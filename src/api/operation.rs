@@ -109,6 +109,17 @@ impl Method {
     }
 }
 
+/// How it is told beforehand that a thing of some name exists already.
+#[derive(Debug, Clone, Copy)]
+pub struct Unique {
+    /// The operation that lists the things, filtered by the field.
+    pub lister: &'static str,
+    /// The argument that names the thing.
+    pub field: &'static str,
+    /// The code of the platform's refusal.
+    pub code: &'static str,
+}
+
 /// The constants of an operation, built up from its method.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
@@ -150,6 +161,8 @@ pub struct Spec {
     pub shared_in_tenant: bool,
     /// Arguments that name a user, where `me` is the caller.
     pub users: &'static [&'static str],
+    /// What there must be only one of.
+    pub unique: Option<Unique>,
     /// Largest body, in bytes.
     pub max_body: usize,
 }
@@ -181,6 +194,7 @@ impl Spec {
             cache: None,
             shared_in_tenant: false,
             users: &[],
+            unique: None,
             max_body: MAX_BODY,
         }
     }
@@ -304,6 +318,13 @@ impl Spec {
     #[must_use]
     pub const fn names_users(mut self, arguments: &'static [&'static str]) -> Self {
         self.users = arguments;
+        self
+    }
+
+    /// What it creates is the only one of its name, which an operation that lists them tells beforehand.
+    #[must_use]
+    pub const fn unique(mut self, unique: Unique) -> Self {
+        self.unique = Some(unique);
         self
     }
 

@@ -42,6 +42,7 @@ permissions! {
     ENTITY_INSERT = "entity:insert",
     ENTITY_UPDATE = "entity:update",
     ENTITY_DELETE = "entity:delete",
+    ROLE_VIEW = "role:view",
     ROLE_CREATE = "role:create",
     ROLE_GRANT = "role:grant",
     USER_VIEW = "user:view",

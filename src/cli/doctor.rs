@@ -20,7 +20,6 @@ use crate::auth::Caller;
 use crate::client::{Client, Fixed, Origin};
 use crate::config::{Config, Fallback, PolicyRule, SECRETS, slips_in};
 use crate::error::{Error, Kind, Result};
-use crate::io::outbound;
 use crate::server::{Policy, Tally};
 
 /// An address that is never asked.
@@ -100,6 +99,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, faults: &[Error]
         match Connection::new(config) {
             Ok(connection) => {
                 let standing = look_at_platform(&connection, config, &mut findings).await;
+                findings.extend(keys(config, &connection).await);
                 connection.close().await;
                 standing
             }
@@ -142,6 +142,7 @@ fn contradictions(config: &Config) -> Vec<Finding> {
     let mut errors = Vec::new();
     let mut login = None;
     errors.extend(access(config).err());
+    errors.extend(upstream::check_encryption(config).err());
     let origin = match idle(config.url.as_deref().unwrap_or(NOWHERE)) {
         Err(error) => {
             errors.push(error);
@@ -192,9 +193,7 @@ fn exposed(config: &Config) -> Vec<Finding> {
             findings.push(Finding::care("settings", format!("{file} holds {secret}, and others can read it"), format!("chmod 600 {file}")));
         }
     }
-    let url = config.url.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
-    let in_the_clear = url.is_some_and(|url| url.scheme() == "http" && !outbound::is_loopback(&url));
-    if in_the_clear {
+    if upstream::is_exposed(config) {
         findings.push(Finding::care(
             "platform",
             "the token goes to FLOWMASTER_URL unencrypted",
@@ -202,6 +201,14 @@ fn exposed(config: &Config) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// The published keys that sign no tokens here, each with the reason, where tokens of hosts are verified.
+async fn keys(config: &Config, connection: &Connection) -> Vec<Finding> {
+    match http_auth::unusable_keys(config, connection).await {
+        Ok(reasons) => reasons.into_iter().map(|reason| Finding::care("keys", reason, "Tokens that it signs are rejected.")).collect(),
+        Err(error) => vec![Finding::bad("keys", &error)],
+    }
 }
 
 async fn look_at_platform(connection: &Connection, config: &Config, findings: &mut Vec<Finding>) -> Option<Identity> {

@@ -46,6 +46,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("upstream.client_secret", "FLOWMASTER_UPSTREAM_CLIENT_SECRET"),
     ("upstream.audience", "FLOWMASTER_UPSTREAM_AUDIENCE"),
     ("upstream.on_behalf_of", "FLOWMASTER_UPSTREAM_ON_BEHALF_OF"),
+    ("upstream.allow_plain_http", "FLOWMASTER_UPSTREAM_ALLOW_PLAIN_HTTP"),
     ("service.token", "FLOWMASTER_SERVICE_TOKEN"),
     ("permissions.filter", "FLOWMASTER_PERMISSIONS_FILTER"),
     ("audit.platform", "FLOWMASTER_AUDIT_PLATFORM"),

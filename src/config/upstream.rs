@@ -36,6 +36,10 @@ pub struct UpstreamSettings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<bool>,
+    /// Whether a platform beyond this machine may be called by http://, where tokens and passwords travel unencrypted.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_plain_http: Option<bool>,
 }
 
 /// By which token calls go on to the platform.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ids::{RoleId, TenantId, UserId};
 use crate::api::operation::operations;
-use crate::api::{Done, Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
+use crate::api::{Done, Effect, Operation, Page, PageRequest, Permission, Secret, Service, Spec, Timestamp, Unique};
 
 pub use users::{AssignRoles, CreateUser, ListUsers, SetPassword};
 
@@ -20,6 +20,7 @@ pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who 
         Validate,
         ListPermissions,
         CreateRole,
+        ListRoles,
         AssignPermissions,
         CreateServiceToken,
         CreateUser,
@@ -231,9 +232,30 @@ impl Operation for CreateRole {
     type Output = Role;
     const SPEC: Spec = Spec::post("roles_create", "/roles", Effect::Grant)
         .titled("Create a role")
+        .unique(Unique { lister: "roles_list", field: "name", code: "FM-AAS-ROLE-EXISTS" })
         .requires(Permission::ROLE_CREATE)
         .answers(201)
         .id_alias("id");
+}
+
+/// Lists the roles of the tenant; it is not a tool.
+///
+/// Beyond the contract.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ListRoles {
+    /// The name of one role; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub name: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListRoles {
+    type Output = Page<Role>;
+    const SPEC: Spec =
+        Spec::get("roles_list", "/roles", Effect::Read).titled("List roles").requires(Permission::ROLE_VIEW).internal().extension();
 }
 
 /// Sets what a role permits: grant, revoke or replace rights of everybody who holds it.

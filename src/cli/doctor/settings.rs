@@ -98,6 +98,7 @@ fn value(config: &Config, setting: &str) -> Value {
         "upstream.client_id" => json!(upstream.client_id),
         "upstream.audience" => json!(upstream::audience(config)),
         "upstream.on_behalf_of" => json!(upstream::on_behalf_of(config)),
+        "upstream.allow_plain_http" => json!(upstream.allow_plain_http.unwrap_or_default()),
         "permissions.filter" => json!(config.filter),
         "permissions.names" if config.permission_names.is_empty() => Value::Null,
         "permissions.names" => json!(config.permission_names),

@@ -49,6 +49,7 @@ impl Connection {
     }
 
     fn make(config: &Config, with_login: bool, verified: bool) -> Result<Self> {
+        upstream::check_encryption(config)?;
         let access = access(config)?;
         #[cfg(feature = "platform")]
         let embedded = config.url.is_none().then(|| Embedded::new(crate::platform::Options::new(&config.data_dir)));

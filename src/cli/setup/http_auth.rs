@@ -182,18 +182,32 @@ pub(crate) fn about(config: &Config) -> Result<String> {
     }
 }
 
+/// What is published beside the keys that verify tokens, and why each is of no use.
+///
+/// # Errors
+/// The keys cannot be fetched, or none serves.
+pub(crate) async fn unusable_keys(config: &Config, connection: &Connection) -> Result<Vec<String>> {
+    match HttpAuth::read(config, false) {
+        Ok(HttpAuth::Tokens(tokens)) => tokens.keys(connection)?.inspect().await,
+        // What is wrong with the settings is told elsewhere.
+        _ => Ok(Vec::new()),
+    }
+}
+
 impl Tokens {
     fn verifier(self, config: &Config, connection: &Connection) -> Result<Verifier> {
-        let keys = match self.configured_keys()? {
-            Some(keys) => keys,
-            None => KeySet::published(Arc::new(PlatformKeys::new(Arc::clone(&connection.origin)))),
-        };
+        let keys = self.keys(connection)?;
         let confirm = self.is_confirmed(config).then(|| self.confirm(config, connection));
         let verifier = Verifier::new(self.rules, keys);
         Ok(match confirm {
             Some(confirm) => verifier.confirmed_by(confirm, self.interval),
             None => verifier,
         })
+    }
+
+    fn keys(&self, connection: &Connection) -> Result<KeySet> {
+        let platforms = || KeySet::published(Arc::new(PlatformKeys::new(Arc::clone(&connection.origin))));
+        Ok(self.configured_keys()?.unwrap_or_else(platforms))
     }
 
     /// The keys, where they are not the platform's.

@@ -7,10 +7,30 @@ use crate::cli::embedded::service_account::Given;
 use crate::client::{Configured, Exchange, Mode, Origin, ServiceAccounts, TokenEndpoint, Upstream};
 use crate::config::{AuthMode, Config, PermissionFilter, UpstreamMode};
 use crate::error::{Error, Kind, Result};
+use crate::io::outbound;
 use crate::server::audit::{self, Backlog};
 
 /// What the platform is called in the audience of a token, unless the operator says otherwise.
 const AUDIENCE: &str = "flowmaster";
+
+/// Whether tokens, passwords and signing keys would travel unencrypted beyond this machine.
+pub(crate) fn is_exposed(config: &Config) -> bool {
+    let url = config.url.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
+    url.is_some_and(|url| url.scheme() == "http" && !outbound::is_loopback(&url))
+}
+
+/// Rejects a platform that is called unencrypted, unless the operator allows it.
+pub(crate) fn check_encryption(config: &Config) -> Result<()> {
+    if !is_exposed(config) || config.upstream.allow_plain_http == Some(true) {
+        return Ok(());
+    }
+    Err(Error::configuration(
+        Kind::Invalid,
+        "FM-CONFIG-PLAIN-HTTP",
+        "FLOWMASTER_URL is http:// beyond this machine: tokens, passwords and signing keys would travel unencrypted",
+    )
+    .hint("Use https://. Where the network is yours alone, set upstream.allow_plain_http (FLOWMASTER_UPSTREAM_ALLOW_PLAIN_HTTP) to true."))
+}
 
 /// The way that calls go on. `verified` says whether callers' tokens were verified on this side.
 pub(crate) fn upstream(config: &Config, origin: &Arc<dyn Origin>, verified: bool) -> Result<Upstream> {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
+use crate::api::arguments::quote;
 use crate::api::{FieldError, Problem, Timestamp};
 use crate::error::{Error, Kind, Origin};
 
@@ -14,6 +15,9 @@ const MAX_TEXT: usize = 500;
 
 /// The error that a status and a body stand for.
 pub(crate) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
+    if let (300..400, Some(place)) = (status, headers.get(LOCATION)) {
+        return redirected(status, place);
+    }
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let mut error = match json {
         Some(json) => of_json(status, json),
@@ -27,6 +31,15 @@ pub(crate) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
         error = error.request_id(id);
     }
     error
+}
+
+/// A redirect is not followed, since it would carry the token elsewhere. What follows the path may name the call's data.
+fn redirected(status: u16, place: &HeaderValue) -> Error {
+    let place = String::from_utf8_lossy(place.as_bytes());
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    Error::new(Kind::BadAnswer, "FM-MCP-REDIRECT", format!("the platform answered {status} and points to {}", quote(place)))
+        .of_origin(Origin::Platform)
+        .hint("Redirects are not followed. If that is the platform's address, let the operator set FLOWMASTER_URL to it.")
 }
 
 fn of_json(status: u16, mut json: Value) -> Error {
@@ -98,6 +111,14 @@ mod tests {
 
     fn decode_json(status: u16, body: &Value) -> Error {
         decode(status, &HeaderMap::new(), body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_redirect_says_where_to_without_what_was_asked() {
+        let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static("https://new.example/api/tasks?assignee=ann#x"))]);
+        let error = decode(307, &headers, b"<html>moved</html>");
+        assert_eq!((error.kind(), error.code()), (Kind::BadAnswer, "FM-MCP-REDIRECT"));
+        assert!(error.message().contains("`https://new.example/api/tasks`") && !error.message().contains("ann"), "{error}");
     }
 
     #[test]

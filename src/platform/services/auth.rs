@@ -26,6 +26,7 @@ pub(crate) fn routes() -> Routes {
         .on(roles::create)
         .on(roles::assign)
         .extend(&SERVICE, service_tokens::create)
+        .extend(&SERVICE, roles::list_roles)
         .extend(&SERVICE, users::create)
         .extend(&SERVICE, users::list)
         .extend(&SERVICE, users::assign_roles)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::api::{Effect, Entry, Objection, catalogue, wire};
+use crate::api::{Effect, Entry, Objection, Unique, catalogue, wire};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
@@ -86,6 +86,7 @@ impl App {
             let kind = if fields.is_empty() { Kind::Conflict } else { Kind::Invalid };
             return Err(Error::new(kind, code, message).with_fields(fields));
         }
+        self.must_be_new(caller, entry, arguments).await?;
         let mut text = format!("{} on {} ({})?", entry.spec.title, self.settings.platform_name, caller.tenant);
         text.push_str(match entry.spec.effect {
             Effect::Decide => " It will count as your own decision.",
@@ -107,6 +108,18 @@ impl App {
             line(&mut text, name, value, MAX_ARGUMENT_LENGTH);
         }
         Ok(Question { text, seen, if_match })
+    }
+
+    /// Rejects a call for a thing whose name is taken. A platform that does not list such things judges by itself.
+    async fn must_be_new(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<()> {
+        let Some(Unique { lister, field, code }) = entry.spec.unique else { return Ok(()) };
+        let Some(name) = arguments.get(field) else { return Ok(()) };
+        let Ok(reply) = self.look(caller, lister, Map::from_iter([(field.to_owned(), name.clone())])).await else { return Ok(()) };
+        let items = reply.body.get("items").and_then(Value::as_array);
+        if items.is_some_and(|items| items.iter().any(|item| item.get(field) == Some(name))) {
+            return Err(Error::new(Kind::Conflict, code, format!("{name} exists already")).field(format!("/{field}"), "taken", "is taken"));
+        }
+        Ok(())
     }
 
     /// The object of a call whose service only lists its objects, such as a subscription.

@@ -462,7 +462,7 @@ async fn what_the_platform_is_going_to_refuse_is_not_asked() {
     let callers = Callers::default();
     let token = callers.make(&platform, "tenant-1", "anna", &["admin"], EVERYTHING).await;
     let served = serve(mcp::app(&platform, Settings::default()), callers.admission(), |_| {}).await;
-    for revision in revisions() {
+    for (place, revision) in revisions().into_iter().enumerate() {
         let host = Host::new(ElicitationAction::Accept);
         let session = connect(&served, &token, revision, host.clone()).await;
         let form = json!({ "fields": [{ "name": "decision", "type": "enum", "options": ["yes", "no"] }, { "name": "why", "type": "text", "required": true }] });
@@ -476,11 +476,16 @@ async fn what_the_platform_is_going_to_refuse_is_not_asked() {
         assert_eq!(host.asked().len(), 1);
         refused(&call(&session, "tasks_respond", right).await, "FM-HTS-ALREADY-RESPONDED");
 
+        let role = json!({ "name": format!("clerk-{place}"), "permissions": ["task:view"] });
+        ok(call(&session, "roles_create", role.clone()).await);
+        assert_eq!(host.asked().len(), 2);
+        refused(&call(&session, "roles_create", role).await, "FM-AAS-ROLE-EXISTS");
+
         let nodes = json!([{ "id": "a", "type": "script", "config": { "expression": "1", "output": "x" } }]);
         let process = ok(call(&session, "processes_create", json!({ "name": "P", "nodes": nodes })).await)["id"].clone();
         ok(call(&session, "processes_publish", json!({ "id": process })).await);
         let run = ok(call(&session, "executions_start", json!({ "processId": process })).await)["executionId"].clone();
         refused(&call(&session, "executions_cancel", json!({ "id": run })).await, "FM-EES-NOT-ALLOWED");
-        assert_eq!(host.asked().len(), 1, "{:?}", host.asked());
+        assert_eq!(host.asked().len(), 2, "{:?}", host.asked());
     }
 }

@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::auth::{AssignPermissions, CreateRole, Role};
+use crate::api::auth::{AssignPermissions, CreateRole, ListRoles, Role};
 use crate::api::near::near;
 use crate::api::permission as known;
-use crate::api::{Permissions, Timestamp};
+use crate::api::{Page, Permissions, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{self, Answer, Cx};
 use crate::platform::identity::conditions;
@@ -55,6 +55,36 @@ pub(super) async fn create(cx: Cx, request: CreateRole) -> Result<Answer<Role>> 
         })
         .await?;
     Ok(Answer::from(role).etag(1))
+}
+
+pub(super) async fn list_roles(cx: Cx, request: ListRoles) -> Result<Page<Role>> {
+    let (tenant, after) = (cx.tenant(), cx.cursor(&request.page)?);
+    let most = i64::try_from(request.page.size() + 1).unwrap_or_default();
+    let found = cx
+        .read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, name, description, permissions, condition, created_at FROM roles
+                 WHERE tenant_id = ?1 AND (?2 IS NULL OR name > ?2) AND (?3 IS NULL OR name = ?3) ORDER BY name LIMIT ?4",
+            )?;
+            let rows = statement.query_map((tenant.as_str(), after, request.name, most), |row| {
+                let role = Role {
+                    role_id: row.get::<_, String>(0)?.into(),
+                    name: row.get(1)?,
+                    description: row.get(2)?,
+                    permissions: Vec::new(),
+                    condition: row.get(4)?,
+                    created_at: Timestamp::from_millis(row.get(5)?),
+                };
+                Ok((role, row.get::<_, String>(3)?))
+            })?;
+            rows.map(|row| {
+                let (role, permissions) = row?;
+                Ok(Role { permissions: serde_json::from_str(&permissions).map_err(Error::internal)?, ..role })
+            })
+            .collect::<Result<Vec<_>>>()
+        })
+        .await?;
+    Ok(cx.page_of(found, &request.page, |role| role.name.clone()))
 }
 
 pub(super) async fn assign(cx: Cx, request: AssignPermissions) -> Result<Answer<Role>> {

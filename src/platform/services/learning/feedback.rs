@@ -149,12 +149,12 @@ pub(super) async fn query(cx: Cx, request: Query) -> Result<Page<Feedback>> {
         .read(move |connection| {
             // Each filter has its index, which also has the order.
             let (agent, prompt) = (request.agent_id.map(|id| id.0), request.prompt_id.map(|id| id.0));
-            let and = |given: &Option<String>, condition: &'static str| if given.is_some() { condition } else { "" };
+            let and = |given: bool, condition: &'static str| if given { condition } else { "" };
             let sql = format!(
                 "SELECT {COLUMNS} FROM feedback WHERE tenant_id = :tenant{}{}{} ORDER BY id DESC LIMIT :most",
-                and(&agent, " AND agent_id = :agent"),
-                and(&prompt, " AND prompt_id = :prompt"),
-                and(&before, " AND id < :before"),
+                and(agent.is_some(), " AND agent_id = :agent"),
+                and(prompt.is_some(), " AND prompt_id = :prompt"),
+                and(before.is_some(), " AND id < :before"),
             );
             let most = i64::try_from(page.size() + 1).unwrap_or_default();
             let tenant = tenant.as_str();

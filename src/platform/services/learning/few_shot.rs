@@ -90,7 +90,8 @@ pub(super) fn train(examples: &[&Example]) -> Trained {
     let usable = pairs.len();
     let (mut learned, mut held_out) = (Vec::new(), Vec::new());
     for (place, pair) in pairs.into_iter().enumerate() {
-        if place % HELD_OUT == HELD_OUT - 1 { held_out.push(pair) } else { learned.push(pair) }
+        let part = if place % HELD_OUT == HELD_OUT - 1 { &mut held_out } else { &mut learned };
+        part.push(pair);
     }
     let chosen = choose(learned);
     let (mut before, mut after) = (Vec::new(), Vec::new());

@@ -183,9 +183,9 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<(RetrainingJob, usize)>> {
         artifact: Map::new(),
         error: None,
     };
-    let parsed = || {
+    let parsed = || -> Result<RetrainingJob, serde_json::Error> {
         let error = error.as_deref().map(serde_json::from_str).transpose()?;
         Ok(RetrainingJob { metrics: serde_json::from_str(&metrics)?, artifact: serde_json::from_str(&artifact)?, error, ..job })
     };
-    Ok(parsed().map_err(|error: serde_json::Error| Error::internal(error)).map(|job| (job, artifact.len())))
+    Ok(parsed().map_err(Error::internal).map(|job| (job, artifact.len())))
 }
