@@ -1,12 +1,14 @@
 //! Passwords: argon2id, off the runtime, a few at a time.
 
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::{Error, Kind, Result};
 use crate::platform::keys;
@@ -22,18 +24,22 @@ static ARGON2: LazyLock<Argon2<'static>> = LazyLock::new(|| {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 });
 
-/// Bounds how many passwords are hashed.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Bounds how many passwords are hashed, and keeps to two threads what that takes: an allocator keeps a hash's memory for
+/// the thread that freed it, and a pool of many threads would keep it many times.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    hashing: Arc<Semaphore>,
-    queue: Semaphore,
+    queue: Arc<Semaphore>,
+    /// The threads, begun by the first password.
+    jobs: OnceLock<mpsc::Sender<Job>>,
     /// Compared against where there is no such user, so that the answer takes as long.
     dummy: OnceLock<String>,
 }
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { hashing: Arc::new(Semaphore::new(AT_ONCE)), queue: Semaphore::new(AT_ONCE + WAITING), dummy: OnceLock::new() }
+        Self { queue: Arc::new(Semaphore::new(AT_ONCE + WAITING)), jobs: OnceLock::new(), dummy: OnceLock::new() }
     }
 }
 
@@ -64,19 +70,35 @@ impl Guard {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _place = self
-            .queue
-            .try_acquire()
+        let place = Arc::clone(&self.queue)
+            .try_acquire_owned()
             .map_err(|_| Error::new(Kind::RateLimited, "FM-AAS-BUSY", "too many logins at once").retry_after(Duration::from_secs(1)))?;
-        let turn = Arc::clone(&self.hashing).acquire_owned().await.map_err(Error::internal)?;
-        tokio::task::spawn_blocking(move || {
-            // Held by the work, not by the request: a caller who hangs up frees no core.
-            let _turn = turn;
-            work()
-        })
-        .await
-        .map_err(Error::internal)
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // Held by the work, not by the request: a caller who hangs up makes no place for another.
+            let _place = place;
+            let _ = answer.send(work());
+        });
+        self.jobs.get_or_init(begin).send(job).map_err(|_| Error::internal("the threads that hash passwords ended"))?;
+        answered.await.map_err(Error::internal)
     }
+}
+
+/// Begins the threads, which end with the guard.
+fn begin() -> mpsc::Sender<Job> {
+    let (jobs, queue) = mpsc::channel::<Job>();
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..AT_ONCE {
+        let queue = Arc::clone(&queue);
+        let next = move || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        thread::spawn(move || {
+            while let Ok(job) = next() {
+                // Whoever waits for a hash that panicked is told; the thread goes on.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+        });
+    }
+    jobs
 }
 
 fn hash(password: &str) -> Result<String> {

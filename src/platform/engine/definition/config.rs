@@ -7,6 +7,7 @@ use crate::api::tasks::Form;
 use crate::api::tasks::forms;
 use crate::api::{FieldError, Timestamp};
 use crate::platform::engine::expressions::fault::Fault;
+use crate::platform::engine::expressions::functions::{read_duration, read_time};
 use crate::platform::engine::expressions::template::Text;
 
 /// Longest time that a timer or a deadline may run: ten years.
@@ -262,14 +263,14 @@ impl Reader<'_> {
                 if let Some(timer @ Timer::Seconds(_)) = timer_of(seconds) {
                     return timer;
                 }
-                self.fault("seconds", "must be a number from 0 to ten years, or an expression that begins with =");
+                self.fault("seconds", "must be a number from 0 to ten years, a duration such as PT1H, or an expression that begins with =");
                 Timer::Seconds(0.0)
             }
             (None, Some(until)) => {
                 if let Some(timer @ Timer::Until(_)) = timer_of(until) {
                     return timer;
                 }
-                self.fault("until", "must be an RFC 3339 time such as 2025-02-07T10:00:00Z, or an expression that begins with =");
+                self.fault("until", "must be a day or an RFC 3339 time such as 2025-02-07T10:00:00Z, or an expression that begins with =");
                 Timer::Seconds(0.0)
             }
             _ => {
@@ -303,7 +304,11 @@ impl Reader<'_> {
 pub fn timer_of(value: &Value) -> Option<Timer> {
     match value {
         Value::Number(seconds) => seconds.as_f64().filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds)).map(Timer::Seconds),
-        Value::String(text) => text.parse().ok().map(Timer::Until),
+        Value::String(text) => match (read_time(text), read_duration(text)) {
+            (Some(time), _) => Some(Timer::Until(Timestamp::from_millis(time.timestamp_millis()))),
+            (None, Some(duration)) => timer_of(&Value::from(duration.as_seconds_f64())),
+            (None, None) => None,
+        },
         _ => None,
     }
 }

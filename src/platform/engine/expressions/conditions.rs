@@ -261,6 +261,14 @@ mod tests {
         assert_eq!(evaluate("string(timestamp(variables.due) - duration('48h'))", due()), Ok(json!("2030-04-29T10:00:00.000Z")));
         assert_eq!(evaluate("timestamp(variables.due) - timestamp('2030-04-30T10:00:00Z')", due()), Ok(json!("86400s")));
         assert_eq!(evaluate("timestamp(variables.due).getHours('+02:00')", due()), Ok(json!(12)));
+        for (text, seconds) in
+            [("1h30m", "5400s"), ("-2.5h", "-9000s"), ("P1DT12H", "129600s"), ("PT0.5S", "0.5s"), ("P2W", "1209600s"), ("0", "0s")]
+        {
+            assert_eq!(evaluate(&format!("duration('{text}')"), due()), Ok(json!(seconds)), "{text}");
+        }
+        for neither in ["", "1", "h", "P", "PT", "P1Y", "P1M", "1h P", "1.2.3s"] {
+            assert_eq!(code(&format!("duration('{neither}')"), due()), "EXPRESSION_FAILED", "{neither}");
+        }
         assert_eq!(code("timestamp('tomorrow')", due()), "EXPRESSION_FAILED");
         assert_eq!(code("timestamp(variables.due) + 1", due()), "EXPRESSION_TYPE");
     }

@@ -1,6 +1,6 @@
 //! The functions of expressions: sizes, texts, conversions and times.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, TimeDelta, Timelike as _};
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, TimeDelta, Timelike as _, Utc};
 
 use super::budget::Meter;
 use super::fault::Fault;
@@ -170,10 +170,7 @@ fn time<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
     let read = match value {
         Value::Time(time) => Some(*time),
         Value::Whole(seconds) => i64::try_from(*seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-        Value::Text(text) => DateTime::parse_from_rfc3339(text.as_str())
-            .map(|time| time.to_utc())
-            .ok()
-            .or_else(|| Some(NaiveDate::parse_from_str(text.as_str(), "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?.and_utc())),
+        Value::Text(text) => read_time(text.as_str()),
         _ => return None,
     };
     Some(read.map(Value::Time).ok_or_else(|| {
@@ -185,52 +182,60 @@ fn time<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
     }))
 }
 
-/// A duration such as `1h30m`, `45s` or `-2.5h`.
+/// A duration such as `1h30m`, `45s`, `-2.5h` or `PT1H`.
 fn duration<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
     match value {
         Value::Duration(duration) => Some(Ok(Value::Duration(*duration))),
         Value::Text(text) => Some(read_duration(text.as_str()).map(Value::Duration).ok_or_else(|| {
             Fault::new(
                 "EXPRESSION_FAILED",
-                format!(
-                    "duration() cannot read {}; write hours, minutes and seconds such as 48h, 1h30m or 45s",
-                    crate::api::arguments::quote(text.as_str())
-                ),
+                format!("duration() cannot read {}; write such as 48h, 1h30m, 45s or P2DT12H", crate::api::arguments::quote(text.as_str())),
             )
         })),
         _ => None,
     }
 }
 
-fn read_duration(text: &str) -> Option<TimeDelta> {
-    let (negative, mut rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    if rest == "0" {
-        return Some(TimeDelta::zero());
-    }
-    let mut nanos = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|digits| *digits > 0)?;
-        let (number, behind) = rest.split_at(digits);
-        let unit = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(unit);
-        let scale = match unit {
-            "h" => 3600e9,
-            "m" => 60e9,
-            "s" => 1e9,
-            "ms" => 1e6,
-            "us" | "µs" => 1e3,
-            "ns" => 1.0,
-            _ => return None,
-        };
-        nanos += number.parse::<f64>().ok()? * scale;
-        rest = behind;
-    }
+/// A time of RFC 3339, or a day, which begins at midnight UTC.
+pub fn read_time(text: &str) -> Option<DateTime<Utc>> {
+    let day = || Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?.and_utc());
+    DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).ok().or_else(day)
+}
+
+/// A duration such as `1h30m`, or one of ISO 8601 such as `P1DT12H`. Months and years have no length of their own.
+pub fn read_duration(text: &str) -> Option<TimeDelta> {
+    const CEL: &[(&str, f64)] = &[("h", 3600e9), ("m", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("µs", 1e3), ("ns", 1.0)];
+    const DAYS: &[(&str, f64)] = &[("W", 7.0 * 86_400e9), ("D", 86_400e9)];
+    const TIMES: &[(&str, f64)] = &[("H", 3600e9), ("M", 60e9), ("S", 1e9)];
+    let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let nanos = match rest.strip_prefix('P') {
+        Some(iso) => {
+            let (days, times) = iso.split_once('T').map_or((iso, None), |(days, times)| (days, Some(times)));
+            let days = if days.is_empty() && times.is_some() { 0.0 } else { sum_of(days, DAYS)? };
+            days + times.map_or(Some(0.0), |times| sum_of(times, TIMES))?
+        }
+        None if rest == "0" => 0.0,
+        None => sum_of(rest, CEL)?,
+    };
     #[expect(clippy::cast_possible_truncation, reason = "the bound is checked before")]
     let nanos = (nanos < 9.2e18).then_some(nanos.round() as i64)?;
     Some(TimeDelta::nanoseconds(if negative { -nanos } else { nanos }))
+}
+
+/// The sum of numbers with units, at least one.
+fn sum_of(mut rest: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let mut sum = 0.0;
+    loop {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|digits| *digits > 0)?;
+        let (number, behind) = rest.split_at(digits);
+        let end = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        sum += number.parse::<f64>().ok()? * units.iter().find(|(known, _)| *known == unit)?.1;
+        if behind.is_empty() {
+            return Some(sum);
+        }
+        rest = behind;
+    }
 }
 
 /// UTC, or an offset such as `+02:00`.

@@ -72,7 +72,10 @@ impl Engine<'_, '_> {
             Timer::Computed(source) => {
                 let value = Expression::compile(&source)?.evaluate(run.facts())?;
                 config::timer_of(&value).ok_or_else(|| {
-                    Stop::failed("FM-EES-TIMER", format!("the timer's expression gives {value}: neither seconds nor an RFC 3339 time"))
+                    Stop::failed(
+                        "FM-EES-TIMER",
+                        format!("the timer's expression gives {value}: neither seconds, a duration, a day nor an RFC 3339 time"),
+                    )
                 })?
             }
             timer => timer,
