@@ -104,11 +104,10 @@ fn clean_node(node: &mut Value) {
         *description = Value::String(unwrap_lines(text));
     }
     schema.remove("default");
-    match schema.get_mut("minimum") {
-        Some(minimum) if minimum == 0 || minimum.as_f64() == Some(0.0) => {
-            schema.remove("minimum");
-        }
-        _ => {}
+    // Every unsigned type says so; the bound of a fraction was meant.
+    let is_whole = schema.get("type").is_some_and(|kind| kind == "integer");
+    if is_whole && schema.get("minimum").and_then(Value::as_f64) == Some(0.0) {
+        schema.remove("minimum");
     }
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.values_mut().for_each(clean_node);

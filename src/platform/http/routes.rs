@@ -23,6 +23,7 @@ use super::problem;
 use crate::api::arguments::Reading;
 use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, catalogue, undecodable, wire};
 use crate::error::{Error, Kind, Result};
+use crate::io::hex::hex;
 use crate::platform::identity::{self, Identity, authenticate::authenticate};
 use crate::platform::{Platform, keys};
 
@@ -249,7 +250,8 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         // The same arguments are the same request, whatever the order of their fields.
         let mut sorted = arguments.clone();
         sorted.sort_all_objects();
-        (key.to_str().unwrap_or_default(), keys::sha256(sorted.to_string().as_bytes()))
+        // A keyed digest tells nothing of a password among them.
+        (key.to_str().unwrap_or_default(), hex(&platform.keys().tag(format!("idempotency\0{sorted}").as_bytes())))
     });
     let work = (route.handler)(arguments).map_err(|error| invalid(code, vec![undecodable(&error)]))?;
     let Some((key, digest)) = key else { return work(cx).await };
