@@ -10,6 +10,8 @@ mod types;
 pub(crate) use store::newest;
 pub(crate) use types::{names as type_names, schema_of};
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::api::Done;
@@ -19,6 +21,12 @@ use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::http::context::{Answer, Cx, matches};
 use crate::platform::http::routes::Routes;
+use schema::Checker;
+
+/// How often a write is checked again because what it was checked against changed meanwhile.
+const MAX_TRIES: usize = 10;
+/// The code of a write that met something else than what it was checked against.
+const CHANGING: &str = "FM-IDHS-CHANGING";
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {
@@ -26,9 +34,23 @@ pub(crate) fn routes() -> Routes {
 }
 
 async fn define(cx: Cx, request: Define) -> Result<Answer<EntityType>> {
+    types::check_name(&request.entity_type)?;
+    let begun = cx.now();
+    let (request, checker) = cx
+        .compute(move || {
+            let checker = request.schema.as_ref().map(Checker::admit).transpose()?;
+            Ok::<_, Error>((request, checker.map(Arc::new)))
+        })
+        .await??;
+    // A type that has records already: they are held to its schema some at a time, while others write.
+    let mut last = checker.is_some().then_some(0);
+    while let (Some(after), Some(checker)) = (last, &checker) {
+        let (tenant, name, checker) = (cx.tenant(), request.entity_type.clone(), Arc::clone(checker));
+        last = cx.read(move |connection| types::check_some(connection, tenant.as_str(), &name, &checker, after)).await?;
+    }
     let kind = cx
         .write(move |tx| {
-            let kind = types::define(tx, &request)?;
+            let kind = types::define(tx, &request, checker.as_deref(), begun)?;
             tx.emit("entity.defined", &kind.entity_type, json!({ "entityType": kind.entity_type, "schema": kind.schema.is_some() }))?;
             tx.audit("entity.defined", "entity_type", &kind.entity_type, None)?;
             Ok(kind)
@@ -39,24 +61,44 @@ async fn define(cx: Cx, request: Define) -> Result<Answer<EntityType>> {
 }
 
 async fn insert(cx: Cx, request: Insert) -> Result<Answer<Entity>> {
-    let entity = cx
-        .write(move |tx| {
+    let request = Arc::new(request);
+    for _ in 0..MAX_TRIES {
+        let (tenant, checking) = (cx.tenant(), Arc::clone(&request));
+        let schema = cx
+            .read(move |connection| {
+                let schema = types::find(connection, tenant.as_str(), &checking.kind)?.and_then(|known| known.schema);
+                if let Some(schema) = &schema {
+                    schema::check(&checking.kind, schema, &checking.data)?;
+                }
+                Ok(schema)
+            })
+            .await?;
+        let request = Arc::clone(&request);
+        let inserted = cx.write(move |tx| {
             let known = types::for_insert(tx, &request.kind)?;
-            if let Some(schema) = &known.schema {
-                schema::check(&request.kind, schema, &request.data)?;
+            if known.schema == schema { insert_as(tx, &request) } else { Err(changing()) }
+        });
+        match inserted.await {
+            Err(error) if error.code() == CHANGING => {}
+            inserted => {
+                let entity = inserted?;
+                let location = format!("/entities/{}/{}", entity.entity_type, entity.id);
+                return Ok(answer(entity).location(location));
             }
-            let id = tx.mint("entity");
-            store::insert(tx, &id, &request.kind, &request.data)?;
-            if let Some(relationships) = &request.relationships {
-                links::replace(tx, &id, &links::read(relationships)?)?;
-            }
-            let entity = store::find(tx, tx.tenant(), &request.kind, &id)?.entity;
-            record(tx, "entity.inserted", &entity, Changes { before: None, after: Some(names(1, entity.data.keys())) })?;
-            Ok(entity)
-        })
-        .await?;
-    let location = format!("/entities/{}/{}", entity.entity_type, entity.id);
-    Ok(answer(entity).location(location))
+        }
+    }
+    Err(changing())
+}
+
+fn insert_as(tx: &mut Tx<'_>, request: &Insert) -> Result<Entity> {
+    let id = tx.mint("entity");
+    store::insert(tx, &id, &request.kind, &request.data)?;
+    if let Some(relationships) = &request.relationships {
+        links::replace(tx, &id, &links::read(relationships)?)?;
+    }
+    let entity = store::find(tx, tx.tenant(), &request.kind, &id)?.entity;
+    record(tx, "entity.inserted", &entity, Changes { before: None, after: Some(names(1, entity.data.keys())) })?;
+    Ok(entity)
 }
 
 async fn get(cx: Cx, request: Get) -> Result<Answer<Entity>> {
@@ -70,30 +112,60 @@ async fn update(cx: Cx, request: Update) -> Result<Answer<Entity>> {
         return Err(Error::new(Kind::Invalid, "FM-IDHS-NOTHING-TO-CHANGE", "neither data nor relationships are given")
             .hint("Send the fields to change as `data`; null removes one."));
     }
-    let if_match = cx.if_match.clone();
-    let entity = cx
-        .write(move |tx| {
-            let tenant = tx.scope().tenant.clone();
-            let stored = store::find(tx, tenant.as_str(), &request.kind, request.id.as_str())?;
-            matches(if_match.as_deref(), &stored.entity.version.to_string())?;
-            let before = stored.entity;
-            let data = merge(&before.data, request.data.as_ref());
-            if let Some(schema) = types::must_exist(tx, tenant.as_str(), &request.kind)?.schema {
-                schema::check(&request.kind, &schema, &data)?;
-            }
-            if let Some(relationships) = &request.relationships {
-                links::replace(tx, before.id.as_str(), &links::read(relationships)?)?;
-            }
-            if data == before.data && links::of(tx, tenant.as_str(), before.id.as_str())? == before.relationships {
-                return Ok(before);
-            }
-            store::update(tx, stored.number, &data)?;
-            let after = store::find(tx, tenant.as_str(), &request.kind, request.id.as_str())?.entity;
-            record(tx, "entity.updated", &after, difference(&before, &after))?;
-            Ok(after)
-        })
-        .await?;
-    Ok(answer(entity))
+    let request = Arc::new(request);
+    for _ in 0..MAX_TRIES {
+        let (tenant, checking, if_match) = (cx.tenant(), Arc::clone(&request), cx.if_match.clone());
+        let checked = cx
+            .read(move |connection| {
+                let before = store::find(connection, tenant.as_str(), &checking.kind, checking.id.as_str())?.entity;
+                matches(if_match.as_deref(), &before.version.to_string())?;
+                let data = merge(&before.data, checking.data.as_ref());
+                let schema = types::must_exist(connection, tenant.as_str(), &checking.kind)?.schema;
+                if let Some(schema) = &schema {
+                    schema::check(&checking.kind, schema, &data)?;
+                }
+                Ok(Checked { version: before.version, schema, data })
+            })
+            .await?;
+        let request = Arc::clone(&request);
+        match cx.write(move |tx| update_as(tx, &request, &checked)).await {
+            Err(error) if error.code() == CHANGING => {}
+            updated => return Ok(answer(updated?)),
+        }
+    }
+    Err(changing())
+}
+
+/// What a change was checked for: a version of the record, the schema of its type, and the fields after it.
+struct Checked {
+    version: u64,
+    schema: Option<Value>,
+    data: Map<String, Value>,
+}
+
+/// Changes a record as it was checked.
+fn update_as(tx: &mut Tx<'_>, request: &Update, checked: &Checked) -> Result<Entity> {
+    let tenant = tx.scope().tenant.clone();
+    let stored = store::find(tx, tenant.as_str(), &request.kind, request.id.as_str())?;
+    let before = stored.entity;
+    if before.version != checked.version || types::must_exist(tx, tenant.as_str(), &request.kind)?.schema != checked.schema {
+        return Err(changing());
+    }
+    if let Some(relationships) = &request.relationships {
+        links::replace(tx, before.id.as_str(), &links::read(relationships)?)?;
+    }
+    if checked.data == before.data && links::of(tx, tenant.as_str(), before.id.as_str())? == before.relationships {
+        return Ok(before);
+    }
+    store::update(tx, stored.number, &checked.data)?;
+    let after = store::find(tx, tenant.as_str(), &request.kind, request.id.as_str())?.entity;
+    record(tx, "entity.updated", &after, difference(&before, &after))?;
+    Ok(after)
+}
+
+fn changing() -> Error {
+    Error::new(Kind::Conflict, CHANGING, "others change the record or the schema of its type all the time; nothing was done")
+        .hint("Try again in a moment.")
 }
 
 async fn delete(cx: Cx, request: Delete) -> Result<Done> {

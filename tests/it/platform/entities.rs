@@ -431,3 +431,25 @@ async fn fields_that_a_closed_schema_lacks_are_not_filtered_or_sorted_by() {
     let (status, page) = get(&bench, "/entities/customer?filter.address.city=Rome&sort=name,-createdAt").await;
     assert_eq!((status, page["items"].as_array().unwrap().len()), (200, 1), "{page}");
 }
+
+#[tokio::test]
+async fn a_record_that_costs_too_much_against_its_schema_is_refused() {
+    let bench = TestPlatform::start().await;
+    let alternatives: Vec<Value> = (0..2_000).map(|number| json!({ "const": number })).collect();
+    let schema = json!({ "properties": { "list": { "items": { "anyOf": alternatives } } } });
+    let (status, answer) = post(&bench, "/entities", json!({ "entityType": "many", "schema": schema })).await;
+    assert_eq!(status, 201, "{answer}");
+    let (status, answer) = post(&bench, "/entities/many", json!({ "data": { "list": vec!["x"; 9_000] } })).await;
+    assert_eq!((status, code(&answer)), (422, "FM-IDHS-RECORD-COSTLY"), "{answer}");
+    let (status, answer) = post(&bench, "/entities/many", json!({ "data": { "list": ["x", "y"] } })).await;
+    assert_eq!((status, code(&answer), &answer["errors"][0]["pointer"]), (422, "FM-IDHS-RECORD-INVALID", &json!("/data/list/0")));
+    insert(&bench, "many", json!({ "data": { "list": [5, 7] } })).await;
+}
+
+#[tokio::test]
+async fn a_body_of_too_many_values_is_refused() {
+    let bench = TestPlatform::start().await;
+    let (status, answer) = post(&bench, "/entities/customer", json!({ "data": { "list": vec![0; 300_000] } })).await;
+    assert_eq!((status, code(&answer)), (413, "FM-AGS-TOO-LARGE"));
+    assert!(answer.to_string().contains("JSON values"), "{answer}");
+}

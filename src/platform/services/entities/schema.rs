@@ -1,9 +1,13 @@
 //! The JSON Schema of a record type: what is admitted as one, and what it says about a record.
 //!
-//! A schema comes from outside and is run on the writer's thread, so it must end soon on every record: no look-up leaves
-//! the platform, no reference leads back to itself, references do not multiply, and patterns are matched in linear time.
+//! A schema comes from outside, so it must end soon on every record: no look-up leaves the platform, no reference leads
+//! back to itself, references do not multiply, patterns are matched in linear time, and what schema and record cost
+//! together is counted before they meet ([`cost`]). Records are checked on readers, not within the writer's transaction.
 
-use jsonschema::{PatternOptions, Validator};
+mod cost;
+
+use cost::Cost;
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
@@ -18,27 +22,64 @@ const MAX_DEPTH: usize = 32;
 const MAX_WEIGHT: u64 = 20_000;
 /// Most faults of a record that are named.
 const MAX_FAULTS: usize = 20;
+/// Most steps that the check of a record takes.
+const MAX_STEPS: u64 = 2_000_000;
+/// Most steps of a check of whose faults more than the first are named.
+const MAX_NAMED_STEPS: u64 = 20_000;
 
-/// Admits a schema, or says where it cannot be one.
-pub(super) fn admit(schema: &Map<String, Value>) -> Result<Validator> {
-    let root = Value::Object(schema.clone());
-    let bytes = root.to_string().len();
-    if bytes > MAX_BYTES {
-        return Err(refused(FieldError::new("/schema", "size", format!("has {bytes} bytes; at most {MAX_BYTES} are allowed"))));
+/// A schema that records are held to.
+pub(super) struct Checker {
+    root: Value,
+    validator: Validator,
+}
+
+impl Checker {
+    /// Admits a new schema, or says where it cannot be one.
+    pub(super) fn admit(schema: &Map<String, Value>) -> Result<Self> {
+        let root = Value::Object(schema.clone());
+        let bytes = root.to_string().len();
+        if bytes > MAX_BYTES {
+            return Err(refused(FieldError::new("/schema", "size", format!("has {bytes} bytes; at most {MAX_BYTES} are allowed"))));
+        }
+        let mut weigher = Weigher { root: &root, known: Vec::new(), open: Vec::new() };
+        let weight = weigher.weigh(&root, &mut "/schema".to_owned(), 0).map_err(refused)?;
+        if weight > MAX_WEIGHT {
+            let detail = format!("has more than {MAX_WEIGHT} parts once its references are followed");
+            return Err(refused(FieldError::new("/schema", "size", detail)));
+        }
+        let validator = compile(&root).map_err(refused)?;
+        Ok(Self { root, validator })
     }
-    let mut weigher = Weigher { root: &root, known: Vec::new(), open: Vec::new() };
-    let weight = weigher.weigh(&root, &mut "/schema".to_owned(), 0).map_err(refused)?;
-    if weight > MAX_WEIGHT {
-        let detail = format!("has more than {MAX_WEIGHT} parts once its references are followed");
-        return Err(refused(FieldError::new("/schema", "size", detail)));
+
+    /// What a record has against the schema, field by field.
+    ///
+    /// # Errors
+    /// Schema and record are together more than can be checked.
+    pub(super) fn faults(&self, data: &Map<String, Value>) -> Result<Vec<FieldError>> {
+        let record = Value::Object(data.clone());
+        let Some(steps) = Cost::of(&self.root, &record, MAX_STEPS) else { return Err(too_costly()) };
+        if self.validator.is_valid(&record) {
+            return Ok(Vec::new());
+        }
+        // A fault keeps the faults of each alternative that did not fit either.
+        let named = if steps > MAX_NAMED_STEPS { 1 } else { MAX_FAULTS };
+        let fault = |fault: ValidationError<'_>| {
+            // Values are masked: they may be long, and they are the caller's own.
+            let mut detail: String = fault.masked().to_string().chars().filter(|c| !c.is_control()).take(300).collect();
+            detail.insert_str(0, "does not fit the schema: ");
+            FieldError::new(format!("/data{}", fault.instance_path()), fault.kind().keyword(), detail)
+        };
+        Ok(match named {
+            1 => self.validator.validate(&record).err().map(fault).into_iter().collect(),
+            named => self.validator.iter_errors(&record).take(named).map(fault).collect(),
+        })
     }
-    compile(&root).map_err(refused)
 }
 
 /// Checks a record's fields against its type's schema; `kind` is the type's name.
 pub(super) fn check(kind: &str, schema: &Value, data: &Map<String, Value>) -> Result<()> {
     let validator = compile(schema).map_err(|fault| Error::internal(fault.detail))?;
-    let faults = faults(&validator, data);
+    let faults = Checker { root: schema.clone(), validator }.faults(data)?;
     if faults.is_empty() {
         return Ok(());
     }
@@ -47,22 +88,10 @@ pub(super) fn check(kind: &str, schema: &Value, data: &Map<String, Value>) -> Re
         .with_fields(faults))
 }
 
-/// What a record has against a schema, field by field.
-pub(super) fn faults(validator: &Validator, data: &Map<String, Value>) -> Vec<FieldError> {
-    let record = Value::Object(data.clone());
-    if validator.is_valid(&record) {
-        return Vec::new();
-    }
-    validator
-        .iter_errors(&record)
-        .take(MAX_FAULTS)
-        .map(|fault| {
-            // Values are masked: they may be long, and they are the caller's own.
-            let mut detail: String = fault.masked().to_string().chars().filter(|c| !c.is_control()).take(300).collect();
-            detail.insert_str(0, "does not fit the schema: ");
-            FieldError::new(format!("/data{}", fault.instance_path()), fault.kind().keyword(), detail)
-        })
-        .collect()
+fn too_costly() -> Error {
+    Error::new(Kind::Invalid, "FM-IDHS-RECORD-COSTLY", "the record is too large for a schema with so many alternatives")
+        .hint("Divide the record, or simplify the schema of its type.")
+        .field("/data", "cost", format!("takes more than {MAX_STEPS} steps to check"))
 }
 
 fn compile(schema: &Value) -> std::result::Result<Validator, FieldError> {
@@ -230,7 +259,7 @@ mod tests {
     }
 
     fn fault(schema: &Value) -> FieldError {
-        admit(&map(schema.clone())).unwrap_err().fields()[0].clone()
+        Checker::admit(&map(schema.clone())).map(|_| ()).unwrap_err().fields()[0].clone()
     }
 
     #[test]
@@ -241,9 +270,9 @@ mod tests {
             "required": ["name"],
             "$defs": { "name": { "type": "string", "minLength": 1 } },
         });
-        let validator = admit(&map(schema.clone())).unwrap();
-        assert!(faults(&validator, &map(json!({ "name": "Acme" }))).is_empty());
-        let found = faults(&validator, &map(json!({ "name": 5, "mail": "nobody" })));
+        let checker = Checker::admit(&map(schema.clone())).unwrap();
+        assert!(checker.faults(&map(json!({ "name": "Acme" }))).unwrap().is_empty());
+        let found = checker.faults(&map(json!({ "name": 5, "mail": "nobody" }))).unwrap();
         let found: Vec<_> = found.iter().map(|fault| (fault.pointer.as_str(), fault.code.as_str())).collect();
         assert_eq!(found, [("/data/name", "type"), ("/data/mail", "format")]);
         let error = check("customer", &schema, &map(json!({}))).unwrap_err();
@@ -296,19 +325,31 @@ mod tests {
     }
 
     #[test]
+    fn schema_and_record_are_bounded_together() {
+        let alternatives: Vec<Value> = (0..4_000).map(|number| json!({ "const": number })).collect();
+        let checker = Checker::admit(&map(json!({ "properties": { "list": { "items": { "anyOf": alternatives } } } }))).unwrap();
+        let record = |length: usize| map(json!({ "list": vec!["x"; length] }));
+        let found = checker.faults(&record(100)).unwrap();
+        assert_eq!(found.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/data/list/0"], "the first alone is named");
+        assert_eq!(checker.faults(&record(10_000)).unwrap_err().code(), "FM-IDHS-RECORD-COSTLY");
+    }
+
+    #[test]
     fn a_field_may_be_called_as_a_keyword() {
-        admit(&map(json!({ "properties": { "id": { "type": "string" }, "$ref": { "type": "string" }, "type": { "type": "string" } } })))
-            .unwrap();
+        Checker::admit(&map(
+            json!({ "properties": { "id": { "type": "string" }, "$ref": { "type": "string" }, "type": { "type": "string" } } }),
+        ))
+        .unwrap();
     }
 
     #[test]
     fn values_of_a_schema_are_data_and_anchors_are_names() {
-        let of = |schema: Value| admit(schema.as_object().unwrap());
-        let validator = of(json!({ "properties": { "v": { "enum": [{ "$id": "https://x/y", "type": "null" }] } } })).unwrap();
-        assert!(faults(&validator, &map(json!({ "v": { "$id": "https://x/y", "type": "null" } }))).is_empty());
-        let validator =
+        let of = |schema: Value| Checker::admit(schema.as_object().unwrap());
+        let checker = of(json!({ "properties": { "v": { "enum": [{ "$id": "https://x/y", "type": "null" }] } } })).unwrap();
+        assert!(checker.faults(&map(json!({ "v": { "$id": "https://x/y", "type": "null" } }))).unwrap().is_empty());
+        let checker =
             of(json!({ "properties": { "v": { "$ref": "#n" } }, "$defs": { "n": { "$anchor": "n", "type": "string" } } })).unwrap();
-        assert_eq!(faults(&validator, &map(json!({ "v": 5 }))).len(), 1);
+        assert_eq!(checker.faults(&map(json!({ "v": 5 }))).unwrap().len(), 1);
         for wrong in [
             json!({ "properties": { "v": { "$ref": "#gone" } } }),
             json!({ "properties": { "enum": { "properties": { "a": { "$ref": "https://x/y" } } } } }),

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
-use super::schema;
+use super::schema::Checker;
 use crate::api::arguments::quote;
 use crate::api::entities::{Define, EntityType};
 use crate::api::near::nearest;
@@ -17,6 +17,8 @@ const RESERVED: &str = "search";
 const MAX_TYPES: i64 = 1_000;
 /// How many types a wrong name is compared with.
 const MAX_COMPARED: u32 = 1_000;
+/// Records that are held to a new schema in one turn.
+const CHECKED_AT_ONCE: u32 = 200;
 /// How many types an error names.
 const NAMED: usize = 20;
 
@@ -65,10 +67,9 @@ pub(crate) fn schema_of(connection: &Connection, tenant: &str, name: &str) -> Re
     Ok(must_exist(connection, tenant, name)?.schema)
 }
 
-/// Defines a type. A type that only its first record made may be given its schema later, if all its records keep to it.
-pub(super) fn define(tx: &mut Tx<'_>, request: &Define) -> Result<EntityType> {
-    check_name(&request.entity_type)?;
-    let validator = request.schema.as_ref().map(schema::admit).transpose()?;
+/// Defines a type. A type that only its first record made may be given its schema later, if all its records keep to it;
+/// those that did not change since a moment are known to.
+pub(super) fn define(tx: &mut Tx<'_>, request: &Define, checker: Option<&Checker>, since: Timestamp) -> Result<EntityType> {
     let tenant = tx.tenant().to_owned();
     let name = request.entity_type.as_str();
     let text = request.schema.as_ref().map(serde_json::to_string).transpose().map_err(Error::internal)?;
@@ -78,8 +79,8 @@ pub(super) fn define(tx: &mut Tx<'_>, request: &Define) -> Result<EntityType> {
                 .hint("Insert records of it, or take another name."));
         }
         Some(_) => {
-            if let Some(validator) = &validator {
-                check_records(tx, &tenant, name, validator)?;
+            if let Some(checker) = checker {
+                check_changed(tx, &tenant, name, checker, since)?;
             }
             tx.execute("UPDATE entity_types SET schema = ?, implied = 0 WHERE tenant_id = ? AND name = ?", params![text, tenant, name])?;
         }
@@ -121,13 +122,27 @@ fn create(tx: &mut Tx<'_>, tenant: &str, name: &str, schema: Option<&str>, impli
     Ok(())
 }
 
-fn check_records(tx: &Tx<'_>, tenant: &str, name: &str, validator: &jsonschema::Validator) -> Result<()> {
-    let mut records = tx.prepare("SELECT id, data FROM entities WHERE tenant_id = ? AND type = ? ORDER BY number")?;
-    let mut rows = records.query(params![tenant, name])?;
+/// Holds some of the records of a type to its new schema: those after a number, which is the last one's answer.
+pub(super) fn check_some(connection: &Connection, tenant: &str, name: &str, checker: &Checker, after: i64) -> Result<Option<i64>> {
+    let sql = "SELECT number, id, data FROM entities WHERE tenant_id = ? AND type = ? AND number > ? ORDER BY number LIMIT ?";
+    let mut records = connection.prepare_cached(sql)?;
+    check_rows(records.query(params![tenant, name, after, CHECKED_AT_ONCE])?, checker)
+}
+
+/// Holds those records to it that changed meanwhile.
+fn check_changed(tx: &Tx<'_>, tenant: &str, name: &str, checker: &Checker, since: Timestamp) -> Result<()> {
+    let sql = "SELECT number, id, data FROM entities WHERE tenant_id = ? AND type = ? AND updated_at >= ? ORDER BY number";
+    let mut records = tx.prepare_cached(sql)?;
+    check_rows(records.query(params![tenant, name, since.millis()])?, checker).map(drop)
+}
+
+fn check_rows(mut rows: rusqlite::Rows<'_>, checker: &Checker) -> Result<Option<i64>> {
+    let mut last = None;
     while let Some(row) = rows.next()? {
-        let (id, data): (String, String) = (row.get(0)?, row.get(1)?);
+        let (id, data): (String, String) = (row.get(1)?, row.get(2)?);
+        last = Some(row.get(0)?);
         let data: Map<String, Value> = serde_json::from_str(&data).map_err(Error::internal)?;
-        let faults = schema::faults(validator, &data);
+        let faults = checker.faults(&data)?;
         if !faults.is_empty() {
             return Err(Error::new(
                 Kind::Conflict,
@@ -138,10 +153,10 @@ fn check_records(tx: &Tx<'_>, tenant: &str, name: &str, validator: &jsonschema::
             .with_fields(faults));
         }
     }
-    Ok(())
+    Ok(last)
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let fault = |detail: &str| {
         Err(Error::new(Kind::Invalid, "FM-IDHS-TYPE-NAME", format!("{} cannot name a record type", quote(name)))
             .hint("Use lower-case letters, digits, `_` and `-`, beginning with a letter, such as `purchase_order`.")
