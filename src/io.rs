@@ -1,5 +1,6 @@
 //! Bytes in and out: private files, HTTP bodies with a bound, digests, hexadecimal text, exact numbers, and migrations of SQLite files.
 
+pub(crate) mod extent;
 pub(crate) mod hash;
 pub(crate) mod hex;
 pub(crate) mod inbound;

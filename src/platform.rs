@@ -25,6 +25,7 @@ mod http;
 mod identity;
 mod keys;
 mod services;
+mod turns;
 mod vocabulary;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -109,6 +110,7 @@ struct Inner {
     notifications: Notifications,
     outbound: OnceLock<reqwest::Client>,
     embedded: HashSet<&'static str>,
+    compute: turns::compute::Compute,
     started: Timestamp,
     auth: identity::passwords::Guard,
 }
@@ -177,6 +179,7 @@ impl Platform {
                 notifications,
                 outbound: OnceLock::new(),
                 embedded: services::embedded().services(),
+                compute: turns::compute::Compute::default(),
                 started,
                 auth: identity::passwords::Guard::default(),
             }),
@@ -265,6 +268,11 @@ impl Platform {
     /// The names of the services with operations that run here.
     pub(crate) fn embedded(&self) -> &HashSet<&'static str> {
         &self.inner.embedded
+    }
+
+    /// The threads for what takes the processor long.
+    pub(crate) fn compute(&self) -> &turns::compute::Compute {
+        &self.inner.compute
     }
 
     /// When this run began.

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use include_dir::{Dir, include_dir};
@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::clock::Clock;
 use super::engine::expressions::budget::Budget;
 use super::full_text;
+use super::turns::{Turns, stopped};
 use crate::api::cloud_event::topic_matches;
 use crate::api::ids::{self, TenantId};
 use crate::api::{Event, SERVICES, Service, Timestamp, events};
@@ -173,30 +174,38 @@ pub(crate) struct Database {
 }
 
 struct Inner {
-    writer: mpsc::Sender<Job>,
-    readers: mpsc::Sender<Job>,
+    writer: Arc<Turns<Job>>,
+    readers: Arc<Turns<Job>>,
     clock: Arc<dyn Clock>,
     events: watch::Sender<i64>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.writer.close();
+        self.readers.close();
+    }
 }
 
 impl Database {
     /// Opens or creates the file. `guard` is held until the writer has closed it; the receiver hears of that.
     pub(crate) async fn open(path: PathBuf, clock: Arc<dyn Clock>, guard: impl Send + 'static) -> Result<(Self, oneshot::Receiver<()>)> {
-        let (writer, jobs) = mpsc::channel::<Job>();
-        let (readers, reads) = mpsc::channel::<Job>();
+        let (writer, readers) = (Arc::new(Turns::<Job>::new(1)), Arc::new(Turns::<Job>::new(READERS)));
         let (opened, opening) = oneshot::channel();
         let (closed, closing) = oneshot::channel();
         let (reading, all_read) = mpsc::channel::<()>();
-        let writer_path = path.clone();
+        let (written, writes) = (path.clone(), Arc::clone(&writer));
         thread::Builder::new()
             .name("platform-writer".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                match open_writer(&writer_path) {
+                match open_writer(&written) {
                     Ok((mut connection, last_event)) => {
                         let _ = opened.send(Ok(last_event));
-                        for job in jobs {
-                            job(&mut connection);
+                        while let Some(mut turn) = writes.next() {
+                            if let Some(job) = turn.job() {
+                                job(&mut connection);
+                            }
                         }
                         // Closing the last connection folds the log into the file: the readers close theirs first.
                         let _ = all_read.recv();
@@ -213,9 +222,11 @@ impl Database {
             })
             .map_err(Error::internal)?;
         let last_event = opening.await.map_err(Error::internal)??;
-        let reads = Arc::new(Mutex::new(reads));
+        // What cannot be opened leaves no thread behind that waits for jobs.
+        let events = watch::Sender::new(last_event);
+        let inner = Arc::new(Inner { writer, readers, clock, events });
         for _ in 0..READERS {
-            let (reads, path, reading) = (Arc::clone(&reads), path.clone(), reading.clone());
+            let (reads, path, reading) = (Arc::clone(&inner.readers), path.clone(), reading.clone());
             thread::Builder::new()
                 .name("platform-reader".to_owned())
                 .stack_size(STACK)
@@ -225,8 +236,7 @@ impl Database {
                 })
                 .map_err(Error::internal)?;
         }
-        let events = watch::Sender::new(last_event);
-        Ok((Self { inner: Arc::new(Inner { writer, readers, clock, events }) }, closing))
+        Ok((Self { inner }, closing))
     }
 
     /// Runs work in a transaction: committed when it answers, rolled back when it fails or panics.
@@ -254,6 +264,7 @@ impl Database {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
+        let tenant = scope.tenant.clone();
         let inner = Arc::downgrade(&self.inner);
         let clock = Arc::clone(&self.inner.clock);
         let job: Job = Box::new(move |connection| {
@@ -286,12 +297,21 @@ impl Database {
             });
             let _ = answer.send(result);
         });
-        self.inner.writer.send(job).map_err(|_| stopped())?;
+        self.inner.writer.bring(tenant.as_str(), job)?;
         answered.await.map_err(|_| stopped())?
     }
 
-    /// Runs work that only reads, on one consistent view of the file.
+    /// Runs the platform's own work that only reads, on one consistent view of the file.
     pub(crate) async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        self.read_for("", work).await
+    }
+
+    /// Runs work that only reads, when it is the tenant's turn.
+    pub(crate) async fn read_for<T: Send + 'static>(
+        &self,
+        tenant: &str,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let result = catch(|| {
@@ -302,7 +322,7 @@ impl Database {
             });
             let _ = answer.send(result);
         });
-        self.inner.readers.send(job).map_err(|_| stopped())?;
+        self.inner.readers.bring(tenant, job)?;
         answered.await.map_err(|_| stopped())?
     }
 
@@ -320,19 +340,14 @@ fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-fn stopped() -> Error {
-    Error::new(Kind::Unavailable, "FM-PLATFORM-STOPPING", "the platform is shutting down").hint("Try again in a moment.")
-}
-
-fn read_jobs(path: &Path, jobs: &Mutex<mpsc::Receiver<Job>>) {
+fn read_jobs(path: &Path, jobs: &Arc<Turns<Job>>) {
     let mut connection = None;
-    loop {
-        let Ok(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv() else { return };
+    while let Some(mut turn) = jobs.next() {
         // Opened at the first need: most platforms of a short command never read with three hands.
         if connection.is_none() {
             connection = open_reader(path).inspect_err(|error| tracing::error!(%error, "a reader cannot open the database")).ok();
         }
-        if let Some(connection) = &mut connection {
+        if let (Some(connection), Some(job)) = (&mut connection, turn.job()) {
             job(connection);
         }
     }
@@ -411,6 +426,72 @@ impl From<rusqlite::Error> for Error {
                     .caused_by(error)
             }
             _ => Self::internal(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::platform::clock::SystemClock;
+
+    async fn open() -> (Database, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, _) = Database::open(folder.path().join("platform.db"), Arc::new(SystemClock), ()).await.unwrap();
+        (database, folder)
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_writes_delays_another_tenant_by_one_turn() {
+        let (database, _folder) = open().await;
+        let (release, blocked) = mpsc::channel::<()>();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let write = |tenant: &'static str, wait: Option<mpsc::Receiver<()>>| {
+            let (database, order) = (database.clone(), Arc::clone(&order));
+            tokio::spawn(async move {
+                let work = move |_: &mut Tx<'_>| {
+                    if let Some(wait) = wait {
+                        let _ = wait.recv();
+                    }
+                    order.lock().unwrap().push(tenant);
+                    Ok(())
+                };
+                database.write(Scope::system(tenant.into()), work).await
+            })
+        };
+        let mut writes = vec![write("flood", Some(blocked))];
+        writes.extend((0..200).map(|_| write("flood", None)));
+        for _ in 0..300 {
+            tokio::task::yield_now().await;
+        }
+        writes.push(write("quiet", None));
+        tokio::task::yield_now().await;
+        release.send(()).unwrap();
+        for write in writes {
+            write.await.unwrap().unwrap();
+        }
+        // The one under way, one more of the flood at most, and then it is the other's turn.
+        assert!(order.lock().unwrap().iter().position(|tenant| *tenant == "quiet").unwrap() <= 2);
+    }
+
+    #[tokio::test]
+    async fn slow_reads_leave_a_reader_to_other_tenants() {
+        let (database, _folder) = open().await;
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocked = Arc::new(Mutex::new(blocked));
+        let slow: Vec<_> = (0..2 * READERS)
+            .map(|_| {
+                let (database, blocked) = (database.clone(), Arc::clone(&blocked));
+                tokio::spawn(async move { database.read_for("slow", move |_| Ok(drop(blocked.lock().unwrap().recv()))).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(database.read_for("quick", |_| Ok(7)).await.unwrap(), 7);
+        drop(release);
+        for read in slow {
+            read.await.unwrap().unwrap();
         }
     }
 }

@@ -1,27 +1,41 @@
 //! A request's body: bounded in size and depth before it is parsed.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
 use crate::api::operation::MAX_BODY;
 use crate::error::{Error, Kind, Result};
+use crate::io::extent::{Extent, extent};
 use crate::io::inbound::{self, Unread};
 use crate::io::numbers::first_inexact;
+use crate::platform::Platform;
+use crate::platform::turns::gate::Gate;
 
 /// How deep its JSON may be nested.
 const MAX_DEPTH: usize = 64;
+/// Most JSON values in it: each takes far more memory than the byte or two that it may be written with.
+const MAX_VALUES: usize = 200_000;
 /// Bodies with files that are received at once in this process.
-static LARGE_BODIES: Semaphore = Semaphore::const_new(4);
+static LARGE_BODIES: LazyLock<Gate> = LazyLock::new(|| Gate::new(4));
+/// How long a large body waits for its turn.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// Reads a body as a JSON object; an empty one is an object without fields.
-pub(crate) async fn object(service: &'static str, headers: &HeaderMap, body: Body, most: usize) -> Result<Map<String, Value>> {
+/// Reads a tenant's body as a JSON object; an empty one is an object without fields.
+pub(crate) async fn object(
+    service: &'static str,
+    platform: &Platform,
+    tenant: &str,
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+) -> Result<Map<String, Value>> {
     // A body is announced by its length, or may be as large as it likes.
     let small = body.size_hint().upper().is_some_and(|length| length <= MAX_BODY as u64);
-    let _permit = if small || most <= MAX_BODY { None } else { Some(LARGE_BODIES.try_acquire().map_err(|_| busy())?) };
+    let _place = if small || most <= MAX_BODY { None } else { Some(LARGE_BODIES.pass(tenant, MAX_WAIT).await?.ok_or_else(busy)?) };
     let bytes = inbound::read_bounded(body, most).await.map_err(|unread| match unread {
         Unread::TooLarge => too_large(most),
         Unread::Broken(error) => malformed(service, "the body ended early").caused_by(error),
@@ -39,12 +53,17 @@ pub(crate) async fn object(service: &'static str, headers: &HeaderMap, body: Bod
     if bytes.len() <= MAX_BODY {
         return parse(service, &bytes);
     }
-    tokio::task::spawn_blocking(move || parse(service, &bytes)).await.map_err(Error::internal)?
+    platform.compute().run(tenant, move || parse(service, &bytes)).await?
 }
 
 fn parse(service: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
-    if depth(bytes) > MAX_DEPTH {
+    let Extent { depth, values } = extent(bytes);
+    if depth > MAX_DEPTH {
         return Err(malformed(service, format!("the body is nested more than {MAX_DEPTH} levels deep")));
+    }
+    if values > MAX_VALUES {
+        return Err(Error::new(Kind::TooLarge, "FM-AGS-TOO-LARGE", format!("the body holds more than {MAX_VALUES} JSON values"))
+            .hint("Send less at once."));
     }
     if let Some(inexact) = first_inexact(bytes) {
         return Err(Error::new(Kind::Invalid, format!("FM-{service}-NUMBER"), "a number would be rounded").field(
@@ -68,44 +87,7 @@ fn busy() -> Error {
     Error::new(Kind::RateLimited, "FM-AGS-BUSY", "too many large bodies are received at once").retry_after(Duration::from_secs(2))
 }
 
-/// The deepest nesting of brackets outside strings; needs no stack.
-fn depth(bytes: &[u8]) -> usize {
-    let (mut deepest, mut depth, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in bytes {
-        if in_text {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_text = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_text = true,
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
 /// Makes the error of a request that cannot be read.
 pub(crate) fn malformed(service: &str, message: impl Into<String>) -> Error {
     Error::new(Kind::Malformed, format!("FM-{service}-MALFORMED"), message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn depth_counts_brackets_outside_of_text() {
-        assert_eq!(depth(br#"{"a":[1,{"b":"[[[[\"["}]}"#), 3);
-        assert_eq!(depth("[".repeat(100_000).as_bytes()), 100_000);
-    }
 }

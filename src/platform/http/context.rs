@@ -50,7 +50,12 @@ impl Cx {
 
     /// Runs work that only reads.
     pub(crate) async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
-        self.platform.database().read(work).await
+        self.platform.database().read_for(self.caller.tenant.as_str(), work).await
+    }
+
+    /// Does what takes the processor long, off the async threads and in the tenant's turn.
+    pub(crate) async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        self.platform.compute().run(self.caller.tenant.as_str(), work).await
     }
 
     /// The present moment of the platform's clock.

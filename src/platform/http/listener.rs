@@ -112,7 +112,7 @@ async fn readiness(platform: Platform) -> Response {
 async fn prove(platform: Platform, request: Request) -> Response {
     let (parts, content) = request.into_parts();
     let proof = async {
-        let fields = body::object("AGS", &parts.headers, content, MAX_BODY).await?;
+        let fields = body::object("AGS", &platform, "", &parts.headers, content, MAX_BODY).await?;
         match fields.get("nonce").and_then(Value::as_str) {
             Some(nonce) if (16..=128).contains(&nonce.len()) => Ok(platform.keys().prove(nonce, platform.instance())),
             _ => Err(Error::new(Kind::Invalid, "FM-AGS-NONCE", "the nonce must be a text of 16 to 128 bytes")),

@@ -231,7 +231,11 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
     }
 
     let query = query_pairs(parts.uri.query().unwrap_or_default());
-    let body = if spec.body { body::object(code, &parts.headers, body, spec.max_body).await? } else { Map::new() };
+    let body = if spec.body {
+        body::object(code, platform, identity.caller.tenant.as_str(), &parts.headers, body, spec.max_body).await?
+    } else {
+        Map::new()
+    };
     let arguments = arguments(entry, &identity, path, query, body)?;
 
     let mut cx = Cx {

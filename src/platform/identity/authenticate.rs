@@ -28,9 +28,13 @@ pub(crate) async fn authenticate(platform: &Platform, headers: &HeaderMap, spec:
             refuse_on_behalf_of(on_behalf_of.as_deref(), &claims.sub)?;
             let facts = Facts::new(spec, path, platform.now());
             let now = platform.now();
-            platform.database().read(move |connection| user(connection, &claims, &facts, now)).await
+            let tenant = claims.tenant_id.clone();
+            platform.database().read_for(&tenant, move |connection| user(connection, &claims, &facts, now)).await
         }
-        Use::Service => platform.database().read(move |connection| service(connection, &claims, on_behalf_of)).await,
+        Use::Service => {
+            let tenant = claims.tenant_id.clone();
+            platform.database().read_for(&tenant, move |connection| service(connection, &claims, on_behalf_of)).await
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn routes() -> Routes {
 async fn discover(cx: Cx, request: DiscoverSchema) -> Result<Analysis> {
     let source = source::read(&cx, &request.source_type, request.sample_data, request.source_id.as_ref()).await?;
     let source = source.ok_or_else(|| no_sample("there are no records to discover a schema in"))?;
-    let (source, columns) = source.columns().await?;
+    let (source, columns) = source.columns(&cx).await?;
     let profile = columns.profile();
     let score = quality::score(&columns, &profile);
     let discovered = profile.view();
@@ -65,7 +65,7 @@ async fn discover(cx: Cx, request: DiscoverSchema) -> Result<Analysis> {
 async fn suggest(cx: Cx, request: SuggestMappings) -> Result<Analysis> {
     let source = source::read(&cx, &request.source_type, request.sample_data, request.source_id.as_ref()).await?;
     let profile = match source {
-        Some(source) => source.columns().await?.1.profile(),
+        Some(source) => source.columns(&cx).await?.1.profile(),
         None => known_profile(&cx, request.source_id.as_ref().map(crate::api::ids::IntegrationId::as_str)).await?,
     };
     let sources = Slot::of_profile(&profile);
@@ -73,7 +73,7 @@ async fn suggest(cx: Cx, request: SuggestMappings) -> Result<Analysis> {
         (Some(_), Some(_)) => return Err(two_targets()),
         (None, Some(fields)) => {
             let targets = named_targets(fields)?;
-            blocking(move || mappings::suggest(&sources, &targets)).await?
+            cx.compute(move || mappings::suggest(&sources, &targets)).await?
         }
         (kind, None) => {
             source::may_read_the_hub(&cx)?;
@@ -147,7 +147,7 @@ async fn list(cx: Cx, request: ListSchemas) -> Result<Page<DiscoveredSchema>> {
 async fn score(cx: Cx, request: ScoreQuality) -> Result<Analysis> {
     let source = source::read(&cx, &request.source_type, request.sample_data, request.source_id.as_ref()).await?;
     let source = source.ok_or_else(|| no_sample("there are no records to score"))?;
-    let (source, columns) = source.columns().await?;
+    let (source, columns) = source.columns(&cx).await?;
     let (tenant, source_id) = (cx.tenant(), source.source_id);
     let before = match source_id.as_str() {
         "" => None,
@@ -179,7 +179,7 @@ async fn generate(cx: Cx, request: GenerateSynthetic) -> Result<SyntheticData> {
     } else {
         match source::read(&cx, source_type, request.sample_data, request.source_id.as_ref()).await? {
             Some(source) => {
-                let (source, columns) = source.columns().await?;
+                let (source, columns) = source.columns(&cx).await?;
                 (columns.profile(), synthetic::texts_of(&source.records))
             }
             None => (known_profile(&cx, request.source_id.as_ref().map(crate::api::ids::IntegrationId::as_str)).await?, HashSet::new()),
@@ -194,7 +194,7 @@ async fn generate(cx: Cx, request: GenerateSynthetic) -> Result<SyntheticData> {
     }
     let seed = u64::from_le_bytes(keys::random::<8>()?);
     let discovered = profile.view();
-    let records = blocking(move || synthetic::generate(&profile, count, &taken, &mut Random::new(seed))).await?;
+    let records = cx.compute(move || synthetic::generate(&profile, count, &taken, &mut Random::new(seed))).await?;
     Ok(SyntheticData { records, discovered_schema: Some(discovered) })
 }
 
@@ -204,8 +204,4 @@ async fn known_profile(cx: &Cx, source: Option<&str>) -> Result<Profile> {
     let tenant = cx.tenant();
     let stored = cx.read(move |connection| store::latest_of(connection, tenant.as_str(), &source)).await?;
     stored.map(|stored| stored.profile).ok_or_else(|| no_sample("no records are given, and the source was not discovered before"))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(Error::internal)
 }

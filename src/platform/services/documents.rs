@@ -13,7 +13,6 @@ mod store;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::api::FieldError;
 use crate::api::audit::Changes;
@@ -26,6 +25,7 @@ use crate::platform::full_text;
 use crate::platform::http::context::{Answer, Cx};
 use crate::platform::http::routes::Routes;
 use crate::platform::keys;
+use crate::platform::turns::gate::{Gate, Pass};
 
 use content::File;
 use reading::Reading;
@@ -48,18 +48,19 @@ async fn upload(cx: Cx, request: Upload) -> Result<Answer<Document>> {
     check_config(config.as_ref())?;
     let metadata = request.metadata.unwrap_or_default();
     check_metadata(&metadata)?;
-    let file = blocking(move || content::decode(&request.document)).await??;
-    let reading = content::read(&cx.platform, &file, config.as_ref().and_then(|config| config.include_ocr)).await?;
+    let file = cx.compute(move || content::decode(&request.document)).await??;
+    let reading = content::read(&cx, &file, config.as_ref().and_then(|config| config.include_ocr)).await?;
     let given = request.document_type.as_deref().map(kind_of);
     let content = std::sync::Arc::clone(&file.bytes);
-    let (mut document, words, missing) = blocking(move || {
-        let mut document = described(&file, &reading, metadata);
-        document.text = reading.text;
-        let words = analyse(&mut document, given);
-        let missing = config.map(|config| fill(&mut document, config.entities.as_deref())).unwrap_or_default();
-        (document, words, missing)
-    })
-    .await?;
+    let (mut document, words, missing) = cx
+        .compute(move || {
+            let mut document = described(&file, &reading, metadata);
+            document.text = reading.text;
+            let words = analyse(&mut document, given);
+            let missing = config.map(|config| fill(&mut document, config.entities.as_deref())).unwrap_or_default();
+            (document, words, missing)
+        })
+        .await?;
     let document = cx
         .write(move |tx| {
             store::insert(tx, &mut document, &content, &words)?;
@@ -81,13 +82,14 @@ async fn extract(cx: Cx, request: Extract) -> Result<Document> {
     let document = cx.read(move |connection| store::find(connection, tenant.as_str(), id.as_str())).await?;
     let (mut document, is_new) = with_text(&cx, document, config.include_ocr).await?;
     let given = request.document_type.as_deref().map(kind_of);
-    let (document, words, missing) = blocking(move || {
-        let kind = given.or_else(|| document.certainty.is_none().then(|| document.kind.clone()));
-        let words = analyse(&mut document, kind);
-        let missing = fill(&mut document, config.entities.as_deref());
-        (document, words, missing)
-    })
-    .await?;
+    let (document, words, missing) = cx
+        .compute(move || {
+            let kind = given.or_else(|| document.certainty.is_none().then(|| document.kind.clone()));
+            let words = analyse(&mut document, kind);
+            let missing = fill(&mut document, config.entities.as_deref());
+            (document, words, missing)
+        })
+        .await?;
     let document = cx
         .write(move |tx| {
             store::update(tx, &document, is_new.then_some(words.as_str()))?;
@@ -101,8 +103,8 @@ async fn extract(cx: Cx, request: Extract) -> Result<Document> {
 async fn classify(cx: Cx, request: Classify) -> Result<Classification> {
     let (document_id, text) = match (request.document, request.document_id) {
         (Some(document), None) => {
-            let file = blocking(move || content::decode(&document)).await??;
-            let reading = content::read(&cx.platform, &file, None).await?;
+            let file = cx.compute(move || content::decode(&document)).await??;
+            let reading = content::read(&cx, &file, None).await?;
             if reading.text.is_empty() {
                 return Err(no_text());
             }
@@ -120,7 +122,7 @@ async fn classify(cx: Cx, request: Classify) -> Result<Classification> {
                 .field("/documentId", "exclusive", "is given in place of `document`"));
         }
     };
-    let mut scored = blocking(move || classifier::classify(&text)).await?.into_iter();
+    let mut scored = cx.compute(move || classifier::classify(&text)).await?.into_iter();
     let best = scored.next();
     Ok(Classification {
         document_id,
@@ -225,7 +227,7 @@ async fn with_text(cx: &Cx, mut document: Stored, with_ocr: Option<bool>) -> Res
     }
     let (tenant, digest) = (cx.tenant(), document.digest.clone());
     let bytes = cx.read(move |connection| store::file_of(connection, tenant.as_str(), &digest)).await?;
-    let reading = content::read(&cx.platform, &content::of_bytes(bytes)?, with_ocr).await?;
+    let reading = content::read(cx, &content::of_bytes(bytes)?, with_ocr).await?;
     if reading.text.is_empty() {
         return Err(no_text());
     }
@@ -250,16 +252,9 @@ fn record(tx: &mut Tx<'_>, what: &str, document: &Stored) -> Result<()> {
     Ok(())
 }
 
-/// A permit of a bounded kind of work; a request that would wait too long hears when to come again.
-async fn permit_of(work: &'static Semaphore) -> Result<SemaphorePermit<'static>> {
-    match tokio::time::timeout(MAX_WAIT, work.acquire()).await {
-        Ok(permit) => permit.map_err(Error::internal),
-        Err(_) => {
-            Err(Error::new(Kind::RateLimited, "FM-DOC-BUSY", "too many documents are read at once").retry_after(Duration::from_secs(10)))
-        }
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(Error::internal)
+/// Passes the gate of a bounded kind of work; a request that would wait too long hears when to come again.
+async fn pass(gate: &Gate, cx: &Cx) -> Result<Pass> {
+    gate.pass(cx.caller.tenant.as_str(), MAX_WAIT).await?.ok_or_else(|| {
+        Error::new(Kind::RateLimited, "FM-DOC-BUSY", "too many documents are read at once").retry_after(Duration::from_secs(10))
+    })
 }

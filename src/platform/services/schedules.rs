@@ -43,7 +43,7 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Schedule>> {
     let policy = request.misfire_policy.unwrap_or(MisfirePolicy::Once);
     let timezone = request.timezone.unwrap_or_else(|| "UTC".to_owned());
     let now = cx.now();
-    let planned = first_time(request.cron_expression.clone(), timezone.clone(), now, now).await?;
+    let planned = first_time(&cx, request.cron_expression.clone(), timezone.clone(), now, now).await?;
     let stored = cx
         .write(move |tx| {
             if store::count(tx, tx.tenant())? >= MAX_PER_TENANT {
@@ -99,7 +99,7 @@ async fn update(cx: Cx, request: Update) -> Result<Answer<Schedule>> {
     if (&after.expression, &after.timezone) != (&before.expression, &before.timezone) {
         after.anchor = now;
         after.attempts = 0;
-        after.planned = Some(first_time(after.expression.clone(), after.timezone.clone(), now, now).await?);
+        after.planned = Some(first_time(&cx, after.expression.clone(), after.timezone.clone(), now, now).await?);
     }
     let if_match = cx.if_match.clone();
     let answer = cx
@@ -179,9 +179,9 @@ fn changed(before: &Stored, request: Update) -> Result<Stored> {
 }
 
 /// The first time of an expression after a moment, searched off the async threads.
-async fn first_time(expression: String, timezone: String, anchor: Timestamp, after: Timestamp) -> Result<Timestamp> {
+async fn first_time(cx: &Cx, expression: String, timezone: String, anchor: Timestamp, after: Timestamp) -> Result<Timestamp> {
     let search = move || Times::parse(&expression, times::zone(&timezone)?, anchor)?.first_after(after);
-    tokio::task::spawn_blocking(search).await.map_err(Error::internal)?
+    cx.compute(search).await?
 }
 
 /// Refuses a schedule whose execution could not start as things are now.

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::expiry::Revocable;
-use super::limits::{LARGEST_BODY, Limits, during};
+use super::limits::{LARGEST_BODY, Limits, MOST_VALUES, VALUE_BYTES, during};
 use super::metadata::{Metadata, read_url, scopes_of};
 use super::negotiation;
 use super::origins::Origins;
@@ -32,6 +32,7 @@ use super::{Authentication, HttpOptions};
 use crate::auth::Caller;
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
+use crate::io::extent::extent;
 use crate::io::inbound::{self, Unread};
 use crate::server::message::{self, Rejected};
 use crate::server::{App, tools};
@@ -139,13 +140,13 @@ impl Admission {
         owner: &Owner,
         session: Option<&str>,
         message: Option<&Message<'_>>,
-        body: usize,
+        weight: usize,
     ) -> Result<(Option<Arc<RequestPermit>>, Option<SessionPermit>)> {
         // What cannot be read is counted: what it is, rmcp finds out.
         if message.is_some_and(|message| message.method.is_none() || message.id.is_none()) {
             return Ok((None, None));
         }
-        let bytes = self.0.limits.bytes(owner, body)?;
+        let bytes = self.0.limits.bytes(owner, weight)?;
         let call = self.0.limits.call(owner)?;
         let running = match (session, message.and_then(|message| message.id.as_ref())) {
             (Some(session), Some(id)) => self.0.sessions.begin(session, owner, read_id(id)?)?,
@@ -226,15 +227,15 @@ pub(super) async fn pass(
 /// Hands a message on to rmcp, or refuses it.
 async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let body = match whole(gate, &owner, body).await {
-        Ok(body) => body,
+    let (body, weight) = match whole(gate, &owner, body).await {
+        Ok(whole) => whole,
         Err(refusal) => return gate.refuse(Some(caller), refusal),
     };
     let message = serde_json::from_slice::<Message<'_>>(&body).ok();
     if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(caller, message, &body)) {
         return gate.refuse(Some(caller), refusal);
     }
-    let (work, place) = match gate.admit(&owner, session(&parts.headers), message.as_ref(), body.len()).await {
+    let (work, place) = match gate.admit(&owner, session(&parts.headers), message.as_ref(), weight).await {
         Ok(room) => room,
         Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(message.as_ref().map_or(Value::Null, Message::id))),
     };
@@ -286,11 +287,20 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// The whole body, if it comes in time and is not too large.
-async fn whole(gate: &Admission, owner: &Owner, body: Body) -> std::result::Result<Bytes, Refusal> {
+/// The whole body, if it comes in time and is not too large, and what it weighs when it is parsed.
+async fn whole(gate: &Admission, owner: &Owner, body: Body) -> std::result::Result<(Bytes, usize), Refusal> {
     let _coming = gate.0.limits.body(owner, body.size_hint().upper())?;
     match tokio::time::timeout(gate.0.slowest, inbound::read_bounded(body, LARGEST_BODY)).await {
-        Ok(Ok(body)) => Ok(body),
+        Ok(Ok(body)) => match extent(&body).values {
+            values if values > MOST_VALUES => {
+                Err(Error::new(Kind::TooLarge, "FM-MCP-BODY-TOO-LARGE", format!("the body holds more than {MOST_VALUES} JSON values"))
+                    .into())
+            }
+            values => {
+                let weight = body.len() + values * VALUE_BYTES;
+                Ok((body, weight))
+            }
+        },
         Ok(Err(Unread::TooLarge)) => {
             Err(Error::new(Kind::TooLarge, "FM-MCP-BODY-TOO-LARGE", format!("the body is larger than {LARGEST_BODY} bytes")).into())
         }

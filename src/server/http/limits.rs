@@ -18,11 +18,15 @@ use crate::error::{Error, Kind, Result};
 
 /// The largest body, in bytes; no tool sends documents yet.
 pub(super) const LARGEST_BODY: usize = 4 * 1024 * 1024;
+/// Most JSON values of a body: parsed they take far more than the few bytes that they come in.
+pub(super) const MOST_VALUES: usize = 200_000;
+/// What a value takes when it is parsed, in bytes.
+pub(super) const VALUE_BYTES: usize = 72;
 /// Requests of one caller: an agent that works on many things at once has some tens, a runaway loop has thousands.
 const MAX_CALLS_PER_CALLER: usize = 64;
 /// Requests of all callers.
 const MAX_CALLS: usize = 4096;
-/// Bytes of the bodies of one caller that come, and of those that are worked on: eight of the largest each.
+/// Bytes of the bodies of one caller that come, and of those that are worked on, parsed: eight of the largest texts each.
 const MAX_BODY_BYTES_PER_CALLER: usize = 8 * LARGEST_BODY;
 /// Bytes of the bodies of all callers.
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
@@ -66,7 +70,7 @@ impl Limits {
         self.coming.take(caller, most.clamp(MIN_INCOMING_BYTES, LARGEST_BODY)).map_err(too_large)
     }
 
-    /// Room for the body of a request that runs: what was read of it is as large at least.
+    /// Room for the body of a request that runs, by what it weighs when it is parsed.
     pub(super) fn bytes(&self, caller: &Owner, length: usize) -> Result<Permit> {
         self.bytes.take(caller, length).map_err(too_large)
     }

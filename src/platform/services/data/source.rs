@@ -30,11 +30,9 @@ pub(super) struct Source {
 
 impl Source {
     /// Reads the columns, off the runtime.
-    pub(super) async fn columns(self) -> Result<(Self, Columns)> {
+    pub(super) async fn columns(self, cx: &Cx) -> Result<(Self, Columns)> {
         let text_alone = TEXT.contains(&self.source_type.to_ascii_lowercase().as_str());
-        tokio::task::spawn_blocking(move || Columns::read(&self.records, text_alone).map(|columns| (self, columns)))
-            .await
-            .map_err(Error::internal)?
+        cx.compute(move || Columns::read(&self.records, text_alone).map(|columns| (self, columns))).await?
     }
 }
 

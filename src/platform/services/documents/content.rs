@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use super::reading::Reading;
 use super::{ocr, pdf};
 use crate::error::{Error, Kind, Result};
-use crate::platform::Platform;
+use crate::platform::http::context::Cx;
 
 /// Largest file, in bytes.
 pub(super) const MAX_BYTES: usize = 25 * 1024 * 1024;
@@ -112,7 +112,7 @@ fn unknown_format(detail: &str) -> Error {
 }
 
 /// Reads a file. Where it holds images alone, `with_ocr` decides: `Some(false)` leaves the text empty, else OCR must be there.
-pub(super) async fn read(platform: &Platform, file: &File, with_ocr: Option<bool>) -> Result<Reading> {
+pub(super) async fn read(cx: &Cx, file: &File, with_ocr: Option<bool>) -> Result<Reading> {
     let (mut reading, images) = match file.media {
         Media::Text | Media::Markdown => {
             let mut reading = Reading::default();
@@ -124,10 +124,10 @@ pub(super) async fn read(platform: &Platform, file: &File, with_ocr: Option<bool
             (reading, Vec::new())
         }
         Media::Image(_) => (Reading::default(), vec![file.bytes.to_vec()]),
-        Media::Pdf => pdf::read(Arc::clone(&file.bytes)).await?,
+        Media::Pdf => pdf::read(cx, Arc::clone(&file.bytes)).await?,
     };
     if reading.text.trim().is_empty() && !images.is_empty() && with_ocr != Some(false) {
-        for text in ocr::recognise(platform.ocr_program(), images).await? {
+        for text in ocr::recognise(cx, images).await? {
             if !(reading.push(&text) && reading.push("\n")) {
                 break;
             }

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use lopdf::{Document, ObjectId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
-use tokio::sync::Semaphore;
 
-use super::permit_of;
+use super::pass;
 use super::reading::MAX_TEXT;
 use crate::error::{Error, Kind, Result};
+use crate::platform::http::context::Cx;
+use crate::platform::turns::gate::Gate;
 
 /// How long one image is read.
 const MAX_TIME: Duration = Duration::from_mins(1);
@@ -20,14 +22,14 @@ const MAX_IMAGES: usize = 20;
 /// Largest image once it is decompressed, in bytes.
 const MAX_IMAGE: usize = 64 * 1024 * 1024;
 /// Processes at once.
-static RECOGNISING: Semaphore = Semaphore::const_new(1);
+static RECOGNISING: LazyLock<Gate> = LazyLock::new(|| Gate::new(1));
 
 /// Reads the text of images, one after the other.
-pub(super) async fn recognise(program: &Path, images: Vec<Vec<u8>>) -> Result<Vec<String>> {
-    let _permit = permit_of(&RECOGNISING).await?;
+pub(super) async fn recognise(cx: &Cx, images: Vec<Vec<u8>>) -> Result<Vec<String>> {
+    let _place = pass(&RECOGNISING, cx).await?;
     let mut texts = Vec::new();
     for image in images {
-        let text = tokio::time::timeout(MAX_TIME, recognise_one(program, image));
+        let text = tokio::time::timeout(MAX_TIME, recognise_one(cx.platform.ocr_program(), image));
         texts.push(text.await.map_err(|_| failed("takes too long"))??);
     }
     Ok(texts)

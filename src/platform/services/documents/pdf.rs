@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lopdf::content::{Content, Operation};
 use lopdf::{DecompressError, Document, Encoding, LoadOptions, Object, ObjectId};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::reading::Reading;
-use super::{ocr, permit_of};
+use super::{ocr, pass};
 use crate::error::{Error, Kind, Result};
+use crate::platform::http::context::Cx;
+use crate::platform::turns::gate::Gate;
 
 /// How long a PDF is read.
 const MAX_TIME: Duration = Duration::from_secs(20);
@@ -22,18 +24,18 @@ const MAX_PAGES: usize = 5_000;
 const MAX_STREAM: usize = 32 * 1024 * 1024;
 /// Stack of the thread: objects nest.
 const STACK: usize = 32 * 1024 * 1024;
-/// PDFs that are read at once in this process. A permit belongs to the thread, not to the request that waits for it.
-static READING: Semaphore = Semaphore::const_new(2);
+/// PDFs that are read at once in this process. A place belongs to the thread, not to the request that waits for it.
+static READING: LazyLock<Gate> = LazyLock::new(|| Gate::new(2));
 
 /// Reads a PDF: its text, or its images where it has none.
-pub(super) async fn read(bytes: Arc<[u8]>) -> Result<(Reading, Vec<Vec<u8>>)> {
-    let permit = permit_of(&READING).await?;
+pub(super) async fn read(cx: &Cx, bytes: Arc<[u8]>) -> Result<(Reading, Vec<Vec<u8>>)> {
+    let place = pass(&READING, cx).await?;
     let (answer, answered) = oneshot::channel();
     thread::Builder::new()
         .name("platform-pdf".to_owned())
         .stack_size(STACK)
         .spawn(move || {
-            let _permit = permit;
+            let _place = place;
             let work = || parse(&bytes, Instant::now() + MAX_TIME);
             let parsed = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broken("its structure contradicts itself")));
             let _ = answer.send(parsed);

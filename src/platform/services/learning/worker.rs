@@ -97,8 +97,8 @@ async fn work(platform: &Platform, due: Due) -> Result<()> {
         if platform.stopping().is_cancelled() {
             return Ok(());
         }
-        let trained = tokio::task::spawn_blocking(move || few_shot::train(&examples.iter().collect::<Vec<_>>()));
-        outcome.add(&prompt, trained.await.map_err(Error::internal)?);
+        let trained = platform.compute().run(&due.tenant, move || few_shot::train(&examples.iter().collect::<Vec<_>>()));
+        outcome.add(&prompt, trained.await?);
         write(platform, &due, move |tx, due| progress(tx, due, done + 1, all)).await?;
     }
     write(platform, &due, move |tx, due| complete(tx, due, &job, digest.as_deref(), outcome)).await

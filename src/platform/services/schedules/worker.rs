@@ -77,7 +77,7 @@ async fn deal_with(platform: &Platform, schedule: Stored, now: Timestamp) -> Res
     let schedule = Arc::new(schedule);
     let planning = Arc::clone(&schedule);
     // The search for times is the crates' work: a panic of theirs is the schedule's failure, not the worker's.
-    let made = tokio::task::spawn_blocking(move || make_plan(&planning, planned, now)).await.map_err(Error::internal).flatten();
+    let made = platform.compute().run(&schedule.tenant, move || make_plan(&planning, planned, now)).await.flatten();
     let plan = match made {
         Ok(plan) => plan,
         Err(error) => {
