@@ -16,6 +16,8 @@ use crate::api::processes::{Edge, Node, NodeKind, Variable};
 pub const MAX_NODES: usize = 500;
 /// Most edges of a process.
 pub const MAX_EDGES: usize = 2000;
+/// Most branches of an execution that run side by side.
+pub const MAX_BRANCHES: usize = 1000;
 
 /// What a version of a process consists of.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +62,10 @@ impl Definition {
 pub struct Plan {
     nodes: HashMap<String, Node>,
     edges: Vec<Edge>,
+    /// The places of the edges that leave a node.
+    leaving: HashMap<String, Vec<usize>>,
+    /// The places of the edges that lead to a node.
+    entering: HashMap<String, Vec<usize>>,
     entry: Option<String>,
     kinds: HashMap<String, String>,
 }
@@ -68,8 +74,18 @@ impl Plan {
     /// Makes a definition ready.
     #[must_use]
     pub fn new(definition: &Definition) -> Self {
+        let edges = definition.connections();
+        let places_by = |end: fn(&Edge) -> &String| {
+            let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+            for (place, edge) in edges.iter().enumerate() {
+                places.entry(end(edge).clone()).or_default().push(place);
+            }
+            places
+        };
         Self {
-            edges: definition.connections(),
+            leaving: places_by(|edge| &edge.from),
+            entering: places_by(|edge| &edge.to),
+            edges,
             kinds: definition.variables.iter().filter_map(|variable| Some((variable.name.clone(), variable.kind.clone()?))).collect(),
             entry: definition.entries().first().map(|node| node.id.clone()),
             nodes: definition.nodes.iter().map(|node| (node.id.clone(), node.clone())).collect(),
@@ -95,12 +111,13 @@ impl Plan {
     }
 
     /// The connections that leave a node, in the order written, each with its place.
-    pub fn leaving<'p>(&'p self, id: &'p str) -> impl Iterator<Item = (usize, &'p Edge)> {
-        self.edges.iter().enumerate().filter(move |(_, edge)| edge.from == id)
+    pub fn leaving(&self, id: &str) -> impl Iterator<Item = (usize, &Edge)> {
+        self.leaving.get(id).into_iter().flatten().filter_map(|place| Some((*place, self.edges.get(*place)?)))
     }
 
     /// The places of the connections that lead to a node.
-    pub fn entering<'p>(&'p self, id: &'p str) -> impl Iterator<Item = usize> + 'p {
-        self.edges.iter().enumerate().filter(move |(_, edge)| edge.to == id).map(|(place, _)| place)
+    #[must_use]
+    pub fn entering(&self, id: &str) -> &[usize] {
+        self.entering.get(id).map_or(&[], Vec::as_slice)
     }
 }

@@ -2,6 +2,8 @@
 
 mod store;
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, params};
 use schemars::JsonSchema;
 use semver::Version;
@@ -13,7 +15,7 @@ use crate::api::audit::Changes;
 use crate::api::processes::{
     self, Create, NodeKind, Process, ProcessStatus, ProcessVersion, Publish, Sandbox, Trial, Update, Validate, Validation, Versions,
 };
-use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
+use crate::api::{Effect, FieldError, Operation, Page, PageRequest, Permission, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::findings::Findings;
@@ -26,6 +28,9 @@ use crate::platform::identity::directory;
 use crate::platform::services::data;
 
 use store::{COLUMNS, Stored, find, from_row, has_published, insert, latest, store};
+
+/// Most people and roles of a process that are looked up.
+const MAX_PEOPLE: usize = 100;
 
 /// The routes of the service.
 pub(crate) fn routes() -> Routes {
@@ -161,6 +166,9 @@ async fn update(cx: Cx, request: Update) -> Result<Answer<Process>> {
 
 async fn publish(cx: Cx, request: Publish) -> Result<Answer<Process>> {
     let if_match = cx.if_match.clone();
+    let (tenant, id, version) = (cx.tenant(), request.id.clone(), request.version.clone());
+    let checked = cx.read(move |connection| find(connection, tenant.as_str(), id.as_str(), version.as_deref())).await?;
+    let (etag, findings) = cx.compute(move || (checked.etag(), validate(&checked.definition))).await?;
     cx.write(move |tx| {
         let mut stored = find(tx, tx.tenant(), request.id.as_str(), request.version.as_deref())?;
         matches(if_match.as_deref(), &stored.etag())?;
@@ -172,7 +180,8 @@ async fn publish(cx: Cx, request: Publish) -> Result<Answer<Process>> {
             )
             .hint("A published version never changes. processes_update opens a new draft, which can be published."));
         }
-        let findings = validate(&stored.definition);
+        // Somebody changed the draft while it was looked at.
+        matches(Some(&etag), &stored.etag())?;
         if !findings.errors.is_empty() {
             return Err(Error::new(
                 Kind::Invalid,
@@ -196,9 +205,15 @@ async fn publish(cx: Cx, request: Publish) -> Result<Answer<Process>> {
 
 async fn check(cx: Cx, request: Validate) -> Result<Validation> {
     let tenant = cx.tenant();
+    let reading = tenant.clone();
+    let stored = cx.read(move |connection| find(connection, reading.as_str(), request.id.as_str(), request.version.as_deref())).await?;
+    let (stored, mut findings) = cx
+        .compute(move || {
+            let findings = validate(&stored.definition);
+            (stored, findings)
+        })
+        .await?;
     cx.read(move |connection| {
-        let stored = find(connection, tenant.as_str(), request.id.as_str(), request.version.as_deref())?;
-        let mut findings = validate(&stored.definition);
         warn_of_unknown_processes(connection, tenant.as_str(), &stored.definition, &mut findings);
         warn_of_unknown_people(connection, tenant.as_str(), &stored.definition, &mut findings)?;
         let suggested_mappings = data::suggest_for_process(connection, tenant.as_str(), &stored.definition)?;
@@ -215,9 +230,10 @@ async fn check(cx: Cx, request: Validate) -> Result<Validation> {
 
 /// A subprocess may be designed later than what runs it, so this is not a fault.
 fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: &Definition, findings: &mut Findings) {
+    let mut known: HashMap<&str, bool> = HashMap::new();
     for (place, node) in definition.nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::Subprocess) {
         let Some(process) = node.config.get("processId").and_then(Value::as_str) else { continue };
-        if store::latest(connection, tenant, process).is_err() {
+        if !*known.entry(process).or_insert_with(|| store::latest(connection, tenant, process).is_ok()) {
             let pointer = format!("/nodes/{place}/config/processId");
             findings.warning("UNKNOWN_PROCESS", Some(node), pointer, format!("there is no process {} yet", quote(process)));
         }
@@ -226,14 +242,21 @@ fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: 
 
 /// A role may be created later than the process that names it, so this is not a fault. What is computed is known at run only.
 fn warn_of_unknown_people(connection: &Connection, tenant: &str, definition: &Definition, findings: &mut Findings) -> Result<()> {
+    let mut known: HashMap<&str, Option<FieldError>> = HashMap::new();
     for (place, node) in definition.nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::HumanTask) {
         let assignee = node.config.get("assignee").and_then(|value| Some((value.as_str()?, "/assignee".to_owned())));
         let chain = node.config.get("escalationChain").and_then(Value::as_array).into_iter().flatten().enumerate();
         let chain = chain.filter_map(|(index, value)| Some((value.as_str()?, format!("/escalationChain/{index}"))));
         for (who, pointer) in assignee.into_iter().chain(chain).filter(|(who, _)| !who.starts_with('=') && !who.contains("{{")) {
-            let fault = directory::fault_of(connection, tenant, who, &format!("/nodes/{place}/config{pointer}"))?;
-            if let Some(fault) = fault {
-                findings.warning("UNKNOWN_ASSIGNEE", Some(node), fault.pointer, fault.detail);
+            if !known.contains_key(who) {
+                // A wrong name is compared with everybody's.
+                if known.len() >= MAX_PEOPLE {
+                    return Ok(());
+                }
+                known.insert(who, directory::fault_of(connection, tenant, who, "")?);
+            }
+            if let Some(Some(fault)) = known.get(who) {
+                findings.warning("UNKNOWN_ASSIGNEE", Some(node), format!("/nodes/{place}/config{pointer}"), fault.detail.clone());
             }
         }
     }

@@ -509,3 +509,32 @@ async fn another_tenant_sees_no_execution() {
     bench.put(&format!("{path}/respond"), &stranger, json!({ "decision": "approve" })).await.refused(404, "FM-HTS-NOT-FOUND");
     assert_eq!(bench.get("/tasks", &stranger).await.ok()["items"], json!([]));
 }
+
+#[tokio::test]
+async fn branches_are_bounded_and_thousands_of_edges_cost_little() {
+    let bench = TestPlatform::start().await;
+    let forking = |id: &str| json!({ "id": id, "type": "gateway", "config": { "mode": "and" } });
+    let mut nodes = vec![forking("f1"), json!({ "id": "merge", "type": "gateway" }), forking("f2")];
+    let mut edges = vec![json!({ "from": "merge", "to": "f2" })];
+    for number in 0..40 {
+        let (first, second) = (format!("a{number}"), format!("b{number}"));
+        edges.extend([("f1", &*first), (&*first, "merge"), ("f2", &*second)].map(|(from, to)| json!({ "from": from, "to": to })));
+        nodes.extend([script(&first, "1", "x"), script(&second, "1", "x")]);
+    }
+    let process = publish(&bench, json!(nodes), json!(edges)).await;
+    let failed = start(&bench, &process, json!({})).await;
+    assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("FM-EES-TOO-MANY-BRANCHES")), "{failed:#}");
+
+    // A draft may have any faults: the same edge many times, and one that leads nowhere.
+    for (parallel, to, expected) in
+        [(900, "join", None), (1_500, "join", Some("FM-EES-TOO-MANY-BRANCHES")), (1, "gone", Some("FM-EES-UNKNOWN-NODE"))]
+    {
+        let nodes = json!([{ "id": "s", "type": "start" }, forking("fork"), forking("join"), script("after", "1", "joined")]);
+        let mut edges = vec![json!({ "from": "s", "to": "fork" }), json!({ "from": "join", "to": "after" })];
+        edges.extend(vec![json!({ "from": "fork", "to": to }); parallel]);
+        let draft = bench.post("/processes/designs", &bench.owner(), json!({ "name": "Draft", "nodes": nodes, "edges": edges })).await.ok();
+        let trial = bench.post(&format!("/processes/{}/sandbox", draft["id"].as_str().unwrap()), &bench.owner(), json!({})).await.ok();
+        assert_eq!(trial["error"]["code"].as_str(), expected, "{parallel} to {to}: {}", trial["error"]);
+        assert_eq!(trial["state"]["variables"].get("joined").is_some(), expected.is_none());
+    }
+}

@@ -1,10 +1,14 @@
 //! What a validation finds: faults that keep a process from being published, and doubts that do not.
 
 use crate::api::FieldError;
+use crate::api::arguments::quote;
+use crate::api::near::near;
 use crate::api::processes::{Finding, Node};
 
 /// Most findings that are reported.
 const MAX_FINDINGS: usize = 100;
+/// Most findings that say what was meant: a name is compared with all others for that.
+const MAX_EXPLAINED: usize = 10;
 
 /// The findings so far.
 #[derive(Debug, Default)]
@@ -24,6 +28,20 @@ impl Findings {
     /// A doubt, at a node if there is one.
     pub fn warning(&mut self, code: &str, node: Option<&Node>, pointer: impl Into<String>, message: impl Into<String>) {
         push(&mut self.warnings, code, node, pointer.into(), message.into());
+    }
+
+    /// Whether there are so many that no more are looked for.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.errors.len() >= MAX_FINDINGS
+    }
+
+    /// What a wrong name was meant to be, as the rest of a sentence; empty where many are wrong.
+    pub fn meant<'k>(&self, wrong: &str, known: impl Iterator<Item = &'k str>) -> String {
+        if self.errors.len() + self.warnings.len() >= MAX_EXPLAINED {
+            return String::new();
+        }
+        near(wrong, known).first().map(|near| format!("; did you mean {}?", quote(near))).unwrap_or_default()
     }
 
     /// The faults as a problem lists them.

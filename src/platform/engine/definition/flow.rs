@@ -1,7 +1,10 @@
 //! How tokens move: along the first edge whose condition holds, along all of them at a fork, and together at a join.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
+use super::MAX_BRANCHES;
 use crate::api::processes::Node;
 use crate::platform::engine::expressions::conditions::Expression;
 use crate::platform::engine::runtime::history;
@@ -36,6 +39,12 @@ impl Engine<'_, '_> {
         } else {
             choose(run, &node.id)?.into_iter().collect()
         };
+        if run.state.tokens.len() + ways.len() > MAX_BRANCHES {
+            return Err(Stop::failed(
+                "FM-EES-TOO-MANY-BRANCHES",
+                format!("more than {MAX_BRANCHES} branches would run side by side; join them before they divide again"),
+            ));
+        }
         run.state.tokens.remove(place);
         run.state.tokens.extend(ways.into_iter().map(|(edge, to)| Token { node: to, via: Some(edge), wait: Wait::Nothing }));
         Ok(())
@@ -45,16 +54,15 @@ impl Engine<'_, '_> {
     pub(crate) fn join(&mut self, run: &mut Run, place: usize, node: &Node) -> Result<(), Stop> {
         run.state.tokens[place].wait = Wait::Branches;
         run.state.node_states.insert(node.id.clone(), json!("waiting"));
-        let sides: Vec<usize> = run.plan.entering(&node.id).collect();
-        let mut arrived = Vec::new();
-        for side in sides {
-            let from_there = |token: &Token| token.node == node.id && token.wait == Wait::Branches && token.via == Some(side);
-            match run.state.tokens.iter().position(from_there) {
-                Some(token) => arrived.push(token),
-                None => return Ok(()),
-            }
+        // The first token of each side.
+        let mut sides = HashSet::new();
+        let joins =
+            |token: &Token| token.node == node.id && token.wait == Wait::Branches && token.via.is_some_and(|side| sides.insert(side));
+        let arrived: Vec<usize> =
+            run.state.tokens.iter().map(joins).enumerate().filter_map(|(place, joins)| joins.then_some(place)).collect();
+        if arrived.len() < run.plan.entering(&node.id).len() {
+            return Ok(());
         }
-        arrived.sort_unstable();
         for token in arrived.into_iter().rev() {
             run.state.tokens.remove(token);
         }

@@ -6,7 +6,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Bfs, Reversed};
 
 use super::findings::Findings;
-use super::{Definition, MAX_EDGES, MAX_NODES};
+use super::{Definition, MAX_BRANCHES, MAX_EDGES, MAX_NODES};
 use crate::api::arguments::quote;
 use crate::api::processes::{Edge, Node, NodeKind};
 
@@ -58,11 +58,12 @@ fn examine_ids<'d>(definition: &'d Definition, findings: &mut Findings) -> HashM
 fn examine_edges(definition: &Definition, ids: &HashMap<&str, usize>, findings: &mut Findings) {
     let mut seen = HashSet::new();
     for (place, edge) in definition.edges.iter().enumerate() {
+        if findings.is_full() {
+            return;
+        }
         for (end, id) in [("from", &edge.from), ("to", &edge.to)] {
             if !ids.contains_key(id.as_str()) {
-                let known: Vec<&str> = ids.keys().copied().collect();
-                let meant = crate::api::near::nearest(id, &known).map(|near| format!("; did you mean {}?", quote(near)));
-                let message = format!("there is no node {}{}", quote(id), meant.unwrap_or_default());
+                let message = format!("there is no node {}{}", quote(id), findings.meant(id, ids.keys().copied()));
                 findings.error("UNKNOWN_NODE", None, format!("/edges/{place}/{end}"), message);
             }
         }
@@ -80,7 +81,7 @@ fn examine_entry(definition: &Definition, ids: &HashMap<&str, usize>, findings: 
             None
         }
         several => {
-            let names: Vec<String> = several.iter().map(|node| quote(&node.id)).collect();
+            let names: Vec<String> = several.iter().take(5).map(|node| quote(&node.id)).collect();
             let message = format!("the process can begin at {}; connect them, or begin at one node of the type start", names.join(", "));
             findings.error("SEVERAL_STARTS", None, "/nodes", message);
             None
@@ -140,6 +141,11 @@ fn examine_branches(node: &Node, place: usize, connections: &[Edge], in_order: b
         _ => {}
     }
     if forks {
+        if leaving.len() > MAX_BRANCHES {
+            let message =
+                format!("{} connections leave {}; at most {MAX_BRANCHES} branches run side by side", leaving.len(), quote(&node.id));
+            findings.error("TOO_MANY_BRANCHES", Some(node), &pointer, message);
+        }
         if conditioned > 0 {
             let message = "a gateway of the mode and takes every way: its edges have no conditions. Use the mode xor to choose";
             findings.error("CONDITION_AT_FORK", Some(node), &pointer, message);

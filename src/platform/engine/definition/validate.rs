@@ -27,9 +27,15 @@ pub fn validate(definition: &Definition) -> Findings {
     check_variables(definition, &mut findings);
     let known = Known::of(definition);
     for (place, node) in definition.nodes.iter().enumerate() {
+        if findings.is_full() {
+            return findings;
+        }
         Check { node, base: format!("/nodes/{place}"), known: &known, findings: &mut findings }.run();
     }
     for (place, edge) in definition.edges.iter().enumerate() {
+        if findings.is_full() {
+            break;
+        }
         let Some(condition) = &edge.condition else { continue };
         let node = definition.nodes.iter().find(|node| node.id == edge.from);
         check_expression(condition, node, format!("/edges/{place}/condition"), &known, &mut findings);
@@ -114,13 +120,11 @@ fn check_path(path: &[String], node: Option<&Node>, pointer: &str, known: &Known
     let [root, name, ..] = path else { return };
     match root.as_str() {
         "nodes" if !known.nodes.contains(name.as_str()) => {
-            let list: Vec<&str> = known.nodes.iter().copied().collect();
-            let meant = nearest(name, &list).map(|near| format!("; did you mean {}?", quote(near))).unwrap_or_default();
+            let meant = findings.meant(name, known.nodes.iter().copied());
             findings.error("UNKNOWN_NODE", node, pointer, format!("there is no node {}{meant}", quote(name)));
         }
         "variables" if known.variables.as_ref().is_some_and(|variables| !variables.contains(name.as_str())) => {
-            let list: Vec<&str> = known.variables.iter().flatten().copied().collect();
-            let meant = nearest(name, &list).map(|near| format!("; did you mean {}?", quote(near))).unwrap_or_default();
+            let meant = findings.meant(name, known.variables.iter().flatten().copied());
             let message = format!(
                 "{} is neither declared nor any node's output{meant}; a start must give it. A task's answer is at nodes[\"<node id>\"].decision",
                 quote(name)

@@ -5,7 +5,7 @@ use semver::Version;
 use serde_json::{Map, Value, json};
 
 use super::history;
-use super::run::{Head, MAX_VARIABLES, Run, parse, size_of};
+use super::run::{Head, MAX_VARIABLES, Run, definition_of, size_of};
 use crate::api::arguments::quote;
 use crate::api::executions::ExecutionStatus;
 use crate::api::processes::{Create, Publish, Sandbox, Variable, Versions};
@@ -15,6 +15,9 @@ use crate::platform::database::Tx;
 use crate::platform::engine::definition::Definition;
 use crate::platform::engine::expressions::values::settle;
 use crate::platform::engine::{Engine, Mode};
+
+/// Most versions that an error names.
+const MAX_NAMED: usize = 20;
 
 /// What is to be started.
 #[derive(Debug)]
@@ -95,8 +98,8 @@ impl Engine<'_, '_> {
                 .hint(format!("Use the id that {} answered.", Create::SPEC.name)));
         }
         let chosen = match version {
-            Some(wanted) => found.iter().find(|(version, ..)| version == wanted).ok_or_else(|| {
-                let known: Vec<&str> = found.iter().map(|(version, ..)| version.as_str()).collect();
+            Some(wanted) => found.iter().find(|(version, _)| version == wanted).ok_or_else(|| {
+                let known: Vec<&str> = found.iter().map(|(version, _)| version.as_str()).take(MAX_NAMED).collect();
                 Error::new(
                     Kind::NotFound,
                     "FM-EES-VERSION-NOT-FOUND",
@@ -105,16 +108,16 @@ impl Engine<'_, '_> {
             })?,
             None => found
                 .iter()
-                .filter(|(_, published, _)| *published)
-                .max_by_key(|(version, ..)| Version::parse(version).ok())
+                .filter(|(_, published)| *published)
+                .max_by_key(|(version, _)| Version::parse(version).ok())
                 .or_else(|| found.first().filter(|_| drafts))
                 .ok_or_else(|| not_published(process, &found[0].0))?,
         };
-        let (version, published, definition) = chosen;
+        let (version, published) = chosen;
         if !published && !drafts {
             return Err(not_published(process, version));
         }
-        Ok((version.clone(), parse(definition)?))
+        Ok((version.clone(), definition_of(self.tx, self.tx.tenant(), process, version)?))
     }
 }
 
@@ -123,8 +126,8 @@ fn not_published(process: &str, version: &str) -> Error {
         .hint(format!("Publish it first with {}; {} tries a draft out.", Publish::SPEC.name, Sandbox::SPEC.name))
 }
 
-/// All versions of a process, newest first: version, whether published, definition.
-fn versions_of(tx: &Tx<'_>, process: &str) -> Result<Vec<(String, bool, String)>> {
+/// All versions of a process, newest first, and whether they are published.
+fn versions_of(tx: &Tx<'_>, process: &str) -> Result<Vec<(String, bool)>> {
     let exists: Option<i64> = tx
         .prepare_cached("SELECT 1 FROM processes WHERE tenant_id = ?1 AND id = ?2")?
         .query_row(params![tx.scope().tenant.as_str(), process], |row| row.get(0))
@@ -133,9 +136,9 @@ fn versions_of(tx: &Tx<'_>, process: &str) -> Result<Vec<(String, bool, String)>
         return Ok(Vec::new());
     }
     let mut statement = tx.prepare_cached(
-        "SELECT version, status = 'published', definition FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 ORDER BY ordinal DESC",
+        "SELECT version, status = 'published' FROM process_versions WHERE tenant_id = ?1 AND process_id = ?2 ORDER BY ordinal DESC",
     )?;
-    let rows = statement.query_map(params![tx.scope().tenant.as_str(), process], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows = statement.query_map(params![tx.scope().tenant.as_str(), process], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

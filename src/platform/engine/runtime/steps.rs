@@ -7,6 +7,7 @@ use super::run::{MAX_VARIABLES, Run, Token, Wait, size_of};
 use super::start::Begin;
 use super::tasks::{self, NewTask};
 use crate::api::Timestamp;
+use crate::api::arguments::quote;
 use crate::api::executions::ExecutionStatus;
 use crate::api::processes::Node;
 use crate::platform::engine::definition::config::{self, HumanTask, Script, Step, Subprocess, Timer};
@@ -21,11 +22,14 @@ const MAX_DEPTH: u32 = 8;
 impl Engine<'_, '_> {
     /// Does what the node at a token does.
     pub(crate) fn step(&mut self, run: &mut Run, place: usize, token: &Token) -> Result<(), Stop> {
-        let node = run.node(&token.node)?;
+        let Some(node) = run.plan.node(&token.node).cloned() else {
+            // A draft that is tried out may have faults.
+            return Err(Stop::failed("FM-EES-UNKNOWN-NODE", format!("a connection leads to {}, which there is not", quote(&token.node))));
+        };
         let step = config::step_of(&node)?;
         if let Step::Gateway { forks: true } = step
             && token.via.is_some()
-            && run.plan.entering(&node.id).count() > 1
+            && run.plan.entering(&node.id).len() > 1
         {
             return self.join(run, place, &node);
         }
