@@ -149,12 +149,6 @@ impl Caller {
     pub fn is_admin(&self) -> bool {
         self.roles.iter().any(|role| role == "admin") || self.permissions.as_ref().is_some_and(|held| held.covers("*"))
     }
-
-    /// Whether a task given to `assignee`, a user id or a role, is this caller's.
-    #[must_use]
-    pub fn answers_to(&self, assignee: &str) -> bool {
-        self.subject == assignee || self.roles.iter().any(|role| role == assignee)
-    }
 }
 
 #[derive(Default, Deserialize)]

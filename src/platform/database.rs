@@ -194,15 +194,15 @@ impl Database {
         let (opened, opening) = oneshot::channel();
         let (closed, closing) = oneshot::channel();
         let (reading, all_read) = mpsc::channel::<()>();
-        let (written, writes) = (path.clone(), Arc::clone(&writer));
+        let (file, jobs) = (path.clone(), Arc::clone(&writer));
         thread::Builder::new()
             .name("platform-writer".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                match open_writer(&written) {
+                match open_writer(&file) {
                     Ok((mut connection, last_event)) => {
                         let _ = opened.send(Ok(last_event));
-                        while let Some(mut turn) = writes.next() {
+                        while let Some(mut turn) = jobs.next() {
                             if let Some(job) = turn.job() {
                                 job(&mut connection);
                             }
@@ -484,7 +484,7 @@ mod tests {
         let slow: Vec<_> = (0..2 * READERS)
             .map(|_| {
                 let (database, blocked) = (database.clone(), Arc::clone(&blocked));
-                tokio::spawn(async move { database.read_for("slow", move |_| Ok(drop(blocked.lock().unwrap().recv()))).await })
+                tokio::spawn(async move { database.read_for("slow", move |_| Ok(blocked.lock().unwrap().recv().is_ok())).await })
             })
             .collect();
         tokio::task::yield_now().await;

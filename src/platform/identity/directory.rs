@@ -81,7 +81,7 @@ impl Form {
 }
 
 /// Whether an id has the form of those that this platform gives users.
-fn is_own_id(id: &str) -> bool {
+pub(super) fn is_own_id(id: &str) -> bool {
     id.strip_prefix("user-").is_some_and(|number| uuid::Uuid::try_parse(number).is_ok())
 }
 

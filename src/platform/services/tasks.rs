@@ -162,9 +162,9 @@ async fn respond(cx: Cx, request: Respond) -> Result<Answer<Task>> {
 
 /// Only the assignee or an administrator may respond, with the permission that the task's node requires.
 fn check_responder(caller: &Caller, stored: &Stored) -> Result<()> {
-    let assignee = stored.task.assigned_to.as_deref();
-    if !caller.is_admin() && !assignee.is_some_and(|assignee| caller.answers_to(assignee)) {
-        let whose = assignee.map_or_else(|| "it is not assigned yet".to_owned(), |assignee| format!("it is {assignee}'s"));
+    let assignee = stored.assignee.as_ref();
+    if !caller.is_admin() && !assignee.is_some_and(|assignee| assignee.is(caller)) {
+        let whose = assignee.map_or_else(|| "it is not assigned yet".to_owned(), |assignee| format!("it is {}'s", assignee.as_str()));
         return Err(Error::new(
             Kind::Forbidden,
             "FM-HTS-NOT-ASSIGNEE",
@@ -229,7 +229,11 @@ fn query_of(cx: &Cx, request: &List) -> Result<(String, Vec<Sql>)> {
     match request.assignee.as_deref() {
         Some("me") => {
             let whose: Vec<&str> = std::iter::once(cx.caller.subject.as_str()).chain(cx.caller.roles.iter().map(String::as_str)).collect();
-            and("assignee IN (SELECT value FROM json_each(?))", vec![run::document(&whose)?.into()]);
+            let own = cx.caller.subject.clone().into();
+            and(
+                "assignee IN (SELECT value FROM json_each(?)) AND (assignee_kind = 'user') = (assignee = ?)",
+                vec![run::document(&whose)?.into(), own],
+            );
         }
         Some(assignee) => and("assignee = ?", vec![assignee.to_owned().into()]),
         None => {}

@@ -238,3 +238,35 @@ async fn a_change_of_a_task_that_is_not_as_it_was_read_is_412() {
     change("respond", json!({ "decision": "no" }), &now).await.refused(412, "FM-AGS-CHANGED");
     assert_eq!(bench.get(&format!("/tasks/{id}"), &owner).await.body["response"]["decision"], "yes");
 }
+
+#[tokio::test]
+async fn nobody_gets_at_a_users_tasks_by_a_role_of_the_same_name() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let may = ["task:view", "task:approve"];
+    let anna = bench.user("tenant-local", "anna@b.c", &[], &may).await;
+    let task = make(&bench, json!({ "title": "Sign", "assignee": anna })).await;
+    let maker = bench.signed_in("tenant-local", "maker@b.c", &["user:create", "role:create", "role:grant", "task:view"]).await;
+    // No role is called like a user, by whatever way, and nobody but the owner names roles that there are not.
+    for name in [anna.as_str(), "anna@b.c", "user-owner", "user-0198c9a0-0000-7000-8000-000000000000"] {
+        bench.post("/roles", &maker, json!({ "name": name })).await.refused(422, "FM-AAS-ROLE-NAME");
+    }
+    let password = "correct horse battery";
+    for role in [anna.as_str(), "director"] {
+        let user = json!({ "username": "thief@b.c", "password": password, "roles": [role], "permissions": ["task:view"] });
+        bench.post("/users", &maker, user).await.refused(422, "FM-AAS-ROLE-UNKNOWN");
+    }
+    let user = json!({ "username": "thief@b.c", "password": password, "tenantId": "tenant-local", "roles": [anna] });
+    bench.post("/users", &owner, user).await.refused(422, "FM-AAS-ROLE-NAME");
+
+    // A task for a role that there is not yet waits for whoever holds it once it is made.
+    let early = make(&bench, json!({ "title": "Later", "assignee": "director" })).await;
+    bench.user("tenant-local", "dora@b.c", &["director"], &may).await;
+    let dora = bench.login("tenant-local", "dora@b.c").await;
+    assert_eq!(ids(&bench.get("/tasks?assignee=me", &dora).await.ok()), [early]);
+    let path = format!("/tasks/{task}/respond");
+    bench.put(&path, &dora, json!({ "decision": "approve" })).await.refused(403, "FM-HTS-NOT-ASSIGNEE");
+    let anna = bench.login("tenant-local", "anna@b.c").await;
+    assert_eq!(ids(&bench.get("/tasks?assignee=me", &anna).await.ok()), [task]);
+    bench.put(&path, &anna, json!({ "decision": "approve" })).await.ok();
+}

@@ -11,6 +11,7 @@ use crate::api::tasks::{Assign, Form, List, OPEN, Response, Task, TaskEvent, Tas
 use crate::api::{Operation as _, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
+use crate::platform::identity::assignee::Assignee;
 
 /// A task to be made.
 #[derive(Debug, Default)]
@@ -42,6 +43,8 @@ pub struct Stored {
     pub task: Task,
     /// The permission required to respond.
     pub requires: Option<String>,
+    /// Whom it is for.
+    pub assignee: Option<Assignee>,
     /// The next of the chain.
     position: usize,
     seconds: Option<f64>,
@@ -84,7 +87,7 @@ impl Stored {
 /// The columns that [`from_row`] reads.
 pub const COLUMNS: &str = "id, execution_id, node_id, title, description, status, assignee, form, requires, chain, chain_position, \
      escalation_level, sla_seconds, sla_deadline, response, created_at, ended_at, \
-     (SELECT coalesce(max(sequence), 0) FROM task_history AS h WHERE h.tenant_id = tasks.tenant_id AND h.task_id = tasks.id)";
+     (SELECT coalesce(max(sequence), 0) FROM task_history AS h WHERE h.tenant_id = tasks.tenant_id AND h.task_id = tasks.id), assignee_kind";
 
 /// Reads one row.
 pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
@@ -106,7 +109,9 @@ pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
         escalation_level: row.get(11)?,
         response: None,
     };
+    let kind: Option<String> = row.get(18)?;
     let stored = Stored {
+        assignee: kind.zip(task.assigned_to.clone()).map(|(kind, text)| Assignee::stored(&kind, text)),
         task,
         requires: row.get(8)?,
         position: row.get::<_, u32>(10)? as usize,
@@ -140,10 +145,12 @@ pub fn load(connection: &rusqlite::Connection, tenant: &str, id: &str) -> Result
 pub fn create(tx: &mut Tx<'_>, new: &NewTask) -> Result<Task> {
     let id = tx.mint("task");
     let deadline = new.seconds.map(|seconds| tx.now().plus_seconds(seconds));
-    let status = if new.assignee.is_some() { TaskStatus::Assigned } else { TaskStatus::Created };
+    let assignee = new.assignee.as_deref().map(|text| Assignee::of(tx, tx.tenant(), text)).transpose()?;
+    let status = if assignee.is_some() { TaskStatus::Assigned } else { TaskStatus::Created };
     tx.prepare_cached(
         "INSERT INTO tasks (tenant_id, id, execution_id, node_id, title, description, status, assignee, form, requires, chain, \
-         sla_seconds, sla_deadline, alarm_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14)",
+         sla_seconds, sla_deadline, alarm_at, created_at, assignee_kind)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
     )?
     .execute(params![
         tx.tenant(),
@@ -160,6 +167,7 @@ pub fn create(tx: &mut Tx<'_>, new: &NewTask) -> Result<Task> {
         new.seconds,
         deadline.map(Timestamp::millis),
         tx.now().millis(),
+        assignee.as_ref().map(Assignee::kind),
     ])?;
     let stored = load(tx, tx.tenant(), &id)?;
     note(tx, &id, "created", json!({ "title": new.title, "assignedTo": new.assignee }))?;
@@ -175,11 +183,9 @@ pub fn assign(tx: &mut Tx<'_>, id: &str, assignee: &str) -> Result<Task> {
     if before.task.status == TaskStatus::Assigned && before.task.assigned_to.as_deref() == Some(assignee) {
         return Ok(before.at(tx.now()));
     }
-    tx.prepare_cached("UPDATE tasks SET assignee = ?3, status = 'assigned' WHERE tenant_id = ?1 AND id = ?2")?.execute(params![
-        tx.tenant(),
-        id,
-        assignee
-    ])?;
+    let given = Assignee::of(tx, tx.tenant(), assignee)?;
+    tx.prepare_cached("UPDATE tasks SET assignee = ?3, assignee_kind = ?4, status = 'assigned' WHERE tenant_id = ?1 AND id = ?2")?
+        .execute(params![tx.tenant(), id, given.as_str(), given.kind()])?;
     let after = load(tx, tx.tenant(), id)?;
     note(tx, id, "assigned", json!({ "from": before.task.assigned_to, "to": assignee }))?;
     publish(tx, "task.assigned", &after.task, json!({}))?;
@@ -234,12 +240,13 @@ fn raise(tx: &mut Tx<'_>, before: &Stored, reason: Option<&str>) -> Result<Task>
     let id = before.task.task_id.as_str();
     let Some((place, next)) = before.next() else { return Ok(before.clone().at(tx.now())) };
     // The next assignee has as long again before the next escalation; the task's own deadline stays.
+    let given = Assignee::of(tx, tx.tenant(), next)?;
     let alarm = before.seconds.map(|seconds| tx.now().plus_seconds(seconds));
     tx.prepare_cached(
-        "UPDATE tasks SET assignee = ?3, status = 'escalated', chain_position = ?4, escalation_level = escalation_level + 1, alarm_at = ?5 \
-         WHERE tenant_id = ?1 AND id = ?2",
+        "UPDATE tasks SET assignee = ?3, status = 'escalated', chain_position = ?4, escalation_level = escalation_level + 1, alarm_at = ?5, \
+         assignee_kind = ?6 WHERE tenant_id = ?1 AND id = ?2",
     )?
-    .execute(params![tx.tenant(), id, next, i64::try_from(place + 1).unwrap_or_default(), alarm.map(Timestamp::millis)])?;
+    .execute(params![tx.tenant(), id, next, i64::try_from(place + 1).unwrap_or_default(), alarm.map(Timestamp::millis), given.kind()])?;
     let after = load(tx, tx.tenant(), id)?;
     note(tx, id, "escalated", json!({ "from": before.task.assigned_to, "to": next, "reason": reason }))?;
     publish(tx, "task.escalated", &after.task, json!({ "escalationLevel": after.task.escalation_level, "reason": reason }))?;

@@ -10,18 +10,22 @@ use crate::api::near::near;
 use crate::api::permission as known;
 use crate::api::{Page, Permissions, Timestamp};
 use crate::error::{Error, Kind, Result};
+use crate::platform::database::Tx;
 use crate::platform::http::context::{self, Answer, Cx};
-use crate::platform::identity::conditions;
 use crate::platform::identity::roles::ADMIN;
+use crate::platform::identity::{assignee, conditions, users};
 
 /// The longest name of a role, in characters.
 const MAX_NAME: usize = 100;
+/// Most roles that an error names.
+const MAX_NAMED: usize = 20;
 
 pub(super) async fn create(cx: Cx, request: CreateRole) -> Result<Answer<Role>> {
     let permissions = checked(request.permissions.unwrap_or_default())?;
     check_held(&cx.caller.permissions.clone().unwrap_or_default(), &permissions)?;
     let name = request.name.trim().to_owned();
-    if name == ADMIN || name.is_empty() {
+    check_name(&name, "/name")?;
+    if name == ADMIN {
         return Err(Error::new(Kind::Conflict, "FM-AAS-ROLE-RESERVED", format!("the role {} cannot be made", quote(&name)))
             .hint("`admin` is there already and may do everything; choose another name."));
     }
@@ -30,20 +34,9 @@ pub(super) async fn create(cx: Cx, request: CreateRole) -> Result<Answer<Role>> 
             if let Some(condition) = &request.condition {
                 conditions::check(condition)?;
             }
+            must_be_nobody(tx, &name, "/name")?;
             must_exist(tx, tx.tenant(), &permissions)?;
-            let id = tx.mint("role");
-            let added = tx
-                .prepare_cached(
-                    "INSERT INTO roles (id, tenant_id, name, description, permissions, condition, version, created_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7) ON CONFLICT (tenant_id, name) DO NOTHING",
-                )?
-                .execute((&id, tx.tenant(), &name, &request.description, list(&permissions)?, &request.condition, tx.now().millis()))?;
-            if added == 0 {
-                return Err(Error::new(Kind::Conflict, "FM-AAS-ROLE-EXISTS", format!("there is a role {}", quote(&name)))
-                    .hint("Set its permissions by roles_assign_permissions, or choose another name."));
-            }
-            let after = described(&permissions, request.condition.as_deref());
-            tx.audit("role.created", "role", &id, Some(Changes { before: None, after: Some(after) }))?;
+            let id = insert(tx, &name, request.description.as_deref(), &permissions, request.condition.as_deref())?;
             Ok(Role {
                 role_id: id.into(),
                 name,
@@ -55,6 +48,23 @@ pub(super) async fn create(cx: Cx, request: CreateRole) -> Result<Answer<Role>> 
         })
         .await?;
     Ok(Answer::from(role).etag(1))
+}
+
+/// Stores a new role, with its audit row.
+fn insert(tx: &mut Tx<'_>, name: &str, description: Option<&str>, permissions: &[String], condition: Option<&str>) -> Result<String> {
+    let id = tx.mint("role");
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO roles (id, tenant_id, name, description, permissions, condition, version, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7) ON CONFLICT (tenant_id, name) DO NOTHING",
+        )?
+        .execute((&id, tx.tenant(), name, description, list(permissions)?, condition, tx.now().millis()))?;
+    if added == 0 {
+        return Err(Error::new(Kind::Conflict, "FM-AAS-ROLE-EXISTS", format!("there is a role {}", quote(name)))
+            .hint("Set its permissions by roles_assign_permissions, or choose another name."));
+    }
+    tx.audit("role.created", "role", &id, Some(Changes { before: None, after: Some(described(permissions, condition)) }))?;
+    Ok(id)
 }
 
 pub(super) async fn list_roles(cx: Cx, request: ListRoles) -> Result<Page<Role>> {
@@ -175,31 +185,73 @@ pub(super) fn must_exist(connection: &Connection, tenant: &str, permissions: &[S
     Ok(())
 }
 
-/// Rejects a role's name that looks like that of a role that there is. Any other name without a role is a group, which
-/// tasks can be assigned to.
-pub(super) fn must_not_be_slips(connection: &Connection, tenant: &str, names: &[String]) -> Result<()> {
-    let mut statement = connection.prepare_cached("SELECT name FROM roles WHERE tenant_id = ?1 ORDER BY name LIMIT 1000")?;
-    let mut roles: Vec<String> = statement.query_map([tenant], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    roles.push(ADMIN.to_owned());
-    let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+/// Whether roles that a user is to hold are there.
+pub(super) fn must_be_roles(connection: &Connection, tenant: &str, names: &[String]) -> Result<()> {
     for (index, name) in names.iter().enumerate() {
         let pointer = format!("/roles/{index}");
-        if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-            let detail = format!("must be 1 to {MAX_NAME} characters, no control characters among them");
-            return Err(Error::new(Kind::Invalid, "FM-AAS-ROLE-NAME", format!("{} cannot name a role", quote(name)))
-                .field(pointer, "format", detail));
-        }
-        if roles.contains(&name.as_str()) {
+        check_name(name, &pointer)?;
+        if is_role(connection, tenant, name)? {
             continue;
         }
-        let meant = near(name, roles.iter().copied());
-        if !meant.is_empty() {
-            return Err(Error::new(Kind::Invalid, "FM-AAS-ROLE-UNKNOWN", format!("there is no role {}", quote(name)))
-                .field(pointer, "unknown", format!("did you mean {}?", meant.join(" or ")))
-                .hint("Name the role as it is written. If another one is meant, create it first with roles_create."));
+        let mut statement = connection.prepare_cached("SELECT name FROM roles WHERE tenant_id = ?1 ORDER BY name LIMIT 1000")?;
+        let mut roles: Vec<String> = statement.query_map([tenant], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        roles.push(ADMIN.to_owned());
+        let meant = near(name, roles.iter().map(String::as_str));
+        let detail = if meant.is_empty() {
+            format!("the roles are {}", roles.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", "))
+        } else {
+            format!("did you mean {}?", meant.join(" or "))
+        };
+        return Err(Error::new(Kind::Invalid, "FM-AAS-ROLE-UNKNOWN", format!("there is no role {}", quote(name)))
+            .field(pointer, "unknown", detail)
+            .hint("Name the role as it is written. If another one is meant, create it first with roles_create."));
+    }
+    Ok(())
+}
+
+/// Makes the roles that a user of the platform's owner brings along, without permissions: a new tenant has none yet. What
+/// looks like a slip in the name of one that there is stays unmade.
+pub(super) fn bring(tx: &mut Tx<'_>, names: &[String]) -> Result<()> {
+    for (index, name) in names.iter().enumerate() {
+        let pointer = format!("/roles/{index}");
+        check_name(name, &pointer)?;
+        if is_role(tx, tx.tenant(), name)? {
+            continue;
+        }
+        must_be_nobody(tx, name, &pointer)?;
+        let mut statement = tx.prepare_cached("SELECT name FROM roles WHERE tenant_id = ?1 ORDER BY name LIMIT 1000")?;
+        let roles: Vec<String> = statement.query_map([tx.tenant()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        drop(statement);
+        if near(name, roles.iter().map(String::as_str).chain([ADMIN])).is_empty() {
+            insert(tx, name, None, &[], None)?;
         }
     }
     Ok(())
+}
+
+fn is_role(connection: &Connection, tenant: &str, name: &str) -> Result<bool> {
+    Ok(name == ADMIN || connection.prepare_cached("SELECT 1 FROM roles WHERE tenant_id = ?1 AND name = ?2")?.exists((tenant, name))?)
+}
+
+fn check_name(name: &str, pointer: &str) -> Result<()> {
+    if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        let detail = format!("must be 1 to {MAX_NAME} characters, no control characters among them");
+        return Err(
+            Error::new(Kind::Invalid, "FM-AAS-ROLE-NAME", format!("{} cannot name a role", quote(name))).field(pointer, "format", detail)
+        );
+    }
+    Ok(())
+}
+
+/// Rejects a role that is called like a user: tasks name either.
+fn must_be_nobody(connection: &Tx<'_>, name: &str, pointer: &str) -> Result<()> {
+    let tenant = connection.tenant();
+    if !assignee::is_subject(connection, tenant, name)? && users::find_by_name(connection, tenant, name)?.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Invalid, "FM-AAS-ROLE-NAME", format!("{} cannot name a role: a user is called so", quote(name)))
+        .field(pointer, "ambiguous", "is a user's id or name, or looks like one")
+        .hint("Choose a name that says what its holders do, such as approver."))
 }
 
 /// Rejects a grant of permissions that the caller does not hold.

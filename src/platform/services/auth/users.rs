@@ -37,11 +37,12 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
     let names = sorted(request.roles.unwrap_or_default());
     let password_hash = cx.platform.guard().hash(password).await?;
     let own = cx.caller.permissions.clone().unwrap_or_default();
+    let is_owner = cx.caller.kind == CallerKind::Owner;
     cx.platform
         .database()
         .write(scope, move |tx| {
             roles::must_exist(tx, tx.tenant(), &permissions)?;
-            roles::must_not_be_slips(tx, tx.tenant(), &names)?;
+            must_be_roles(tx, is_owner, &names)?;
             check_grant(tx, &own, &permissions, &names)?;
             let id = tx.mint("user");
             let added = tx
@@ -99,12 +100,13 @@ pub(super) async fn list(cx: Cx, request: ListUsers) -> Result<Page<User>> {
 pub(super) async fn assign_roles(cx: Cx, request: AssignRoles) -> Result<User> {
     let scope = scope_of(&cx, request.tenant_id)?;
     let (id, names) = (request.id, sorted(request.roles));
+    let is_owner = cx.caller.kind == CallerKind::Owner;
     let own = cx.caller.permissions.clone().unwrap_or_default();
     cx.platform
         .database()
         .write(scope, move |tx| {
             let before = find(tx, id.as_str())?;
-            roles::must_not_be_slips(tx, tx.tenant(), &names)?;
+            must_be_roles(tx, is_owner, &names)?;
             check_grant(tx, &own, &[], &names)?;
             tx.prepare_cached("UPDATE users SET roles = ?3 WHERE tenant_id = ?1 AND id = ?2")?.execute((
                 tx.tenant(),
@@ -195,6 +197,14 @@ fn stored_list(names: &[String]) -> Result<String> {
 
 fn roles_as_field(names: &[String]) -> Map<String, Value> {
     Map::from_iter([("roles".to_owned(), json!(names))])
+}
+
+/// Rejects roles that there are not. The platform's owner brings them along: a new tenant has none.
+fn must_be_roles(tx: &mut Tx<'_>, is_owner: bool, names: &[String]) -> Result<()> {
+    if is_owner {
+        roles::bring(tx, names)?;
+    }
+    roles::must_be_roles(tx, tx.tenant(), names)
 }
 
 /// Rejects roles with permissions that the caller does not hold.
