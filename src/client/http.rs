@@ -1,5 +1,6 @@
 //! The end of the stack: one pooled HTTP client, bounded answers, and answers in the contract's names.
 
+mod conceal;
 pub(crate) mod connector;
 pub(crate) mod problem;
 
@@ -18,6 +19,7 @@ use crate::api::{Method, wire};
 use crate::error::{self, Error, Kind, Result};
 use crate::io::numbers::quote_inexact;
 use crate::io::outbound::{self, Unread};
+use conceal::Secrets;
 use connector::Connector;
 
 /// Sends requests.
@@ -32,6 +34,7 @@ impl Http {
     }
 
     async fn exchange(&self, call: Call) -> Result<Reply> {
+        let secrets = Secrets::of(&call);
         let located = call.located.ok_or_else(|| Error::internal("a call reached HTTP without an address"))?;
         let method = match call.request.method {
             Method::Get => reqwest::Method::GET,
@@ -54,9 +57,9 @@ impl Http {
         let response = request.send().await.map_err(|error| unreachable(error, &located.base))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let body = self.read(response, &located.base).await?;
+        let body = secrets.conceal(self.read(response, &located.base).await?);
         if !(200..300).contains(&status) {
-            return Err(problem::decode(status, &headers, &body));
+            return Err(problem::decode(status, &headers, &body, |text| secrets.conceal_text(text).into_owned()));
         }
         let mut body = if body.is_empty() && (status == 204 || call.entry.spec.success == 204) {
             Value::Object(Map::from_iter([("done".to_owned(), call.entry.spec.title.into())]))

@@ -4,7 +4,7 @@ pub(super) mod access;
 pub(super) mod deadline;
 pub(super) mod renew;
 #[cfg(test)]
-mod scripted;
+pub(in crate::client) mod scripted;
 pub(super) mod sign;
 pub(super) mod timeout;
 pub(super) mod trace;

@@ -58,7 +58,7 @@ impl Transport for Scripted {
 }
 
 /// A user with a token.
-pub(super) fn user(subject: &str, permissions: &[&str]) -> Arc<Caller> {
+pub(in crate::client) fn user(subject: &str, permissions: &[&str]) -> Arc<Caller> {
     let permissions = permissions.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     Arc::new(Caller {
         tenant: "tenant-1".into(),
@@ -72,7 +72,7 @@ pub(super) fn user(subject: &str, permissions: &[&str]) -> Arc<Caller> {
 }
 
 /// A call of an operation.
-pub(super) fn call(caller: &Arc<Caller>, operation: &str, arguments: &Value, options: CallOptions) -> Call {
+pub(in crate::client) fn call(caller: &Arc<Caller>, operation: &str, arguments: &Value, options: CallOptions) -> Call {
     let entry = catalogue().get(operation).unwrap();
     let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
     Call::new(entry, Arc::clone(caller), wire::encode(&entry.spec, &caller.tenant, arguments).unwrap(), options).unwrap()

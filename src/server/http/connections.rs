@@ -8,6 +8,7 @@
 pub(super) mod files;
 mod idle;
 mod stalled;
+mod unread;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -16,8 +17,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Bytes, HttpBody};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
+use http::header::EXPECT;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -30,6 +33,7 @@ use tower::Service;
 use super::limits::during;
 use idle::{Connection, Idle};
 use stalled::Stalled;
+use unread::Shared;
 
 /// How the connections of a server are bounded.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +52,8 @@ const LARGEST_HEAD: usize = 128 * 1024;
 const FIRST: Duration = Duration::from_secs(10);
 /// How long nothing is taken on after the system refused, as it does when it has no more files.
 const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
+/// How long the end of a connection takes that was closed in favour of another.
+const CLOSED: Duration = Duration::from_millis(10);
 
 /// Serves connections until the shutdown, then until those that are open have ended, at `over` at the latest.
 pub(super) async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, shutdown: CancellationToken, over: CancellationToken) {
@@ -81,7 +87,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, bounds: Bounds,
 
 /// The next connection, once there is a place for it.
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, idle: &Idle) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let stream = next(listener).await;
+    let stream = next(listener, idle).await;
     loop {
         let free = Arc::clone(places).acquire_owned();
         if places.available_permits() > 0 || idle.close_oldest() {
@@ -95,7 +101,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, idle: &Idle) ->
     }
 }
 
-async fn next(listener: &TcpListener) -> TcpStream {
+async fn next(listener: &TcpListener, idle: &Idle) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
@@ -104,7 +110,9 @@ async fn next(listener: &TcpListener) -> TcpStream {
                 if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
                 tracing::error!(%error, "no connection can be taken at the moment");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                // Most likely there are no files left: one that is idle gives its back.
+                let pause = if idle.close_oldest() { CLOSED } else { ACCEPT_BACKOFF };
+                tokio::time::sleep(pause).await;
             }
         }
     }
@@ -151,7 +159,8 @@ struct Answers {
 
 impl<B> Service<http::Request<B>> for Answers
 where
-    Router: Service<http::Request<B>, Response = Response, Error = Infallible, Future: Send + 'static>,
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    Router: Service<http::Request<Shared<B>>, Response = Response, Error = Infallible, Future: Send + 'static>,
 {
     type Response = Response;
     type Error = Infallible;
@@ -163,10 +172,20 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let busy = self.own.busy();
-        let answered = self.routes.call(request);
+        // Whoever waits to be told to send has sent nothing.
+        let sends = !request.headers().contains_key(EXPECT);
+        let (parts, body) = request.into_parts();
+        let body = Shared::new(body);
+        let answered = self.routes.call(http::Request::from_parts(parts, body.reader()));
         Box::pin(async move {
             match busy {
-                Some(busy) => Ok(during(answered.await?, busy)),
+                Some(busy) => {
+                    let answer = answered.await?;
+                    if sends {
+                        body.discard();
+                    }
+                    Ok(during(answer, busy))
+                }
                 // The connection is being closed; a request whose answer cannot be sent is not begun.
                 None => std::future::pending().await,
             }

@@ -447,3 +447,50 @@ async fn a_question_that_is_taken_back_ends_and_its_answer_does_nothing() {
     assert!(!outlives_its_question(false).await, "a yes counts");
     assert!(outlives_its_question(true).await, "a yes after the call was cancelled does not");
 }
+
+#[tokio::test]
+async fn a_client_that_closes_its_sending_side_gets_its_answer() {
+    let served = idle(|_| {}).await;
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "half", "version": "1" },
+    } })
+    .to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer anna\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = dial(&served).await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    is_answered(&mut stream).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_is_taken_so_that_its_sender_reads_why() {
+    let served = idle(|_| {}).await;
+    let length = 3 * 1024 * 1024;
+    let mut stream = dial(&served).await;
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nobody\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The refusal is there before the body is; a sender that does not look at it sends on.
+    for _ in 0..length / 65_536 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        stream.write_all(&[b' '; 65_536]).await.unwrap();
+    }
+    let mut read = [0; 512];
+    let length = timeout(PATIENCE, stream.read(&mut read)).await.unwrap().unwrap();
+    assert!(read[..length].starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&read[..length]));
+    // The connection is whole: the next request is answered on it.
+    ask(&mut stream).await;
+    let mut rest = Vec::new();
+    while !String::from_utf8_lossy(&rest).contains("HTTP/1.1 200") {
+        let mut read = [0; 2048];
+        let length = timeout(PATIENCE, stream.read(&mut read)).await.unwrap().unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&rest));
+        rest.extend_from_slice(&read[..length]);
+    }
+}

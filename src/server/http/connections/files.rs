@@ -1,10 +1,13 @@
 //! How many connections the system lets this process have: each is an open file, and calls to the platform need some too.
 
-/// As many as were asked for, or half of the files that the process may open, where that is known and less.
+/// Files that are open whatever connections there are: the runtime's, the log, the stores, and some calls to the platform.
+const OTHERS: usize = 24;
+
+/// As many as were asked for, or half of the files that the process may open beside its own, where that is known and less.
 pub(in crate::server::http) fn most(wanted: usize) -> usize {
     // Elsewhere only a call into the system would tell; there the operator knows.
     let Some(files) = std::fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(soft_limit) else { return wanted };
-    let most = wanted.min((files / 2).max(1));
+    let most = wanted.min((files / 2).min(files.saturating_sub(OTHERS)).max(1));
     if most < wanted {
         tracing::warn!(connections = most, wanted, files, "the process may open too few files for as many connections (ulimit -n)");
     }
@@ -34,6 +37,6 @@ mod tests {
     #[test]
     fn no_more_connections_are_taken_than_there_may_be_files_for() {
         let files = soft_limit(&std::fs::read_to_string("/proc/self/limits").unwrap()).unwrap();
-        assert_eq!((most(1), most(usize::MAX)), (1, files / 2));
+        assert_eq!((most(1), most(usize::MAX)), (1, (files / 2).min(files - OTHERS)));
     }
 }

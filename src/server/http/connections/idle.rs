@@ -84,6 +84,11 @@ impl Connection {
         number.is_none_or(|number| self.idle.leave(number)).then(|| Busy(Arc::clone(self)))
     }
 
+    /// Whether there is a request on it.
+    pub(super) fn is_busy(&self) -> bool {
+        self.waits().is_none()
+    }
+
     /// Is as good as new, since the other side takes what is written.
     pub(super) fn stirred(&self) {
         let mut waits = self.waits();

@@ -1,11 +1,15 @@
 //! A stream that breaks off when the other side takes nothing of what is written for too long.
 //!
 //! A client that sends requests and does not read would otherwise hold a connection and its buffers for ever.
+//!
+//! A client that closes its sending side may have gone, or may wait for its answer: the end of what it sends is held back
+//! for a while as long as a request is under way, so that it gets the answer if that comes soon, and a request of
+//! one who has gone is taken back a little later.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,18 +17,23 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::idle::Connection;
 
+/// How long a request goes on whose sender has closed its side.
+const HALF_CLOSED: Duration = Duration::from_secs(5);
+
 /// See the module.
 pub(super) struct Stalled<S> {
     inner: S,
     patience: Duration,
     /// Runs while a write waits.
     waits: Option<Pin<Box<Sleep>>>,
+    /// Runs since the other side sends no more.
+    ended: Option<Pin<Box<Sleep>>>,
     connection: Arc<Connection>,
 }
 
 impl<S> Stalled<S> {
     pub(super) const fn new(inner: S, patience: Duration, connection: Arc<Connection>) -> Self {
-        Self { inner, patience, waits: None, connection }
+        Self { inner, patience, waits: None, ended: None, connection }
     }
 
     /// What became of a write, unless it waited too long.
@@ -43,7 +52,18 @@ impl<S> Stalled<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Stalled<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        if self.ended.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+            if buffer.filled().len() > before || buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let ended = self.ended.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + HALF_CLOSED)));
+        if ended.as_mut().poll(cx).is_pending() && self.connection.is_busy() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
