@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::api::Timestamp;
 use crate::config::{Config, ENVIRONMENT, Settings, environment_of};
 use crate::error::{Error, Kind, Origin, Result};
 use crate::telemetry;
@@ -150,7 +151,7 @@ fn start(cli: Cli) -> Result<Outcome> {
         _ => {}
     }
     let (config, found) = Config::examine(&cli.settings, cli.config.as_deref(), &environment);
-    let mut faults: Vec<Error> = not_unicode().chain(found).collect();
+    let mut faults: Vec<Error> = before_time(Timestamp::now()).into_iter().chain(not_unicode()).chain(found).collect();
     let command = match cli.command {
         None => Command::Serve(cli.serve),
         Some(Command::Serve(arguments)) => Command::Serve(arguments.or(cli.serve)),
@@ -172,6 +173,14 @@ fn start(cli: Cli) -> Result<Outcome> {
     // A read of stdin cannot be cancelled: it must not hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+/// HTTP has no dates before 1970: a server could answer nothing.
+fn before_time(now: Timestamp) -> Option<Error> {
+    let message = format!("the system's clock stands at {now}");
+    (now.millis() < 0).then(|| {
+        Error::configuration(Kind::Invalid, "FM-CONFIG-CLOCK", message).hint("Set the clock of this machine; tokens need the time, too.")
+    })
 }
 
 /// Variables whose values cannot be read.

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::Timestamp;
+use crate::api::{Timestamp, ids};
 use crate::error::{Error, Kind, Result};
 
 pub mod clock;
@@ -153,7 +153,7 @@ impl Platform {
                 .caused_by(error)
         })?;
         let address = listener.local_addr().map_err(Error::internal)?;
-        let instance = uuid::Uuid::now_v7().to_string();
+        let instance = ids::unique();
         let started = clock.now();
         let platform = Self {
             inner: Arc::new(Inner {

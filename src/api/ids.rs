@@ -19,6 +19,12 @@ pub fn mint(prefix: &str, at: Timestamp) -> String {
     format!("{prefix}-{}", uuid::Uuid::new_v7(time))
 }
 
+/// An id without a prefix, made now.
+#[must_use]
+pub(crate) fn unique() -> String {
+    mint("", Timestamp::now()).split_off(1)
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -13,9 +14,15 @@ pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
     /// The system's time. Code that must be testable takes a clock instead.
+    ///
+    /// Chrono's own panics where the system's clock stands before 1970.
     #[must_use]
     pub fn now() -> Self {
-        Self::from_millis(Utc::now().timestamp_millis())
+        let millis = |since: Duration| i64::try_from(since.as_millis()).unwrap_or_default();
+        Self::from_millis(match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        })
     }
 
     /// From milliseconds since 1970; what is out of range becomes 1970.
@@ -41,7 +48,8 @@ impl Timestamp {
     pub fn plus_seconds(self, seconds: f64) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "a float casts saturating, and milliseconds are precise enough")]
         let millis = (seconds * 1000.0) as i64;
-        Self(self.0.checked_add_signed(TimeDelta::milliseconds(millis)).unwrap_or(self.0))
+        let delta = TimeDelta::try_milliseconds(millis);
+        Self(delta.and_then(|delta| self.0.checked_add_signed(delta)).unwrap_or(self.0))
     }
 
     /// Seconds from an earlier moment to this one.
@@ -96,6 +104,15 @@ impl JsonSchema for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_number_of_seconds_is_too_many() {
+        let time = Timestamp::from_millis(-5);
+        for seconds in [f64::MIN, f64::MAX, f64::NAN, f64::INFINITY, -1e15] {
+            assert_eq!(time.plus_seconds(seconds), time, "{seconds}");
+        }
+        assert_eq!(time.plus_seconds(0.005).millis(), 0);
+    }
 
     #[test]
     fn times_are_written_in_utc_with_milliseconds() {

@@ -4,6 +4,7 @@ mod owner;
 
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -264,7 +265,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// A name next to a file that no other call uses.
 fn beside(path: &Path) -> PathBuf {
-    path.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()))
+    path.with_extension(format!("{}.new", RandomState::new().build_hasher().finish()))
 }
 
 #[cfg(test)]

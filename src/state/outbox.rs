@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
-use crate::api::Timestamp;
+use crate::api::{Timestamp, ids};
 
 /// After how many attempts a letter may be dead.
 const DEAD_AFTER_ATTEMPTS: i64 = 6;
@@ -167,7 +167,7 @@ pub(super) fn hasten(tx: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 pub(super) fn claim(tx: &Transaction<'_>, most: usize, lease: Duration, now: Timestamp) -> rusqlite::Result<Option<Claim>> {
-    let id = uuid::Uuid::now_v7().to_string();
+    let id = ids::unique();
     let until = now.plus_seconds(lease.as_secs_f64());
     let tenant: Option<String> = tx
         .prepare_cached(

@@ -21,7 +21,7 @@ use super::context::{Answer, Cx};
 use super::idempotency::{self, Begun, Stored};
 use super::problem;
 use crate::api::arguments::Reading;
-use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, catalogue, undecodable, wire};
+use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, Timestamp, catalogue, ids, undecodable, wire};
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
 use crate::platform::identity::{self, Identity, authenticate::authenticate};
@@ -360,7 +360,7 @@ fn tenant_mismatch(what: &str) -> Error {
 
 /// The id that the caller gave the request, or a new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> String {
-    text(headers, "x-request-id").filter(|id| is_plain(id)).map_or_else(|| format!("req-{}", uuid::Uuid::now_v7()), str::to_owned)
+    text(headers, "x-request-id").filter(|id| is_plain(id)).map_or_else(|| ids::mint("req", Timestamp::now()), str::to_owned)
 }
 
 /// The name of the header that carries a request's id.

@@ -380,3 +380,24 @@ async fn schedules_stay_within_their_tenant_and_page() {
     bench.get(&path, &viewer).await.ok();
     bench.delete(&path, &viewer, None).await.refused(403, "FM-AAS-FORBIDDEN");
 }
+
+#[tokio::test]
+async fn a_clock_before_1970_or_one_that_jumps_breaks_nothing() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let nodes = json!([{ "id": "wait", "type": "timer", "config": { "seconds": 60 } }, { "id": "after", "type": "script", "config": { "expression": "1", "output": "x" } }]);
+    // To 1905, far ahead, and back.
+    for jump in [-120.0, 8_000.0, -7_900.0, 150.0] {
+        bench.clock.advance(jump * 365.0 * 86_400.0);
+        let process = bench.post("/processes/designs", &owner, json!({ "name": "Any time", "nodes": nodes })).await.ok();
+        let process = process["id"].as_str().unwrap();
+        bench.post(&format!("/processes/{process}/publish"), &owner, json!({})).await.ok();
+        let started = bench.post("/executions", &owner, json!({ "processId": process })).await.ok();
+        assert_eq!(started["status"], "waiting", "{started:#}");
+        bench.post("/tasks", &owner, json!({ "title": "Any time", "sla": { "hoursToComplete": 1 } })).await.ok();
+        bench.post("/schedules", &owner, json!({ "processId": process, "cronExpression": "0 0 * * *" })).await.ok();
+        bench.get("/tasks?sla=breached", &owner).await.ok();
+    }
+    let rows = bench.get("/audit-logs?limit=200", &owner).await.ok();
+    assert!(rows["items"].as_array().unwrap().len() >= 16, "{rows:#}");
+}
