@@ -5,6 +5,7 @@
 mod audit;
 mod auth;
 mod calls;
+mod embedded;
 mod http;
 mod layers;
 mod permissions;
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 pub use audit::AuditSettings;
 pub use auth::{AuthMode, AuthSettings};
 pub use calls::{CallSettings, ConfirmSettings, Fallback};
+pub use embedded::EmbeddedSettings;
 pub use http::{DEFAULT_LISTEN, HttpSettings, listen_address};
 pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
 pub use permissions::{PermissionFilter, PermissionSettings};
@@ -112,6 +114,9 @@ pub struct Settings {
     /// The record of what was called and refused.
     #[command(flatten)]
     pub audit: AuditSettings,
+    /// What the embedded platform may do.
+    #[command(flatten)]
+    pub embedded: EmbeddedSettings,
 }
 
 /// How it is logged.
@@ -193,6 +198,8 @@ pub struct Config {
     pub policy: Vec<PolicyRule>,
     /// The record of calls, as it was set.
     pub audit: AuditSettings,
+    /// What the embedded platform may do, as it was set.
+    pub embedded: EmbeddedSettings,
     /// The file that was looked for.
     pub file: Option<PathBuf>,
     /// Whether it was there.
@@ -248,6 +255,7 @@ impl Config {
             service: settings.service,
             policy: settings.policy,
             audit: settings.audit,
+            embedded: settings.embedded,
             file,
             file_found,
             sources,

@@ -24,6 +24,7 @@ mod full_text;
 mod http;
 mod identity;
 mod keys;
+mod outbound;
 mod services;
 mod turns;
 mod vocabulary;
@@ -31,6 +32,7 @@ mod vocabulary;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::Webhooks;
 pub use services::audit::{Verdict, verify_trails};
+pub use services::integrations::Integrations;
 pub use services::notifications::{Encryption, Gateway, Notifications, Smtp};
 
 use database::Database;
@@ -57,6 +59,8 @@ pub struct Options {
     pub ocr_program: PathBuf,
     /// How notifications are delivered.
     pub notifications: Notifications,
+    /// How outside systems are called.
+    pub integrations: Integrations,
 }
 
 impl Options {
@@ -71,6 +75,7 @@ impl Options {
             webhooks: Webhooks::default(),
             ocr_program: PathBuf::from("tesseract"),
             notifications: Notifications::default(),
+            integrations: Integrations::default(),
         }
     }
 }
@@ -108,6 +113,8 @@ struct Inner {
     leases: Notify,
     queued_notifications: Notify,
     notifications: Notifications,
+    integrations: Integrations,
+    hub: services::integrations::Hub,
     outbound: OnceLock<reqwest::Client>,
     embedded: HashSet<&'static str>,
     compute: turns::compute::Compute,
@@ -141,7 +148,7 @@ impl Platform {
 
     /// Starts the platform of a folder whose lock is held.
     pub(crate) async fn start_locked(options: Options, lock: Lock) -> Result<Running> {
-        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program, notifications } = options;
+        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program, notifications, integrations } = options;
         notifications.check()?;
         let owner_token = folder::owner_token(&data_dir)?;
         let keys = folder::folder_keys(&data_dir)?;
@@ -177,6 +184,8 @@ impl Platform {
                 leases: Notify::new(),
                 queued_notifications: Notify::new(),
                 notifications,
+                integrations,
+                hub: services::integrations::Hub::default(),
                 outbound: OnceLock::new(),
                 embedded: services::embedded().services(),
                 compute: turns::compute::Compute::default(),
@@ -280,7 +289,7 @@ impl Platform {
         self.inner.started
     }
 
-    /// The place of the client that calls what tenants and operators name; `events::client` makes it at the first need.
+    /// The place of the client that calls what tenants and operators name; `outbound::client` makes it at the first need.
     pub(crate) fn outbound(&self) -> &OnceLock<reqwest::Client> {
         &self.inner.outbound
     }
@@ -303,6 +312,16 @@ impl Platform {
     /// How notifications are delivered.
     pub(crate) fn notifications(&self) -> &Notifications {
         &self.inner.notifications
+    }
+
+    /// How outside systems are called.
+    pub(crate) fn integrations(&self) -> &Integrations {
+        &self.inner.integrations
+    }
+
+    /// What the Integration Hub remembers.
+    pub(crate) fn hub(&self) -> &services::integrations::Hub {
+        &self.inner.hub
     }
 
     fn running_keys(&self) -> http::idempotency::Running {

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use tokio::sync::RwLock;
 
 use crate::client::{Located, Origin};
+use crate::config::Config;
 use crate::error::Result;
 use crate::platform::Options;
 use crate::platform::folder::{self, Opened};
@@ -23,6 +24,13 @@ pub struct Embedded {
 struct Place {
     opened: Opened,
     located: Located,
+}
+
+/// How the settings have the platform run.
+pub(super) fn platform_options(config: &Config) -> Options {
+    let mut options = Options::new(&config.data_dir);
+    options.webhooks.hosts.clone_from(&config.embedded.hosts);
+    options
 }
 
 impl Embedded {

@@ -5,6 +5,7 @@ mod users;
 use std::net::SocketAddr;
 
 use super::Outcome;
+use super::embedded::platform_options;
 use super::serve::{require_loopback, shutdown_by_signal};
 use super::terminal::{Paint, say, tell};
 use crate::config::{Config, listen_address};
@@ -42,7 +43,7 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     }
     require_loopback(arguments.listen)?;
     let shutdown = shutdown_by_signal();
-    let running = Platform::start(Options { listen: arguments.listen, ..Options::new(&config.data_dir) }).await?;
+    let running = Platform::start(Options { listen: arguments.listen, ..platform_options(config) }).await?;
     say(running.url());
     let paint = Paint;
     tell(format_args!(

@@ -52,6 +52,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("audit.platform", "FLOWMASTER_AUDIT_PLATFORM"),
     ("audit.file", "FLOWMASTER_AUDIT_FILE"),
     ("audit.bodies", "FLOWMASTER_AUDIT_BODIES"),
+    ("embedded.hosts", "FLOWMASTER_EMBEDDED_HOSTS"),
 ];
 
 /// Settings that the file alone can hold: tables of a company's own names.

@@ -20,7 +20,6 @@ use crate::error::Result;
 
 pub(crate) use log::{COLUMNS, event_of};
 use webhook::Sender;
-pub(crate) use webhook::{Target, client, innermost};
 
 /// How many subscriptions are delivered to at once.
 const AT_ONCE: usize = 8;

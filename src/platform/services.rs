@@ -11,6 +11,7 @@ pub(crate) mod documents;
 pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod executions;
+pub(crate) mod integrations;
 pub(crate) mod learning;
 pub(crate) mod notifications;
 pub(crate) mod portals;
@@ -31,6 +32,7 @@ pub(crate) fn embedded() -> Routes {
         .merge(processes::routes())
         .merge(executions::routes())
         .merge(tasks::routes())
+        .merge(integrations::routes())
         .merge(entities::routes())
         .merge(prompts::routes())
         .merge(learning::routes())
@@ -50,6 +52,7 @@ pub(crate) fn embedded() -> Routes {
 pub(crate) fn spawn(platform: &Platform) {
     executions::spawn(platform);
     tasks::spawn(platform);
+    integrations::spawn(platform);
     learning::spawn(platform);
     registry::spawn(platform);
     notifications::spawn(platform);

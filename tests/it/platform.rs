@@ -12,6 +12,7 @@ mod entities;
 mod events;
 mod executions;
 mod folder;
+mod integrations;
 mod learning;
 mod notifications;
 mod portals;

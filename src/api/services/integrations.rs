@@ -58,6 +58,8 @@ open_enum! {
         ApiKey = "api_key",
         /// HTTP Basic authentication.
         Basic = "basic",
+        /// A token that does not expire, in the header Authorization.
+        Bearer = "bearer",
         /// OAuth 2.0 client credentials.
         Oauth2 = "oauth2",
     }

@@ -106,6 +106,7 @@ fn value(config: &Config, setting: &str) -> Value {
         "policy" => json!(config.policy),
         "audit.platform" => json!(upstream::platform_records(config)),
         "audit.file" => json!(config.audit.file.as_ref().map(|path| path.display().to_string())),
+        "embedded.hosts" => json!(config.embedded.hosts),
         "audit.bodies" => json!(upstream::records_bodies(config)),
         _ => Value::Null,
     }
@@ -155,6 +156,7 @@ mod tests {
             "upstream.client_secret",
             "service.token",
             "audit.file",
+            "embedded.hosts",
             "service.tokens",
             "permissions.names",
             "policy",

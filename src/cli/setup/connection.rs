@@ -52,7 +52,7 @@ impl Connection {
         upstream::check_encryption(config)?;
         let access = access(config)?;
         #[cfg(feature = "platform")]
-        let embedded = config.url.is_none().then(|| Embedded::new(crate::platform::Options::new(&config.data_dir)));
+        let embedded = config.url.is_none().then(|| Embedded::new(crate::cli::embedded::platform_options(config)));
         #[cfg(feature = "platform")]
         let origin: Arc<dyn Origin> = match (&config.url, &embedded) {
             (Some(url), _) => Arc::new(Fixed::new(url)?),

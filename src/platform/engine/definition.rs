@@ -4,6 +4,8 @@ pub mod config;
 pub mod findings;
 pub mod flow;
 pub mod graph;
+pub mod integration;
+mod reader;
 pub mod validate;
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Executions at work: loading, steps, tasks, alarms, undoing and rehearsal.
+//! Executions at work: loading, steps, tasks, alarms, work of services, undoing and rehearsal.
 
 pub mod alarms;
 pub mod answers;
@@ -10,3 +10,6 @@ pub mod run;
 pub mod start;
 pub mod steps;
 pub mod tasks;
+mod variables;
+pub mod work;
+pub mod workers;

@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use super::integration::IntegrationCall;
+use super::reader::Reader;
 use crate::api::processes::{Node, NodeKind};
 use crate::api::tasks::Form;
 use crate::api::tasks::forms;
 use crate::api::{FieldError, Timestamp};
-use crate::platform::engine::expressions::fault::Fault;
 use crate::platform::engine::expressions::functions::{read_duration, read_time};
 use crate::platform::engine::expressions::template::Text;
 
@@ -33,6 +34,8 @@ pub enum Step {
     Timer(Timer),
     /// Runs another process.
     Subprocess(Subprocess),
+    /// Calls an outside system.
+    Integration(Box<IntegrationCall>),
     /// Needs a service that this platform does not have; its name.
     Unavailable(&'static str),
 }
@@ -98,6 +101,8 @@ pub enum Undo {
     Script(Script),
     /// By a person.
     HumanTask(Box<HumanTask>),
+    /// By a call of an outside system.
+    Integration(Box<IntegrationCall>),
 }
 
 /// Reads what a node does. Pointers are below the node.
@@ -112,7 +117,7 @@ pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
         NodeKind::Timer => Step::Timer(reader.timer()),
         NodeKind::Subprocess => Step::Subprocess(reader.subprocess()),
         NodeKind::AiAgent => Step::Unavailable("AI Agent Service"),
-        NodeKind::Integration => Step::Unavailable("Integration Hub Service"),
+        NodeKind::Integration => Step::Integration(Box::new(reader.integration())),
         NodeKind::Other(kind) => {
             let detail = format!("is {}; allowed are {}", crate::api::arguments::quote(kind), NodeKind::ALL.join(", "));
             reader.faults.push(FieldError::new("/type", "NODE_TYPE", detail));
@@ -133,8 +138,9 @@ pub fn undo_of(node: &Node) -> Result<Option<Undo>, Vec<FieldError>> {
     let undo = match fields.get("type").and_then(Value::as_str) {
         Some("script") => Undo::Script(reader.script()),
         Some("human_task") => Undo::HumanTask(Box::new(reader.human_task())),
+        Some("integration") => Undo::Integration(Box::new(reader.integration())),
         _ => {
-            reader.fault("type", "must be script or human_task");
+            reader.fault("type", "must be script, human_task or integration");
             return Err(reader.faults);
         }
     };
@@ -151,52 +157,12 @@ pub fn known_names(kind: &NodeKind) -> Option<&'static [&'static str]> {
         NodeKind::Gateway => &["mode"],
         NodeKind::Timer => &["seconds", "until", "compensate"],
         NodeKind::Subprocess => &["processId", "version", "variables", "output", "compensate"],
+        NodeKind::Integration => &["integrationId", "method", "path", "query", "body", "output", "compensate"],
         _ => return None,
     })
 }
 
-struct Reader<'n> {
-    config: &'n Map<String, Value>,
-    base: String,
-    faults: Vec<FieldError>,
-}
-
 impl Reader<'_> {
-    fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        self.faults.push(FieldError::new(format!("{}/{name}", self.base), "CONFIG", detail));
-    }
-
-    fn word(&mut self, name: &str) -> Option<String> {
-        match self.config.get(name) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) if !text.is_empty() && text.len() <= 2048 => Some(text.clone()),
-            Some(_) => {
-                self.fault(name, "must be text of 1 to 2048 characters");
-                None
-            }
-        }
-    }
-
-    /// The name of a variable.
-    fn output(&mut self) -> Option<String> {
-        let name = self.word("output")?;
-        let simple =
-            name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit()) && name.len() <= 100;
-        if !simple {
-            self.fault("output", "must be the name of a variable: letters, digits and _");
-        }
-        simple.then_some(name)
-    }
-
-    fn text(&mut self, name: &str) -> Option<Text> {
-        let source = self.word(name)?;
-        let read = Text::read(&source);
-        if let Err(Fault { message, .. }) = &read {
-            self.fault(name, message);
-        }
-        read.ok()
-    }
-
     fn human_task(&mut self) -> HumanTask {
         let mut task = HumanTask {
             assignee: self.text("assignee"),

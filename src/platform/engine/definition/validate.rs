@@ -8,6 +8,7 @@ use super::Definition;
 use super::config::{self, HumanTask, Script, Step, Subprocess, Timer, Undo};
 use super::findings::Findings;
 use super::graph;
+use super::integration::IntegrationCall;
 use crate::api::arguments::quote;
 use crate::api::near::nearest;
 use crate::api::permission;
@@ -152,6 +153,7 @@ impl Check<'_, '_> {
         match config::undo_of(self.node) {
             Ok(Some(Undo::Script(script))) => self.script(&script, "/config/compensate/expression"),
             Ok(Some(Undo::HumanTask(task))) => self.human_task(&task, "/config/compensate"),
+            Ok(Some(Undo::Integration(call))) => self.integration(&call, "/config/compensate"),
             Ok(None) => {}
             Err(faults) => self.faults(faults),
         }
@@ -183,11 +185,34 @@ impl Check<'_, '_> {
                     }
                 }
             }
+            Step::Integration(call) => self.integration(call, "/config"),
             Step::Unavailable(service) => {
                 let message = format!("this platform has no {service} yet: the execution fails when it comes here");
                 self.findings.warning("NODE_UNAVAILABLE", Some(self.node), self.base.clone(), message);
             }
             _ => {}
+        }
+    }
+
+    fn integration(&mut self, call: &IntegrationCall, pointer: &str) {
+        for (place, source) in call.texts() {
+            // What cannot be read was found when the configuration was.
+            if let Ok(text) = Text::read(source) {
+                self.text(&text, &format!("{pointer}{place}"));
+            }
+        }
+    }
+
+    fn text(&mut self, text: &Text, pointer: &str) {
+        match text {
+            Text::Computed(source) => self.expression(source, pointer),
+            Text::Template(pieces) => {
+                for piece in pieces {
+                    if let Piece::Path(path) = piece {
+                        check_path(path, Some(self.node), &format!("{}{pointer}", self.base), self.known, self.findings);
+                    }
+                }
+            }
         }
     }
 
@@ -197,17 +222,8 @@ impl Check<'_, '_> {
 
     fn human_task(&mut self, task: &HumanTask, pointer: &str) {
         for (name, text) in [("assignee", &task.assignee), ("title", &task.title), ("description", &task.description)] {
-            match text {
-                Some(Text::Computed(source)) => self.expression(source, &format!("{pointer}/{name}")),
-                Some(Text::Template(pieces)) => {
-                    for piece in pieces {
-                        if let Piece::Path(path) = piece {
-                            let pointer = format!("{}{pointer}/{name}", self.base);
-                            check_path(path, Some(self.node), &pointer, self.known, self.findings);
-                        }
-                    }
-                }
-                None => {}
+            if let Some(text) = text {
+                self.text(text, &format!("{pointer}/{name}"));
             }
         }
         if let Some(meant) = task.requires.as_deref().and_then(permission::slip) {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::lifecycle::require;
 use super::run::{Run, Token, Wait};
 use super::steps::{compute, new_task};
+use super::work::WorkKind;
 use super::{history, tasks};
 use crate::api::executions::{ExecutionStatus, Failure};
 use crate::error::{Error, Kind, Result};
@@ -31,14 +32,14 @@ impl Engine<'_, '_> {
         Ok(run)
     }
 
-    /// A person undid a step.
+    /// A person or a service undid a step.
     pub(crate) fn undone(&mut self, run: &mut Run, place: usize, answer: &Value) -> Result<()> {
         let token = run.state.tokens.remove(place);
         self.note_undone(run, &token.node, answer)?;
         self.undo(run)
     }
 
-    /// Undoes steps until one waits for a person, or all are undone.
+    /// Undoes steps until one waits for a person or a service, or all are undone.
     fn undo(&mut self, run: &mut Run) -> Result<()> {
         while let Some(id) = run.state.undo.last().cloned() {
             match self.undo_one(run, &id) {
@@ -57,7 +58,7 @@ impl Engine<'_, '_> {
         run.store(self.tx)
     }
 
-    /// Undoes one step; false when a person is asked.
+    /// Undoes one step; false when a person or a service is asked.
     fn undo_one(&mut self, run: &mut Run, id: &str) -> Result<bool, Stop> {
         let node = run.node(id)?;
         match config::undo_of(&node)? {
@@ -78,11 +79,25 @@ impl Engine<'_, '_> {
                 self.waits(run, &node, json!({ "taskId": made.task_id, "compensating": true }))?;
                 Ok(false)
             }
+            Some(Undo::Integration(call)) => {
+                let request = call.request(run.facts())?;
+                self.hand_undoing_over(run, &node, WorkKind::Integration, &request)?;
+                run.state.undo.pop();
+                Ok(false)
+            }
             None => {
                 run.state.undo.pop();
                 Ok(true)
             }
         }
+    }
+
+    /// A service could not undo a step; it can be tried again.
+    pub(crate) fn undoing_failed(&mut self, run: &mut Run, place: usize, failure: Failure) -> Result<()> {
+        let token = run.state.tokens.remove(place);
+        run.state.undo.push(token.node);
+        let message = format!("{}: {}", failure.code, failure.message);
+        self.undo_failed(run, Failure { code: "FM-EES-COMPENSATION".to_owned(), message, ..failure })
     }
 
     fn note_undone(&mut self, run: &mut Run, node: &str, result: &Value) -> Result<()> {

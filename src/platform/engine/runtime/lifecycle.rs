@@ -4,7 +4,7 @@ use rusqlite::params;
 use serde_json::{Map, Value, json};
 
 use super::run::{Run, Wait};
-use super::{history, tasks};
+use super::{history, tasks, work};
 use crate::api::Operation as _;
 use crate::api::audit::Changes;
 use crate::api::executions::{ExecutionStatus, Failure, Get};
@@ -111,7 +111,7 @@ impl Engine<'_, '_> {
         self.turn(run, ExecutionStatus::Failed, "execution.failed", None)
     }
 
-    /// Takes what an execution waits for away: open tasks, and executions below it.
+    /// Takes what an execution waits for away: open tasks, work of services, and executions below it.
     fn close(&mut self, run: &mut Run, reason: &str) -> Result<()> {
         for token in std::mem::take(&mut run.state.tokens) {
             if token.wait != Wait::Nothing {
@@ -124,6 +124,7 @@ impl Engine<'_, '_> {
         // Its tokens are gone by now, so what ends below does not come back here.
         run.store(self.tx)?;
         tasks::cancel_of_execution(self.tx, &run.head.id, reason)?;
+        work::drop_of_execution(self.tx, &run.head.id)?;
         for below in self.below(&run.head.id)? {
             let child = Run::load(self.tx, &below)?;
             if child.head.status.allows().contains(&"cancel") {

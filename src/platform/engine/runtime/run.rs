@@ -100,7 +100,9 @@ pub enum Wait {
     Execution(String),
     /// The other branches.
     Branches,
-    /// A person who undoes the node.
+    /// A service that works for the node.
+    Work(String),
+    /// A person or a service that undoes the node.
     Undoing(String),
 }
 

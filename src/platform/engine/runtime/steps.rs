@@ -3,17 +3,17 @@
 use serde_json::{Map, Value, json};
 
 use super::history;
-use super::run::{MAX_VARIABLES, Run, Token, Wait, size_of};
+use super::run::{Run, Token, Wait};
 use super::start::Begin;
 use super::tasks::{self, NewTask};
+use super::variables::set_variable;
+use super::work::WorkKind;
 use crate::api::Timestamp;
 use crate::api::arguments::quote;
 use crate::api::executions::ExecutionStatus;
 use crate::api::processes::Node;
 use crate::platform::engine::definition::config::{self, HumanTask, Script, Step, Subprocess, Timer};
 use crate::platform::engine::expressions::conditions::Expression;
-use crate::platform::engine::expressions::fault::Fault;
-use crate::platform::engine::expressions::values::settle;
 use crate::platform::engine::{Engine, Mode, Stop};
 
 /// How many subprocesses may be below one another.
@@ -45,6 +45,10 @@ impl Engine<'_, '_> {
             Step::HumanTask(task) => self.ask(run, place, &node, &task),
             Step::Timer(timer) => self.wait_for_time(run, place, &node, timer),
             Step::Subprocess(subprocess) => self.run_below(run, place, &node, subprocess),
+            Step::Integration(call) => {
+                let request = call.request(run.facts())?;
+                self.hand_over(run, place, &node, WorkKind::Integration, &request)
+            }
             Step::Unavailable(service) => self.unavailable(run, place, &node, service),
         }
     }
@@ -210,16 +214,4 @@ pub(crate) fn new_task(run: &Run, node: &Node, task: &HumanTask) -> Result<NewTa
         seconds: task.seconds,
         chain: task.chain.clone(),
     })
-}
-
-fn set_variable(run: &mut Run, name: &str, value: Value) -> Result<(), Fault> {
-    let value = match run.plan.kind_of(name) {
-        Some(kind) => settle(kind, value),
-        None => value,
-    };
-    run.state.variables.insert(name.to_owned(), value);
-    if size_of(&run.state.variables) > MAX_VARIABLES {
-        return Err(Fault::new("VARIABLES_TOO_LARGE", format!("the variables would hold more than {MAX_VARIABLES} bytes")));
-    }
-    Ok(())
 }

@@ -8,9 +8,9 @@ use crate::api::audit::Changes;
 use crate::api::events::{Delivery, ListSubscriptions, Subscribe, Subscription, Unsubscribe};
 use crate::api::{Done, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
-use crate::platform::events::Target;
 use crate::platform::http::context::{Answer, Cx};
 use crate::platform::keys;
+use crate::platform::outbound::Target;
 
 use super::topics;
 
@@ -27,7 +27,7 @@ pub(super) async fn subscribe(cx: Cx, request: Subscribe) -> Result<Answer<Subsc
             .hint("Subscribe with a webhook, `{\"type\": \"webhook\", \"url\": \"http://127.0.0.1:9000/hook\"}`, or read events by replay.")
             .field("/delivery/type", "unavailable", "`channel` is not offered; take `webhook`"));
     };
-    let target = Target::admit(&cx.platform, url).await?;
+    let target = Target::examine(&cx.platform, url).await.map_err(refused)?;
     let secret = format!("whsec_{}", keys::random_token()?);
     let (platform, plain) = (cx.platform.clone(), secret.clone());
     let mut subscription = cx
@@ -56,6 +56,12 @@ pub(super) async fn subscribe(cx: Cx, request: Subscribe) -> Result<Answer<Subsc
         .await?;
     subscription.signing_secret = Some(secret.into());
     Ok(subscription.into())
+}
+
+fn refused(detail: String) -> Error {
+    Error::new(Kind::Invalid, "FM-EBS-WEBHOOK-URL", "events cannot be delivered to this address")
+        .hint("Give the http or https address of a receiver on this machine, such as http://127.0.0.1:9000/hook.")
+        .field("/delivery/url", "url", detail)
 }
 
 pub(super) async fn list(cx: Cx, request: ListSubscriptions) -> Result<Page<Subscription>> {

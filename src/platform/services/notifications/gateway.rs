@@ -1,15 +1,13 @@
 //! Text messages and alerts: one POST to a gateway, signed as Standard Webhooks says.
 
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use serde_json::json;
 
 use super::options::Gateway;
 use super::queue::{Due, Failure};
 use crate::platform::Platform;
-use crate::platform::events::{Target, client, innermost};
+use crate::platform::outbound::standard_webhooks::signature;
+use crate::platform::outbound::{Target, client, innermost};
 
 /// Sends a message to the first gateway of its channel that takes it, and answers that gateway's host.
 pub(super) async fn send(platform: &Platform, due: &Due) -> Result<String, Failure> {
@@ -74,23 +72,9 @@ fn name_of(gateway: &Gateway) -> String {
     host.unwrap_or_else(|| "gateway".to_owned())
 }
 
-fn signature(key: &hmac::Key, id: &str, timestamp: i64, body: &str) -> String {
-    let tag = hmac::sign(key, format!("{id}.{timestamp}.{body}").as_bytes());
-    format!("v1,{}", STANDARD.encode(tag.as_ref()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_signature_is_the_one_of_standard_webhooks() {
-        // The example of the specification's libraries.
-        let gateway = Gateway { url: String::new(), secret: Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()) };
-        let key = gateway.key().unwrap().unwrap();
-        let signed = signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
-        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-    }
 
     #[test]
     fn a_provider_is_named_without_what_its_address_may_hold() {

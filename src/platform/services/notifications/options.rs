@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lettre::message::Mailbox;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::api::notifications::NotificationChannel;
 use crate::error::{Error, Kind, Result};
 use crate::io::outbound;
+use crate::platform::outbound::standard_webhooks;
 
 /// How notifications are delivered.
 #[derive(Debug, Clone)]
@@ -127,9 +126,7 @@ impl Gateway {
     /// The key of the signatures; the failure completes a sentence about the gateway.
     pub(super) fn key(&self) -> Result<Option<hmac::Key>, &'static str> {
         let Some(secret) = &self.secret else { return Ok(None) };
-        let key = secret.expose_secret().strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
-        let key = key.ok_or("has a key that is not `whsec_` and base64")?;
-        Ok(Some(hmac::Key::new(hmac::HMAC_SHA256, &key)))
+        standard_webhooks::key_of(secret.expose_secret()).map(Some)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::api::arguments::quote;
 use crate::api::registry::{Health, Instance};
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::events::{Target, client};
+use crate::platform::outbound::{Target, client};
 
 /// How long an instance may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
