@@ -2,6 +2,7 @@
 //!
 //! A setting is one field here: its comment is the flag's help, the schema's description and the README's row.
 
+mod agents;
 mod audit;
 mod auth;
 mod calls;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+pub use agents::{AgentSettings, ProviderForm, ProviderSettings};
 pub use audit::AuditSettings;
 pub use auth::{AuthMode, AuthSettings};
 pub use calls::{CallSettings, ConfirmSettings, Fallback};
@@ -117,6 +119,9 @@ pub struct Settings {
     /// What the embedded platform may do.
     #[command(flatten)]
     pub embedded: EmbeddedSettings,
+    /// How agents of the embedded platform reach language models.
+    #[command(flatten)]
+    pub agents: AgentSettings,
 }
 
 /// How it is logged.
@@ -200,6 +205,8 @@ pub struct Config {
     pub audit: AuditSettings,
     /// What the embedded platform may do, as it was set.
     pub embedded: EmbeddedSettings,
+    /// How agents of the embedded platform reach language models, as it was set.
+    pub agents: AgentSettings,
     /// The file that was looked for.
     pub file: Option<PathBuf>,
     /// Whether it was there.
@@ -256,6 +263,7 @@ impl Config {
             policy: settings.policy,
             audit: settings.audit,
             embedded: settings.embedded,
+            agents: settings.agents,
             file,
             file_found,
             sources,

@@ -31,6 +31,7 @@ mod vocabulary;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::Webhooks;
+pub use services::agents::{Agents, Key, Provider, ProviderKind};
 pub use services::audit::{Verdict, verify_trails};
 pub use services::integrations::Integrations;
 pub use services::notifications::{Encryption, Gateway, Notifications, Smtp};
@@ -61,6 +62,8 @@ pub struct Options {
     pub notifications: Notifications,
     /// How outside systems are called.
     pub integrations: Integrations,
+    /// How agents reach language models.
+    pub agents: Agents,
 }
 
 impl Options {
@@ -76,6 +79,7 @@ impl Options {
             ocr_program: PathBuf::from("tesseract"),
             notifications: Notifications::default(),
             integrations: Integrations::default(),
+            agents: Agents::default(),
         }
     }
 }
@@ -115,6 +119,7 @@ struct Inner {
     notifications: Notifications,
     integrations: Integrations,
     hub: services::integrations::Hub,
+    agents: services::agents::State,
     outbound: OnceLock<reqwest::Client>,
     embedded: HashSet<&'static str>,
     compute: turns::compute::Compute,
@@ -148,8 +153,9 @@ impl Platform {
 
     /// Starts the platform of a folder whose lock is held.
     pub(crate) async fn start_locked(options: Options, lock: Lock) -> Result<Running> {
-        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program, notifications, integrations } = options;
+        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program, notifications, integrations, agents } = options;
         notifications.check()?;
+        services::agents::check(&agents)?;
         let owner_token = folder::owner_token(&data_dir)?;
         let keys = folder::folder_keys(&data_dir)?;
         // The lock goes with the writer: it is free only once the database is closed.
@@ -186,6 +192,7 @@ impl Platform {
                 notifications,
                 integrations,
                 hub: services::integrations::Hub::default(),
+                agents: services::agents::State::new(agents),
                 outbound: OnceLock::new(),
                 embedded: services::embedded().services(),
                 compute: turns::compute::Compute::default(),
@@ -322,6 +329,16 @@ impl Platform {
     /// What the Integration Hub remembers.
     pub(crate) fn hub(&self) -> &services::integrations::Hub {
         &self.inner.hub
+    }
+
+    /// What the AI Agent Service keeps in memory.
+    pub(crate) fn agents(&self) -> &services::agents::State {
+        &self.inner.agents
+    }
+
+    /// The one route of an operation, with all that stands before it: who asks, for which tenant, and whether they may.
+    pub(crate) fn front_door(&self, operation: &str) -> axum::Router {
+        services::routes().only(operation).router(self)
     }
 
     fn running_keys(&self) -> http::idempotency::Running {

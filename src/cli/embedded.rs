@@ -9,10 +9,10 @@ use secrecy::SecretString;
 use tokio::sync::RwLock;
 
 use crate::client::{Located, Origin};
-use crate::config::Config;
+use crate::config::{Config, ProviderForm, ProviderSettings};
 use crate::error::Result;
-use crate::platform::Options;
 use crate::platform::folder::{self, Opened};
+use crate::platform::{Key, Options, Provider, ProviderKind};
 
 /// See the module. Hand it to a client; keep a clone of the `Arc` to close it.
 pub struct Embedded {
@@ -26,11 +26,30 @@ struct Place {
     located: Located,
 }
 
-/// How the settings have the platform run.
+/// How the settings have the platform run. Keys of providers are read when they are needed.
 pub(super) fn platform_options(config: &Config) -> Options {
     let mut options = Options::new(&config.data_dir);
     options.webhooks.hosts.clone_from(&config.embedded.hosts);
+    options.agents.providers = config.agents.providers.iter().map(provider).collect();
+    options.agents.calls_per_minute = config.agents.calls_per_minute.unwrap_or(options.agents.calls_per_minute);
+    options.agents.tokens_per_day = config.agents.tokens_per_day.unwrap_or(options.agents.tokens_per_day);
     options
+}
+
+fn provider(settings: &ProviderSettings) -> Provider {
+    Provider {
+        name: settings.name.clone(),
+        kind: match settings.kind {
+            ProviderForm::Openai => ProviderKind::OpenAi,
+            ProviderForm::Anthropic => ProviderKind::Anthropic,
+            ProviderForm::AzureOpenai => ProviderKind::AzureOpenAi,
+            ProviderForm::Cohere => ProviderKind::Cohere,
+        },
+        url: settings.url.clone(),
+        key: settings.key_file.clone().map(Key::File).or_else(|| settings.key_variable.clone().map(Key::Variable)),
+        models: settings.models.clone(),
+        weight: settings.weight.unwrap_or(1),
+    }
 }
 
 impl Embedded {

@@ -53,10 +53,12 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("audit.file", "FLOWMASTER_AUDIT_FILE"),
     ("audit.bodies", "FLOWMASTER_AUDIT_BODIES"),
     ("embedded.hosts", "FLOWMASTER_EMBEDDED_HOSTS"),
+    ("agents.calls_per_minute", "FLOWMASTER_AGENT_CALLS_PER_MINUTE"),
+    ("agents.tokens_per_day", "FLOWMASTER_AGENT_TOKENS_PER_DAY"),
 ];
 
-/// Settings that the file alone can hold: tables of a company's own names.
-pub const FILE_ONLY: &[&str] = &["service.tokens", "permissions.names", "policy"];
+/// Settings that the file alone can hold: tables and lists of a company's own.
+pub const FILE_ONLY: &[&str] = &["service.tokens", "permissions.names", "policy", "agents.providers"];
 
 /// Settings whose values are never shown.
 pub const SECRETS: &[&str] = &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token"];

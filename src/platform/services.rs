@@ -3,6 +3,7 @@
 use super::Platform;
 use super::http::routes::Routes;
 
+pub(crate) mod agents;
 pub(crate) mod analytics;
 pub(crate) mod audit;
 pub(crate) mod auth;
@@ -34,6 +35,7 @@ pub(crate) fn embedded() -> Routes {
         .merge(tasks::routes())
         .merge(integrations::routes())
         .merge(entities::routes())
+        .merge(agents::routes())
         .merge(prompts::routes())
         .merge(learning::routes())
         .merge(data::routes())
@@ -51,6 +53,7 @@ pub(crate) fn embedded() -> Routes {
 /// Starts the background work of all services.
 pub(crate) fn spawn(platform: &Platform) {
     executions::spawn(platform);
+    agents::spawn(platform);
     tasks::spawn(platform);
     integrations::spawn(platform);
     learning::spawn(platform);

@@ -15,6 +15,9 @@ const MAX_KNOWN: usize = 200;
 /// What happens on the platform: the actions of its own audit entries, and the topics of its events.
 pub(crate) const ACTIONS: &[&str] = &[
     "agent.invoked",
+    "agent.registered",
+    "agent.tool_executed",
+    "agent.updated",
     "approval_chain.configured",
     "audit.segment_closed",
     "company.created",
@@ -103,6 +106,7 @@ pub(crate) const ACTIONS: &[&str] = &[
 
 /// What the platform's own audit entries are about.
 pub(crate) const RESOURCE_TYPES: &[&str] = &[
+    "agent",
     "audit_segment",
     "company",
     "dashboard",

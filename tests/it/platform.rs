@@ -1,5 +1,6 @@
 //! The embedded platform over its HTTP API: services, contract, folder, durability.
 
+mod agents;
 mod analytics;
 mod audit;
 mod auth;

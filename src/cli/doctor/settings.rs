@@ -107,6 +107,10 @@ fn value(config: &Config, setting: &str) -> Value {
         "audit.platform" => json!(upstream::platform_records(config)),
         "audit.file" => json!(config.audit.file.as_ref().map(|path| path.display().to_string())),
         "embedded.hosts" => json!(config.embedded.hosts),
+        "agents.calls_per_minute" => json!(config.agents.calls_per_minute.unwrap_or(60)),
+        "agents.tokens_per_day" => json!(config.agents.tokens_per_day.unwrap_or(2_000_000)),
+        "agents.providers" if config.agents.providers.is_empty() => Value::Null,
+        "agents.providers" => json!(config.agents.providers),
         "audit.bodies" => json!(upstream::records_bodies(config)),
         _ => Value::Null,
     }
@@ -160,6 +164,7 @@ mod tests {
             "service.tokens",
             "permissions.names",
             "policy",
+            "agents.providers",
         ];
         assert_eq!(none, may_be_absent);
         assert_eq!(by_default("http.sessions_per_tenant"), "64");

@@ -1,5 +1,6 @@
 //! A process definition as it is stored, and as the engine walks it.
 
+pub mod agent;
 pub mod config;
 pub mod findings;
 pub mod flow;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
 use rusqlite::Connection;
 
 use crate::api::ids::TenantId;
@@ -33,6 +34,8 @@ pub(crate) struct Cx {
     pub(crate) session: Option<Session>,
     /// Digest of the list that is asked for: the operation and its arguments, less where and how long the page is.
     pub(crate) list: String,
+    /// The headers that show who calls, for what is run on the caller's behalf.
+    pub(crate) headers: HeaderMap,
     /// Notes in the first transaction that the call was carried out.
     pub(crate) mark: Option<Arc<Mark>>,
 }

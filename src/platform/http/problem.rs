@@ -31,7 +31,8 @@ pub(crate) fn response(error: &Error, instance: &str, request_id: &str) -> Respo
     response
 }
 
-fn problem(error: &Error, instance: &str, request_id: &str) -> Problem {
+/// The problem that an error is told as.
+pub(crate) fn problem(error: &Error, instance: &str, request_id: &str) -> Problem {
     let detail = match error.next_step() {
         Some(hint) => format!("{}. {hint}", error.message().trim_end_matches('.')),
         None => error.message().to_owned(),

@@ -38,11 +38,26 @@ pub(crate) struct Routes {
     routes: Vec<Route>,
 }
 
+/// Decodes arguments, and gives the work on them whose answer is sent while it is made.
+type Streaming = Arc<dyn Fn(Value) -> Result<Streamed, serde_json::Error> + Send + Sync>;
+/// The work on a request whose answer is a stream.
+type Streamed = Box<dyn FnOnce(Cx) -> BoxFuture<'static, Result<Response>> + Send>;
+
 struct Route {
     endpoint: Endpoint,
     /// The service of an operation beyond the contract; the others are found in the catalogue.
     extends: Option<&'static Service>,
     handler: Handler,
+    /// Serves callers that accept server-sent events.
+    streaming: Option<Streaming>,
+}
+
+/// What a request is answered with.
+enum Answered {
+    /// A whole answer.
+    Whole(Stored),
+    /// A stream of events.
+    Events(Response),
 }
 
 impl Routes {
@@ -73,6 +88,35 @@ impl Routes {
         self.with(Some(service), handler)
     }
 
+    /// Serves an operation of the contract, and as server-sent events to callers that accept them.
+    pub(crate) fn on_streamed<O, H, F, A, S, G>(mut self, handler: H, events: S) -> Self
+    where
+        O: Operation,
+        H: Fn(Cx, O) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<A>> + Send + 'static,
+        A: Into<Answer<O::Output>>,
+        S: Fn(Cx, O) -> G + Send + Sync + 'static,
+        G: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self = self.with(None, handler);
+        let events = Arc::new(events);
+        let streaming: Streaming = Arc::new(move |arguments| {
+            let request = serde_json::from_value::<O>(arguments)?;
+            let events = Arc::clone(&events);
+            Ok(Box::new(move |cx| events(cx, request).boxed()))
+        });
+        if let Some(route) = self.routes.last_mut() {
+            route.streaming = Some(streaming);
+        }
+        self
+    }
+
+    /// The one route of an operation.
+    pub(crate) fn only(mut self, operation: &str) -> Self {
+        self.routes.retain(|route| route.endpoint.spec.name == operation);
+        self
+    }
+
     fn with<O, H, F, A>(mut self, extends: Option<&'static Service>, handler: H) -> Self
     where
         O: Operation,
@@ -94,7 +138,7 @@ impl Routes {
                 .boxed()
             }))
         });
-        self.routes.push(Route { endpoint: Endpoint::of::<O>(), extends, handler });
+        self.routes.push(Route { endpoint: Endpoint::of::<O>(), extends, handler, streaming: None });
         self
     }
 
@@ -110,7 +154,7 @@ impl Routes {
         for service in SERVICES {
             for endpoint in service.operations.iter().filter(|endpoint| !served.contains(endpoint.spec.name)) {
                 let handler: Handler = Arc::new(move |_| Ok(Box::new(move |_| std::future::ready(Err(not_embedded(service))).boxed())));
-                self.routes.push(Route { endpoint: *endpoint, extends: None, handler });
+                self.routes.push(Route { endpoint: *endpoint, extends: None, handler, streaming: None });
             }
         }
         self
@@ -203,10 +247,14 @@ async fn serve(platform: Platform, route: Arc<Route>, gets: Arc<HashSet<&'static
     let request_id = request_id(&parts.headers);
     let path = parts.uri.path().to_owned();
     let answered = answer(&platform, &route, &mut parts, body, &request_id).await;
-    answered.and_then(|stored| respond(&route, &gets, stored, &path)).unwrap_or_else(|error| problem::response(&error, &path, &request_id))
+    let answered = answered.and_then(|answered| match answered {
+        Answered::Whole(stored) => respond(&route, &gets, stored, &path),
+        Answered::Events(response) => Ok(response),
+    });
+    answered.unwrap_or_else(|error| problem::response(&error, &path, &request_id))
 }
 
-async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Body, request_id: &str) -> Result<Stored> {
+async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Body, request_id: &str) -> Result<Answered> {
     let entry = route.entry()?;
     let spec = &entry.spec;
     let code = entry.service.code;
@@ -247,8 +295,17 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         recorded_by: identity.recorded_by,
         session: identity.session,
         list: list_of(entry, &arguments),
+        headers: proof_of(&parts.headers),
         mark: None,
     };
+    if let Some(streaming) = route.streaming.as_ref().filter(|_| accepts_events(&parts.headers)) {
+        if parts.headers.contains_key("idempotency-key") {
+            return Err(body::malformed(code, "an answer that is streamed is not kept for an Idempotency-Key")
+                .hint("Leave the header out, or accept application/json."));
+        }
+        let work = streaming(arguments).map_err(|error| invalid(code, vec![undecodable(&error)]))?;
+        return Ok(Answered::Events(work(cx).await?));
+    }
     let key = parts.headers.get("idempotency-key").filter(|_| spec.body && !spec.public);
     let key = key.map(|key| {
         // The same arguments are the same request, whatever the order of their fields.
@@ -258,9 +315,9 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         (key.to_str().unwrap_or_default(), hex(&platform.keys().tag(format!("idempotency\0{sorted}").as_bytes())))
     });
     let work = (route.handler)(arguments).map_err(|error| invalid(code, vec![undecodable(&error)]))?;
-    let Some((key, digest)) = key else { return work(cx).await };
+    let Some((key, digest)) = key else { return Ok(Answered::Whole(work(cx).await?)) };
     match idempotency::begin(platform, &cx.caller, spec, key, digest).await? {
-        Begun::Before(stored) => Ok(stored),
+        Begun::Before(stored) => Ok(Answered::Whole(stored)),
         Begun::Now(ticket) => {
             cx.mark = Some(Arc::clone(&ticket.mark));
             let answered = work(cx).await;
@@ -268,9 +325,24 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
                 Ok(stored) => idempotency::keep(platform, ticket, stored).await?,
                 Err(_) => idempotency::forget(platform, ticket).await?,
             }
-            answered
+            Ok(Answered::Whole(answered?))
         }
     }
+}
+
+/// The headers that show who calls.
+fn proof_of(headers: &HeaderMap) -> HeaderMap {
+    let names = ["authorization", "x-on-behalf-of", "x-service-name"].map(HeaderName::from_static);
+    names.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value))).collect()
+}
+
+/// Whether the caller accepts server-sent events, by their name.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let names = |value: &HeaderValue| {
+        let accepted = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        accepted.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/event-stream")
+    };
+    headers.get_all(header::ACCEPT).iter().any(names)
 }
 
 /// The digest that a list's cursors are bound to; empty for what is not a list.

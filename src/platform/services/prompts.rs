@@ -9,7 +9,7 @@ mod template;
 mod validate;
 mod values;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -158,6 +158,20 @@ fn fill(stored: &Stored, given: &Map<String, Value>) -> Result<String> {
         Error::new(Kind::TooLarge, "FM-PES-ASSEMBLY-TOO-LARGE", format!("the assembled prompt has more than {} KiB", MAX_ASSEMBLED / 1024))
             .hint("Give shorter values.")
     })
+}
+
+/// The version in use of a prompt, put together with those of the given values that it declares, as an agent is told it.
+pub(crate) fn instructions(
+    connection: &Connection,
+    tenant: &str,
+    id: &str,
+    version: Option<&str>,
+    given: &Map<String, Value>,
+) -> Result<(String, String)> {
+    let stored = store::find_in_use(connection, tenant, id, version)?;
+    let declared = stored.content.variables.iter().filter_map(|variable| Some((variable.name.clone(), given.get(&variable.name)?.clone())));
+    let assembled = fill(&stored, &declared.collect())?;
+    Ok((stored.version, assembled))
 }
 
 /// Puts a version together with those of the given values that it declares, where they fit.

@@ -219,7 +219,7 @@ async fn an_event_of_the_platforms_topics_is_published_by_a_service() {
 async fn a_service_that_is_not_embedded_says_so_for_each_of_its_routes() {
     let platform = TestPlatform::start().await;
     let owner = platform.owner();
-    for (method, path, body, code) in [(Method::GET, "/agents/agent-1/metrics", Value::Null, "FM-AIS-NOT-EMBEDDED")] {
+    for (method, path, body, code) in [(Method::PUT, "/ingest/jobs/job-1/start", json!({}), "FM-DCS-NOT-EMBEDDED")] {
         let request = platform.request(method.clone(), path, &owner);
         let request = if body.is_null() { request } else { request.json(&body) };
         let refused = platform.send(request).await;

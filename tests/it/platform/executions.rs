@@ -205,20 +205,18 @@ async fn what_can_never_end_fails_and_says_why() {
         publish(&bench, json!([script("a", "1", "x"), human("b")]), json!([{ "from": "a", "to": "b", "condition": "variables.x > 1" }]))
             .await;
     let missing = publish(&bench, json!([script("a", "variables.amount + 1", "x")]), json!([])).await;
-    let agent = publish(&bench, json!([{ "id": "think", "type": "ai_agent" }]), json!([])).await;
     for (process, code, node) in [
         (spin, "FM-EES-STEP-LIMIT", "a"),
         (stuck, "FM-EES-JOIN-STUCK", "join"),
         (no_way, "FM-EES-NO-WAY", "a"),
         (missing, "FM-EES-EXPRESSION-MISSING", "a"),
-        (agent, "FM-EES-NODE-UNAVAILABLE", "think"),
     ] {
         let failed = start(&bench, &process, json!({})).await;
         assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!(code)), "{failed:#}");
         assert_eq!((&failed["error"]["nodeId"], &failed["state"]["nodeStates"][node]), (&json!(node), &json!("failed")));
     }
     let replayed = bench.get("/events/replay?topic=execution.failed", &bench.owner()).await.ok();
-    assert_eq!(replayed["items"].as_array().unwrap().len(), 5);
+    assert_eq!(replayed["items"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]

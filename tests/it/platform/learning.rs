@@ -270,7 +270,7 @@ async fn a_job_that_a_crash_interrupted_runs_again_or_is_given_up() {
 #[tokio::test]
 async fn drift_tells_a_fall_of_the_ratings_from_noise() {
     let school = School::open().await;
-    school.get("/agents/agent-a/metrics/drift").await.refused(404, "FM-LMS-NOT-FOUND");
+    school.get("/agents/agent-none/metrics/drift").await.refused(404, "FM-LMS-NOT-FOUND");
     for n in 0..24 {
         let accuracy = if n % 2 == 0 { 0.9 } else { 0.8 };
         school.rate("agent-a", json!({ "accuracy": accuracy, "userSatisfaction": 4 })).await;
@@ -321,4 +321,26 @@ async fn a_tenants_feedback_datasets_and_jobs_are_its_own() {
     let reader = school.bench.signed_in("tenant-local", "rob", &["feedback:view"]).await;
     let theirs = json!({ "agentId": "agent-gpt4", "promptId": school.prompt, "feedback": { "accuracy": 1 } });
     school.bench.post("/feedback", &reader, theirs).await.refused(403, "FM-AAS-FORBIDDEN");
+}
+
+#[tokio::test]
+async fn agents_known_by_feedback_alone_are_registered_with_it() {
+    let school = School::open().await;
+    school.rate("agent-a", json!({ "accuracy": 1 })).await;
+    let data = school.bench.folder.path().join("data/platform.db");
+    // The folder as it was before agents were registered, and the step that registers them.
+    let step = include_str!("../../../src/platform/database/migrations/0014_agents.sql");
+    let school = school
+        .restart_with(move |_| {
+            let file = rusqlite::Connection::open(data).unwrap();
+            file.execute_batch("DROP TABLE agents; DROP TABLE agent_calls; DROP TABLE agent_totals;").unwrap();
+            file.execute_batch(step).unwrap();
+        })
+        .await;
+    let known = school.get("/agents/agent-a").await.ok();
+    assert_eq!((&known["name"], &known["version"]), (&json!("agent-a"), &json!("1")));
+    school.get("/agents/agent-b").await.refused(404, "FM-AIS-NOT-FOUND");
+    assert_eq!(items(&school.get("/feedback?agentId=agent-a").await.ok()).len(), 1);
+    school.get("/agents/agent-a/metrics/drift").await.ok();
+    school.rate("agent-a", json!({ "accuracy": 1 })).await;
 }

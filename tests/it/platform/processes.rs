@@ -148,7 +148,7 @@ async fn a_trial_runs_the_real_engine_and_leaves_nothing() {
                 "form": { "fields": [{ "name": "decision", "type": "enum", "options": ["approve", "reject"] }] },
             } },
             { "id": "wait", "type": "timer", "config": { "seconds": 86400 } },
-            { "id": "score", "type": "ai_agent" },
+            { "id": "score", "type": "ai_agent", "config": { "agentId": "agent-assistant", "prompt": "Score it" } },
             { "id": "rejected", "type": "end" },
         ],
         "edges": [
@@ -169,8 +169,8 @@ async fn a_trial_runs_the_real_engine_and_leaves_nothing() {
     assert_eq!(kinds.first().zip(kinds.last()), Some((&"execution.started", &"execution.completed")));
     let rejected = bench.post(&path, &owner, json!({ "answers": { "review": { "decision": "reject" } } })).await.ok();
     assert_eq!((&rejected["status"], rejected["state"]["nodeStates"].get("wait")), (&json!("completed"), None));
-    let fails = bench.post(&path, &owner, json!({ "answers": { "review": { "decision": "approve" } } })).await.ok();
-    assert_eq!((&fails["status"], &fails["error"]["code"]), (&json!("failed"), &json!("FM-EES-NODE-UNAVAILABLE")));
+    let asks = bench.post(&path, &owner, json!({ "answers": { "review": { "decision": "approve" } } })).await.ok();
+    assert_eq!((&asks["status"], &asks["currentNode"]), (&json!("waiting"), &json!("score")), "no agent is asked in a trial");
     let unfit = bench.post(&path, &owner, json!({ "answers": { "review": { "decision": "maybe" } } })).await.ok();
     assert_eq!((&unfit["error"]["code"], &unfit["error"]["nodeId"]), (&json!("FM-EES-ANSWER"), &json!("review")));
     bench.post(&path, &owner, json!({ "answers": { "reveiw": {} } })).await.refused(422, "FM-PDS-INVALID");

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::agent::AgentCall;
 use super::integration::IntegrationCall;
 use super::reader::Reader;
 use crate::api::processes::{Node, NodeKind};
@@ -36,8 +37,8 @@ pub enum Step {
     Subprocess(Subprocess),
     /// Calls an outside system.
     Integration(Box<IntegrationCall>),
-    /// Needs a service that this platform does not have; its name.
-    Unavailable(&'static str),
+    /// Asks an agent.
+    Agent(Box<AgentCall>),
 }
 
 /// A task for a person.
@@ -116,12 +117,11 @@ pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
         NodeKind::Gateway => Step::Gateway { forks: reader.forks() },
         NodeKind::Timer => Step::Timer(reader.timer()),
         NodeKind::Subprocess => Step::Subprocess(reader.subprocess()),
-        NodeKind::AiAgent => Step::Unavailable("AI Agent Service"),
+        NodeKind::AiAgent => Step::Agent(Box::new(reader.agent())),
         NodeKind::Integration => Step::Integration(Box::new(reader.integration())),
         NodeKind::Other(kind) => {
             let detail = format!("is {}; allowed are {}", crate::api::arguments::quote(kind), NodeKind::ALL.join(", "));
-            reader.faults.push(FieldError::new("/type", "NODE_TYPE", detail));
-            Step::Unavailable("no service")
+            return Err(vec![FieldError::new("/type", "NODE_TYPE", detail)]);
         }
     };
     if reader.faults.is_empty() { Ok(step) } else { Err(reader.faults) }
@@ -157,8 +157,9 @@ pub fn known_names(kind: &NodeKind) -> Option<&'static [&'static str]> {
         NodeKind::Gateway => &["mode"],
         NodeKind::Timer => &["seconds", "until", "compensate"],
         NodeKind::Subprocess => &["processId", "version", "variables", "output", "compensate"],
+        NodeKind::AiAgent => &["agentId", "prompt", "context", "model", "temperature", "maxTokens", "output", "compensate"],
         NodeKind::Integration => &["integrationId", "method", "path", "query", "body", "output", "compensate"],
-        _ => return None,
+        NodeKind::Other(_) => return None,
     })
 }
 

@@ -89,7 +89,8 @@ impl Reader<'_> {
     }
 }
 
-fn texts_of<'v>(value: &'v Value, pointer: String, found: &mut Vec<(String, &'v str)>) {
+/// The texts in a value, each with its place.
+pub(super) fn texts_of<'v>(value: &'v Value, pointer: String, found: &mut Vec<(String, &'v str)>) {
     match value {
         Value::String(text) => found.push((pointer, text)),
         Value::Array(items) => {
@@ -106,7 +107,8 @@ fn texts_of<'v>(value: &'v Value, pointer: String, found: &mut Vec<(String, &'v 
     }
 }
 
-fn fill(value: &Value, facts: Facts<'_>) -> Result<Value, Fault> {
+/// A value whose texts are filled in.
+pub(super) fn fill(value: &Value, facts: Facts<'_>) -> Result<Value, Fault> {
     Ok(match value {
         Value::String(source) if source.starts_with('=') => Expression::compile(source)?.evaluate(facts)?,
         Value::String(text) if text.contains("{{") => Text::read(text)?.render(facts)?.into(),

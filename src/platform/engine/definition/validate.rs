@@ -8,7 +8,6 @@ use super::Definition;
 use super::config::{self, HumanTask, Script, Step, Subprocess, Timer, Undo};
 use super::findings::Findings;
 use super::graph;
-use super::integration::IntegrationCall;
 use crate::api::arguments::quote;
 use crate::api::near::nearest;
 use crate::api::permission;
@@ -153,7 +152,7 @@ impl Check<'_, '_> {
         match config::undo_of(self.node) {
             Ok(Some(Undo::Script(script))) => self.script(&script, "/config/compensate/expression"),
             Ok(Some(Undo::HumanTask(task))) => self.human_task(&task, "/config/compensate"),
-            Ok(Some(Undo::Integration(call))) => self.integration(&call, "/config/compensate"),
+            Ok(Some(Undo::Integration(call))) => self.texts(call.texts(), "/config/compensate"),
             Ok(None) => {}
             Err(faults) => self.faults(faults),
         }
@@ -185,17 +184,14 @@ impl Check<'_, '_> {
                     }
                 }
             }
-            Step::Integration(call) => self.integration(call, "/config"),
-            Step::Unavailable(service) => {
-                let message = format!("this platform has no {service} yet: the execution fails when it comes here");
-                self.findings.warning("NODE_UNAVAILABLE", Some(self.node), self.base.clone(), message);
-            }
+            Step::Integration(call) => self.texts(call.texts(), "/config"),
+            Step::Agent(call) => self.texts(call.texts(), "/config"),
             _ => {}
         }
     }
 
-    fn integration(&mut self, call: &IntegrationCall, pointer: &str) {
-        for (place, source) in call.texts() {
+    fn texts(&mut self, texts: Vec<(String, &str)>, pointer: &str) {
+        for (place, source) in texts {
             // What cannot be read was found when the configuration was.
             if let Ok(text) = Text::read(source) {
                 self.text(&text, &format!("{pointer}{place}"));
@@ -301,10 +297,11 @@ mod tests {
                 pair("NODE_TYPE", "/nodes/5/type"),
                 pair("UNKNOWN_NODE", "/nodes/6/config/expression"),
                 pair("CONFIG", "/nodes/6/config/compensate/type"),
+                pair("CONFIG", "/nodes/7/config/agentId"),
+                pair("CONFIG", "/nodes/7/config/prompt"),
             ]
         );
         assert!(warnings.contains(&pair("UNKNOWN_CONFIG", "/nodes/1/config/expresion")), "{warnings:?}");
-        assert!(warnings.contains(&pair("NODE_UNAVAILABLE", "/nodes/7")), "{warnings:?}");
     }
 
     #[test]

@@ -49,7 +49,10 @@ impl Engine<'_, '_> {
                 let request = call.request(run.facts())?;
                 self.hand_over(run, place, &node, WorkKind::Integration, &request)
             }
-            Step::Unavailable(service) => self.unavailable(run, place, &node, service),
+            Step::Agent(call) => {
+                let request = call.request(run.facts())?;
+                self.hand_over(run, place, &node, WorkKind::Agent, &request)
+            }
         }
     }
 
@@ -156,23 +159,6 @@ impl Engine<'_, '_> {
             set_variable(run, &output, result.clone())?;
         }
         self.leave(run, place, &node, result, false)
-    }
-
-    /// Needs a service that there is not; a rehearsal may say what it would answer.
-    fn unavailable(&mut self, run: &mut Run, place: usize, node: &Node, service: &str) -> Result<(), Stop> {
-        if let Mode::Rehearsal(answers) = &self.mode
-            && let Some(answer) = answers.get(&node.id)
-        {
-            let answer = answer.clone();
-            if let Some(output) = node.config.get("output").and_then(Value::as_str) {
-                set_variable(run, output, answer.clone())?;
-            }
-            return self.leave(run, place, node, answer, false);
-        }
-        Err(Stop::failed(
-            "FM-EES-NODE-UNAVAILABLE",
-            format!("a node of the type {} needs the {service}, which this platform does not have yet", node.kind),
-        ))
     }
 
     pub(crate) fn waits(&mut self, run: &mut Run, node: &Node, data: Value) -> Result<(), Stop> {

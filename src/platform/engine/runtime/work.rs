@@ -28,6 +28,8 @@ const LIVE: &str = "('pending', 'running', 'waiting', 'compensating')";
 pub enum WorkKind {
     /// Calls of outside systems, by the Integration Hub.
     Integration,
+    /// Questions to agents, by the AI Agent Service.
+    Agent,
 }
 
 impl WorkKind {
@@ -36,6 +38,7 @@ impl WorkKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Integration => "integration",
+            Self::Agent => "agent",
         }
     }
 }

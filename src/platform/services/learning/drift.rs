@@ -5,8 +5,9 @@ use rusqlite::params;
 use super::agents;
 use super::few_shot::rounded;
 use crate::api::Operation as _;
+use crate::api::agents::List;
 use crate::api::arguments::quote;
-use crate::api::learning::{Drift, DriftReport, MetricDrift, Submit};
+use crate::api::learning::{Drift, DriftReport, MetricDrift};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::Cx;
 
@@ -26,8 +27,8 @@ pub(super) async fn report(cx: Cx, request: Drift) -> Result<DriftReport> {
     cx.read(move |connection| {
         let id = request.id.as_str();
         if !agents::is_known(connection, tenant.as_str(), id)? {
-            return Err(Error::new(Kind::NotFound, "FM-LMS-NOT-FOUND", format!("there is no feedback on an agent {}", quote(id)))
-                .hint(format!("{} gives feedback on an agent.", Submit::SPEC.name)));
+            return Err(Error::new(Kind::NotFound, "FM-LMS-NOT-FOUND", format!("there is no agent {}", quote(id)))
+                .hint(format!("{} shows the agents there are.", List::SPEC.name)));
         }
         let mut statement = connection.prepare_cached(
             "SELECT accuracy, user_satisfaction FROM feedback WHERE tenant_id = ?1 AND agent_id = ?2 ORDER BY id DESC LIMIT ?3",

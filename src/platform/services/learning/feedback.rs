@@ -24,15 +24,15 @@ pub(super) const COLUMNS: &str = "id, agent_id, agent_version, prompt_id, prompt
 /// Keeps feedback. Published versions are never changed or removed, so they may be looked up before the transaction.
 pub(super) async fn submit(cx: Cx, request: Submit) -> Result<Feedback> {
     check(&request.feedback)?;
-    agents::admit(request.agent_id.as_str())?;
     let tenant = cx.tenant();
-    let (request, version) = cx
+    let (request, version, agent_version) = cx
         .read(move |connection| {
             if let Some(execution) = &request.execution_id {
                 execution_must_exist(connection, tenant.as_str(), execution.as_str())?;
             }
             let version = published(connection, tenant.as_str(), request.prompt_id.as_str(), request.prompt_version.as_deref())?;
-            Ok((request, version))
+            let agent = agents::version(connection, tenant.as_str(), request.agent_id.as_str())?;
+            Ok((request, version, agent))
         })
         .await?;
     cx.write(move |tx| {
@@ -40,7 +40,7 @@ pub(super) async fn submit(cx: Cx, request: Submit) -> Result<Feedback> {
             feedback_id: tx.mint("feedback").into(),
             execution_id: request.execution_id,
             agent_id: Some(request.agent_id),
-            agent_version: None,
+            agent_version: Some(agent_version),
             prompt_id: Some(request.prompt_id),
             prompt_version: Some(version),
             feedback: request.feedback,

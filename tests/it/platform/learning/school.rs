@@ -21,6 +21,9 @@ impl School {
     pub async fn open() -> Self {
         let bench = TestPlatform::start().await;
         let prompt = school_prompt(&bench).await;
+        for agent in ["agent-gpt4", "agent-a", "agent-b"] {
+            bench.post("/agents", &bench.owner(), json!({ "agentId": agent, "name": agent })).await.ok();
+        }
         let process = publish(&bench, json!([human("wait")]), json!([])).await;
         Self { bench, prompt, process }
     }
