@@ -111,6 +111,7 @@ struct Inner {
     deadlines: Notify,
     retraining: Notify,
     schedules: Notify,
+    imports: Notify,
     running_keys: http::idempotency::Running,
     webhooks: Webhooks,
     ocr_program: PathBuf,
@@ -184,6 +185,7 @@ impl Platform {
                 deadlines: Notify::new(),
                 retraining: Notify::new(),
                 schedules: Notify::new(),
+                imports: Notify::new(),
                 running_keys: http::idempotency::Running::default(),
                 webhooks,
                 ocr_program,
@@ -269,6 +271,11 @@ impl Platform {
     /// Wakes the watcher of schedules when one was changed.
     pub(crate) fn schedules_notify(&self) -> &Notify {
         &self.inner.schedules
+    }
+
+    /// Wakes the worker of imports when one was queued or scheduled.
+    pub(crate) fn imports_notify(&self) -> &Notify {
+        &self.inner.imports
     }
 
     /// Wakes the watcher of leases when there is a new one.

@@ -167,6 +167,25 @@ impl Resolve for Guarded {
     }
 }
 
+/// The addresses of a host that may be connected to by another protocol than HTTP. The failure completes a sentence about the host.
+pub(crate) async fn addresses(platform: &Platform, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let host = plain(host);
+    let rules = Rules::of(platform);
+    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let url = parse(&format!("http://{bracketed}:{port}/"))?;
+    rules.admit(&url)?;
+    // As the parser has normalised it.
+    let host = plain(url.host_str().unwrap_or_default());
+    let found = match host.parse::<IpAddr>() {
+        Ok(ip) => vec![ip],
+        Err(_) => {
+            let found = look_up(host).await.map_err(|error| format!("names a host that is not known: {error}"))?;
+            rules.reachable(host, found)?
+        }
+    };
+    Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+}
+
 /// The client that calls admitted addresses. It is made at the first call: reading the certificates of the system takes
 /// longer than a start may.
 pub(crate) fn client(platform: &Platform) -> Result<&reqwest::Client, String> {

@@ -7,6 +7,7 @@ pub(crate) mod agents;
 pub(crate) mod analytics;
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod connectors;
 pub(crate) mod data;
 pub(crate) mod documents;
 pub(crate) mod entities;
@@ -40,6 +41,7 @@ pub(crate) fn embedded() -> Routes {
         .merge(learning::routes())
         .merge(data::routes())
         .merge(documents::routes())
+        .merge(connectors::routes())
         .merge(auth::routes())
         .merge(events::routes())
         .merge(registry::routes())
@@ -57,6 +59,7 @@ pub(crate) fn spawn(platform: &Platform) {
     tasks::spawn(platform);
     integrations::spawn(platform);
     learning::spawn(platform);
+    connectors::spawn(platform);
     registry::spawn(platform);
     notifications::spawn(platform);
     audit::spawn(platform);

@@ -5,6 +5,8 @@ pub mod fixture;
 pub mod home;
 pub mod mcp;
 pub mod platform;
+#[cfg(unix)]
+pub mod postgres;
 pub mod program;
 pub mod raw;
 pub mod standin;

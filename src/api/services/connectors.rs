@@ -35,7 +35,8 @@ pub const SERVICE: Service =
             .takes(&[("id", "ingest-job")]),
         ])
         .shown(&["sourceType", "destination", "schedule", "status", "startedAt", "createdAt"])
-        .judged_by("status");
+        .judged_by("status")
+        .topics(&["ingest.*"]);
 
 open_enum! {
     /// The kinds of sources.
@@ -147,7 +148,7 @@ pub struct Job {
 pub struct Create {
     /// Kind of source.
     pub source_type: SourceType,
-    /// Databases: host, port, database, query. Files: path. Storage: bucket, key.
+    /// Databases: host, port, database, query. Files: content, url or path. Storage: bucket, key.
     pub source_config: Map<String, Value>,
     /// Sign-in of the source by name, such as username.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,7 +248,7 @@ impl Operation for Cancel {
 pub struct TestConnection {
     /// Kind of source.
     pub source_type: SourceType,
-    /// Databases: host, port, database, query. Files: path. Storage: bucket, key.
+    /// Databases: host, port, database, query. Files: content, url or path. Storage: bucket, key.
     pub source_config: Map<String, Value>,
     /// Sign-in of the source by name, such as username.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,7 @@ use crate::platform::Platform;
 use crate::platform::turns::gate::Gate;
 
 /// How deep its JSON may be nested.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 /// Most JSON values in it: each takes far more memory than the byte or two that it may be written with.
 const MAX_VALUES: usize = 200_000;
 /// Bodies with files that are received at once in this process.

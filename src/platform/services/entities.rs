@@ -1,12 +1,14 @@
 //! Internal Data Hub: the tenant's own types of records, the records, their relationships, and search (contract, section 5).
 
 mod filter;
+mod imported;
 mod links;
 mod lists;
 mod schema;
 mod store;
 mod types;
 
+pub(crate) use imported::{Checker, put as put_imported, schema_for_import, type_for_import};
 pub(crate) use store::newest;
 pub(crate) use types::{names as type_names, schema_of};
 
@@ -21,7 +23,6 @@ use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::http::context::{Answer, Cx, matches};
 use crate::platform::http::routes::Routes;
-use schema::Checker;
 
 /// How often a write is checked again because what it was checked against changed meanwhile.
 const MAX_TRIES: usize = 10;
@@ -38,7 +39,7 @@ async fn define(cx: Cx, request: Define) -> Result<Answer<EntityType>> {
     let begun = cx.now();
     let (request, checker) = cx
         .compute(move || {
-            let checker = request.schema.as_ref().map(Checker::admit).transpose()?;
+            let checker = request.schema.as_ref().map(schema::Checker::admit).transpose()?;
             Ok::<_, Error>((request, checker.map(Arc::new)))
         })
         .await??;

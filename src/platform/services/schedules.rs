@@ -4,9 +4,9 @@ mod fire;
 mod lists;
 mod misfire;
 mod recurrence;
-mod rights;
+pub(crate) mod rights;
 mod store;
-mod times;
+pub(crate) mod times;
 mod worker;
 
 use serde_json::{Map, Value, json};

@@ -51,6 +51,12 @@ impl Checker {
         Ok(Self { root, validator })
     }
 
+    /// A schema that was admitted before.
+    pub(super) fn of(schema: &Value) -> Result<Self> {
+        let validator = compile(schema).map_err(|fault| Error::internal(fault.detail))?;
+        Ok(Self { root: schema.clone(), validator })
+    }
+
     /// What a record has against the schema, field by field.
     ///
     /// # Errors
@@ -78,8 +84,7 @@ impl Checker {
 
 /// Checks a record's fields against its type's schema; `kind` is the type's name.
 pub(super) fn check(kind: &str, schema: &Value, data: &Map<String, Value>) -> Result<()> {
-    let validator = compile(schema).map_err(|fault| Error::internal(fault.detail))?;
-    let faults = Checker { root: schema.clone(), validator }.faults(data)?;
+    let faults = Checker::of(schema)?.faults(data)?;
     if faults.is_empty() {
         return Ok(());
     }

@@ -99,13 +99,19 @@ pub(super) fn for_insert(tx: &mut Tx<'_>, name: &str) -> Result<Known> {
     if let Some(known) = find(tx, &tenant, name)? {
         return Ok(known);
     }
+    check_new(tx, &tenant, name)?;
+    create(tx, &tenant, name, None, true)?;
+    Ok(Known { schema: None, implied: true })
+}
+
+/// Refuses a name that a new type cannot have, or that is almost one of the tenant's types.
+pub(super) fn check_new(connection: &Connection, tenant: &str, name: &str) -> Result<()> {
     check_name(name)?;
-    if let Some(near) = nearest(name, &names(tx, &tenant, MAX_COMPARED)?.iter().map(String::as_str).collect::<Vec<_>>()) {
+    if let Some(near) = nearest(name, &names(connection, tenant, MAX_COMPARED)?.iter().map(String::as_str).collect::<Vec<_>>()) {
         return Err(Error::new(Kind::NotFound, "FM-IDHS-TYPE-NOT-FOUND", format!("there is no record type {}", quote(name)))
             .hint(format!("Did you mean `{near}`? If a new type is meant, define it first with entities_define.")));
     }
-    create(tx, &tenant, name, None, true)?;
-    Ok(Known { schema: None, implied: true })
+    Ok(())
 }
 
 fn create(tx: &mut Tx<'_>, tenant: &str, name: &str, schema: Option<&str>, implied: bool) -> Result<()> {

@@ -23,7 +23,7 @@ const MAX_MONTHS_BACK: u32 = 48;
 
 /// A recurrence in a time zone.
 #[derive(Debug)]
-pub(super) struct Recurrence {
+pub(crate) struct Recurrence {
     rule: RRule<Unvalidated>,
     /// The start in local time; where DTSTART is absent, the midnight before the anchor.
     start: NaiveDateTime,

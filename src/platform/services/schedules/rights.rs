@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::api::executions::Start;
-use crate::api::{Operation as _, Permission, Permissions, Timestamp};
+use crate::api::{Operation, Permission, Permissions, Timestamp};
 use crate::auth::{Caller, OWNER_SUBJECT, OWNER_TENANT};
 use crate::error::{Error, Kind, Result};
 use crate::platform::identity::conditions::Facts;
@@ -19,21 +19,24 @@ pub(super) fn check_caller(caller: &Caller) -> Result<()> {
 
 /// Refuses a person or service that does not hold the right any more; needs the stack of a database thread.
 pub(super) fn check(connection: &Connection, tenant: &str, subject: &str, now: Timestamp) -> Result<()> {
-    let is_owner = (tenant, subject) == (OWNER_TENANT, OWNER_SUBJECT);
-    if is_owner || of_user(connection, tenant, subject, now)? || of_service(connection, tenant, subject, now)? {
-        return Ok(());
-    }
-    Err(forbidden(subject))
+    if may::<Start>(connection, tenant, subject, now)? { Ok(()) } else { Err(forbidden(subject)) }
 }
 
-fn of_user(connection: &Connection, tenant: &str, subject: &str, now: Timestamp) -> Result<bool> {
+/// Whether a person or service holds the right to an operation now; needs the stack of a database thread.
+pub(crate) fn may<O: Operation>(connection: &Connection, tenant: &str, subject: &str, now: Timestamp) -> Result<bool> {
+    let Some(needed) = O::SPEC.permission else { return Ok(true) };
+    let is_owner = (tenant, subject) == (OWNER_TENANT, OWNER_SUBJECT);
+    Ok(is_owner || of_user::<O>(connection, tenant, subject, needed, now)? || of_service(connection, tenant, subject, needed, now)?)
+}
+
+fn of_user<O: Operation>(connection: &Connection, tenant: &str, subject: &str, needed: Permission, now: Timestamp) -> Result<bool> {
     let Some(user) = users::find(connection, tenant, subject)? else { return Ok(false) };
-    let (_, permissions) = roles::granted(connection, tenant, &user, &Facts::new(&Start::SPEC, &[], now))?;
-    Ok(permissions.allow(NEEDED))
+    let (_, permissions) = roles::granted(connection, tenant, &user, &Facts::new(&O::SPEC, &[], now))?;
+    Ok(permissions.allow(needed))
 }
 
 /// A service holds what one of its living tokens says.
-fn of_service(connection: &Connection, tenant: &str, subject: &str, now: Timestamp) -> Result<bool> {
+fn of_service(connection: &Connection, tenant: &str, subject: &str, needed: Permission, now: Timestamp) -> Result<bool> {
     let Some(name) = subject.strip_prefix("service-") else { return Ok(false) };
     let mut tokens = connection.prepare_cached(
         "SELECT permissions FROM service_tokens WHERE tenant_id = ?1 AND name = ?2 AND revoked_at IS NULL AND expires_at > ?3",
@@ -41,7 +44,7 @@ fn of_service(connection: &Connection, tenant: &str, subject: &str, now: Timesta
     let mut rows = tokens.query((tenant, name, now.millis()))?;
     while let Some(row) = rows.next()? {
         let held: Permissions = serde_json::from_str(&row.get::<_, String>(0)?).map_err(Error::internal)?;
-        if held.allow(NEEDED) {
+        if held.allow(needed) {
             return Ok(true);
         }
     }

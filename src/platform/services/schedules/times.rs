@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 
 /// When a schedule is due.
 #[derive(Debug)]
-pub(super) enum Times {
+pub(crate) enum Times {
     /// Five fields of cron. A fixed time that the clocks skip comes when they have been put forward, one that they
     /// repeat comes once; `*` goes by the time that passes.
     Cron(Box<Cron>, Tz),
@@ -24,7 +24,7 @@ pub(super) enum Times {
 
 impl Times {
     /// Reads an expression. An RRULE without DTSTART counts from the day of `anchor`.
-    pub(super) fn parse(expression: &str, zone: Tz, anchor: Timestamp) -> Result<Self> {
+    pub(crate) fn parse(expression: &str, zone: Tz, anchor: Timestamp) -> Result<Self> {
         let expression = expression.trim();
         let upper = expression.to_ascii_uppercase();
         if ["RRULE", "DTSTART", "FREQ", "INTERVAL", "BY"].iter().any(|word| upper.starts_with(word)) || upper.contains("FREQ=") {
@@ -42,7 +42,7 @@ impl Times {
     }
 
     /// The first time after a moment. The search may take a second where there is none: not for an async thread.
-    pub(super) fn after(&self, moment: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn after(&self, moment: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Cron(cron, zone) => {
                 let next = cron.find_next_occurrence(&moment.utc().with_timezone(zone), false).ok()?;
@@ -53,7 +53,7 @@ impl Times {
     }
 
     /// The first time after a moment; refused where there is none.
-    pub(super) fn first_after(&self, moment: Timestamp) -> Result<Timestamp> {
+    pub(crate) fn first_after(&self, moment: Timestamp) -> Result<Timestamp> {
         self.after(moment).ok_or_else(|| {
             Error::new(Kind::Invalid, "FM-SS-NEVER", "the schedule would never be due")
                 .field("/cronExpression", "never", "names no time that is still to come")
