@@ -17,6 +17,7 @@ mod http;
 mod layer;
 mod layers;
 mod origin;
+mod per_service;
 mod stack;
 
 use std::sync::Arc;
@@ -35,6 +36,9 @@ pub use credentials::token_status::{JWKS_PATH, PlatformKeys, TokenStatus};
 pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
 pub(crate) use http::connector::Connector;
 pub use layer::{Layer, Next, Transport};
+use layers::breaker::Circuits;
+pub use layers::breaker::{BreakerSettings, CircuitState, ServiceHealth};
+pub use layers::cache::CacheSettings;
 pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
 use stack::Stack;
@@ -45,6 +49,7 @@ pub struct Client {
     stack: Arc<Stack>,
     access: Access,
     upstream: Arc<Upstream>,
+    circuits: Arc<Circuits>,
 }
 
 /// How a client behaves; every field has a default.
@@ -61,19 +66,52 @@ pub struct Builder {
 pub struct Settings {
     /// How long a call may take in all, its retries included.
     pub deadline: Duration,
-    /// How long one attempt may take.
-    pub timeout: Duration,
+    /// How long the parts of one attempt may take.
+    pub timeouts: Timeouts,
+    /// How often a call is sent at most, where it may be repeated.
+    pub attempts: usize,
+    /// Whether the platform honours `Idempotency-Key`, by which a call that writes may be repeated too.
+    pub idempotency_keys: bool,
+    /// When a service counts as not answering.
+    pub breaker: BreakerSettings,
+    /// How many calls may be in flight to a service at once.
+    pub in_flight: usize,
+    /// What is kept of answers; nothing unless it is said.
+    pub cache: CacheSettings,
     /// How a caller's permissions are judged before the platform does.
     pub access: Access,
     /// The largest answer that is read, in bytes.
     pub answer_limit: usize,
 }
 
+/// How long the parts of one attempt may take; what it may take in all is what is left of the call's deadline.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Until a connection has come about.
+    pub connect: Duration,
+    /// From the request to the head of its answer, where the call may be repeated.
+    pub first_byte: Duration,
+    /// From one part of the answer to the next.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: http::connector::CONNECT, first_byte: Duration::from_secs(30), idle: Duration::from_secs(30) }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             deadline: Duration::from_mins(1),
-            timeout: Duration::from_secs(30),
+            timeouts: Timeouts::default(),
+            attempts: 4,
+            idempotency_keys: false,
+            breaker: BreakerSettings::default(),
+            // A caller over HTTP has 64 requests in flight at most, which fit into a tenant's share.
+            in_flight: 128,
+            cache: CacheSettings::default(),
             access: Access::default(),
             answer_limit: 32 * 1024 * 1024,
         }
@@ -114,8 +152,10 @@ impl Builder {
     pub fn build(self) -> Client {
         let access = self.settings.access.clone();
         let upstream = Arc::new(self.upstream);
-        let stack = Arc::new(stack::build(self.origin, self.settings, Arc::clone(&upstream), self.own, self.principal));
-        Client { stack, access, upstream }
+        let circuits = Arc::new(Circuits::new(self.settings.breaker.wait));
+        let (to, around) = (Arc::clone(&upstream), Arc::clone(&circuits));
+        let stack = Arc::new(stack::build(self.origin, self.settings, to, around, self.own, self.principal));
+        Client { stack, access, upstream, circuits }
     }
 }
 
@@ -136,6 +176,12 @@ impl Client {
     #[must_use]
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// What the breaker knows of every service.
+    #[must_use]
+    pub fn health(&self) -> Vec<ServiceHealth> {
+        self.circuits.health()
     }
 
     /// Calls an operation by its type.

@@ -185,6 +185,8 @@ pub struct Config {
     pub call_timeout: Duration,
     /// How long an answer may be, in bytes.
     pub answer_limit: usize,
+    /// The bounds of one call, as they were set.
+    pub call: CallSettings,
     /// Where `--http` listens.
     pub listen: SocketAddr,
     /// MCP over HTTP, as it was set.
@@ -255,6 +257,7 @@ impl Config {
             confirm_timeout: Duration::from_secs(settings.confirm.timeout.unwrap_or(DEFAULT_CONFIRM_SECONDS)),
             call_timeout: Duration::from_secs(settings.call.timeout.unwrap_or(DEFAULT_CALL_SECONDS)),
             answer_limit: settings.call.answer_limit.unwrap_or(DEFAULT_ANSWER_BYTES),
+            call: settings.call,
             listen: sound(listen, &mut faults).unwrap_or(DEFAULT_LISTEN),
             http: settings.http,
             auth: settings.auth,

@@ -165,6 +165,8 @@ struct Inner {
     operation: Option<&'static str>,
     fields: Vec<FieldError>,
     transient: bool,
+    unsent: bool,
+    conclusive: bool,
     retry_after: Option<Duration>,
     request_id: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -183,6 +185,8 @@ impl Error {
             operation: None,
             fields: Vec::new(),
             transient: matches!(kind, Kind::RateLimited | Kind::Unavailable | Kind::Timeout),
+            unsent: false,
+            conclusive: false,
             retry_after: None,
             request_id: None,
             source: None,
@@ -204,7 +208,21 @@ impl Error {
     /// The same failure for one more who waited for what failed. The cause stays with the first.
     #[must_use]
     pub(crate) fn again(&self) -> Self {
-        let Inner { kind, origin, code, message, hint, operation, fields, transient, retry_after, request_id, source: _ } = &*self.0;
+        let Inner {
+            kind,
+            origin,
+            code,
+            message,
+            hint,
+            operation,
+            fields,
+            transient,
+            unsent,
+            conclusive,
+            retry_after,
+            request_id,
+            source: _,
+        } = &*self.0;
         Self(Box::new(Inner {
             kind: *kind,
             origin: *origin,
@@ -214,6 +232,8 @@ impl Error {
             operation: *operation,
             fields: fields.clone(),
             transient: *transient,
+            unsent: *unsent,
+            conclusive: *conclusive,
             retry_after: *retry_after,
             request_id: request_id.clone(),
             source: None,
@@ -278,6 +298,20 @@ impl Error {
         self
     }
 
+    /// Nothing of the call left this machine, so it did not happen.
+    #[must_use]
+    pub fn unsent(mut self) -> Self {
+        self.0.unsent = true;
+        self
+    }
+
+    /// The client does not repeat the call by itself, whenever somebody else may.
+    #[must_use]
+    pub fn conclusive(mut self) -> Self {
+        self.0.conclusive = true;
+        self
+    }
+
     /// The request in the platform's logs.
     #[must_use]
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
@@ -338,6 +372,18 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.0.transient
+    }
+
+    /// Whether it is certain that nothing of the call left this machine.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        self.0.unsent
+    }
+
+    /// Whether the client lets the call end with this failure, although it may succeed later.
+    #[must_use]
+    pub fn is_conclusive(&self) -> bool {
+        self.0.conclusive
     }
 
     /// When to try again, if that is known.

@@ -19,6 +19,7 @@ pub mod clock;
 mod database;
 mod engine;
 mod events;
+mod faults;
 pub mod folder;
 mod full_text;
 mod http;
@@ -31,6 +32,7 @@ mod vocabulary;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::Webhooks;
+pub use faults::{Fault, FaultKind, Faults};
 pub use services::agents::{Agents, Key, Provider, ProviderKind};
 pub use services::audit::{Verdict, verify_trails};
 pub use services::integrations::Integrations;
@@ -64,6 +66,8 @@ pub struct Options {
     pub integrations: Integrations,
     /// How agents reach language models.
     pub agents: Agents,
+    /// The faults that it shows on request; none at first.
+    pub faults: Faults,
 }
 
 impl Options {
@@ -80,6 +84,7 @@ impl Options {
             notifications: Notifications::default(),
             integrations: Integrations::default(),
             agents: Agents::default(),
+            faults: Faults::default(),
         }
     }
 }
@@ -121,6 +126,7 @@ struct Inner {
     integrations: Integrations,
     hub: services::integrations::Hub,
     agents: services::agents::State,
+    faults: Faults,
     outbound: OnceLock<reqwest::Client>,
     embedded: HashSet<&'static str>,
     compute: turns::compute::Compute,
@@ -154,7 +160,8 @@ impl Platform {
 
     /// Starts the platform of a folder whose lock is held.
     pub(crate) async fn start_locked(options: Options, lock: Lock) -> Result<Running> {
-        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program, notifications, integrations, agents } = options;
+        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program, notifications, integrations, agents, faults } =
+            options;
         notifications.check()?;
         services::agents::check(&agents)?;
         let owner_token = folder::owner_token(&data_dir)?;
@@ -195,6 +202,7 @@ impl Platform {
                 integrations,
                 hub: services::integrations::Hub::default(),
                 agents: services::agents::State::new(agents),
+                faults,
                 outbound: OnceLock::new(),
                 embedded: services::embedded().services(),
                 compute: turns::compute::Compute::default(),
@@ -346,6 +354,11 @@ impl Platform {
     /// The one route of an operation, with all that stands before it: who asks, for which tenant, and whether they may.
     pub(crate) fn front_door(&self, operation: &str) -> axum::Router {
         services::routes().only(operation).router(self)
+    }
+
+    /// The faults that it shows on request.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.inner.faults
     }
 
     fn running_keys(&self) -> http::idempotency::Running {

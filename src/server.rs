@@ -191,7 +191,8 @@ impl App {
 
     async fn fetch(&self, caller: &Arc<Caller>, entry: &'static Entry, arguments: Map<String, Value>) -> Result<Reply> {
         let arguments = Self::checked(caller, entry, arguments)?;
-        self.send(caller, entry, arguments, CallOptions::default()).await
+        // A person judges the object as it is now.
+        self.send(caller, entry, arguments, CallOptions { is_fresh: true, ..CallOptions::default() }).await
     }
 
     /// Puts arguments into their proper form.

@@ -14,6 +14,8 @@ use super::{SERVICES, arguments};
 pub struct Entry {
     /// The service it belongs to.
     pub service: &'static Service,
+    /// The service's place in [`SERVICES`].
+    pub service_index: usize,
     /// Route, effect, permission and policy.
     pub spec: Spec,
     /// The erased operation.
@@ -23,6 +25,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// An operation of the service at a place in [`SERVICES`].
+    pub(crate) fn new(service_index: usize, service: &'static Service, endpoint: &Endpoint) -> Self {
+        Self { service, service_index, spec: endpoint.spec, endpoint: *endpoint, shape: endpoint.shape() }
+    }
+
     /// Checks arguments and puts them into their proper form.
     ///
     /// # Errors
@@ -74,8 +81,8 @@ impl Catalogue {
     fn new() -> Self {
         let entries: Vec<Entry> = SERVICES
             .iter()
-            .flat_map(|service| service.operations.iter().map(move |endpoint| (service, endpoint)))
-            .map(|(service, endpoint)| Entry { service, spec: endpoint.spec, endpoint: *endpoint, shape: endpoint.shape() })
+            .enumerate()
+            .flat_map(|(index, service)| service.operations.iter().map(move |endpoint| Entry::new(index, service, endpoint)))
             .collect();
         let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.spec.name, index)).collect();
         Self { entries, by_name }

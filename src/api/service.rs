@@ -83,6 +83,16 @@ impl Service {
         Self { name, module, code, about, operations: &[], finder: "", ids: &[], resources: &[], shown: &[], judged_by: None, topics: &[] }
     }
 
+    /// The name for people, such as `Human Task`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let word = |word: &str| match word {
+            "ai" => "AI".to_owned(),
+            _ => word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default(),
+        };
+        self.name.split('-').map(word).collect::<Vec<_>>().join(" ")
+    }
+
     /// Its operations in the contract's order.
     #[must_use]
     pub const fn operations(mut self, operations: &'static [Endpoint]) -> Self {

@@ -10,7 +10,7 @@ use super::serve::{require_loopback, shutdown_by_signal};
 use super::terminal::{Paint, say, tell};
 use crate::config::{Config, listen_address};
 use crate::error::Result;
-use crate::platform::{Options, Platform};
+use crate::platform::{Fault, Options, Platform};
 
 /// Where it listens, or what is done to it.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,13 @@ pub(super) struct Arguments {
     /// The address, on this machine alone; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8322", value_parser = listen_address)]
     listen: SocketAddr,
+    /// A fault to try callers out with, such as `human-task:status=503:0.3`: a service or `*`; latency=MS, status=CODE,
+    /// cut, cut-after or garbage; and the share of requests. Can be repeated.
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<Fault>,
+    /// The number that the drawing of faults begins with.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "faults")]
+    fault_seed: u64,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -43,9 +50,16 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
     }
     require_loopback(arguments.listen)?;
     let shutdown = shutdown_by_signal();
-    let running = Platform::start(Options { listen: arguments.listen, ..platform_options(config) }).await?;
-    say(running.url());
+    let options = Options { listen: arguments.listen, ..platform_options(config) };
     let paint = Paint;
+    if !arguments.faults.is_empty() {
+        for fault in &arguments.faults {
+            tell(paint.note(format_args!("fault on request: {fault}")));
+        }
+        options.faults.set(arguments.fault_seed, arguments.faults);
+    }
+    let running = Platform::start(options).await?;
+    say(running.url());
     tell(format_args!(
         "FlowMaster's data is in {}; {} prints the owner's token.",
         config.data_dir.display(),

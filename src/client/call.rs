@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::origin::Located;
 use crate::api::wire::WireRequest;
@@ -27,6 +28,14 @@ pub struct Call {
     pub headers: HeaderMap,
     /// Where it goes; set by `sign`, since address and credential belong together.
     pub located: Option<Located>,
+    /// Which of the service's instances it goes to, where one was picked.
+    pub instance: Option<Arc<str>>,
+    /// When the call must have ended, its retries included; set by `deadline`.
+    pub(super) deadline: Option<Instant>,
+    /// Whether it may go out again although it may have been carried out; set by `retry`.
+    pub(super) is_repeatable: bool,
+    /// How long its answer may be waited for; set by `timeout`.
+    pub(super) waits: Waits,
     pub(super) request: Arc<EncodedRequest>,
     /// What the caller's token was exchanged for just now; the call goes on by it, whatever is remembered.
     pub(super) fresh: Option<SecretString>,
@@ -43,6 +52,19 @@ pub struct CallOptions {
     pub deadline: Option<Duration>,
     /// The W3C trace that it belongs to.
     pub traceparent: Option<String>,
+    /// It is repeated by its caller, who waits longer each time: it has one attempt, which tells nothing of the service.
+    pub is_paced: bool,
+    /// It reads the present state, whatever was read a moment ago.
+    pub is_fresh: bool,
+}
+
+/// How long one attempt waits; without a bound as long as the call may take.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waits {
+    /// From the request to the head of its answer.
+    pub(super) first_byte: Option<Duration>,
+    /// From one part of the answer to the next.
+    pub(super) idle: Option<Duration>,
 }
 
 /// The request in the form that every attempt sends.
@@ -58,7 +80,24 @@ impl Call {
         let WireRequest { method, path, query, body } = request;
         let body = body.map(|body| serde_json::to_vec(&body)).transpose().map_err(Error::internal)?.map(Bytes::from);
         let request = Arc::new(EncodedRequest { method, path, query, body });
-        Ok(Self { entry, caller, options, headers: HeaderMap::new(), located: None, request, fresh: None })
+        Ok(Self {
+            entry,
+            caller,
+            options,
+            headers: HeaderMap::new(),
+            located: None,
+            instance: None,
+            deadline: None,
+            is_repeatable: false,
+            waits: Waits::default(),
+            request,
+            fresh: None,
+        })
+    }
+
+    /// How long the call may still take.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Sets a header; what cannot be one is an internal error, since no header is made of arguments.

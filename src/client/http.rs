@@ -5,14 +5,17 @@ pub(crate) mod connector;
 pub(crate) mod problem;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue};
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::call::{Call, Reply};
 use super::layer::Transport;
+use super::layers::rate_limit::Limits;
 use super::origin::Origin;
 use crate::api::answers::mismatch;
 use crate::api::{Method, wire};
@@ -22,15 +25,21 @@ use crate::io::outbound::{self, Unread};
 use conceal::Secrets;
 use connector::Connector;
 
+/// The code of a platform that was not reached, or whose connection broke.
+pub(super) const UNREACHABLE: &str = "FM-MCP-UNREACHABLE";
+/// The code of a platform that was silent for too long.
+pub(super) const TIMEOUT: &str = "FM-MCP-TIMEOUT";
+
 /// Sends requests.
 pub(super) struct Http {
     reach: Connector,
     answer_limit: usize,
+    limits: Arc<Limits>,
 }
 
 impl Http {
-    pub(super) fn new(origin: Arc<dyn Origin>, answer_limit: usize) -> Self {
-        Self { reach: Connector::new(origin), answer_limit }
+    pub(super) fn new(origin: Arc<dyn Origin>, answer_limit: usize, connect: Duration, limits: Arc<Limits>) -> Self {
+        Self { reach: Connector::within(origin, connect), answer_limit, limits }
     }
 
     async fn exchange(&self, call: Call) -> Result<Reply> {
@@ -54,10 +63,17 @@ impl Http {
         if let Some(body) = &call.request.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let response = request.send().await.map_err(|error| unreachable(error, &located.base))?;
+        let waits = call.waits;
+        let sending = request.send();
+        let response = match waits.first_byte {
+            Some(wait) => timeout(wait, sending).await.map_err(|_| silent(wait))?,
+            None => sending.await,
+        };
+        let response = response.map_err(|error| unreachable(error, &located.base))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let body = secrets.conceal(self.read(response, &located.base).await?);
+        self.limits.learn(call.entry, &call.caller.tenant, &headers);
+        let body = secrets.conceal(self.read(response, &located.base, waits.idle).await?);
         if !(200..300).contains(&status) {
             return Err(problem::decode(status, &headers, &body, |text| secrets.conceal_text(text).into_owned()));
         }
@@ -85,8 +101,16 @@ impl Http {
         Ok(Reply { status, etag, body })
     }
 
-    async fn read(&self, response: reqwest::Response, base: &str) -> Result<Bytes> {
-        outbound::read_bounded(response, self.answer_limit).await.map_err(|unread| match unread {
+    async fn read(&self, response: reqwest::Response, base: &str, idle: Option<Duration>) -> Result<Bytes> {
+        let broken = |error: Option<reqwest::Error>| match (error, idle) {
+            (Some(error), _) => unreachable(error, base),
+            (None, idle) => silent(idle.unwrap_or_default()),
+        };
+        let read = match idle {
+            Some(idle) => outbound::read_lively(response, self.answer_limit, idle).await.map_err(|unread| unread.map(broken)),
+            None => outbound::read_bounded(response, self.answer_limit).await.map_err(|unread| unread.map(|error| broken(Some(error)))),
+        };
+        read.map_err(|unread| match unread {
             Unread::TooLarge => Error::new(
                 Kind::BadAnswer,
                 "FM-MCP-ANSWER-TOO-LARGE",
@@ -94,7 +118,7 @@ impl Http {
             )
             .of_origin(error::Origin::Platform)
             .hint("Ask for less: a smaller limit, or a narrower filter."),
-            Unread::Broken(error) => unreachable(error, base),
+            Unread::Broken(error) => error,
         })
     }
 }
@@ -108,12 +132,15 @@ impl Transport for Http {
 fn unreachable(error: reqwest::Error, base: &str) -> Error {
     // The URL of the error would repeat ids and queries of the call.
     let error = error.without_url();
-    let message = if error.is_connect() {
-        format!("FlowMaster at {base} cannot be reached")
-    } else {
-        format!("the connection to FlowMaster at {base} broke")
-    };
-    Error::new(Kind::Unavailable, "FM-MCP-UNREACHABLE", message)
+    let unsent = error.is_connect();
+    let message =
+        if unsent { format!("FlowMaster at {base} cannot be reached") } else { format!("the connection to FlowMaster at {base} broke") };
+    let error = Error::new(Kind::Unavailable, UNREACHABLE, message)
         .hint("Check FLOWMASTER_URL and that the platform runs: `flowmaster-mcp doctor`.")
-        .caused_by(error)
+        .caused_by(error);
+    if unsent { error.unsent() } else { error }
+}
+
+fn silent(within: Duration) -> Error {
+    Error::new(Kind::Timeout, TIMEOUT, format!("the platform did not answer within {} s", within.as_secs_f32()))
 }

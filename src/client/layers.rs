@@ -1,8 +1,13 @@
 //! The layers, one file each; `stack.rs` has their order.
 
 pub(super) mod access;
+pub(super) mod breaker;
+pub(super) mod bulkhead;
+pub(super) mod cache;
 pub(super) mod deadline;
+pub(super) mod rate_limit;
 pub(super) mod renew;
+pub(super) mod retry;
 #[cfg(test)]
 pub(in crate::client) mod scripted;
 pub(super) mod sign;

@@ -7,7 +7,11 @@ use super::call::{Call, Reply};
 use super::credentials::upstream::Upstream;
 use super::http::Http;
 use super::layer::{Layer, Next, Transport};
-use super::layers::{deadline::Deadline, renew::Renew, sign::Sign, timeout::Timeout, trace::Trace};
+use super::layers::breaker::{Breaker, Circuits};
+use super::layers::bulkhead::Bulkhead;
+use super::layers::cache::Cache;
+use super::layers::rate_limit::{Limits, RateLimit};
+use super::layers::{deadline::Deadline, renew::Renew, retry::Retry, sign::Sign, timeout::Timeout, trace::Trace};
 use super::origin::Origin;
 use crate::auth::Principal;
 use crate::error::Result;
@@ -23,22 +27,29 @@ pub(super) fn build(
     origin: Arc<dyn Origin>,
     settings: Settings,
     upstream: Arc<Upstream>,
+    circuits: Arc<Circuits>,
     own: Vec<Arc<dyn Layer>>,
     principal: Option<Arc<dyn Principal>>,
 ) -> Stack {
     let renews = principal.is_some() || upstream.exchanges();
     let renew = renews.then(|| Arc::new(Renew { principal, upstream: Arc::clone(&upstream) }) as Arc<dyn Layer>);
-    // Two places are kept for what the next services need: `cache` (a hit costs no quota) and `retry` follow the
-    // deadline; `pick`, `breaker`, `bulkhead` and `rate_limit` come once per attempt, before the timeout.
-    Stack::new(Http::new(Arc::clone(&origin), settings.answer_limit))
+    let limits = Arc::new(Limits::default());
+    let cache = Cache::new(settings.cache).map(|cache| Arc::new(cache) as Arc<dyn Layer>);
+    // `pick` comes before the breaker, when there are instances to choose from.
+    Stack::new(Http::new(Arc::clone(&origin), settings.answer_limit, settings.timeouts.connect, Arc::clone(&limits)))
         // once per call
         .then(Trace)
         .then(settings.access)
         .then_all(own)
         .then(Deadline(settings.deadline))
-        .then_all(renew)
+        .then_all(cache)
+        .then(Retry::new(settings.attempts, settings.idempotency_keys))
         // once per attempt
-        .then(Timeout(settings.timeout))
+        .then_all(renew)
+        .then(Breaker { circuits, slow_call: settings.breaker.slow_call })
+        .then(Bulkhead::new(settings.in_flight))
+        .then(RateLimit(limits))
+        .then(Timeout(settings.timeouts))
         .then(Sign { origin, upstream })
 }
 

@@ -8,11 +8,43 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallSettings {
-    /// Seconds that a tool may take; 60 if absent.
+    /// Seconds that a tool may take, its repeated attempts included; 60 if absent.
     #[arg(skip)]
     #[schemars(range(min = 1, max = 3600))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
+    /// How often a call is sent at most, where it may be repeated: reads, what does the same a second time, and what
+    /// never left; 4 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 10))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<usize>,
+    /// Seconds until a connection to the platform has come about; 5 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<u64>,
+    /// Seconds until an attempt that may be repeated is answered; 30 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_timeout: Option<u64>,
+    /// Seconds from one part of an answer to the next; 30 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<u64>,
+    /// MiB of answers to reads that are kept for a moment, for the same caller; 0, which keeps none, if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 0, max = 65536))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_size: Option<u64>,
+    /// Seconds that a kept answer may be served beyond its time while its service is away, which it then says; 60 if
+    /// absent.
+    #[arg(skip)]
+    #[schemars(range(min = 0, max = 3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_stale: Option<u64>,
     /// Bytes that an answer may have: a longer page is fetched smaller, anything else is cut and says so; 32768 if absent.
     #[arg(skip)]
     #[schemars(range(min = 1024, max = 1_048_576))]

@@ -36,6 +36,27 @@ pub struct UpstreamSettings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<bool>,
+    /// Whether the platform honours Idempotency-Key, by which calls that write may be repeated; true for the embedded
+    /// platform, false for a URL if absent.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_keys: Option<bool>,
+    /// Seconds from which on a call counts as too slow; a service that is mostly slow is left alone for a while; 30
+    /// if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_call: Option<u64>,
+    /// Seconds that a service which does not answer is left alone at first, before one call tries it again; 5 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_wait: Option<u64>,
+    /// Calls that may be in flight to one service at once; a tenant has three quarters of them at most; 128 if absent.
+    #[arg(skip)]
+    #[schemars(range(min = 1, max = 10000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<usize>,
     /// Whether a platform beyond this machine may be called by http://, where tokens and passwords travel unencrypted.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,11 @@
 //! Requests that this program sends: to the place that was named and no other, with answers up to a bound.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _, stream};
 use reqwest::{Client, ClientBuilder, Response, Url};
+use tokio::time::timeout;
 use tower::BoxError;
 use tower::util::AndThenLayer;
 
@@ -33,22 +36,50 @@ where
 }
 
 /// Why an answer was not read to its end.
-pub(crate) enum Unread {
+pub(crate) enum Unread<E = reqwest::Error> {
     /// It is larger than it may be.
     TooLarge,
     /// The connection broke, or the time was up.
-    Broken(reqwest::Error),
+    Broken(E),
+}
+
+impl<E> Unread<E> {
+    /// The same with another error.
+    pub(crate) fn map<F>(self, map: impl FnOnce(E) -> F) -> Unread<F> {
+        match self {
+            Self::TooLarge => Unread::TooLarge,
+            Self::Broken(error) => Unread::Broken(map(error)),
+        }
+    }
 }
 
 /// Reads an answer of so many bytes at most. What is announced as larger is not begun.
 pub(crate) async fn read_bounded(response: Response, largest: usize) -> Result<Bytes, Unread> {
+    let announced = response.content_length();
+    collect(announced, response.bytes_stream(), largest).await
+}
+
+/// Reads an answer of so many bytes at most, whose parts follow one another within a time; without an error one was late.
+pub(crate) async fn read_lively(response: Response, largest: usize, idle: Duration) -> Result<Bytes, Unread<Option<reqwest::Error>>> {
+    let announced = response.content_length();
+    let chunks = stream::unfold(response.bytes_stream(), move |mut chunks| async move {
+        let chunk = match timeout(idle, chunks.next()).await {
+            Ok(chunk) => chunk?.map_err(Some),
+            Err(_) => Err(None),
+        };
+        Some((chunk, chunks))
+    });
+    collect(announced, chunks, largest).await
+}
+
+async fn collect<E>(announced: Option<u64>, chunks: impl Stream<Item = Result<Bytes, E>>, largest: usize) -> Result<Bytes, Unread<E>> {
     // An announced length that does not fit is too large for sure.
-    let announced = response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    let announced = announced.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
     if announced > largest {
         return Err(Unread::TooLarge);
     }
     let mut body = BytesMut::with_capacity(announced);
-    let mut chunks = response.bytes_stream();
+    let mut chunks = std::pin::pin!(chunks);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(Unread::Broken)?;
         if body.len() + chunk.len() > largest {

@@ -176,12 +176,11 @@ pub(crate) async fn addresses(platform: &Platform, host: &str, port: u16) -> Res
     rules.admit(&url)?;
     // As the parser has normalised it.
     let host = plain(url.host_str().unwrap_or_default());
-    let found = match host.parse::<IpAddr>() {
-        Ok(ip) => vec![ip],
-        Err(_) => {
-            let found = look_up(host).await.map_err(|error| format!("names a host that is not known: {error}"))?;
-            rules.reachable(host, found)?
-        }
+    let found = if let Ok(ip) = host.parse::<IpAddr>() {
+        vec![ip]
+    } else {
+        let found = look_up(host).await.map_err(|error| format!("names a host that is not known: {error}"))?;
+        rules.reachable(host, found)?
     };
     Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
 }

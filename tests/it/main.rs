@@ -10,6 +10,8 @@ mod auth;
 mod catalogue;
 #[cfg(feature = "platform")]
 mod cli;
+#[cfg(feature = "platform")]
+mod client;
 mod contract;
 mod hosts;
 #[cfg(feature = "platform")]

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::auth::Access;
+use crate::cli::setup::bounds::bounds;
 use crate::cli::setup::http_auth;
 use crate::cli::setup::upstream;
 use crate::config::{Config, ENVIRONMENT, FILE_ONLY, SECRETS, Source, environment_of};
@@ -69,6 +71,7 @@ fn value(config: &Config, setting: &str) -> Value {
         return source(config, setting).map_or(Value::Null, |_| "set, not shown".into());
     }
     let (auth, upstream, http) = (&config.auth, &config.upstream, &config.http);
+    let bounds = bounds(config, Access::default());
     match setting {
         "url" => json!(crate::cli::setup::name_of(config)),
         "username" => json!(config.username),
@@ -79,6 +82,12 @@ fn value(config: &Config, setting: &str) -> Value {
         "confirm.fallback" => json!(config.fallback),
         "confirm.timeout" => json!(config.confirm_timeout.as_secs()),
         "call.timeout" => json!(config.call_timeout.as_secs()),
+        "call.attempts" => json!(bounds.attempts),
+        "call.connect_timeout" => json!(bounds.timeouts.connect.as_secs()),
+        "call.first_byte_timeout" => json!(bounds.timeouts.first_byte.as_secs()),
+        "call.idle_timeout" => json!(bounds.timeouts.idle.as_secs()),
+        "call.cache_size" => json!(bounds.cache.bytes >> 20),
+        "call.cache_stale" => json!(bounds.cache.stale.as_secs()),
         "call.answer_limit" => json!(config.answer_limit),
         "http.listen" => json!(config.listen.to_string()),
         "http.public_url" => json!(http.public_url),
@@ -98,6 +107,10 @@ fn value(config: &Config, setting: &str) -> Value {
         "upstream.client_id" => json!(upstream.client_id),
         "upstream.audience" => json!(upstream::audience(config)),
         "upstream.on_behalf_of" => json!(upstream::on_behalf_of(config)),
+        "upstream.idempotency_keys" => json!(bounds.idempotency_keys),
+        "upstream.slow_call" => json!(bounds.breaker.slow_call.as_secs()),
+        "upstream.breaker_wait" => json!(bounds.breaker.wait.as_secs()),
+        "upstream.max_in_flight" => json!(bounds.in_flight),
         "upstream.allow_plain_http" => json!(upstream.allow_plain_http.unwrap_or_default()),
         "permissions.filter" => json!(config.filter),
         "permissions.names" if config.permission_names.is_empty() => Value::Null,

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::server::{self, App};
 
 use super::credentials::Credentials;
-use super::upstream;
+use super::{bounds, upstream};
 #[cfg(feature = "platform")]
 use crate::cli::Embedded;
 
@@ -61,8 +61,7 @@ impl Connection {
         };
         #[cfg(not(feature = "platform"))]
         let origin: Arc<dyn Origin> = Arc::new(Fixed::new(config.url.as_deref().ok_or_else(no_platform)?)?);
-        // A call has one attempt, which may take all of its time.
-        let bounds = crate::client::Settings { deadline: config.call_timeout, timeout: config.call_timeout, access, ..Default::default() };
+        let bounds = bounds::bounds(config, access);
         let settings = server::Settings {
             confirm: match config.fallback {
                 Fallback::Refuse => server::Fallback::Refuse,
@@ -81,7 +80,7 @@ impl Connection {
         let mut credentials = None;
         if with_login {
             // A login signs in and renews by a client of its own, which no login stands before.
-            let bounds = crate::client::Settings { deadline: config.call_timeout.min(RENEWAL), ..Default::default() };
+            let bounds = bounds::bounds_of_login(config, RENEWAL);
             let chosen = Credentials::choose(config, Client::builder(Arc::clone(&origin)).settings(bounds).build())?;
             builder = builder.renewing(chosen.principal());
             credentials = Some(chosen);

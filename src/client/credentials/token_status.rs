@@ -54,7 +54,8 @@ impl TokenStatus {
 
     async fn ask(&self, caller: &Arc<Caller>) -> Result<bool> {
         let entry = catalogue().get(Validate::SPEC.name).ok_or_else(|| Error::internal("validation is in no service"))?;
-        let options = CallOptions { deadline: Some(REQUEST_TIMEOUT), ..CallOptions::default() };
+        // Who asks it remembers an outage, and asks again after a pause.
+        let options = CallOptions { deadline: Some(REQUEST_TIMEOUT), is_paced: true, ..CallOptions::default() };
         let asked = async {
             let fresh = self.0.upstream().renew(caller).await?;
             self.0.call_by(caller, entry, Map::new(), options, fresh).await

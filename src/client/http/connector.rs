@@ -9,20 +9,26 @@ use crate::client::origin::{Located, Origin};
 use crate::error::{Error, Result};
 use crate::io::outbound;
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection may take to come about, unless it is said.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 /// How long a connection is kept that nothing uses.
 const IDLE: Duration = Duration::from_mins(1);
 
 /// Makes the client when it is first needed: reading certificates takes time.
 pub(crate) struct Connector {
     origin: Arc<dyn Origin>,
+    connect: Duration,
     last: Mutex<Option<(Arc<str>, Client)>>,
 }
 
 impl Connector {
     pub(crate) fn new(origin: Arc<dyn Origin>) -> Self {
-        Self { origin, last: Mutex::default() }
+        Self::within(origin, CONNECT)
+    }
+
+    /// A connector whose connections come about within a time.
+    pub(crate) fn within(origin: Arc<dyn Origin>, connect: Duration) -> Self {
+        Self { origin, connect, last: Mutex::default() }
     }
 
     /// Where the platform is now.
@@ -38,7 +44,7 @@ impl Connector {
         {
             return Ok(client.clone());
         }
-        let builder = outbound::client(located.loopback).connect_timeout(CONNECT).pool_idle_timeout(IDLE).tcp_nodelay(true);
+        let builder = outbound::client(located.loopback).connect_timeout(self.connect).pool_idle_timeout(IDLE).tcp_nodelay(true);
         let (origin, base) = (Arc::clone(&self.origin), Arc::clone(&located.base));
         let still_there = move || {
             let (origin, base) = (Arc::clone(&origin), Arc::clone(&base));

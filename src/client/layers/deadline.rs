@@ -1,10 +1,12 @@
 //! Bounds a call as a whole, all its attempts and waits included.
 //!
-//! It stands outside retry, so that a call ends when it must, however many attempts are left.
+//! It stands outside retry, so that a call ends when it must, however many attempts are left. The budget is set once, and
+//! the layers below read what is left of it.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::client::call::{Call, Reply};
 use crate::client::layer::{Layer, Next};
@@ -14,10 +16,12 @@ use crate::error::{Error, Kind, Result};
 pub(in crate::client) struct Deadline(pub(in crate::client) Duration);
 
 impl Layer for Deadline {
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
+    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
         let limit = call.options.deadline.map_or(self.0, |asked| asked.min(self.0));
         Box::pin(async move {
-            tokio::time::timeout(limit, next.run(call)).await.unwrap_or_else(|_| {
+            let deadline = Instant::now() + limit;
+            call.deadline = Some(deadline);
+            tokio::time::timeout_at(deadline, next.run(call)).await.unwrap_or_else(|_| {
                 Err(Error::new(Kind::Timeout, "FM-MCP-DEADLINE", format!("there was no answer within {} s", limit.as_secs_f32())))
             })
         })
@@ -27,7 +31,6 @@ impl Layer for Deadline {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::client::call::CallOptions;

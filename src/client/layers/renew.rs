@@ -1,7 +1,7 @@
 //! Repeats a call with a new token where the platform refused the old one: one exchanged again, else one that the login renewed.
 //!
-//! It stands between what happens once per call and what happens once per attempt: a call that was refused for its
-//! token was not executed, so it may go out again, within the time that the whole call has.
+//! It stands inside retry: a call that was refused for its token was not executed, so it may go out again at once and
+//! costs no retry, within the time that the whole call has.
 
 use std::sync::Arc;
 

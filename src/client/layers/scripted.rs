@@ -34,8 +34,12 @@ impl Scripted {
 
     /// Runs a call through one layer.
     pub(super) async fn run(&self, layer: impl Layer + 'static, call: Call) -> Result<Reply> {
-        let layers: [Arc<dyn Layer>; 1] = [Arc::new(layer)];
-        Next::new(&layers, self).run(call).await
+        self.run_through(&[Arc::new(layer)], call).await
+    }
+
+    /// Runs a call through layers that live on.
+    pub(super) async fn run_through(&self, layers: &[Arc<dyn Layer>], call: Call) -> Result<Reply> {
+        Next::new(layers, self).run(call).await
     }
 
     /// The calls that came through.

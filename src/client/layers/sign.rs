@@ -32,10 +32,12 @@ impl Layer for Sign {
         Box::pin(async move {
             // A person's decision never goes out as the server's own, by whatever way it came to the client.
             self.upstream.check(&call.caller, &call.entry.spec)?;
-            let located = self.origin.locate().await?;
+            let located = self.origin.locate().await.map_err(Error::unsent)?;
             let mut sent = None;
             if !call.entry.spec.public {
-                let proof = self.upstream.prove(&call.caller, &located, call.fresh.take()).await?;
+                // A token endpoint that fails is not asked again by every attempt.
+                let proof =
+                    self.upstream.prove(&call.caller, &located, call.fresh.take()).await.map_err(|error| error.unsent().conclusive())?;
                 call.headers.insert(AUTHORIZATION, bearer(&proof.token)?);
                 let tenant = call.caller.tenant.to_string();
                 call.header(TENANT, &tenant)?;

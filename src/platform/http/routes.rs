@@ -24,6 +24,7 @@ use crate::api::arguments::Reading;
 use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, Timestamp, catalogue, ids, undecodable, wire};
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
+use crate::platform::faults::{self, FaultKind};
 use crate::platform::identity::{self, Identity, authenticate::authenticate};
 use crate::platform::{Platform, keys};
 
@@ -47,6 +48,8 @@ struct Route {
     endpoint: Endpoint,
     /// The service of an operation beyond the contract; the others are found in the catalogue.
     extends: Option<&'static Service>,
+    /// The place of its service in [`SERVICES`].
+    service_index: usize,
     handler: Handler,
     /// Serves callers that accept server-sent events.
     streaming: Option<Streaming>,
@@ -138,7 +141,13 @@ impl Routes {
                 .boxed()
             }))
         });
-        self.routes.push(Route { endpoint: Endpoint::of::<O>(), extends, handler, streaming: None });
+        let endpoint = Endpoint::of::<O>();
+        let is_its = |service: &Service| match extends {
+            Some(extended) => service.name == extended.name,
+            None => service.operations.iter().any(|known| known.spec.name == endpoint.spec.name),
+        };
+        let service_index = SERVICES.iter().position(is_its).unwrap_or_default();
+        self.routes.push(Route { endpoint, extends, service_index, handler, streaming: None });
         self
     }
 
@@ -151,10 +160,10 @@ impl Routes {
     /// Answers the contract's other operations by 501: the embedded platform does not have their services yet.
     pub(crate) fn refuse_the_rest(mut self) -> Self {
         let served: HashSet<&'static str> = self.routes.iter().map(|route| route.endpoint.spec.name).collect();
-        for service in SERVICES {
+        for (service_index, service) in SERVICES.iter().enumerate() {
             for endpoint in service.operations.iter().filter(|endpoint| !served.contains(endpoint.spec.name)) {
                 let handler: Handler = Arc::new(move |_| Ok(Box::new(move |_| std::future::ready(Err(not_embedded(service))).boxed())));
-                self.routes.push(Route { endpoint: *endpoint, extends: None, handler, streaming: None });
+                self.routes.push(Route { endpoint: *endpoint, extends: None, service_index, handler, streaming: None });
             }
         }
         self
@@ -237,7 +246,8 @@ fn extension(service: &'static Service, endpoint: &Endpoint) -> &'static Entry {
     if let Some(entry) = entries.iter().find(|entry| entry.spec.name == endpoint.spec.name) {
         return entry;
     }
-    let entry: &'static Entry = Box::leak(Box::new(Entry { service, spec: endpoint.spec, endpoint: *endpoint, shape: endpoint.shape() }));
+    let index = SERVICES.iter().position(|known| known.name == service.name).unwrap_or_default();
+    let entry: &'static Entry = Box::leak(Box::new(Entry::new(index, service, endpoint)));
     entries.push(entry);
     entry
 }
@@ -246,7 +256,20 @@ async fn serve(platform: Platform, route: Arc<Route>, gets: Arc<HashSet<&'static
     let (mut parts, body) = request.into_parts();
     let request_id = request_id(&parts.headers);
     let path = parts.uri.path().to_owned();
+    let fault = platform.faults().draw(route.service_index);
+    if !fault.latency.is_zero() {
+        tokio::time::sleep(fault.latency).await;
+    }
+    match fault.instead {
+        Some(FaultKind::Status(status)) => return faults::bare(status),
+        Some(FaultKind::Cut) => return faults::cut(),
+        Some(FaultKind::Garbage) => return faults::garbage(),
+        Some(FaultKind::CutAfter | FaultKind::Latency(_)) | None => {}
+    }
     let answered = answer(&platform, &route, &mut parts, body, &request_id).await;
+    if fault.instead == Some(FaultKind::CutAfter) {
+        return faults::cut();
+    }
     let answered = answered.and_then(|answered| match answered {
         Answered::Whole(stored) => respond(&route, &gets, stored, &path),
         Answered::Events(response) => Ok(response),

@@ -60,8 +60,8 @@ fn retry(entry: &Entry, error: &Error) -> String {
         Some(after) => format!("in {} seconds", after.as_secs().max(1)),
         None => "in a few seconds".to_owned(),
     };
-    let may_have_happened = matches!(error.kind(), Kind::Timeout | Kind::Unavailable) && entry.spec.effect != Effect::Read;
-    if may_have_happened && !entry.spec.idempotent {
+    let may_have_happened = matches!(error.kind(), Kind::Timeout | Kind::Unavailable) && !error.is_unsent();
+    if may_have_happened && entry.spec.effect != Effect::Read && !entry.spec.idempotent {
         format!("It may have happened all the same: look{} before you call again, {when}.", getter(entry))
     } else {
         format!("Call again {when}; if it fails three times, tell the person.")

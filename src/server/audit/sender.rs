@@ -35,7 +35,8 @@ pub(super) async fn send(client: &Client, tenant: &str, entry: &AuditEntry, with
         return Outcome::Undeliverable(format!("{NO_ACCOUNT}: it is of no tenant, and neither is the server's account"));
     };
     let Ok((operation, arguments)) = request_of(entry) else { return Outcome::Undeliverable("FM-INTERNAL".to_owned()) };
-    let options = CallOptions { idempotency_key: Some(entry.id.clone()), deadline: Some(within), ..CallOptions::default() };
+    // The dispatcher repeats by itself, a tenant's entries apart from another's.
+    let options = CallOptions { idempotency_key: Some(entry.id.clone()), deadline: Some(within), is_paced: true, ..CallOptions::default() };
     match client.call(&Arc::new(account_in(tenant)), operation, arguments, options).await {
         Ok(_) => Outcome::Delivered,
         Err(error) => outcome_of(&error),
