@@ -7,6 +7,7 @@ mod outbox;
 mod records;
 mod sqlite;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +47,13 @@ pub(crate) trait Store: Send + Sync {
     fn is_leased(&self, now: Timestamp) -> Result<bool>;
     /// Makes every tenant due that no claim holds.
     fn hasten(&self) -> Result<()>;
-    /// Takes the counts of lost letters, by tenant.
-    fn take_lost(&self) -> Result<Vec<(String, u64)>>;
+    /// Adds to the counts of lost letters, by tenant.
+    fn count_lost(&self, lost: &BTreeMap<String, u64>) -> Result<()>;
+    /// Returns the counts of lost letters that no letter tells of yet, by tenant.
+    fn lost(&self) -> Result<Vec<(String, u64)>>;
+    /// Takes counts of lost letters off, each with the letter that tells of it, which is appended if it is to be sent. Returns
+    /// the places of those whose counts were still there.
+    fn tell_lost(&self, losses: &[NewLetter], send: bool, most: u64) -> Result<Vec<usize>>;
     /// Adds dead letters, each id once.
     fn bury(&self, letters: &[(NewLetter, String)]) -> Result<()>;
     /// Returns dead letters behind a position, oldest first.

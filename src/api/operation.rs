@@ -163,6 +163,8 @@ pub struct Spec {
     pub users: &'static [&'static str],
     /// What there must be only one of.
     pub unique: Option<Unique>,
+    /// The operation that tells, by the same arguments, what a call would do; a platform may lack it.
+    pub preview: Option<&'static str>,
     /// Largest body, in bytes.
     pub max_body: usize,
 }
@@ -195,6 +197,7 @@ impl Spec {
             shared_in_tenant: false,
             users: &[],
             unique: None,
+            preview: None,
             max_body: MAX_BODY,
         }
     }
@@ -325,6 +328,13 @@ impl Spec {
     #[must_use]
     pub const fn unique(mut self, unique: Unique) -> Self {
         self.unique = Some(unique);
+        self
+    }
+
+    /// A person who is asked is shown what this operation answers to the same arguments.
+    #[must_use]
+    pub const fn previewed_by(mut self, operation: &'static str) -> Self {
+        self.preview = Some(operation);
         self
     }
 

@@ -21,6 +21,7 @@ pub(crate) struct Keys {
     sealing: RandomizedNonceKey,
     proof: hmac::Key,
     cursor: hmac::Key,
+    pseudonym: hmac::Key,
 }
 
 impl std::fmt::Debug for Keys {
@@ -43,6 +44,7 @@ impl Keys {
             sealing,
             proof: hmac::Key::new(hmac::HMAC_SHA256, derived("flowmaster/prove").as_ref()),
             cursor: hmac::Key::new(hmac::HMAC_SHA256, derived("flowmaster/cursor").as_ref()),
+            pseudonym: hmac::Key::new(hmac::HMAC_SHA256, derived("flowmaster/pseudonym").as_ref()),
         })
     }
 
@@ -93,6 +95,12 @@ impl Keys {
         let mut tag = [0; 16];
         tag.copy_from_slice(&hmac::sign(&self.cursor, text).as_ref()[..16]);
         tag
+    }
+
+    /// What stands in a person's place in a tenant: always the same, and nobody without the key finds out whose it is.
+    pub(crate) fn pseudonym(&self, tenant: &str, person: &str) -> String {
+        let tag = hmac::sign(&self.pseudonym, format!("{tenant}\0{person}").as_bytes());
+        format!("erased-{}", hex(tag.as_ref().get(..16).unwrap_or_default()))
     }
 
     /// Encrypts bytes for storage; `about` must be the same when they are opened.

@@ -6,6 +6,7 @@
 mod coalesce;
 mod earlier;
 mod entry;
+mod losses;
 mod outbox;
 mod recorder;
 mod sender;
@@ -155,10 +156,17 @@ impl Audit {
         Self { recorder: options.map(|options| Recorder::new(options, client.clone(), state.clone())) }
     }
 
-    /// Keeps and sends what is under way, for two seconds at most.
+    /// Keeps and sends what is under way, for two seconds at most; what is not kept by then is counted on disk.
     pub(super) async fn flush(&self) {
         if let Some(recorder) = &self.recorder {
-            recorder.flush(FLUSH_TIMEOUT).await;
+            recorder.end(FLUSH_TIMEOUT).await;
+        }
+    }
+
+    /// Tells of entries that an earlier process lost; without any it does nothing.
+    pub(super) fn tell_of_earlier_losses(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.tell_of_earlier_losses();
         }
     }
 

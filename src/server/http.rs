@@ -144,6 +144,7 @@ pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: Cance
         let _told = bound.send(address);
     }
     tracing::info!(%address, "listening");
+    app.audit.tell_of_earlier_losses();
     let bounds = connections::Bounds { most: options.connections, headers: options.idle_timeout, stall: STALL_TIMEOUT };
     let over = CancellationToken::new();
     let mut serving = tokio::spawn(connections::serve(listener, routes, bounds, shutdown.clone(), over.clone()));

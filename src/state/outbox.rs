@@ -29,6 +29,8 @@ pub(crate) struct NewLetter {
     pub(crate) caller: String,
     /// Whether it is about a read, which loses its room to writes, decisions and refusals.
     pub(crate) is_read: bool,
+    /// How many lost letters are counted if this one is lost: more than one where it tells of losses.
+    pub(crate) stands_for: u64,
     pub(crate) body: String,
 }
 
@@ -94,12 +96,13 @@ pub struct Backlog {
 
 pub(super) fn append(tx: &Transaction<'_>, letters: &[NewLetter], most: u64) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(
-        "INSERT INTO outbox (id, tenant, caller, priority, body, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO outbox (id, tenant, caller, priority, body, bytes, stands_for) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO NOTHING",
     )?;
     for letter in letters {
         // What the indexes take counts too, so that small letters are not free.
         let bytes = letter.body.len() + letter.tenant.len() + letter.caller.len() + 256;
-        insert.execute((&letter.id, &letter.tenant, &letter.caller, letter.is_read, &letter.body, bytes))?;
+        insert.execute((&letter.id, &letter.tenant, &letter.caller, letter.is_read, &letter.body, bytes, letter.stands_for))?;
     }
     while tx.prepare_cached("SELECT bytes FROM outbox_total")?.query_row([], |row| row.get::<_, u64>(0))? > most {
         if !evict(tx)? {
@@ -122,11 +125,12 @@ fn evict(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
     let evicted = tx
         .prepare_cached(
             "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE tenant = ?1 AND caller = ?2 AND dead_reason IS NULL
-             ORDER BY priority DESC, seq DESC LIMIT ?3)",
+             ORDER BY priority DESC, seq DESC LIMIT ?3) RETURNING stands_for",
         )?
-        .execute((&tenant, &caller, EVICTION_BATCH))?;
-    count_lost(tx, &tenant, evicted as u64)?;
-    Ok(evicted > 0)
+        .query_map((&tenant, &caller, EVICTION_BATCH), |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<u64>>>()?;
+    count_lost(tx, &tenant, evicted.iter().sum())?;
+    Ok(!evicted.is_empty())
 }
 
 pub(super) fn count_lost(tx: &Transaction<'_>, tenant: &str, count: u64) -> rusqlite::Result<()> {
@@ -135,13 +139,28 @@ pub(super) fn count_lost(tx: &Transaction<'_>, tenant: &str, count: u64) -> rusq
     Ok(())
 }
 
-pub(super) fn take_lost(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(String, u64)>> {
-    let lost = tx
+pub(super) fn lost(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    connection
         .prepare_cached("SELECT tenant, lost FROM outbox_tenants WHERE lost > 0")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    tx.execute("UPDATE outbox_tenants SET lost = 0 WHERE lost > 0", [])?;
-    Ok(lost)
+        .collect()
+}
+
+pub(super) fn tell_lost(tx: &Transaction<'_>, losses: &[NewLetter], send: bool, most: u64) -> rusqlite::Result<Vec<usize>> {
+    let mut told = Vec::new();
+    for (place, letter) in losses.iter().enumerate() {
+        // Another process may have told of them meanwhile.
+        let taken = tx
+            .prepare_cached("UPDATE outbox_tenants SET lost = lost - ?2 WHERE tenant = ?1 AND lost >= ?2")?
+            .execute((&letter.tenant, letter.stands_for))?;
+        if taken > 0 {
+            told.push(place);
+            if send {
+                append(tx, std::slice::from_ref(letter), most)?;
+            }
+        }
+    }
+    Ok(told)
 }
 
 pub(super) fn next_due(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
@@ -257,20 +276,23 @@ fn make_dead(tx: &Transaction<'_>, tenant: &str, id: &str, reason: &str) -> rusq
     let dead: i64 = tx.prepare_cached("SELECT dead FROM outbox_total")?.query_row([], |row| row.get(0))?;
     if dead < MAX_DEAD_BYTES {
         tx.prepare_cached("UPDATE outbox SET dead_reason = ?2 WHERE id = ?1")?.execute((id, reason))?;
-    } else if tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])? > 0 {
-        count_lost(tx, tenant, 1)?;
+    } else {
+        let mut removed = tx.prepare_cached("DELETE FROM outbox WHERE id = ?1 RETURNING stands_for")?;
+        if let Some(lost) = removed.query_row([id], |row| row.get(0)).optional()? {
+            count_lost(tx, tenant, lost)?;
+        }
     }
     Ok(())
 }
 
 pub(super) fn bury(tx: &Transaction<'_>, letters: &[(NewLetter, String)]) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(
-        "INSERT INTO outbox (id, tenant, caller, priority, body, bytes, dead_reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO outbox (id, tenant, caller, priority, body, bytes, dead_reason, stands_for) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (id) DO NOTHING",
     )?;
     for (letter, reason) in letters {
-        let NewLetter { id, tenant, caller, is_read, body } = letter;
-        insert.execute((id, tenant, caller, is_read, body, body.len(), reason))?;
+        let NewLetter { id, tenant, caller, is_read, stands_for, body } = letter;
+        insert.execute((id, tenant, caller, is_read, body, body.len(), reason, stands_for))?;
     }
     Ok(())
 }

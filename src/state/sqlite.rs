@@ -1,5 +1,6 @@
 //! The store in one SQLite file of the data folder, opened at the first verb.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -169,8 +170,16 @@ impl Store for Sqlite {
         self.write(outbox::hasten)
     }
 
-    fn take_lost(&self) -> Result<Vec<(String, u64)>> {
-        self.write(outbox::take_lost)
+    fn count_lost(&self, lost: &BTreeMap<String, u64>) -> Result<()> {
+        self.write(|tx| lost.iter().try_for_each(|(tenant, count)| outbox::count_lost(tx, tenant, *count)))
+    }
+
+    fn lost(&self) -> Result<Vec<(String, u64)>> {
+        self.read(outbox::lost)
+    }
+
+    fn tell_lost(&self, losses: &[NewLetter], send: bool, most: u64) -> Result<Vec<usize>> {
+        self.write(|tx| outbox::tell_lost(tx, losses, send, most))
     }
 
     fn bury(&self, letters: &[(NewLetter, String)]) -> Result<()> {

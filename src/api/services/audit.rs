@@ -1,5 +1,7 @@
 //! Audit & Compliance Service: who did what, reports, deletion requests (contract, section 20).
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,9 +14,9 @@ use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 /// Audit & Compliance Service.
 pub const SERVICE: Service =
     Service::new("audit-compliance", "audit", "ACS", "The trail of who did what, compliance reports and requests to delete personal data.")
-        .operations(operations![Log, Query, ComplianceReport, DeleteRecords])
+        .operations(operations![Log, Query, ComplianceReport, DeleteRecords, PreviewDeletion, GetDeletion])
         .finder("`audit_query` shows the entries there are.")
-        .shown(&["status"])
+        .shown(&["status", "account", "entries", "records", "texts", "counts", "held", "partial", "covers"])
         .topics(&["audit.*", "records.*", "report.*"]);
 
 /// What a change was.
@@ -62,16 +64,22 @@ pub struct AuditEntry {
     /// Links the row to the one before it: SHA-256, hex.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hash: String,
+    /// Whether a caller logged it, and the platform only keeps what it says; absent where that is not known. It is evidence
+    /// only if this is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<bool>,
 }
 
-/// Adds a row to the audit trail: record, log or document something that was done.
+/// Adds a row to the audit trail: record, log or document something that was done outside the platform.
+///
+/// The row is marked as claimed, and no compliance report counts it as evidence. The platform's own actions are refused.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Log {
     /// Who did it.
     #[schemars(length(min = 1, max = 200))]
     pub actor: String,
-    /// What was done, such as `contract.signed`.
+    /// What was done, such as `contract.signed`; a word of your own.
     #[schemars(length(min = 1, max = 200))]
     pub action: String,
     /// The kind of thing it was done to.
@@ -193,8 +201,11 @@ pub struct Control {
     pub title: String,
     /// `evidence` or `no_evidence`: whether the trail holds any; an auditor judges it.
     pub status: String,
-    /// How many rows speak to it.
+    /// How many rows speak to it, of those that the platform itself wrote.
     pub count: u64,
+    /// How many rows say that they speak to it, and were claimed by callers or are of before this was told apart: no evidence.
+    #[serde(default)]
+    pub claimed: u64,
     /// Some of them, by id.
     #[serde(default)]
     pub evidence: Vec<AuditId>,
@@ -210,11 +221,19 @@ impl Operation for ComplianceReport {
         .id_alias("id");
 }
 
+/// What a deletion request reaches, for people who ask or decide.
+pub const DELETION_COVERS: &str = "audit entries, the account, records, variables and results of executions, tasks and answers, \
+events, documents, feedback, datasets, notifications, approvals, definitions: by id or address, not by names in free text";
+
 /// Requests that personal data be deleted (GDPR): a data subject's right to be forgotten, in 30 days.
+///
+/// It reaches the account, the records about the person, and the person's ids and addresses in executions, tasks, events,
+/// documents, feedback, datasets, notifications, approvals, definitions and audit entries. What was decided stays, under a pseudonym.
+/// Names in free text are not found. `records_preview` counts beforehand what is reached; `records_get` shows how far it is.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteRecords {
-    /// The person, a user id or another name of theirs in the trail.
+    /// The person: the id or name of an account, another id such as `user-123`, or an e-mail address.
     #[schemars(length(min = 1, max = 256))]
     pub subject: String,
     /// Why, for the trail.
@@ -222,20 +241,29 @@ pub struct DeleteRecords {
     pub reason: String,
 }
 
-/// A request to delete personal data.
+/// A request that personal data be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletionRequest {
     /// The request.
     pub request_id: DeletionId,
-    /// pending, held or done.
+    /// pending, held, erasing or done.
     pub status: String,
-    /// The person.
+    /// The person; once it is done, the pseudonym that stands in their place.
     pub subject: String,
     /// When it was filed.
     pub requested_at: Timestamp,
     /// When the data will be made unreadable.
     pub due_at: Timestamp,
+    /// When that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// How many things were erased so far, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub erased: BTreeMap<String, u64>,
+    /// What it reaches, and what not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub covers: String,
 }
 
 impl Operation for DeleteRecords {
@@ -245,5 +273,74 @@ impl Operation for DeleteRecords {
         .requires(Permission::RECORD_DELETE)
         .with_body()
         .not_idempotent()
+        .previewed_by("records_preview")
         .answers(202);
+}
+
+/// Counts what a request to delete a person's data would reach, and deletes nothing.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct PreviewDeletion {
+    /// The person: the id or name of an account, another id such as `user-123`, or an e-mail address.
+    #[schemars(length(min = 1, max = 256))]
+    pub subject: String,
+}
+
+/// What a deletion request would reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionPreview {
+    /// The person as asked for.
+    pub subject: String,
+    /// The ids and addresses that are looked for.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// What will stand in their place.
+    #[serde(default)]
+    pub pseudonym: String,
+    /// Whether an account goes.
+    #[serde(default)]
+    pub account: bool,
+    /// How many audit entries name the person.
+    pub entries: u64,
+    /// How many records do.
+    pub records: u64,
+    /// How many other things do, such as tasks, executions, events and documents.
+    pub texts: u64,
+    /// All of them by kind.
+    #[serde(default)]
+    pub counts: BTreeMap<String, u64>,
+    /// What a request reaches, and what not.
+    #[serde(default)]
+    pub covers: String,
+    /// When it would be done if it were filed now.
+    pub due_at: Timestamp,
+    /// Whether a legal hold is against it.
+    #[serde(default)]
+    pub held: bool,
+    /// Whether there is more than was counted.
+    #[serde(default)]
+    pub partial: bool,
+}
+
+impl Operation for PreviewDeletion {
+    type Output = DeletionPreview;
+    const SPEC: Spec = Spec::get("records_preview", "/records", Effect::Read)
+        .titled("Preview deletion of personal data")
+        .requires(Permission::RECORD_DELETE)
+        .extension();
+}
+
+/// Shows how far a request to delete personal data is.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct GetDeletion {
+    /// The request.
+    pub id: DeletionId,
+}
+
+impl Operation for GetDeletion {
+    type Output = DeletionRequest;
+    const SPEC: Spec = Spec::get("records_get", "/records/{id}", Effect::Read)
+        .titled("Show a deletion request")
+        .requires(Permission::RECORD_DELETE)
+        .extension();
 }

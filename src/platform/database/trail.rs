@@ -7,8 +7,8 @@ use rusqlite::OptionalExtension as _;
 use serde_json::Value;
 
 use super::Tx;
-use crate::api::audit::{AuditEntry, Changes};
-use crate::api::{Timestamp, ids};
+use crate::api::audit::{AuditEntry, Changes, Log};
+use crate::api::ids;
 use crate::error::{Error, Result};
 use crate::platform::{keys, vocabulary};
 
@@ -35,12 +35,14 @@ pub(crate) struct Link<'a> {
     pub(crate) request_id: Option<&'a str>,
     /// The digests of actor, recorder, thing and changes.
     pub(crate) digests: [&'a str; 4],
+    /// Whether a caller claimed the row; nothing in rows of before that was told apart, whose hash does not cover it.
+    pub(crate) claimed: Option<bool>,
 }
 
 impl Link<'_> {
     /// The row's hash. A JSON array is canonical: every text has one way to be written.
     pub(crate) fn hash(&self) -> String {
-        let canonical = Value::from(vec![
+        let mut canonical = vec![
             Value::from(self.previous),
             Value::from(self.id),
             Value::from(self.tenant),
@@ -51,8 +53,9 @@ impl Link<'_> {
             Value::from(self.resource_type),
             Value::from(self.request_id),
             Value::from(self.digests.to_vec()),
-        ]);
-        keys::sha256(canonical.to_string().as_bytes())
+        ];
+        canonical.extend(self.claimed.map(Value::from));
+        keys::sha256(Value::from(canonical).to_string().as_bytes())
     }
 
     /// What the first row of a tenant is chained to.
@@ -86,25 +89,31 @@ impl Tx<'_> {
             "{action} {resource_type}"
         );
         let actor = self.scope.actor.clone();
-        self.audit_as(&actor, action, resource_type, resource_id, changes, self.now)
+        let log = Log {
+            actor,
+            action: action.to_owned(),
+            resource_type: resource_type.to_owned(),
+            resource_id: resource_id.to_owned(),
+            changes,
+            timestamp: None,
+        };
+        self.append(log, false)
     }
 
-    /// Appends a row with a claimed actor and time.
-    pub(crate) fn audit_as(
-        &mut self,
-        actor: &str,
-        action: &str,
-        resource_type: &str,
-        resource_id: &str,
-        changes: Option<Changes>,
-        timestamp: Timestamp,
-    ) -> Result<AuditEntry> {
+    /// Appends a row that says what a caller claims: who, what and when are its own words.
+    pub(crate) fn audit_claim(&mut self, claim: Log) -> Result<AuditEntry> {
+        self.append(claim, true)
+    }
+
+    fn append(&mut self, log: Log, claimed: bool) -> Result<AuditEntry> {
+        let Log { actor, action, resource_type, resource_id, changes, timestamp } = log;
+        let timestamp = timestamp.unwrap_or(self.now);
         let (tenant, recorded_by, request_id) = (self.scope.tenant.clone(), self.scope.recorded_by.clone(), self.scope.request_id.clone());
         let id = ids::mint("audit", self.now);
         let (previous_sequence, previous) = self.trail_head()?;
         let sequence = previous_sequence + 1;
         let text = changes.as_ref().map(serde_json::to_string).transpose().map_err(Error::internal)?;
-        let values = [actor, recorded_by.as_str(), resource_id, text.as_deref().unwrap_or_default()];
+        let values = [actor.as_str(), recorded_by.as_str(), resource_id.as_str(), text.as_deref().unwrap_or_default()];
         let salts: [[u8; 16]; 4] = [keys::random()?, keys::random()?, keys::random()?, keys::random()?];
         let digests: Vec<String> = salts.iter().zip(values).map(|(salt, value)| Link::digest(salt, value)).collect();
         let hash = Link {
@@ -114,17 +123,18 @@ impl Tx<'_> {
             sequence,
             timestamp: timestamp.millis(),
             recorded_at: self.now.millis(),
-            action,
-            resource_type,
+            action: &action,
+            resource_type: &resource_type,
             request_id: request_id.as_deref(),
             digests: [&digests[0], &digests[1], &digests[2], &digests[3]],
+            claimed: Some(claimed),
         }
         .hash();
         self.prepare_cached(
             "INSERT INTO audit_log (tenant_id, sequence, id, timestamp, recorded_at, action, critical, resource_type, request_id,
                  actor, actor_salt, actor_digest, recorded_by, recorded_by_salt, recorded_by_digest,
-                 resource_id, resource_id_salt, resource_id_digest, changes, changes_salt, changes_digest, previous_hash, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+                 resource_id, resource_id_salt, resource_id_digest, changes, changes_salt, changes_digest, previous_hash, hash, claimed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
         )?
         .execute(rusqlite::params![
             tenant.as_str(),
@@ -133,7 +143,7 @@ impl Tx<'_> {
             timestamp.millis(),
             self.now.millis(),
             action,
-            is_critical(action),
+            is_critical(&action),
             resource_type,
             request_id,
             actor,
@@ -150,20 +160,22 @@ impl Tx<'_> {
             digests[3],
             previous,
             hash,
+            claimed,
         ])?;
         Ok(AuditEntry {
             id: id.into(),
             sequence: sequence.unsigned_abs(),
             timestamp,
-            actor: actor.to_owned(),
+            actor,
             recorded_by,
-            action: action.to_owned(),
-            resource_type: resource_type.to_owned(),
-            resource_id: resource_id.to_owned(),
+            action,
+            resource_type,
+            resource_id,
             changes,
             tenant_id: Some(tenant),
             request_id,
             hash,
+            claimed: Some(claimed),
         })
     }
 

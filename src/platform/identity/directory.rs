@@ -132,7 +132,7 @@ fn is_known(connection: &Connection, tenant: &str, assignee: &str) -> Result<boo
             "SELECT 1 WHERE EXISTS (SELECT 1 FROM users WHERE tenant_id = ?1 AND id = ?2 AND status = 'active')
              OR EXISTS (SELECT 1 FROM roles WHERE tenant_id = ?1 AND name = ?2)
              OR EXISTS (SELECT 1 FROM users, json_each(users.roles) AS held WHERE tenant_id = ?1 AND status = 'active' AND held.value = ?2)
-             OR EXISTS (SELECT 1 FROM audit_log WHERE tenant_id = ?1 AND actor = ?2)",
+             OR EXISTS (SELECT 1 FROM audit_log WHERE tenant_id = ?1 AND actor = ?2 AND claimed IS NOT 1)",
         )?
         .exists((tenant, assignee))?)
 }

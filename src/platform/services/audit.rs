@@ -12,7 +12,9 @@ use crate::platform::http::context::{Answer, Cx};
 use crate::platform::http::routes::Routes;
 use crate::platform::vocabulary::{self, Names};
 
+mod claims;
 mod deletion;
+mod erasure;
 mod holds;
 mod report;
 mod retention;
@@ -22,29 +24,27 @@ pub use verify::{Verdict, verify_trails};
 
 /// What stands where a text was erased.
 pub(super) const ERASED: &str = "erased";
-/// How far ahead of the platform's clock a claimed time may be, in seconds.
-const AHEAD_SECONDS: f64 = 300.0;
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(log).on(query).on(report::make).on(deletion::request).extend(&SERVICE, holds::create).extend(&SERVICE, holds::release)
+    Routes::new()
+        .on(log)
+        .on(query)
+        .on(report::make)
+        .on(deletion::request)
+        .on(deletion::preview)
+        .on(deletion::get)
+        .extend(&SERVICE, holds::create)
+        .extend(&SERVICE, holds::release)
 }
 
 pub(crate) fn spawn(platform: &Platform) {
     platform.spawn(retention::run(platform.clone()));
+    platform.spawn(erasure::run(platform.clone()));
 }
 
-async fn log(cx: Cx, request: Log) -> Result<Answer<AuditEntry>> {
-    if request.timestamp.is_some_and(|at| at > cx.now().plus_seconds(AHEAD_SECONDS)) {
-        return Err(Error::new(Kind::Invalid, "FM-ACS-FUTURE", "what has not happened yet cannot be logged")
-            .field("/timestamp", "range", "lies in the future")
-            .hint("Leave `timestamp` out: the time of the call is taken then."));
-    }
-    let entry = cx
-        .write(move |tx| {
-            let at = request.timestamp.unwrap_or(tx.now());
-            tx.audit_as(&request.actor, &request.action, &request.resource_type, &request.resource_id, request.changes, at)
-        })
-        .await?;
+async fn log(cx: Cx, claim: Log) -> Result<Answer<AuditEntry>> {
+    claims::check(&cx, &claim)?;
+    let entry = cx.write(move |tx| tx.audit_claim(claim)).await?;
     Ok(entry.into())
 }
 
@@ -106,7 +106,7 @@ fn check_names(connection: &rusqlite::Connection, tenant: &str, request: &Query)
     Err(Error::new(Kind::Invalid, "FM-ACS-UNKNOWN-NAME", "no entry can match: the filter names what is not known").with_fields(faults))
 }
 
-const COLUMNS: &str = "id, sequence, timestamp, actor, recorded_by, action, resource_type, resource_id, changes, request_id, hash";
+const COLUMNS: &str = "id, sequence, timestamp, actor, recorded_by, action, resource_type, resource_id, changes, request_id, hash, claimed";
 
 fn entry(row: &rusqlite::Row<'_>, tenant: &TenantId) -> rusqlite::Result<AuditEntry> {
     let text = |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(column)?.unwrap_or_else(|| ERASED.to_owned()));
@@ -124,5 +124,6 @@ fn entry(row: &rusqlite::Row<'_>, tenant: &TenantId) -> rusqlite::Result<AuditEn
         tenant_id: Some(tenant.clone()),
         request_id: row.get(9)?,
         hash: row.get(10)?,
+        claimed: row.get(11)?,
     })
 }

@@ -202,6 +202,11 @@ fn analyse(document: &mut Stored, given: Option<String>) -> String {
         best.map_or(classifier::OTHER, |best| best.kind).clone_into(&mut document.kind);
     }
     document.confidence = document.certainty;
+    words_of(document)
+}
+
+/// Gives a document its vector, and returns its words for the index.
+fn words_of(document: &mut Stored) -> String {
     document.embedding = embedding::embed(&full_text::words_of(&Value::from(document.text.as_str())));
     // The file's own facts, such as its size, are in every document.
     let told: Vec<&Value> = document.metadata.iter().filter(|(name, _)| !FACTS.contains(&name.as_str())).map(|(_, value)| value).collect();
@@ -257,4 +262,12 @@ async fn pass(gate: &Gate, cx: &Cx) -> Result<Pass> {
     gate.pass(cx.caller.tenant.as_str(), MAX_WAIT).await?.ok_or_else(|| {
         Error::new(Kind::RateLimited, "FM-DOC-BUSY", "too many documents are read at once").retry_after(Duration::from_secs(10))
     })
+}
+
+/// Reads a document's words again whose text was changed otherwise; its file, which was not, goes.
+pub(crate) fn reindex_without_file(tx: &crate::platform::database::Tx<'_>, number: i64) -> Result<()> {
+    let mut document = store::find_by_number(tx, tx.tenant(), number)?;
+    let words = words_of(&mut document);
+    store::update(tx, &document, Some(&words))?;
+    store::empty_file(tx, &document.digest)
 }

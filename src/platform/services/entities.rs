@@ -9,7 +9,7 @@ mod store;
 mod types;
 
 pub(crate) use imported::{Checker, put as put_imported, schema_for_import, type_for_import};
-pub(crate) use store::newest;
+pub(crate) use store::{newest, reindex};
 pub(crate) use types::{names as type_names, schema_of};
 
 use std::sync::Arc;

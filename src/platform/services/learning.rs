@@ -10,6 +10,8 @@ mod jobs;
 mod lexical;
 mod worker;
 
+pub(crate) use datasets::digest_again;
+
 use rusqlite::Connection;
 
 use crate::api::arguments::quote;

@@ -37,10 +37,8 @@ pub(crate) fn spawn(platform: &Platform) {
     platform.spawn(worker::run(platform.clone()));
 }
 
-/// Makes the notifications to an address unreadable. Files go before the transaction ends: if it fails, it is repeated.
-pub(crate) fn erase(tx: &Tx<'_>, data_dir: &Path, address: &str) -> Result<()> {
-    for id in queue::erase(tx, address)? {
-        mail::remove(data_dir, &id).map_err(Error::internal)?;
-    }
-    Ok(())
+/// Makes a notification unreadable. Its file goes before the transaction ends: if that fails, it is repeated.
+pub(crate) fn erase(tx: &Tx<'_>, data_dir: &Path, id: &str) -> Result<()> {
+    queue::erase(tx, id)?;
+    mail::remove(data_dir, id).map_err(Error::internal)
 }

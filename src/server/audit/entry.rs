@@ -182,7 +182,8 @@ impl AuditEntry {
     /// The entry as a letter of the outbox; its body is the line of the operator's file.
     pub(super) fn into_letter(self, is_read: bool) -> Result<NewLetter> {
         let body = serde_json::to_string(&self).map_err(Error::internal)?;
-        Ok(NewLetter { id: self.id, tenant: self.tenant.unwrap_or_default(), caller: self.subject, is_read, body })
+        let stands_for = self.count.filter(|_| self.action == Action::Lost).unwrap_or(1);
+        Ok(NewLetter { id: self.id, tenant: self.tenant.unwrap_or_default(), caller: self.subject, is_read, stands_for, body })
     }
 }
 

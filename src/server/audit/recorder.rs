@@ -1,6 +1,7 @@
 //! The way of an entry off the call: a bounded buffer, one task that writes entries and one that sends them.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,9 @@ use tokio::task::AbortHandle;
 use super::Options;
 use super::coalesce::{Coalescer, WINDOW};
 use super::entry::{AuditEntry, Draft};
+use super::losses::{LossFile, Lost, count};
 use super::outbox::Dispatcher;
-use super::writer::{Lost, Writer};
+use super::writer::Writer;
 use crate::client::Client;
 use crate::state::State;
 
@@ -38,6 +40,8 @@ struct Shared {
     buffer: Mutex<Buffer>,
     /// Told of entries, of flushes and of the end.
     changed: Notify,
+    /// Counts of what is lost if the process ends now; kept from its end on.
+    at_risk: Mutex<LossFile>,
 }
 
 #[derive(Default)]
@@ -47,6 +51,10 @@ struct Buffer {
     callers: HashMap<(Arc<str>, Arc<str>), usize>,
     lost: Lost,
     flushes: Vec<oneshot::Sender<()>>,
+    /// What was taken to be written, and is neither kept nor counted yet.
+    in_flight: Lost,
+    /// Whether the server is about to end, so that what is here may not be written any more.
+    is_ending: bool,
     has_ended: bool,
 }
 
@@ -72,8 +80,17 @@ impl Buffer {
         self.drafts.push(draft);
     }
 
+    /// What would be lost, by tenant, if nothing of it were written any more.
+    fn unwritten(&self) -> Lost {
+        let mut lost = self.in_flight.clone();
+        count(&mut lost, self.lost.clone());
+        count(&mut lost, self.drafts.iter().map(|draft| (draft.entry.tenant.clone().unwrap_or_default(), 1)));
+        lost
+    }
+
     /// Takes all that is there; the room is free again.
     fn take(&mut self) -> (Vec<Draft>, Lost, Vec<oneshot::Sender<()>>) {
+        self.in_flight = self.unwritten();
         self.tenants.clear();
         self.callers.clear();
         (std::mem::take(&mut self.drafts), std::mem::take(&mut self.lost), std::mem::take(&mut self.flushes))
@@ -83,6 +100,24 @@ impl Buffer {
 impl Shared {
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts on disk what is lost unless it is written before the process ends; nothing before the server ends.
+    fn note_at_risk(&self, data_dir: &Path) {
+        let mut at_risk = self.at_risk.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = {
+            let buffer = self.buffer();
+            if buffer.is_ending { buffer.unwritten() } else { Lost::new() }
+        };
+        if let Err(error) = at_risk.set(data_dir, &lost) {
+            tracing::warn!(%error, "entries of the audit log that are lost at the end cannot be counted");
+        }
+    }
+
+    /// Begins the end: from here on, what is not written is counted on disk.
+    fn begin_end(&self, data_dir: &Path) {
+        self.buffer().is_ending = true;
+        self.note_at_risk(data_dir);
     }
 }
 
@@ -94,7 +129,14 @@ impl Recorder {
     /// Takes an entry.
     pub(super) fn record(&self, draft: Draft) {
         self.running();
-        self.shared.buffer().push(draft);
+        let is_ending = {
+            let mut buffer = self.shared.buffer();
+            buffer.push(draft);
+            buffer.is_ending
+        };
+        if is_ending {
+            self.shared.note_at_risk(&self.options.data_dir);
+        }
         self.shared.changed.notify_one();
     }
 
@@ -115,6 +157,25 @@ impl Recorder {
         self.shared.changed.notify_one();
         if tokio::time::timeout(most, is_done).await.is_err() {
             tracing::info!("entries of the audit log wait for the next start");
+        }
+    }
+
+    /// Keeps and sends what is under way, and counts on disk what is not kept in time.
+    pub(super) async fn end(&self, most: Duration) {
+        self.flush(most).await;
+        if self.running.get().is_some() {
+            let (shared, data_dir) = (Arc::clone(&self.shared), self.options.data_dir.clone());
+            let _counted = tokio::task::spawn_blocking(move || shared.begin_end(&data_dir)).await;
+        }
+    }
+
+    /// Begins at the start of a server where an earlier process left losses that are to be told of.
+    pub(super) fn tell_of_earlier_losses(&self) {
+        let is_left =
+            || super::losses::are_left(&self.options.data_dir) || super::backlog(&self.options.data_dir).is_ok_and(|found| found.lost > 0);
+        if self.running.get().is_none() && is_left() {
+            self.running();
+            self.shared.changed.notify_one();
         }
     }
 
@@ -139,7 +200,7 @@ impl Recorder {
                 tokio::spawn(dispatcher.run()).abort_handle()
             });
             let writer = Writer::new(self.options.clone(), self.state.clone());
-            tokio::spawn(write(Arc::clone(&self.shared), writer, appended, flush));
+            tokio::spawn(write(Arc::clone(&self.shared), self.options.data_dir.clone(), writer, appended, flush));
             Running { dispatcher }
         })
     }
@@ -148,6 +209,9 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.shared.buffer().has_ended = true;
+        if self.running.get().is_some() {
+            self.shared.begin_end(&self.options.data_dir);
+        }
         self.shared.changed.notify_one();
         // What waits in the outbox is sent after the next start.
         if let Some(dispatcher) = self.running.get().and_then(|running| running.dispatcher.as_ref()) {
@@ -156,7 +220,13 @@ impl Drop for Recorder {
     }
 }
 
-async fn write(shared: Arc<Shared>, mut writer: Writer, appended: Arc<Notify>, flush: mpsc::UnboundedSender<oneshot::Sender<()>>) {
+async fn write(
+    shared: Arc<Shared>,
+    data_dir: PathBuf,
+    mut writer: Writer,
+    appended: Arc<Notify>,
+    flush: mpsc::UnboundedSender<oneshot::Sender<()>>,
+) {
     loop {
         let window_ends = shared.coalescer.oldest().map(|since| since + WINDOW);
         let losses_due = writer.has_lost().then(|| Instant::now() + WINDOW);
@@ -170,11 +240,21 @@ async fn write(shared: Arc<Shared>, mut writer: Writer, appended: Arc<Notify>, f
             (buffer.take(), buffer.has_ended)
         };
         let now = Instant::now();
+        // What waits in memory when the server ends is kept first; telling of losses can wait for the next start.
         let at_the_end = has_ended || !flushes.is_empty();
         let over = if at_the_end { Some(now) } else { now.checked_sub(WINDOW) };
         drafts.extend(over.map(|moment| shared.coalescer.begun_before(moment)).unwrap_or_default().into_iter().map(Draft::from));
+        let (written_of, folder) = (Arc::clone(&shared), data_dir.clone());
         let written = tokio::task::spawn_blocking(move || {
             writer.write(drafts, lost, at_the_end);
+            let is_ending = {
+                let mut buffer = written_of.buffer();
+                buffer.in_flight.clear();
+                buffer.is_ending
+            };
+            if is_ending {
+                written_of.note_at_risk(&folder);
+            }
             writer
         });
         // The runtime is going down, or the writer broke: either way no entry can be kept any more.

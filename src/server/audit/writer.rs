@@ -1,6 +1,5 @@
 //! Finishes entries and writes them to where they are kept: the outbox for the platform, and the operator's file.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -10,18 +9,19 @@ use aws_lc_rs::hmac;
 
 use super::Options;
 use super::entry::{AuditEntry, Draft};
+use super::losses::{self, LossFile, Lost, count};
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
 use crate::io::private_files;
-use crate::state::{NewLetter, State};
+use crate::state::{self, NewLetter, State};
 
 /// The most that waits in the outbox, in bytes.
 const OUTBOX_BYTES: u64 = 64 * 1024 * 1024;
 /// How often it is told at most how many entries were lost.
 const LOSSES_TOLD: Duration = Duration::from_secs(10);
 
-/// How many entries were lost, by tenant; an empty name stands for callers who are not known.
-pub(super) type Lost = BTreeMap<String, u64>;
+/// How many tenants a line of the log names.
+const NAMED_TENANTS: usize = 10;
 
 /// Writes entries. All of it blocks, and none of it is in a call's way.
 pub(super) struct Writer {
@@ -29,7 +29,14 @@ pub(super) struct Writer {
     state: State,
     key: Option<hmac::Key>,
     file: Option<File>,
+    /// Lost entries that the store does not count yet, since it cannot be written.
     lost: Lost,
+    /// Where they are counted meanwhile.
+    beside: LossFile,
+    /// Whether the store counts losses of this process that no entry tells of yet.
+    is_untold: bool,
+    /// Whether what earlier processes left was looked for.
+    has_begun: bool,
     told: Option<Instant>,
     /// Whether the log was told that something cannot be written; once is enough until it can be.
     complained: bool,
@@ -37,62 +44,118 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(options: Options, state: State) -> Self {
-        Self { options, state, key: None, file: None, lost: Lost::new(), told: None, complained: false }
+        Self {
+            options,
+            state,
+            key: None,
+            file: None,
+            lost: Lost::new(),
+            beside: LossFile::default(),
+            is_untold: false,
+            has_begun: false,
+            told: None,
+            complained: false,
+        }
     }
 
     /// Whether lost entries are still to be told of.
     pub(super) fn has_lost(&self) -> bool {
-        !self.lost.is_empty()
+        self.is_untold || !self.lost.is_empty()
     }
 
-    /// Writes entries, in their order; `lost` says how many more there were without room. At the end all losses are told.
+    /// Writes entries, in their order; `lost` says how many more there were without room. Losses are counted on disk at once
+    /// and told of now and then, those at the end after the next start.
     pub(super) fn write(&mut self, drafts: Vec<Draft>, lost: Lost, at_the_end: bool) {
         count(&mut self.lost, lost);
-        let told = self.losses(at_the_end);
         let counted: Vec<String> = drafts.iter().map(|draft| draft.entry.tenant.clone().unwrap_or_default()).collect();
-        match self.try_write(drafts, &told) {
-            Ok(()) => self.complained = false,
-            Err(error) => {
-                count(&mut self.lost, told);
-                count(&mut self.lost, counted.into_iter().map(|tenant| (tenant, 1)));
-                if !self.complained {
-                    tracing::warn!(%error, "entries of the audit log cannot be kept");
-                }
-                self.complained = true;
+        if let Err(error) = self.try_write(drafts) {
+            count(&mut self.lost, counted.into_iter().map(|tenant| (tenant, 1)));
+            self.complain(&error);
+        }
+        let kept = self.keep_counts().and_then(|()| if at_the_end { Ok(()) } else { self.tell_losses() });
+        match kept {
+            Ok(()) => self.complained &= self.has_lost(),
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    fn complain(&mut self, error: &Error) {
+        if !self.complained {
+            tracing::warn!(%error, "entries of the audit log cannot be kept");
+        }
+        self.complained = true;
+    }
+
+    /// Counts losses on disk: in the store, or beside it as long as the store cannot be written.
+    fn keep_counts(&mut self) -> Result<()> {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.state.store().count_lost(&self.lost) {
+            if let Err(error) = self.beside.set(&self.options.data_dir, &self.lost) {
+                tracing::debug!(%error, "lost entries are counted in memory alone");
             }
+            return Err(error);
         }
+        self.lost.clear();
+        self.is_untold = true;
+        self.beside.set(&self.options.data_dir, &Lost::new()).map_err(Error::internal)
     }
 
-    /// Takes the counts of lost entries, where it is time to tell of them.
-    fn losses(&mut self, at_the_end: bool) -> Lost {
-        if !at_the_end && self.told.is_some_and(|told| told.elapsed() < LOSSES_TOLD) {
-            return Lost::new();
+    /// Tells of losses in entries and in the log, where it is time to: those of earlier processes first of all.
+    fn tell_losses(&mut self) -> Result<()> {
+        if self.told.is_some_and(|told| told.elapsed() < LOSSES_TOLD) {
+            return Ok(());
         }
-        let mut lost = std::mem::take(&mut self.lost);
-        if self.options.platform
-            && let Ok(evicted) = self.state.store().take_lost()
-        {
-            count(&mut lost, evicted);
+        let is_start = !std::mem::replace(&mut self.has_begun, true);
+        if is_start && losses::are_left(&self.options.data_dir) {
+            losses::read_in(&self.options.data_dir, self.state.store())?;
         }
-        if !lost.is_empty() {
-            self.told = Some(Instant::now());
+        // Without the platform the store is there for losses alone.
+        let may_have = self.options.platform || self.is_untold || (is_start && state::peek(&self.options.data_dir)?.lost > 0);
+        let lost = if may_have { self.state.store().lost()? } else { Vec::new() };
+        self.is_untold = false;
+        if lost.is_empty() {
+            return Ok(());
         }
-        lost
+        let of = |(tenant, count): &(String, u64)| AuditEntry::lost(Some(tenant.clone()).filter(|tenant| !tenant.is_empty()), *count);
+        let letters: Vec<NewLetter> = lost.iter().map(|loss| of(loss).into_letter(false)).collect::<Result<_>>()?;
+        let told = self.state.store().tell_lost(&letters, self.options.platform, OUTBOX_BYTES)?;
+        let told: Vec<NewLetter> = told.into_iter().filter_map(|place| letters.get(place).cloned()).collect();
+        if let Err(error) = self.append_to_file(&told) {
+            if !self.options.platform {
+                count(&mut self.lost, told.into_iter().map(|letter| (letter.tenant, letter.stands_for)));
+                return Err(error);
+            }
+            // What the platform is told of needs no second entry.
+            self.complain(&error);
+        }
+        let total: u64 = told.iter().map(|letter| letter.stands_for).sum();
+        let tenants: Vec<String> =
+            told.iter().take(NAMED_TENANTS).map(|letter| format!("{}: {}", letter.tenant.escape_default(), letter.stands_for)).collect();
+        tracing::warn!(lost = total, tenants = tenants.join(", "), before = is_start, "entries of the audit log were lost");
+        self.told = Some(Instant::now());
+        Ok(())
     }
 
-    fn try_write(&mut self, drafts: Vec<Draft>, lost: &Lost) -> Result<()> {
-        if drafts.is_empty() && lost.is_empty() {
+    fn try_write(&mut self, drafts: Vec<Draft>) -> Result<()> {
+        if drafts.is_empty() {
             return Ok(());
         }
         self.open_key()?;
-        let losses = lost
-            .iter()
-            .map(|(tenant, count)| Draft::from(AuditEntry::lost(Some(tenant.clone()).filter(|tenant| !tenant.is_empty()), *count)));
-        let letters: Vec<NewLetter> = drafts.into_iter().chain(losses).map(|draft| self.finish(draft)).collect::<Result<_>>()?;
+        let letters: Vec<NewLetter> = drafts.into_iter().map(|draft| self.finish(draft)).collect::<Result<_>>()?;
         // One place that cannot be written does not keep entries from the other.
-        let kept = if self.options.platform { self.state.store().append(&letters, OUTBOX_BYTES) } else { Ok(()) };
+        let kept = self.options.platform.then(|| self.state.store().append(&letters, OUTBOX_BYTES));
         let filed = self.append_to_file(&letters);
-        kept.and(filed)
+        match (kept, filed) {
+            // What is in the outbox is not lost.
+            (Some(Ok(())), Err(error)) => {
+                self.complain(&error);
+                Ok(())
+            }
+            (Some(kept), _) => kept,
+            (None, filed) => filed,
+        }
     }
 
     fn open_key(&mut self) -> Result<()> {
@@ -126,12 +189,6 @@ impl Writer {
         let written = file.and_then(|mut file| file.write_all(lines.as_bytes()).map(|()| file));
         self.file = Some(written.map_err(|error| unwritable(&path, &error))?);
         Ok(())
-    }
-}
-
-fn count(lost: &mut Lost, more: impl IntoIterator<Item = (String, u64)>) {
-    for (tenant, more) in more {
-        *lost.entry(tenant).or_default() += more;
     }
 }
 
@@ -177,12 +234,17 @@ mod tests {
         writer.write(vec![draft()], Lost::from([("t".to_owned(), 3), (String::new(), 1)]), false);
         writer.write(vec![], Lost::from([("t".to_owned(), 5)]), false);
         assert!(writer.has_lost(), "not told again so soon");
-        writer.write(vec![], Lost::new(), true);
-        let entries = entries(&path);
+        writer.write(vec![draft()], Lost::from([("t".to_owned(), 2)]), true);
+        assert_eq!(super::super::backlog(data.path()).unwrap().lost, 7, "at the end they are counted");
+        drop(writer);
+        // Whoever begins next tells.
+        self::writer(data.path(), false, Some(&path)).write(vec![], Lost::new(), false);
+        let mut entries = entries(&path);
+        assert_eq!(entries.remove(4).count, None);
         let tag = entries[0].arguments.clone().unwrap();
         assert!(tag.len() == 64 && tag != hex(&[7; 32]) && entries[1].arguments.as_ref() == Some(&tag));
         let lost: Vec<_> = entries[2..].iter().map(|entry| (entry.action, entry.tenant.as_deref(), entry.count)).collect();
-        assert_eq!(lost, [(Action::Lost, None, Some(1)), (Action::Lost, Some("t"), Some(3)), (Action::Lost, Some("t"), Some(5))]);
+        assert_eq!(lost, [(Action::Lost, None, Some(1)), (Action::Lost, Some("t"), Some(3)), (Action::Lost, Some("t"), Some(7))]);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;

@@ -55,6 +55,9 @@ impl App {
         if entry.spec.effect == Effect::Read {
             return Ok(Snapshot::default());
         }
+        if let Some(preview) = entry.spec.preview {
+            return self.previewed(caller, preview, arguments).await;
+        }
         let shown = entry.service.shown;
         let Some(getter) = getter(entry) else {
             let object = self.listed(caller, entry, arguments).await?;
@@ -74,6 +77,24 @@ impl App {
             None => (Some(reply.etag.clone().unwrap_or_else(|| digest_of(&reply.body, shown))), reply.etag),
         };
         Ok(Snapshot { seen, if_match, object: Some(reply.body) })
+    }
+
+    /// What a call would do, as the platform tells it. Nothing is bound to it: what it counts goes on changing.
+    async fn previewed(&self, caller: &Arc<Caller>, preview: &str, arguments: &Map<String, Value>) -> Result<Snapshot> {
+        let known = catalogue().get(preview).and_then(|entry| entry.shape.input.get("properties")?.as_object());
+        let asked = arguments
+            .iter()
+            .filter(|(name, _)| known.is_some_and(|known| known.contains_key(*name)))
+            .map(|(name, value)| (name.clone(), value.clone()));
+        match self.look(caller, preview, asked.collect()).await {
+            Ok(mut reply) => {
+                redact(&mut reply.body);
+                Ok(Snapshot { object: Some(reply.body), ..Snapshot::default() })
+            }
+            // A platform that has no such route, or a caller who may not look.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unsupported | Kind::Forbidden) => Ok(Snapshot::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the question for a call, on its object as it is now.

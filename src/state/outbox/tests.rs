@@ -11,7 +11,7 @@ fn at(seconds: f64) -> Timestamp {
 }
 
 fn letter(id: &str, tenant: &str, caller: &str) -> NewLetter {
-    NewLetter { id: id.to_owned(), tenant: tenant.to_owned(), caller: caller.to_owned(), is_read: true, body: id.to_owned() }
+    NewLetter { id: id.to_owned(), tenant: tenant.to_owned(), caller: caller.to_owned(), is_read: true, stands_for: 1, body: id.to_owned() }
 }
 
 fn append(store: &dyn Store, tenant: &str, caller: &str, ids: impl IntoIterator<Item = usize>) {
@@ -88,7 +88,7 @@ fn a_flood_loses_its_own_newest_reads_and_no_other_callers() {
         kept
     };
     assert_eq!(kept("other"), 60);
-    let lost = store.take_lost().unwrap();
+    let lost = store.lost().unwrap();
     assert!(lost.len() == 1 && lost[0].0 == "t" && lost[0].1 > 5000, "{lost:?}");
     let again = store.claim(10_000, LEASE, at(100.0)).unwrap().into_iter().chain(store.claim(10_000, LEASE, at(100.0)).unwrap());
     let kept: Vec<String> = again.flat_map(|claim| ids(&claim)).collect();

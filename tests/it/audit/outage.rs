@@ -126,6 +126,57 @@ async fn entries_without_room_among_dead_letters_are_counted_as_lost() {
     assert_eq!(backlog(data.path()).dead, 65);
 }
 
+/// All entries of the outbox and of the losses, each lost one by the count that stands for it.
+#[cfg(unix)]
+fn accounted(data: &Path) -> (i64, i64) {
+    let store = rusqlite::Connection::open(data.join("state.db")).unwrap();
+    let number = |sql: &str| store.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let kept = number("SELECT count(*) FROM outbox WHERE body NOT LIKE '%mcp.lost%'");
+    let told = number("SELECT coalesce(sum(stands_for), 0) FROM outbox WHERE body LIKE '%mcp.lost%'");
+    let mut lost = told + number("SELECT coalesce(sum(lost), 0) FROM outbox_tenants WHERE tenant = 'tenant-1'");
+    for file in std::fs::read_dir(data.join("audit")).into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        let counts = text.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
+        lost += counts.and_then(|counts| counts["tenant-1"].as_i64()).unwrap_or_default();
+    }
+    (kept, lost)
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_a_full_outbox_loses_nothing_uncounted() {
+    use crate::support::program::{Host, Revision};
+
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    left_behind(data, 340, 200 * 1024, |_| "tenant-1".to_owned());
+    let settings = [
+        ("FLOWMASTER_URL", "http://127.0.0.1:9"),
+        ("FLOWMASTER_TOKEN", "own"),
+        ("FLOWMASTER_SERVICE_TOKEN", "account"),
+        ("FLOWMASTER_TENANT", "tenant-1"),
+    ];
+    let mut host = Host::start_with(data, Revision::V2026_07_28, None, &settings).await;
+    host.call("tasks_get", json!({ "id": "" })).await;
+    becomes(|| !data.join("audit/spool-0.jsonl").exists()).await.unwrap();
+    for _ in 0..39 {
+        host.call("tasks_get", json!({ "id": "" })).await;
+    }
+    host.terminate().await;
+    let (kept, lost) = accounted(data);
+    assert_eq!(kept + lost, 380, "{kept} kept, {lost} counted as lost");
+    assert!(lost > 0, "the outbox was full");
+
+    // The next start tells, in an entry and in the log.
+    let mut host = Host::start_with(data, Revision::V2026_07_28, None, &settings).await;
+    host.call("tasks_get", json!({ "id": "" })).await;
+    host.terminate().await;
+    let store = rusqlite::Connection::open(data.join("state.db")).unwrap();
+    let told: i64 =
+        store.query_row("SELECT coalesce(sum(stands_for), 0) FROM outbox WHERE body LIKE '%mcp.lost%'", [], |row| row.get(0)).unwrap();
+    assert!(told >= lost, "{told} of {lost} are told of");
+}
+
 #[tokio::test]
 async fn a_call_of_a_tool_without_a_name_is_a_row_that_the_platform_takes() {
     let (platform, data) = (platform(&Trouble::default()).await, tempfile::tempdir().unwrap());

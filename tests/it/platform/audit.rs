@@ -146,9 +146,12 @@ async fn a_person_is_erased_after_thirty_days_and_the_chain_still_verifies() {
     wait_for(&platform, &token, "records.erased").await;
 
     let opened = platform.get("/audit-logs?action=ledger.opened", &token).await.ok()["items"][0].clone();
-    assert_eq!((&opened["actor"], &opened["changes"]["after"]["page"]), (&json!("erased"), &json!(7)));
+    let pseudonym = opened["actor"].as_str().unwrap().to_owned();
+    assert!(pseudonym.starts_with("erased-"), "{opened}");
+    assert_eq!(opened["changes"]["after"]["page"], 7, "what was done stays");
     let closed = platform.get("/audit-logs?action=ledger.closed", &token).await.ok()["items"][0].clone();
-    assert_eq!((&closed["actor"], &closed["changes"]), (&json!("user-2"), &Value::Null));
+    assert_eq!(closed["changes"]["after"]["note"], format!("for {pseudonym} only"), "the person goes, and the rest of the text stays");
+    assert_eq!(closed["actor"], "user-2");
     let dump: String = database(&platform)
         .prepare(
             "SELECT coalesce(actor, '') || coalesce(recorded_by, '') || coalesce(resource_id, '') || coalesce(changes, '') FROM audit_log",
@@ -316,4 +319,133 @@ async fn a_cursor_serves_the_list_and_the_query_that_gave_it() {
             }
         }
     }
+}
+
+/// The control of a report by its name.
+async fn control(platform: &TestPlatform, token: &str, standard: &str, name: &str) -> Value {
+    let report = platform.post("/reports/compliance", token, json!({ "standard": standard })).await.ok();
+    report["controls"].as_array().unwrap().iter().find(|control| control["control"] == name).unwrap().clone()
+}
+
+#[tokio::test]
+async fn claims_use_no_words_of_the_platform_and_count_as_no_evidence() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    let token = platform.signed_in("tenant-local", "a@b.c", &["audit:*"]).await;
+    let request = json!({ "name": "gateway", "permissions": ["audit:*"], "tenantId": "tenant-local" });
+    let service = platform.post("/service-tokens", &owner, request).await.ok()["token"].as_str().unwrap().to_owned();
+    let before = [control(&platform, &owner, "soc2", "CC6.1").await, control(&platform, &owner, "gdpr", "Art. 5(2)").await];
+    for by in [&owner, &token, &service] {
+        for action in ["user.signed_in", "role.created", "records.erased", " User.Signed_In"] {
+            platform.post("/audit-logs", by, row("user-1", action, &json!({}))).await.refused(422, "FM-ACS-ACTION-RESERVED");
+        }
+    }
+    for by in [&owner, &token] {
+        platform.post("/audit-logs", by, row("user-1", "mcp.called", &json!({}))).await.refused(422, "FM-ACS-ACTION-RESERVED");
+    }
+    let entry = platform.post("/audit-logs", &service, row("user-1", "mcp.called", &json!({}))).await.ok();
+    assert_eq!(entry["claimed"], true, "a service says it, and it is a claim all the same");
+    // The patterns of a report match words that are nobody's, and the word of the contract's own example.
+    for action in ["role.faked", "task.responded", "user.signed_in_by_card"] {
+        assert_eq!(platform.post("/audit-logs", &token, row("user-1", action, &json!({}))).await.ok()["claimed"], true);
+    }
+    let after = [control(&platform, &owner, "soc2", "CC6.1").await, control(&platform, &owner, "gdpr", "Art. 5(2)").await];
+    assert_eq!(before[0], after[0]);
+    assert_eq!(before[1]["count"], after[1]["count"], "only what the platform wrote is counted");
+    assert_eq!(after[1]["claimed"], 4);
+    assert_eq!(control(&platform, &owner, "soc2", "PI1.4").await["status"], "no_evidence");
+    let own = platform.get("/audit-logs?action=user.signed_in", &owner).await.ok();
+    assert_eq!(own["items"][0]["claimed"], false, "{own}");
+    let refused = database(&platform).execute("UPDATE audit_log SET claimed = 0", []).unwrap_err().to_string();
+    assert!(refused.contains("append-only"), "{refused}");
+    assert!(verdict(&platform, "tenant-local").verified);
+}
+
+#[tokio::test]
+async fn a_subject_is_a_known_person_and_never_a_word() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    platform.post("/audit-logs", &owner, row("clerk-7", "ledger.opened", &json!({ "after": { "verb": "assign" } }))).await.ok();
+    for word in ["assign", "ledger", "system", "a@b@c", "task-0198c9a0-0000-7000-8000-000000000000"] {
+        let request = json!({ "subject": word, "reason": "r" });
+        platform.delete("/records", &owner, Some(request)).await.refused(422, "FM-ACS-SUBJECT");
+        platform.get(&format!("/records?subject={word}"), &owner).await.refused(422, "FM-ACS-SUBJECT");
+    }
+    for nobody in ["clerk-77", "nobody@b.c"] {
+        let request = json!({ "subject": nobody, "reason": "r" });
+        platform.delete("/records", &owner, Some(request)).await.refused(422, "FM-ACS-SUBJECT-UNKNOWN");
+        platform.get(&format!("/records?subject={nobody}"), &owner).await.refused(422, "FM-ACS-SUBJECT-UNKNOWN");
+    }
+    let preview = platform.get("/records?subject=clerk-7", &owner).await.ok();
+    assert_eq!((&preview["entries"], &preview["records"], &preview["account"]), (&json!(1), &json!(0), &json!(false)), "{preview}");
+    platform.delete("/records", &owner, Some(json!({ "subject": "clerk-7", "reason": "r" }))).await.ok();
+}
+
+#[tokio::test]
+async fn erasure_reaches_records_tasks_and_events_and_leaves_other_people() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    let record = json!({ "data": { "name": "Jo", "email": "jo@b.c", "city": "Bonn" } });
+    let record = platform.post("/entities/customer", &owner, record).await.ok()["id"].as_str().unwrap().to_owned();
+    let other = json!({ "data": { "name": "Anjo", "email": "anjo@b.c", "note": "knows jo@b.c" } });
+    let other = platform.post("/entities/customer", &owner, other).await.ok()["id"].as_str().unwrap().to_owned();
+    let task =
+        json!({ "title": "Call jo@b.c back", "assignee": "clerk-7", "form": { "fields": [{ "name": "decision", "type": "text" }] } });
+    let task = platform.post("/tasks", &owner, task).await.ok()["taskId"].as_str().unwrap().to_owned();
+    let answer = json!({ "decision": "approved for JO@b.c" });
+    platform.put(&format!("/tasks/{task}/respond"), &owner, answer).await.ok();
+    platform.post("/events", &owner, json!({ "topic": "person.met", "event": { "who": "jo@b.c", "where": "Bonn" } })).await.ok();
+    let preview = platform.get("/records?subject=jo@b.c", &owner).await.ok();
+    assert_eq!(preview["records"], 2, "{preview}");
+    assert!(preview["counts"]["tasks"].as_u64().unwrap() >= 1 && preview["counts"]["events"].as_u64().unwrap() >= 1, "{preview}");
+    let filed = platform.delete("/records", &owner, Some(json!({ "subject": "jo@b.c", "reason": "r" }))).await.ok();
+    // It is due while the platform is down, and is done right after the start.
+    platform.clock.advance(31.0 * DAY);
+    let platform = platform.restart().await;
+    let owner = platform.owner();
+    wait_for(&platform, &owner, "records.erased").await;
+
+    let pseudonym = preview["pseudonym"].as_str().unwrap();
+    let record = platform.get(&format!("/entities/customer/{record}"), &owner).await.ok();
+    assert_eq!(record["data"], json!({ "name": "erased", "email": pseudonym, "city": "erased" }));
+    let other = platform.get(&format!("/entities/customer/{other}"), &owner).await.ok();
+    assert_eq!(other["data"], json!({ "name": "Anjo", "email": "anjo@b.c", "note": format!("knows {pseudonym}") }));
+    let task = platform.get(&format!("/tasks/{task}"), &owner).await.ok();
+    assert_eq!(task["title"], format!("Call {pseudonym} back"));
+    assert_eq!((&task["status"], &task["response"]["decision"]), (&json!("completed"), &json!(format!("approved for {pseudonym}"))));
+    let events = platform.get("/events/replay?topic=person.met", &owner).await.ok();
+    assert_eq!(events["items"][0]["data"], json!({ "who": pseudonym, "where": "Bonn" }));
+    let found = platform.post("/entities/search", &owner, json!({ "query": "jo@b.c" })).await.ok();
+    assert!(!found.to_string().contains("\"jo@b.c\""), "{found}");
+    let state = platform.get(&format!("/records/{}", filed["requestId"].as_str().unwrap()), &owner).await.ok();
+    assert_eq!(
+        (&state["status"], &state["subject"], &state["erased"]["records"]),
+        (&json!("done"), &json!(pseudonym), &json!(2)),
+        "{state}"
+    );
+    let chain = chain(&platform, &owner).await;
+    assert_eq!((&chain["verified"], &chain["erasures"][0]["erased"]), (&json!(true), &state["erased"]), "{chain}");
+}
+
+#[tokio::test]
+async fn neither_a_taken_name_nor_another_tenants_fault_stops_an_erasure() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    let person = platform.user(TENANT, "jo@b.c", &[], &[]).await;
+    platform.user(TENANT, &format!("erased:{person}"), &[], &[]).await;
+    let broken = platform.signed_in("tenant-broken", "boss@b.c", &["*"]).await;
+    platform.delete("/records", &broken, Some(json!({ "subject": "boss@b.c", "reason": "r" }))).await.ok();
+    let auditor = platform.signed_in(TENANT, "auditor@b.c", &["audit:*", "record:delete"]).await;
+    platform.delete("/records", &auditor, Some(json!({ "subject": person, "reason": "r" }))).await.ok();
+    database(&platform)
+        .execute_batch(
+            "CREATE TRIGGER fault BEFORE UPDATE ON users WHEN OLD.tenant_id = 'tenant-broken' AND NEW.status = 'erased'
+             BEGIN SELECT RAISE(ABORT, 'a fault'); END;",
+        )
+        .unwrap();
+    platform.clock.advance(31.0 * DAY);
+    let auditor = platform.login(TENANT, "auditor@b.c").await;
+    wait_for(&platform, &auditor, "records.erased").await;
+    platform.login_as(TENANT, "jo@b.c", crate::support::platform::PASSWORD).await.refused(401, "FM-AAS-UNAUTHENTICATED");
+    assert!(!owner.is_empty());
 }

@@ -176,6 +176,7 @@ async fn an_audit_row_keeps_the_claimed_actor_beside_the_true_one() {
     let row = contract.post("/audit-logs", example!("audit-log")).await;
     assert_eq!(row.status, 201, "{:#}", row.body);
     has_fields_of(&row.body, example!("audit-log"));
+    assert_eq!(row.body["claimed"], true, "what a caller logs is a claim");
     assert_eq!((&row.body["actor"], &row.body["recordedBy"]), (&json!("user-123"), &json!(contract.user)));
     assert_eq!(row.body["timestamp"].as_str().unwrap().parse::<Timestamp>().unwrap(), "2025-02-07T10:30:00Z".parse().unwrap());
     assert_eq!(row.body["changes"], json!({ "before": { "status": "assigned" }, "after": { "status": "completed" } }));

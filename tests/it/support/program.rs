@@ -178,6 +178,14 @@ impl Host {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the server ends at the end of its input").unwrap()
     }
 
+    /// Ends the server by SIGTERM, as a service manager does.
+    #[cfg(unix)]
+    pub async fn terminate(mut self) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the server ends when it is told to").unwrap();
+    }
+
     /// Ends the server by SIGKILL, in the middle of whatever it does.
     pub async fn kill(mut self) {
         self.child.start_kill().unwrap();

@@ -1,130 +1,180 @@
-//! Requests to delete personal data: 30 days' notice, then what names the person is made unreadable.
-//!
-//! In the trail the texts and their salts go, so that the digests which remain tell nothing; the account goes too.
+//! Requests to delete personal data: 30 days' notice, what a request would reach, and where it is. `erasure` carries it out.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::ERASED;
-use super::holds;
+use super::erasure::Counts;
+use super::erasure::person::Person;
+use super::erasure::places::{PLACES, STEP_ROWS};
+use super::{ERASED, holds};
 use crate::api::Timestamp;
-use crate::api::audit::{DeleteRecords, DeletionRequest};
+use crate::api::arguments::quote;
+use crate::api::audit::{DELETION_COVERS, DeleteRecords, DeletionPreview, DeletionRequest, GetDeletion, PreviewDeletion};
 use crate::error::{Error, Kind, Result};
-use crate::platform::database::Tx;
 use crate::platform::http::context::Cx;
-use crate::platform::services::{auth, notifications};
 
 /// The notice, in seconds.
 const NOTICE_SECONDS: f64 = 30.0 * 24.0 * 3600.0;
-/// Texts shorter than this are looked for as whole values only: inside of others they could be anybody's.
-const SHORTEST_PART: usize = 6;
+/// How many rows a preview looks at; the request itself looks at all.
+const MAX_LOOKED_AT: usize = 200_000;
 
 pub(super) async fn request(cx: Cx, request: DeleteRecords) -> Result<DeletionRequest> {
-    let subject = request.subject.trim().to_owned();
-    if subject.is_empty() || subject == "system" {
-        return Err(Error::new(Kind::Invalid, "FM-ACS-SUBJECT", "the subject is not a person").field(
-            "/subject",
-            "subject",
-            "must name a person: a user id, or another name of theirs in the audit trail",
-        ));
+    let (person, subject) = person_of(&cx, &request.subject).await?;
+    if holds_of(&cx, &person).await? {
+        return Err(on_hold());
+    }
+    if !person.has_account && !is_named(&cx, &person).await? {
+        return Err(unknown(&subject));
     }
     cx.write(move |tx| {
-        if holds::on(tx, &subject)? {
-            return Err(Error::new(Kind::Conflict, "FM-ACS-LEGAL-HOLD", "a legal hold keeps the records of this person")
-                .hint("Ask the person who placed the hold; the request can be repeated once the hold is released."));
+        if holds::on_any(tx, &person.names)? {
+            return Err(on_hold());
         }
-        let pending = tx
-            .prepare_cached(
-                "SELECT id, status, requested_at, due_at FROM audit_deletions
-                 WHERE tenant_id = ?1 AND subject = ?2 AND status IN ('pending', 'held')",
-            )?
-            .query_row((tx.tenant(), &subject), |row| {
-                Ok(DeletionRequest {
-                    request_id: row.get::<_, String>(0)?.into(),
-                    status: row.get(1)?,
-                    subject: subject.clone(),
-                    requested_at: Timestamp::from_millis(row.get(2)?),
-                    due_at: Timestamp::from_millis(row.get(3)?),
-                })
-            })
-            .optional()?;
-        // Asking twice does not begin the notice again.
-        if let Some(pending) = pending {
-            return Ok(pending);
+        // Asking twice, by whichever name, does not begin the notice again.
+        for name in &person.names {
+            if let Some(pending) = find(tx, tx.tenant(), "lower(subject) = lower(?2) AND status <> 'done'", name)? {
+                return Ok(pending);
+            }
         }
         let id = tx.mint("erase");
         let (requested_at, due_at) = (tx.now(), tx.now().plus_seconds(NOTICE_SECONDS));
         tx.prepare_cached(
-            "INSERT INTO audit_deletions (id, tenant_id, subject, reason, requested_by, requested_at, due_at, status)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending')",
+            "INSERT INTO audit_deletions (id, tenant_id, subject, reason, requested_by, requested_at, due_at, status, names, pseudonym)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8, ?9)",
         )?
-        .execute((&id, tx.tenant(), &subject, &request.reason, &tx.scope().actor, requested_at.millis(), due_at.millis()))?;
+        .execute((
+            &id,
+            tx.tenant(),
+            &subject,
+            &request.reason,
+            &tx.scope().actor,
+            requested_at.millis(),
+            due_at.millis(),
+            serde_json::to_string(&person.names).map_err(Error::internal)?,
+            &person.pseudonym,
+        ))?;
         tx.audit("records.deletion_requested", "deletion_request", &id, None)?;
-        Ok(DeletionRequest { request_id: id.into(), status: "pending".to_owned(), subject, requested_at, due_at })
+        find(tx, tx.tenant(), "id = ?2", &id)?.ok_or_else(|| Error::internal("a request is gone"))
     })
     .await
 }
 
-/// Carries out the requests of the tenant that are due.
-pub(super) fn carry_out(tx: &mut Tx<'_>, data_dir: &Path) -> Result<()> {
-    let due: Vec<(String, String)> = tx
-        .prepare_cached("SELECT id, subject FROM audit_deletions WHERE tenant_id = ?1 AND status IN ('pending', 'held') AND due_at <= ?2")?
-        .query_map((tx.tenant(), tx.now().millis()), |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    for (id, subject) in due {
-        if holds::on(tx, &subject)? {
-            set_status(tx, &id, "held")?;
-            continue;
-        }
-        set_status(tx, &id, "erasing")?;
-        for name in names(tx, &subject)? {
-            erase_in_trail(tx, &id, &name)?;
-            notifications::erase(tx, data_dir, &name)?;
-        }
-        auth::erase_user(tx, &subject)?;
-        tx.prepare_cached("UPDATE audit_deletions SET status = 'done', subject = NULL, reason = NULL WHERE id = ?1")?.execute([&id])?;
-        tx.audit("records.erased", "deletion_request", &id, None)?;
+/// What a request would reach.
+pub(super) async fn preview(cx: Cx, request: PreviewDeletion) -> Result<DeletionPreview> {
+    let (person, subject) = person_of(&cx, &request.subject).await?;
+    let (counts, partial) = count(&cx, &person, MAX_LOOKED_AT, false).await?;
+    let held = holds_of(&cx, &person).await?;
+    let of = |kind: &str| counts.get(kind).copied().unwrap_or_default();
+    let (entries, records) = (of("entries"), of("records"));
+    if !person.has_account && counts.is_empty() && !partial && !held && !is_named(&cx, &person).await? {
+        return Err(unknown(&subject));
     }
-    Ok(())
+    Ok(DeletionPreview {
+        account: person.has_account,
+        entries,
+        records,
+        texts: counts.values().sum::<u64>() - entries - records,
+        counts,
+        covers: DELETION_COVERS.to_owned(),
+        due_at: cx.now().plus_seconds(NOTICE_SECONDS),
+        held,
+        partial,
+        names: person.names,
+        pseudonym: person.pseudonym,
+        subject,
+    })
 }
 
-fn set_status(tx: &Tx<'_>, id: &str, status: &str) -> Result<()> {
-    tx.prepare_cached("UPDATE audit_deletions SET status = ?2 WHERE id = ?1")?.execute((id, status))?;
-    Ok(())
+/// Where a request is.
+pub(super) async fn get(cx: Cx, request: GetDeletion) -> Result<DeletionRequest> {
+    let (tenant, id) = (cx.tenant(), request.id.to_string());
+    cx.read(move |connection| {
+        find(connection, tenant.as_str(), "id = ?2", &id)?.ok_or_else(|| {
+            Error::new(Kind::NotFound, "FM-ACS-NO-REQUEST", format!("there is no deletion request {}", quote(&id)))
+                .hint("records_delete answers the id of the request that it files.")
+        })
+    })
+    .await
 }
 
-/// What a person goes by: the subject, and the id and the name of the account that has either.
-fn names(tx: &Tx<'_>, subject: &str) -> Result<Vec<String>> {
-    let mut names = vec![subject.to_owned()];
-    let account: Option<(String, String)> = tx
-        .prepare_cached("SELECT id, username FROM users WHERE tenant_id = ?1 AND (id = ?2 OR username = lower(?2))")?
-        .query_row((tx.tenant(), subject), |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    names.extend(account.into_iter().flat_map(|(id, username)| [id, username]));
-    names.sort_unstable();
-    names.dedup();
-    Ok(names)
+async fn person_of(cx: &Cx, subject: &str) -> Result<(Person, String)> {
+    let (tenant, subject, platform) = (cx.tenant(), subject.trim().to_owned(), cx.platform.clone());
+    cx.read(move |connection| Ok((Person::find(connection, platform.keys(), tenant.as_str(), &subject)?, subject))).await
 }
 
-fn erase_in_trail(tx: &Tx<'_>, request: &str, name: &str) -> Result<()> {
-    for column in ["actor", "recorded_by", "resource_id"] {
-        let sql =
-            format!("UPDATE audit_log SET {column} = NULL, {column}_salt = NULL, erased_by = ?1 WHERE tenant_id = ?2 AND {column} = ?3");
-        tx.prepare_cached(&sql)?.execute((request, tx.tenant(), name))?;
+async fn holds_of(cx: &Cx, person: &Person) -> Result<bool> {
+    let (tenant, names) = (cx.tenant(), person.names.clone());
+    cx.read(move |connection| holds::any_of(connection, tenant.as_str(), &names)).await
+}
+
+/// Whether anything in the tenant names the person, or a hold did.
+async fn is_named(cx: &Cx, person: &Person) -> Result<bool> {
+    let (tenant, names) = (cx.tenant(), person.names.clone());
+    if cx.read(move |connection| holds::named(connection, tenant.as_str(), &names)).await? {
+        return Ok(true);
     }
-    // As it stands in JSON: with its quotes, or within a longer text where it is long enough to be unique.
-    let quoted = serde_json::to_string(name).map_err(Error::internal)?;
-    let part = if name.len() >= SHORTEST_PART { quoted.trim_matches('"') } else { &quoted };
-    tx.prepare_cached(
-        "UPDATE audit_log SET changes = NULL, changes_salt = NULL, erased_by = ?1 WHERE tenant_id = ?2 AND instr(changes, ?3) > 0",
-    )?
-    .execute((request, tx.tenant(), part))?;
-    // Earlier requests of the person named them as the one who asked.
-    tx.prepare_cached("UPDATE audit_deletions SET requested_by = ?3 WHERE tenant_id = ?1 AND requested_by = ?2")?.execute((
-        tx.tenant(),
-        name,
-        ERASED,
-    ))?;
-    Ok(())
+    let (counts, partial) = count(cx, person, MAX_LOOKED_AT, true).await?;
+    Ok(partial || !counts.is_empty())
+}
+
+/// Counts the rows that name a person, page by page, since readers are shared; true if there are more than are looked at.
+async fn count(cx: &Cx, person: &Person, most: usize, is_one_enough: bool) -> Result<(Counts, bool)> {
+    let person = Arc::new(person.clone());
+    let (mut counts, mut looked_at) = (Counts::new(), 0);
+    for place in PLACES {
+        let mut after = None;
+        loop {
+            let (tenant, whose, from) = (cx.tenant(), Arc::clone(&person), after.take());
+            let seen = cx.read(move |connection| place.look(connection, tenant.as_str(), &whose, from.as_deref())).await?;
+            if !seen.hits.is_empty() {
+                *counts.entry(place.kind.to_owned()).or_default() += seen.hits.len() as u64;
+                if is_one_enough {
+                    return Ok((counts, false));
+                }
+            }
+            let Some(last) = seen.last else { break };
+            looked_at += STEP_ROWS;
+            if looked_at >= most {
+                return Ok((counts, true));
+            }
+            after = Some(last);
+        }
+    }
+    Ok((counts, false))
+}
+
+fn find(connection: &Connection, tenant: &str, condition: &str, value: &str) -> Result<Option<DeletionRequest>> {
+    let sql = format!(
+        "SELECT id, status, subject, pseudonym, requested_at, due_at, counts, completed_at FROM audit_deletions
+         WHERE tenant_id = ?1 AND {condition} ORDER BY requested_at LIMIT 1"
+    );
+    let read = |row: &Row<'_>| {
+        let counts: String = row.get(6)?;
+        let subject: Option<String> = row.get(2)?;
+        let pseudonym: Option<String> = row.get(3)?;
+        Ok(DeletionRequest {
+            request_id: row.get::<_, String>(0)?.into(),
+            status: row.get(1)?,
+            // Who it was is not known any more, once it is done.
+            subject: subject.or(pseudonym).unwrap_or_else(|| ERASED.to_owned()),
+            requested_at: Timestamp::from_millis(row.get(4)?),
+            due_at: Timestamp::from_millis(row.get(5)?),
+            completed_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
+            erased: serde_json::from_str(&counts).unwrap_or_default(),
+            covers: DELETION_COVERS.to_owned(),
+        })
+    };
+    Ok(connection.prepare_cached(&sql)?.query_row((tenant, value), read).optional()?)
+}
+
+fn on_hold() -> Error {
+    Error::new(Kind::Conflict, "FM-ACS-LEGAL-HOLD", "a legal hold keeps the records of this person")
+        .hint("Ask the person who placed the hold; the request can be repeated once the hold is released.")
+}
+
+fn unknown(subject: &str) -> Error {
+    Error::new(Kind::Invalid, "FM-ACS-SUBJECT-UNKNOWN", format!("{} is no account, and nothing that is kept names it", quote(subject)))
+        .field("/subject", "unknown", "must name a person whom the tenant knows, by an account, an id or an e-mail address, in full")
+        .hint("GET /users lists the accounts; entities_search and audit_query find other people.")
 }

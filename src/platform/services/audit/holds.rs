@@ -87,13 +87,23 @@ pub(super) async fn release(cx: Cx, request: ReleaseHold) -> Result<Done> {
 }
 
 /// Whether a hold keeps a person's records, by any name of theirs.
-pub(super) fn on(tx: &Tx<'_>, subject: &str) -> Result<bool> {
-    let connection: &Connection = tx;
-    Ok(connection
-        .prepare_cached(
-            "WITH account AS (SELECT id, username FROM users WHERE tenant_id = ?1 AND (id = ?2 OR username = lower(?2)))
-             SELECT 1 FROM audit_holds WHERE tenant_id = ?1 AND released_at IS NULL
-                 AND (subject = ?2 OR subject IN (SELECT id FROM account) OR lower(subject) IN (SELECT username FROM account))",
-        )?
-        .exists((tx.tenant(), subject))?)
+pub(super) fn on_any(tx: &Tx<'_>, names: &[String]) -> Result<bool> {
+    any_of(tx, tx.tenant(), names)
+}
+
+/// The same, where nothing is written.
+pub(super) fn any_of(connection: &Connection, tenant: &str, names: &[String]) -> Result<bool> {
+    exists(connection, tenant, names, "AND released_at IS NULL")
+}
+
+/// Whether there ever was a hold on a person.
+pub(super) fn named(connection: &Connection, tenant: &str, names: &[String]) -> Result<bool> {
+    exists(connection, tenant, names, "")
+}
+
+fn exists(connection: &Connection, tenant: &str, names: &[String], and: &str) -> Result<bool> {
+    let names = serde_json::to_string(names).map_err(Error::internal)?;
+    let sql =
+        format!("SELECT 1 FROM audit_holds WHERE tenant_id = ?1 AND lower(subject) IN (SELECT lower(value) FROM json_each(?2)) {and}");
+    Ok(connection.prepare_cached(&sql)?.exists((tenant, names))?)
 }

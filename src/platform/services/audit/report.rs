@@ -1,8 +1,10 @@
 //! Compliance reports: each control of a standard with the rows of the trail that speak to it.
 
 use rusqlite::Connection;
+use serde_json::{Value, json};
 
 use super::verify;
+use crate::api::Timestamp;
 use crate::api::audit::{ComplianceReport, Control, Report, Standard};
 use crate::api::ids::ReportId;
 use crate::error::{Error, Kind, Result};
@@ -66,7 +68,8 @@ pub(super) async fn make(cx: Cx, request: ComplianceReport) -> Result<Report> {
     let (tenant, platform) = (cx.tenant(), cx.platform.clone());
     let (chain, controls) = cx
         .read(move |connection| {
-            let chain = verify::verify(connection, platform.keys(), tenant.as_str(), now)?;
+            let mut chain = verify::verify(connection, platform.keys(), tenant.as_str(), now)?.to_fields();
+            chain.insert("erasures".to_owned(), erasures(connection, tenant.as_str())?);
             let controls = templates
                 .iter()
                 .map(|template| control(connection, tenant.as_str(), template, from.millis(), to.millis()))
@@ -74,15 +77,26 @@ pub(super) async fn make(cx: Cx, request: ComplianceReport) -> Result<Report> {
             Ok((chain, controls))
         })
         .await?;
-    Ok(Report {
-        report_id: ReportId::mint(now),
-        standard: request.standard,
-        from,
-        to,
-        generated_at: now,
-        chain: chain.to_fields(),
-        controls,
-    })
+    Ok(Report { report_id: ReportId::mint(now), standard: request.standard, from, to, generated_at: now, chain, controls })
+}
+
+/// What deletion requests took out of the trail and of everything else, newest first.
+fn erasures(connection: &Connection, tenant: &str) -> Result<Value> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, status, pseudonym, counts, completed_at FROM audit_deletions
+         WHERE tenant_id = ?1 AND status IN ('erasing', 'done') ORDER BY requested_at DESC LIMIT ?2",
+    )?;
+    let rows = statement.query_map((tenant, NAMED), |row| {
+        let counts: String = row.get(3)?;
+        Ok(json!({
+            "requestId": row.get::<_, String>(0)?,
+            "status": row.get::<_, String>(1)?,
+            "pseudonym": row.get::<_, Option<String>>(2)?,
+            "erased": serde_json::from_str::<Value>(&counts).unwrap_or_default(),
+            "completedAt": row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
+        }))
+    })?;
+    Ok(Value::Array(rows.collect::<rusqlite::Result<_>>()?))
 }
 
 fn control(connection: &Connection, tenant: &str, template: &Template, from: i64, to: i64) -> Result<Control> {
@@ -90,10 +104,12 @@ fn control(connection: &Connection, tenant: &str, template: &Template, from: i64
     let any = serde_json::to_string(patterns).map_err(Error::internal)?;
     let found = "FROM audit_log WHERE tenant_id = ?1 AND timestamp BETWEEN ?2 AND ?3
                  AND EXISTS (SELECT 1 FROM json_each(?4) WHERE audit_log.action GLOB json_each.value)";
-    let count: i64 =
-        connection.prepare_cached(&format!("SELECT count(*) {found}"))?.query_row((tenant, from, to, &any), |row| row.get(0))?;
+    // What a caller logged proves nothing, whatever it says; what nobody knows the writer of is no better.
+    let (count, claimed): (i64, i64) = connection
+        .prepare_cached(&format!("SELECT count(*) FILTER (WHERE claimed IS 0), count(*) FILTER (WHERE claimed IS NOT 0) {found}"))?
+        .query_row((tenant, from, to, &any), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let evidence = connection
-        .prepare_cached(&format!("SELECT id {found} ORDER BY sequence DESC LIMIT ?5"))?
+        .prepare_cached(&format!("SELECT id {found} AND claimed IS 0 ORDER BY sequence DESC LIMIT ?5"))?
         .query_map((tenant, from, to, &any, NAMED), |row| Ok(row.get::<_, String>(0)?.into()))?
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Control {
@@ -101,6 +117,7 @@ fn control(connection: &Connection, tenant: &str, template: &Template, from: i64
         title: title.to_owned(),
         status: if count > 0 { "evidence" } else { "no_evidence" }.to_owned(),
         count: count.unsigned_abs(),
+        claimed: claimed.unsigned_abs(),
         evidence,
     })
 }

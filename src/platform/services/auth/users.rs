@@ -216,7 +216,8 @@ fn check_grant(connection: &Tx<'_>, own: &Permissions, permissions: &[String], n
     roles::check_held(own, &given)
 }
 
-/// Makes a user's account unreadable: the name, the password and the logins are gone, the id remains.
+/// Makes a user's account unreadable: the name, the password and the logins are gone, the id remains. The new name is random, so
+/// that nobody can have it before.
 pub(crate) fn erase(tx: &mut Tx<'_>, subject: &str) -> Result<u64> {
     let ids: Vec<String> = tx
         .prepare_cached("SELECT id FROM users WHERE tenant_id = ?1 AND status = 'active' AND (id = ?2 OR username = ?3)")?
@@ -224,7 +225,7 @@ pub(crate) fn erase(tx: &mut Tx<'_>, subject: &str) -> Result<u64> {
         .collect::<Result<_, _>>()?;
     for id in &ids {
         tx.prepare_cached(
-            "UPDATE users SET username = 'erased:' || id, password_hash = '', permissions = '[]', roles = '[]', status = 'erased' WHERE id = ?1",
+            "UPDATE users SET username = 'erased:' || id || ':' || hex(randomblob(16)), password_hash = '', permissions = '[]', roles = '[]', status = 'erased' WHERE id = ?1",
         )?
         .execute([id])?;
         tx.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([id])?;

@@ -168,6 +168,13 @@ pub(super) fn file_of(connection: &Connection, tenant: &str, digest: &str) -> Re
     Ok(content.into())
 }
 
+/// Removes what is in a file; other documents of the same file have the same text.
+pub(super) fn empty_file(tx: &Tx<'_>, digest: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE document_blobs SET content = x'', size = 0 WHERE tenant_id = ? AND digest = ?")?
+        .execute((tx.tenant(), digest))?;
+    Ok(())
+}
+
 fn json_of(fields: &Map<String, Value>) -> String {
     Value::Object(fields.clone()).to_string()
 }

@@ -107,6 +107,15 @@ pub(super) fn delete(tx: &Tx<'_>, id: &str, number: i64) -> Result<()> {
     Ok(())
 }
 
+/// Reads a record's words again whose fields were changed otherwise, which makes its next version.
+pub(crate) fn reindex(tx: &Tx<'_>, number: i64) -> Result<()> {
+    let data: String = tx
+        .prepare_cached("UPDATE entities SET version = version + 1, updated_at = ?3 WHERE tenant_id = ?1 AND number = ?2 RETURNING data")?
+        .query_row(params![tx.tenant(), number, tx.now().millis()], |row| row.get(0))?;
+    unindex(tx, number)?;
+    index(tx, number, &serde_json::from_str(&data).map_err(Error::internal)?)
+}
+
 fn index(tx: &Tx<'_>, number: i64, data: &Value) -> Result<()> {
     tx.prepare_cached("INSERT INTO entity_words (rowid, words) VALUES (?, ?)")?.execute(params![number, full_text::words_of(data)])?;
     Ok(())

@@ -232,6 +232,22 @@ fn not_found(id: &str) -> Error {
         .hint(format!("{} answers with the id of a new one.", CreateDataset::SPEC.name))
 }
 
+/// Gives a dataset the digest of its lines, after the lines were changed otherwise.
+pub(crate) fn digest_again(tx: &crate::platform::database::Tx<'_>, dataset: &str) -> Result<()> {
+    let mut content = String::new();
+    let mut lines = tx.prepare_cached("SELECT line FROM dataset_lines WHERE tenant_id = ?1 AND dataset_id = ?2 ORDER BY place")?;
+    for line in lines.query_map((tx.tenant(), dataset), |row| row.get::<_, String>(0))? {
+        content.push_str(&line?);
+        content.push('\n');
+    }
+    tx.prepare_cached("UPDATE datasets SET digest = ?3 WHERE tenant_id = ?1 AND id = ?2")?.execute((
+        tx.tenant(),
+        dataset,
+        keys::sha256(content.as_bytes()),
+    ))?;
+    Ok(())
+}
+
 const COLUMNS: &str = "id, name, agent_id, prompt_id, records, digest, created_at";
 
 fn dataset_of(row: &Row<'_>) -> rusqlite::Result<Dataset> {

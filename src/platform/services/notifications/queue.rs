@@ -257,23 +257,17 @@ fn fall_back(tx: &Tx<'_>, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes the notifications to an address unreadable, and answers their ids; what is queued is not sent any more.
-pub(super) fn erase(tx: &Tx<'_>, address: &str) -> Result<Vec<String>> {
-    let ids: Vec<String> = tx
-        .prepare_cached("SELECT id FROM notifications WHERE tenant_id = ?1 AND (email = ?2 OR user_id = ?2 OR phone = ?2)")?
-        .query_map((tx.tenant(), address), |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for id in &ids {
-        tx.prepare_cached(
-            "UPDATE notification_deliveries SET status = CASE status WHEN 'queued' THEN 'failed' ELSE status END,
-                 next_attempt_at = NULL, error = 'erased' WHERE tenant_id = ?1 AND notification_id = ?2",
-        )?
-        .execute((tx.tenant(), id))?;
-        tx.prepare_cached(
-            "UPDATE notifications SET email = NULL, user_id = NULL, phone = NULL, variables = '{}', subject = '', body = '',
-                 fallbacks = '[]', status = CASE status WHEN 'queued' THEN 'failed' ELSE status END WHERE tenant_id = ?1 AND id = ?2",
-        )?
-        .execute((tx.tenant(), id))?;
-    }
-    Ok(ids)
+/// Makes a notification unreadable; what is queued of it is not sent any more.
+pub(super) fn erase(tx: &Tx<'_>, id: &str) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE notification_deliveries SET status = CASE status WHEN 'queued' THEN 'failed' ELSE status END,
+             next_attempt_at = NULL, error = 'erased' WHERE tenant_id = ?1 AND notification_id = ?2",
+    )?
+    .execute((tx.tenant(), id))?;
+    tx.prepare_cached(
+        "UPDATE notifications SET email = NULL, user_id = NULL, phone = NULL, variables = '{}', subject = '', body = '',
+             fallbacks = '[]', status = CASE status WHEN 'queued' THEN 'failed' ELSE status END WHERE tenant_id = ?1 AND id = ?2",
+    )?
+    .execute((tx.tenant(), id))?;
+    Ok(())
 }
