@@ -13,6 +13,7 @@
 
 mod call;
 pub mod credentials;
+mod extensions;
 mod http;
 mod layer;
 mod layers;
@@ -34,6 +35,7 @@ pub use call::{Call, CallOptions, Reply};
 pub use credentials::service_accounts::{Configured, ServiceAccounts};
 pub use credentials::token_status::{JWKS_PATH, PlatformKeys, TokenStatus};
 pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
+pub use extensions::Extensions;
 pub(crate) use http::connector::Connector;
 pub use layer::{Layer, Next, Transport};
 use layers::breaker::Circuits;
@@ -50,6 +52,7 @@ pub struct Client {
     access: Access,
     upstream: Arc<Upstream>,
     circuits: Arc<Circuits>,
+    extensions: Arc<Extensions>,
 }
 
 /// How a client behaves; every field has a default.
@@ -57,6 +60,7 @@ pub struct Builder {
     origin: Arc<dyn Origin>,
     settings: Settings,
     upstream: Upstream,
+    extensions: Extensions,
     own: Vec<Arc<dyn Layer>>,
     principal: Option<Arc<dyn Principal>>,
 }
@@ -133,6 +137,13 @@ impl Builder {
         self
     }
 
+    /// Which operations beyond the contract the platform has; all of them unless it is said.
+    #[must_use]
+    pub fn extensions(mut self, extensions: Extensions) -> Self {
+        self.extensions = extensions;
+        self
+    }
+
     /// Adds a layer of one's own: once per call, after the caller was let through.
     #[must_use]
     pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
@@ -155,7 +166,7 @@ impl Builder {
         let circuits = Arc::new(Circuits::new(self.settings.breaker.wait));
         let (to, around) = (Arc::clone(&upstream), Arc::clone(&circuits));
         let stack = Arc::new(stack::build(self.origin, self.settings, to, around, self.own, self.principal));
-        Client { stack, access, upstream, circuits }
+        Client { stack, access, upstream, circuits, extensions: Arc::new(self.extensions) }
     }
 }
 
@@ -163,7 +174,14 @@ impl Client {
     /// A client of the platform at an origin.
     #[must_use]
     pub fn builder(origin: Arc<dyn Origin>) -> Builder {
-        Builder { origin, settings: Settings::default(), upstream: Upstream::default(), own: Vec::new(), principal: None }
+        Builder {
+            origin,
+            settings: Settings::default(),
+            upstream: Upstream::default(),
+            extensions: Extensions::default(),
+            own: Vec::new(),
+            principal: None,
+        }
     }
 
     /// How callers' permissions are judged.
@@ -182,6 +200,12 @@ impl Client {
     #[must_use]
     pub fn health(&self) -> Vec<ServiceHealth> {
         self.circuits.health()
+    }
+
+    /// Which operations beyond the contract the platform has.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 
     /// Calls an operation by its type.

@@ -143,6 +143,18 @@ impl App {
         }))
     }
 
+    /// Whether the platform has an operation, as far as it is known.
+    fn has(&self, entry: &Entry) -> bool {
+        self.client.extensions().have(&entry.spec)
+    }
+
+    /// Finds out whether the platform has an operation, where it is beyond the contract.
+    async fn learn(&self, entry: &Entry) {
+        if entry.spec.extension {
+            self.client.extensions().learn().await;
+        }
+    }
+
     /// Whether a caller may see and call an operation, as far as this side can tell.
     fn may(&self, caller: &Caller, entry: &Entry) -> bool {
         self.authorise(caller, entry).is_ok()
@@ -162,6 +174,7 @@ impl App {
     /// Refuses a call that the caller's permissions, the way upstream or the operator's policy rule out, and says
     /// whether a person is asked about any other.
     fn authorise(&self, caller: &Caller, entry: &Entry) -> Result<PolicyDecision> {
+        self.client.extensions().check(&entry.spec)?;
         self.client.access().check(caller, &entry.spec)?;
         self.client.upstream().check(caller, &entry.spec)?;
         self.settings.policy.check(caller, &entry.spec)
@@ -171,6 +184,7 @@ impl App {
     /// policy has confirmed is had by the tool alone.
     async fn read(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>, limit: usize) -> Result<Reply> {
         let entry = operation(name)?;
+        self.learn(entry).await;
         if self.authorise(caller, entry)? == PolicyDecision::Confirm {
             return Err(Error::new(
                 Kind::Forbidden,
@@ -185,6 +199,7 @@ impl App {
     /// Reads the object of a question, for the person who is asked.
     async fn look(&self, caller: &Arc<Caller>, name: &str, arguments: Map<String, Value>) -> Result<Reply> {
         let entry = operation(name)?;
+        self.learn(entry).await;
         self.authorise(caller, entry)?;
         self.fetch(caller, entry, arguments).await
     }
@@ -197,6 +212,11 @@ impl App {
 
     /// Puts arguments into their proper form.
     fn checked(caller: &Caller, entry: &Entry, arguments: Map<String, Value>) -> Result<Map<String, Value>> {
+        if let Some(kept) = entry.spec.operators.iter().find(|kept| arguments.contains_key(**kept)) {
+            return Err(Error::new(Kind::Invalid, "FM-MCP-ARGUMENTS", format!("the arguments of {} are not right", entry.spec.name))
+                .field(format!("/{kept}"), "unknown", "is not an argument of this tool")
+                .hint("Leave it out: calls are for the caller's own tenant."));
+        }
         let mut arguments = Value::Object(arguments);
         entry.check(&mut arguments, Reading::Lenient).map_err(|faults| {
             Error::new(Kind::Invalid, "FM-MCP-ARGUMENTS", format!("the arguments of {} are not right", entry.spec.name))

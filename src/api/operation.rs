@@ -161,6 +161,8 @@ pub struct Spec {
     pub shared_in_tenant: bool,
     /// Arguments that name a user, where `me` is the caller.
     pub users: &'static [&'static str],
+    /// Arguments that the operator's own commands send alone: hosts neither see nor send them.
+    pub operators: &'static [&'static str],
     /// What there must be only one of.
     pub unique: Option<Unique>,
     /// The operation that tells, by the same arguments, what a call would do; a platform may lack it.
@@ -196,6 +198,7 @@ impl Spec {
             cache: None,
             shared_in_tenant: false,
             users: &[],
+            operators: &[],
             unique: None,
             preview: None,
             max_body: MAX_BODY,
@@ -324,6 +327,13 @@ impl Spec {
         self
     }
 
+    /// Arguments that hosts neither see nor send, such as another tenant.
+    #[must_use]
+    pub const fn operators(mut self, arguments: &'static [&'static str]) -> Self {
+        self.operators = arguments;
+        self
+    }
+
     /// What it creates is the only one of its name, which an operation that lists them tells beforehand.
     #[must_use]
     pub const fn unique(mut self, unique: Unique) -> Self {
@@ -389,7 +399,11 @@ impl Endpoint {
     /// Computes description and cleaned schemas; the catalogue does so once.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        Shape::new((self.request)(), (self.answer)(), matches!(self.spec.effect, Effect::Read))
+        let mut shape = Shape::new((self.request)(), (self.answer)(), matches!(self.spec.effect, Effect::Read));
+        if let Some(serde_json::Value::Object(listed)) = shape.listed.get_mut("properties") {
+            listed.retain(|name, _| !self.spec.operators.contains(&name.as_str()));
+        }
+        shape
     }
 
     /// The schemas of request and answer as the types say them, before they are cleaned for hosts.

@@ -95,7 +95,12 @@ fn of(tool: &Tool) -> Result<Value> {
 /// Every tool with what the server decides for whom this process speaks for.
 async fn offered(config: &Config) -> Result<Vec<Shown>> {
     let connection = Connection::new(config)?;
-    let listed = async { Ok::<_, Error>(connection.app()?.listing(&*connection.caller().await?)) }.await;
+    let listed = async {
+        let caller = connection.caller().await?;
+        connection.client.extensions().learn().await;
+        Ok::<_, Error>(connection.app()?.listing(&caller))
+    }
+    .await;
     connection.close().await;
     listed?.into_iter().map(Shown::new).collect()
 }

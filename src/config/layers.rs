@@ -56,6 +56,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("upstream.slow_call", "FLOWMASTER_SLOW_CALL"),
     ("upstream.breaker_wait", "FLOWMASTER_BREAKER_WAIT"),
     ("upstream.max_in_flight", "FLOWMASTER_MAX_IN_FLIGHT"),
+    ("upstream.extensions", "FLOWMASTER_UPSTREAM_EXTENSIONS"),
     ("upstream.allow_plain_http", "FLOWMASTER_UPSTREAM_ALLOW_PLAIN_HTTP"),
     ("service.token", "FLOWMASTER_SERVICE_TOKEN"),
     ("permissions.filter", "FLOWMASTER_PERMISSIONS_FILTER"),

@@ -57,6 +57,10 @@ pub struct UpstreamSettings {
     #[schemars(range(min = 1, max = 10000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<usize>,
+    /// Tools beyond the contract that the platform has, such as processes_list, or `*`; asked of its /openapi.json if absent.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<String>>,
     /// Whether a platform beyond this machine may be called by http://, where tokens and passwords travel unencrypted.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]

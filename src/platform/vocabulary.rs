@@ -30,6 +30,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "entity.defined",
     "entity.deleted",
     "entity.inserted",
+    "entity.redefined",
     "entity.updated",
     "event.published",
     "execution.cancelled",

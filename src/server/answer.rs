@@ -55,12 +55,13 @@ pub(super) fn success(body: Value) -> CallToolResult {
 }
 
 /// The answer of a call that failed: a tool error that a model can act on.
-pub(super) fn failure(entry: &Entry, error: &Error) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(describe(entry, error))])
+/// Only operations that the platform has are told as a next step.
+pub(super) fn failure(entry: &Entry, error: &Error, has: impl Fn(&Entry) -> bool) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(describe(entry, error, &has))])
 }
 
 /// Code, message, fields, what to do next and whether to repeat, one a line.
-pub(super) fn describe(entry: &Entry, error: &Error) -> String {
+pub(super) fn describe(entry: &Entry, error: &Error, has: &dyn Fn(&Entry) -> bool) -> String {
     let mut text = format!("{}: {}", error.code(), error.message());
     let mut line = |parts: [&str; 4]| {
         text.push('\n');
@@ -70,7 +71,7 @@ pub(super) fn describe(entry: &Entry, error: &Error) -> String {
         let name = field.pointer.trim_start_matches('/');
         line(["- ", name, if name.is_empty() { "" } else { ": " }, &field.detail]);
     }
-    line(["Next: ", &next_step::next_step(entry, error), "", ""]);
+    line(["Next: ", &next_step::next_step(entry, error, has), "", ""]);
     if let Some(request) = error.request() {
         line(["Request: ", request, "", ""]);
     }
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn an_error_says_field_allowed_values_and_next_step() {
         let error = Error::new(Kind::NotFound, "FM-HTS-NOT-FOUND", "there is no task task-9").field("/id", "unknown", "names no task");
-        let result = failure(entry("tasks_get"), &error);
+        let result = failure(entry("tasks_get"), &error, |_| true);
         let text = &result.content[0].as_text().unwrap().text;
         assert_eq!(result.is_error, Some(true));
         assert!(result.structured_content.is_none());

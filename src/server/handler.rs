@@ -113,6 +113,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListToolsResult, ErrorData> {
         first_page(params)?;
         let request = self.request_or_refuse("tools/list", &context).await?;
+        request.app.client.extensions().learn().await;
         dated!(self, context, ListToolsResult::with_all_items(request.app.tools_of(&request.caller).to_vec()))
     }
 

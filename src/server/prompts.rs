@@ -107,7 +107,9 @@ pub(super) async fn get(
         data = data(request, template.name, &given) => data,
     };
     let data = data.map_err(|error| {
-        let text = catalogue().get(template.needs).map_or_else(|| error.to_string(), |entry| answer::describe(entry, &error));
+        let text = catalogue()
+            .get(template.needs)
+            .map_or_else(|| error.to_string(), |entry| answer::describe(entry, &error, &|other| request.app.has(other)));
         let about = Some(json!({ "prompt": template.name, "code": error.code() }));
         match error.kind() {
             Kind::NotFound | Kind::Invalid | Kind::Malformed => ErrorData::invalid_params(text, about),

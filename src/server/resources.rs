@@ -85,7 +85,7 @@ pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<
         () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")),
         reply = app.read(&request.caller, address.operation, arguments, app.settings.answer_limit) => reply,
     };
-    let body = reply.map_err(|error| refusal(uri, address, &error))?.body;
+    let body = reply.map_err(|error| refusal(&app, uri, address, &error))?.body;
     let entry = catalogue().get(address.operation);
     if let Some(entry) = entry {
         app.seen.keep(&request.caller, entry, &body);
@@ -109,12 +109,14 @@ fn missing(uri: &str, code: Option<&str>) -> ErrorData {
     ErrorData::resource_not_found(format!("there is no resource {shown}"), Some(data))
 }
 
-fn refusal(uri: &str, address: &Resource, error: &Error) -> ErrorData {
+fn refusal(app: &App, uri: &str, address: &Resource, error: &Error) -> ErrorData {
     // What cannot be an id names nothing. A list is always there: a platform without it is another fault.
     if address.is_template() && matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Malformed) {
         return missing(uri, Some(error.code()));
     }
-    let text = catalogue().get(address.operation).map_or_else(|| error.to_string(), |entry| answer::describe(entry, error));
+    let text = catalogue()
+        .get(address.operation)
+        .map_or_else(|| error.to_string(), |entry| answer::describe(entry, error, &|other| app.has(other)));
     let data = Some(json!({ "uri": uri, "code": error.code() }));
     match error.kind() {
         Kind::Forbidden | Kind::Unauthenticated => ErrorData::invalid_request(text, data),

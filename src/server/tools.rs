@@ -32,6 +32,7 @@ struct ListKey {
     permissions: Option<Permissions>,
     roles: Vec<Arc<str>>,
     token: Token,
+    extensions: bool,
 }
 
 /// What the way upstream goes by: whether the caller has a token of its own, and whether that names permissions.
@@ -46,11 +47,14 @@ struct ListKeyRef<'a> {
     permissions: Option<&'a Permissions>,
     roles: &'a [Arc<str>],
     token: Token,
+    /// Whether it is known which operations beyond the contract there are.
+    extensions: bool,
 }
 
 impl Hash for ListKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        ListKeyRef { permissions: self.permissions.as_ref(), roles: &self.roles, token: self.token }.hash(state);
+        let Self { permissions, roles, token, extensions } = self;
+        ListKeyRef { permissions: permissions.as_ref(), roles, token: *token, extensions: *extensions }.hash(state);
     }
 }
 
@@ -59,12 +63,16 @@ impl Hash for ListKeyRef<'_> {
         self.permissions.hash(state);
         self.roles.hash(state);
         self.token.hash(state);
+        self.extensions.hash(state);
     }
 }
 
 impl Equivalent<ListKey> for ListKeyRef<'_> {
     fn equivalent(&self, key: &ListKey) -> bool {
-        self.permissions == key.permissions.as_ref() && self.roles == key.roles && self.token == key.token
+        self.permissions == key.permissions.as_ref()
+            && self.roles == key.roles
+            && self.token == key.token
+            && self.extensions == key.extensions
     }
 }
 
@@ -110,10 +118,11 @@ impl App {
         };
         let roles = self.settings.policy.roles_of(caller);
         let token = Token { own: matches!(caller.credential, Credential::Bearer(_)), speaks: caller.permissions.is_some() };
-        if let Some(list) = self.lists.lists.get(&ListKeyRef { permissions, roles: &roles, token }) {
+        let extensions = self.client.extensions().are_known();
+        if let Some(list) = self.lists.lists.get(&ListKeyRef { permissions, roles: &roles, token, extensions }) {
             return list;
         }
-        self.lists.lists.get_with(ListKey { permissions: permissions.cloned(), roles, token }, || {
+        self.lists.lists.get_with(ListKey { permissions: permissions.cloned(), roles, token, extensions }, || {
             catalogue().tools().filter(|entry| self.may(caller, entry)).filter_map(|entry| self.tool_for(caller, entry)).collect()
         })
     }
@@ -194,16 +203,17 @@ mod tests {
     fn a_key_is_found_by_its_look_and_by_no_other() {
         let held = Permissions::from(vec!["task:view".to_owned()]);
         let (roles, token) = ([Arc::from("clerk")], Token { own: true, speaks: true });
-        let key = ListKey { permissions: Some(held.clone()), roles: roles.to_vec(), token };
+        let key = ListKey { permissions: Some(held.clone()), roles: roles.to_vec(), token, extensions: true };
         let shelf = ListCache::default();
         shelf.lists.insert(key, Arc::from([]));
         let found = |look: ListKeyRef<'_>| shelf.lists.get(&look).is_some();
-        assert!(found(ListKeyRef { permissions: Some(&held), roles: &roles, token }));
+        assert!(found(ListKeyRef { permissions: Some(&held), roles: &roles, token, extensions: true }));
         for other in [
-            ListKeyRef { permissions: None, roles: &roles, token },
-            ListKeyRef { permissions: Some(&Permissions::all()), roles: &roles, token },
-            ListKeyRef { permissions: Some(&held), roles: &[], token },
-            ListKeyRef { permissions: Some(&held), roles: &roles, token: Token { own: false, ..token } },
+            ListKeyRef { permissions: None, roles: &roles, token, extensions: true },
+            ListKeyRef { permissions: Some(&Permissions::all()), roles: &roles, token, extensions: true },
+            ListKeyRef { permissions: Some(&held), roles: &[], token, extensions: true },
+            ListKeyRef { permissions: Some(&held), roles: &roles, token: Token { own: false, ..token }, extensions: true },
+            ListKeyRef { permissions: Some(&held), roles: &roles, token, extensions: false },
         ] {
             assert!(!found(other));
         }

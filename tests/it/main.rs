@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
 
+#[cfg(feature = "platform")]
+mod agents_day;
 mod architecture;
 #[cfg(feature = "platform")]
 mod audit;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod consent;
+mod extensions;
 mod handler;
 mod hints;
 mod isolation;

@@ -13,6 +13,7 @@ mod earlier_release;
 mod entities;
 mod events;
 mod executions;
+mod finders;
 mod folder;
 mod integrations;
 mod learning;

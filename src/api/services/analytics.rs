@@ -12,9 +12,9 @@ use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Analytics Service.
 pub const SERVICE: Service = Service::new("analytics", "analytics", "AS", "Metrics over time, dashboards, reports and KPIs.")
-    .operations(operations![QueryMetrics, GetDashboard, GenerateReport, ListKpis])
-    .finder("`kpis_list` names the dashboard that shows each KPI (dashboardId).")
-    .ids(&[Id::of("dashboardId", "dashboard").listed(Lister::new("kpis_list", &[], "dashboardId"))])
+    .operations(operations![QueryMetrics, GetDashboard, GenerateReport, ListKpis, ListDashboards])
+    .finder("`dashboards_list` shows the dashboards and their ids; `kpis_list` names the dashboard that shows each KPI (dashboardId).")
+    .ids(&[Id::of("dashboardId", "dashboard").listed(Lister::new("dashboards_list", &[], "dashboardId"))])
     .resources(&[Resource::new(
         "dashboards/{id}",
         "dashboards_get",
@@ -268,4 +268,38 @@ pub struct ListKpis {
 impl Operation for ListKpis {
     type Output = Page<Kpi>;
     const SPEC: Spec = Spec::get("kpis_list", "/kpis", Effect::Read).titled("List KPIs").requires(Permission::KPI_VIEW);
+}
+
+/// A dashboard in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DashboardSummary {
+    /// The dashboard.
+    pub dashboard_id: DashboardId,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Whether every tenant has it.
+    #[serde(default)]
+    pub predefined: bool,
+    /// When it was created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+/// Shows which boards of charts (dashboards) there are to look at, first those that every company has.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListDashboards {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListDashboards {
+    type Output = Page<DashboardSummary>;
+    const SPEC: Spec = Spec::get("dashboards_list", "/dashboards", Effect::Read)
+        .titled("List dashboards")
+        .requires(Permission::DASHBOARD_VIEW)
+        .extension();
 }

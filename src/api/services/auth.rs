@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ids::{RoleId, TenantId, UserId};
 use crate::api::operation::operations;
+use crate::api::service::{Id, Lister};
 use crate::api::{Done, Effect, Operation, Page, PageRequest, Permission, Secret, Service, Spec, Timestamp, Unique};
 
-pub use users::{AssignRoles, CreateUser, ListUsers, SetPassword};
+pub use users::{AssignRoles, CreateUser, GetUser, ListUsers, SetPassword};
 
 /// Authentication & Authorization Service.
 pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who the caller is and may do; roles and their permissions.")
@@ -25,11 +26,16 @@ pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who 
         CreateServiceToken,
         CreateUser,
         ListUsers,
+        GetUser,
         AssignRoles,
         SetPassword,
     ])
-    .finder("`audit_query` with resourceType role names the roles there are.")
-    .shown(&["name", "description", "createdAt"])
+    .finder(
+        "`roles_list` shows the roles and `users_list` the users, with their ids; `audit_query` with resourceType role names the roles \
+         there are.",
+    )
+    .ids(&[Id::of("roleId", "role").listed(Lister::new("roles_list", &[], "roleId"))])
+    .shown(&["email", "roles", "name", "description", "createdAt"])
     .topics(&["user.*", "role.*"]);
 
 /// Signs a user in. The server does so itself; it is not a tool.
@@ -238,9 +244,7 @@ impl Operation for CreateRole {
         .id_alias("id");
 }
 
-/// Lists the roles of the tenant; it is not a tool.
-///
-/// Beyond the contract.
+/// Shows which roles (bundles of rights) people can be given, what each permits, and when.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListRoles {
     /// The name of one role; all if absent.
@@ -254,8 +258,7 @@ pub struct ListRoles {
 
 impl Operation for ListRoles {
     type Output = Page<Role>;
-    const SPEC: Spec =
-        Spec::get("roles_list", "/roles", Effect::Read).titled("List roles").requires(Permission::ROLE_VIEW).internal().extension();
+    const SPEC: Spec = Spec::get("roles_list", "/roles", Effect::Read).titled("List roles").requires(Permission::ROLE_VIEW).extension();
 }
 
 /// Sets what a role permits: grant, revoke or replace rights of everybody who holds it.

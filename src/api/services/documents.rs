@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 use crate::api::ids::DocumentId;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Resource};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Document Intelligence Service.
 pub const SERVICE: Service =
     Service::new("document-intelligence", "documents", "DOC", "Stores documents, extracts data from them, classifies and searches them.")
-        .operations(operations![Upload, Extract, Classify, Search, Embeddings])
-        .finder("`documents_search` finds documents by their content and shows their ids.")
-        .ids(&[Id::of("documentId", "document")])
+        .operations(operations![Upload, Extract, Classify, Search, Embeddings, List])
+        .finder("`documents_search` finds documents by their content and shows their ids; `documents_list` shows the newest.")
+        .ids(&[Id::of("documentId", "document").listed(Lister::new("documents_list", &[], "documentId"))])
         .resources(&[Resource::new(
             "documents/{id}/embeddings",
             "documents_embeddings",
@@ -254,4 +254,29 @@ impl Operation for Embeddings {
         .titled("Show a document's embeddings")
         .requires(Permission::DOCUMENT_VIEW)
         .cached(30);
+}
+
+/// Shows the papers that were stored last (documents), such as today's invoices, whatever is written in them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// Of this type alone, such as invoice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub document_type: Option<String>,
+    /// Stored after this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_after: Option<Timestamp>,
+    /// Stored before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_before: Option<Timestamp>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Document>;
+    const SPEC: Spec =
+        Spec::get("documents_list", "/documents", Effect::Read).titled("List documents").requires(Permission::DOCUMENT_VIEW).extension();
 }

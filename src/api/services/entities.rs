@@ -13,8 +13,8 @@ use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 /// Internal Data Hub Service.
 pub const SERVICE: Service =
     Service::new("internal-data-hub", "entities", "IDHS", "Record types and records of the company's data, with search and relationships.")
-        .operations(operations![Define, Insert, Get, Update, Delete, Query, Search])
-        .finder("`entities_query` lists the records of a type; `entities_search` finds them by words.")
+        .operations(operations![Define, Insert, Get, Update, Delete, Query, Search, Types, Redefine])
+        .finder("`entities_query` lists the records of a type; `entities_search` finds them by words; `entities_types` shows the types.")
         .ids(&[
             Id::of("entityType", "type"),
             Id::of("id", "record").beside("entityType").listed(Lister::new("entities_query", &[], "id").within("type")),
@@ -227,4 +227,45 @@ impl Operation for Search {
         .requires(Permission::ENTITY_VIEW)
         .repeatable()
         .id_alias("entityId");
+}
+
+/// Shows which kinds of data (record types) the company keeps, such as customers, and the fields of each.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Types {
+    /// One type's name; all types if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub entity_type: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for Types {
+    type Output = Page<EntityType>;
+    const SPEC: Spec =
+        Spec::get("entities_types", "/entities", Effect::Read).titled("List record types").requires(Permission::ENTITY_VIEW).extension();
+}
+
+/// Changes which fields a kind of data (record type) has or must have, where all that is stored already fits.
+///
+/// Otherwise nothing changes, and the answer names the records that do not fit.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Redefine {
+    /// The type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The whole new JSON Schema, old fields included.
+    pub schema: Map<String, Value>,
+}
+
+impl Operation for Redefine {
+    type Output = EntityType;
+    const SPEC: Spec = Spec::put("entities_redefine", "/entities/{type}", Effect::Write)
+        .titled("Change a record type")
+        .requires(Permission::ENTITY_DEFINE)
+        .repeats(&[("entityType", "type")])
+        .evicts(&["entities"])
+        .extension();
 }

@@ -14,8 +14,11 @@ use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timest
 
 /// Execution Engine Service.
 pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES", "Starts, steers and explains runs of processes.")
-    .operations(operations![Start, Get, Pause, Resume, Cancel, History, Compensate])
-    .finder("`tasks_list` names the executions that wait (executionId); `events_replay` with topic execution.started names all of them.")
+    .operations(operations![Start, Get, Pause, Resume, Cancel, History, Compensate, List])
+    .finder(
+        "`executions_list` shows the executions of a process, in a state or since a day; `tasks_list` names the executions that wait \
+         (executionId); `events_replay` with topic execution.started names all of them.",
+    )
     .ids(&[Id::of("executionId", "execution").listed(Lister::new("tasks_list", &[("status", OPEN)], "executionId"))])
     .resources(&[
         Resource::new(
@@ -314,6 +317,70 @@ impl ExecutionStatus {
             _ => &[],
         }
     }
+}
+
+/// An execution in a list, without its variables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionSummary {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The process it runs.
+    pub process_id: ProcessId,
+    /// The name of the process now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_name: Option<String>,
+    /// The version it was started with and keeps.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Where it stands.
+    pub status: ExecutionStatus,
+    /// The node that it is at or waits at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_node: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// Who it was started for, as claimed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<String>,
+    /// The execution whose subprocess it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_execution_id: Option<ExecutionId>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// Lists the runs of processes (executions) by process, state and day, such as what failed last week.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// Runs of this process alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_id: Option<ProcessId>,
+    /// In one of these states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Vec<ExecutionStatus>>,
+    /// Started after this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_after: Option<Timestamp>,
+    /// Started before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_before: Option<Timestamp>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<ExecutionSummary>;
+    const SPEC: Spec = Spec::get("executions_list", "/executions", Effect::Read)
+        .titled("List executions")
+        .requires(Permission::EXECUTION_VIEW)
+        .extension();
 }
 
 fn not_allowed(execution: &Value, action: &str) -> Option<Objection> {

@@ -18,12 +18,12 @@ pub const SERVICE: Service = Service::new(
     "LMS",
     "Feedback on the answers of AI agents, training datasets, retraining and drift.",
 )
-.operations(operations![Submit, Query, CreateDataset, Schedule, GetJob, Drift])
-.finder("`feedback_query` shows the feedback there is; `datasets_create` and `retraining_jobs_schedule` answer with a new id.")
+.operations(operations![Submit, Query, CreateDataset, Schedule, GetJob, Drift, ListDatasets, ListJobs])
+.finder("`feedback_query` shows the feedback there is; `datasets_list` the datasets; `retraining_jobs_list` the retraining jobs.")
 .ids(&[
     Id::of("feedbackId", "feedback").listed(Lister::new("feedback_query", &[], "feedbackId")),
-    Id::of("datasetId", "dataset"),
-    Id::own("jobId", "retraining-job"),
+    Id::of("datasetId", "dataset").listed(Lister::new("datasets_list", &[], "datasetId")),
+    Id::own("jobId", "retraining-job").listed(Lister::new("retraining_jobs_list", &[], "jobId")),
 ])
 .resources(&[
     Resource::new(
@@ -377,4 +377,38 @@ impl Operation for Drift {
     const SPEC: Spec = Spec::get("agents_drift", "/agents/{id}/metrics/drift", Effect::Read)
         .titled("Show an agent's drift")
         .requires(Permission::AGENT_VIEW);
+}
+
+/// Shows the collections of rated answers (training datasets) from which an AI agent can learn, newest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListDatasets {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListDatasets {
+    type Output = Page<Dataset>;
+    const SPEC: Spec = Spec::get("datasets_list", "/datasets", Effect::Read)
+        .titled("List training datasets")
+        .requires(Permission::FEEDBACK_VIEW)
+        .extension();
+}
+
+/// Shows which AI agents are being taught again or were (retraining jobs), with progress and outcome.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListJobs {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListJobs {
+    type Output = Page<RetrainingJob>;
+    const SPEC: Spec = Spec::get("retraining_jobs_list", "/retraining/jobs", Effect::Read)
+        .titled("List retraining jobs")
+        .requires(Permission::RETRAINING_VIEW)
+        .extension();
 }

@@ -14,11 +14,11 @@ use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 /// Notification Service.
 pub const SERVICE: Service =
     Service::new("notification", "notifications", "NS", "Sends e-mail, SMS and push notifications from templates, with retries.")
-        .operations(operations![Send, Get, List, CreateTemplate])
-        .finder("`notifications_list` shows the notifications and their ids, and the ids of the templates in use.")
+        .operations(operations![Send, Get, List, CreateTemplate, ListTemplates])
+        .finder("`templates_list` shows the templates and their ids; `notifications_list` shows the notifications and their ids, and the ids of the templates in use.")
         .ids(&[
             Id::of("notificationId", "notification").listed(Lister::new("notifications_list", &[], "notificationId")),
-            Id::of("templateId", "template").listed(Lister::new("notifications_list", &[], "templateId")),
+            Id::of("templateId", "template").listed(Lister::new("templates_list", &[], "templateId")),
         ])
         .resources(&[Resource::new(
             "notifications/{id}",
@@ -255,4 +255,21 @@ impl Operation for CreateTemplate {
         .titled("Create a notification template")
         .requires(Permission::TEMPLATE_CREATE)
         .answers(201);
+}
+
+/// Shows the prepared wordings for mails and text messages (notification templates) and their blanks.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListTemplates {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListTemplates {
+    type Output = Page<Template>;
+    const SPEC: Spec = Spec::get("templates_list", "/templates", Effect::Read)
+        .titled("List notification templates")
+        .requires(Permission::NOTIFICATION_VIEW)
+        .extension();
 }

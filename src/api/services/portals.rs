@@ -8,18 +8,23 @@ use serde_json::{Map, Value};
 
 use crate::api::ids::{CompanyId, PortalId};
 use crate::api::operation::operations;
-use crate::api::service::{Id, Resource};
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Portal Management Service.
 pub const SERVICE: Service =
     Service::new("portal-management", "portals", "PMS", "Portals with their branding and features, and the tree of companies.")
-        .operations(operations![Create, Get, UpdateBranding, FeatureFlags, CreateCompany, ConfigureApprovals])
+        .operations(operations![Create, Get, UpdateBranding, FeatureFlags, CreateCompany, ConfigureApprovals, List, ListCompanies])
         .finder(
-            "`portals_create` and `companies_create` answer with the new id; `audit_query` with resourceType portal or company names \
-             the earlier ones.",
+            "`portals_list` shows the portals and `companies_list` the companies; `audit_query` with resourceType portal or company \
+             names them as well.",
         )
-        .ids(&[Id::of("portalId", "portal"), Id::of("companyId", "company"), Id::of("parentCompanyId", "company")])
+        .ids(&[
+            Id::of("portalId", "portal").listed(Lister::new("portals_list", &[], "portalId")),
+            Id::of("companyId", "company").listed(Lister::new("companies_list", &[], "companyId")),
+            Id::of("parentCompanyId", "company"),
+        ])
         .resources(&[
             Resource::new(
                 "portals/{id}",
@@ -246,4 +251,37 @@ impl Operation for ConfigureApprovals {
     const SPEC: Spec = Spec::put("companies_configure_approvals", "/companies/{id}/approvals", Effect::Grant)
         .titled("Set a company's approval chains")
         .requires(Permission::COMPANY_CONFIGURE);
+}
+
+/// Shows the web portals for customers or partners with their look and their switches, newest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Portal>;
+    const SPEC: Spec =
+        Spec::get("portals_list", "/portals", Effect::Read).titled("List portals").requires(Permission::PORTAL_VIEW).extension();
+}
+
+/// Shows the group's companies and subsidiaries, oldest first, or those directly below one parent.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListCompanies {
+    /// The company above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_company_id: Option<CompanyId>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListCompanies {
+    type Output = Page<Company>;
+    const SPEC: Spec =
+        Spec::get("companies_list", "/companies", Effect::Read).titled("List companies").requires(Permission::PORTAL_VIEW).extension();
 }

@@ -14,12 +14,12 @@ use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 /// Process Design Service.
 pub const SERVICE: Service =
     Service::new("process-design", "processes", "PDS", "Designs, validates, tests, versions and publishes process definitions.")
-        .operations(operations![Create, Versions, Update, Publish, Validate, Sandbox])
-        .finder("`audit_query` with resourceType process, or `events_replay` with topic process.created, names the processes there are.")
-        .ids(&[
-            Id::of("processId", "process").listed(Lister::new("events_replay", &[("topic", "process.created")], "subject")),
-            Id::own("id", "process"),
-        ])
+        .operations(operations![Create, Versions, Update, Publish, Validate, Sandbox, List, Get])
+        .finder(
+            "`processes_list` finds processes by name and shows their ids; `audit_query` with resourceType process, or `events_replay` \
+             with topic process.created, names the processes there are.",
+        )
+        .ids(&[Id::of("processId", "process").listed(Lister::new("processes_list", &[], "id")), Id::own("id", "process")])
         .resources(&[Resource::new(
             "processes/{id}/versions",
             "processes_versions",
@@ -383,4 +383,47 @@ impl Operation for Sandbox {
         .titled("Try a process out")
         .requires(Permission::PROCESS_VIEW)
         .repeatable();
+}
+
+/// Finds processes (workflows) by a word of their name, drafts too, before one is started or changed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct List {
+    /// Words of the name, or their beginnings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub name: Option<String>,
+    /// State of the latest version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ProcessStatus>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Process>;
+    const SPEC: Spec = Spec::get("processes_list", "/processes", Effect::Read)
+        .titled("List processes")
+        .requires(Permission::PROCESS_VIEW)
+        .id_alias("processId")
+        .extension();
+}
+
+/// Shows how one process (workflow) is built now: its steps, who does them, and the inputs that a start needs.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Get {
+    /// The process.
+    pub id: ProcessId,
+    /// A version; the latest if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl Operation for Get {
+    type Output = ProcessVersion;
+    const SPEC: Spec = Spec::get("processes_get", "/processes/{id}", Effect::Read)
+        .titled("Show a process")
+        .requires(Permission::PROCESS_VIEW)
+        .id_alias("processId")
+        .extension();
 }

@@ -8,15 +8,15 @@ use crate::api::ids::PromptId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Resource};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Prompt Engineering Service.
 pub const SERVICE: Service =
     Service::new("prompt-engineering", "prompts", "PES", "Prompt templates with variables: versions, validation, assembly, publication.")
-        .operations(operations![Create, Get, Versions, Assemble, Validate, Publish])
-        .finder("`prompts_create` answers with the id of a new prompt; `audit_query` with resourceType prompt names the prompts there are.")
-        .ids(&[Id::of("promptId", "prompt")])
+        .operations(operations![Create, Get, Versions, Assemble, Validate, Publish, List])
+        .finder("`prompts_list` shows the prompts there are and their ids; `audit_query` with resourceType prompt names them as well.")
+        .ids(&[Id::of("promptId", "prompt").listed(Lister::new("prompts_list", &[], "promptId"))])
         .resources(&[
             Resource::new("prompts/{id}", "prompts_get", "prompt", "Prompt", "A prompt template with its variables, blocks and version.")
                 .takes(&[("id", "prompt")]),
@@ -334,4 +334,19 @@ impl Operation for Publish {
         .titled("Publish a prompt")
         .requires(Permission::PROMPT_PUBLISH)
         .evicts(&["prompts"]);
+}
+
+/// Shows which texts for AI agents (prompt templates) the company keeps, newest first, each as it is now.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Prompt>;
+    const SPEC: Spec =
+        Spec::get("prompts_list", "/prompts", Effect::Read).titled("List prompts").requires(Permission::PROMPT_VIEW).extension();
 }

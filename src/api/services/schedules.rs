@@ -8,14 +8,15 @@ use super::executions::ExecutionStatus;
 use crate::api::ids::{ExecutionId, ProcessId, ScheduleId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
-use crate::api::service::{Id, Resource};
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Scheduling Service.
 pub const SERVICE: Service = Service::new("scheduling", "schedules", "SS", "Schedules that start processes at set times.")
-    .operations(operations![Create, Get, Update, Delete, Execute])
-    .finder("`schedules_create` answers with the new id; `audit_query` with resourceType schedule names the earlier ones.")
-    .ids(&[Id::of("scheduleId", "schedule")])
+    .operations(operations![Create, Get, Update, Delete, Execute, List])
+    .finder("`schedules_list` shows the schedules there are and their ids; `audit_query` with resourceType schedule names them as well.")
+    .ids(&[Id::of("scheduleId", "schedule").listed(Lister::new("schedules_list", &[], "scheduleId"))])
     .resources(&[Resource::new(
         "schedules/{id}",
         "schedules_get",
@@ -222,4 +223,19 @@ impl Operation for Execute {
         .requires(Permission::SCHEDULE_EXECUTE)
         .answers(202)
         .evicts(&["schedules", "executions", "tasks"]);
+}
+
+/// Shows everything that starts by itself at set times (schedules), with each next and last run, newest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Schedule>;
+    const SPEC: Spec =
+        Spec::get("schedules_list", "/schedules", Effect::Read).titled("List schedules").requires(Permission::SCHEDULE_VIEW).extension();
 }

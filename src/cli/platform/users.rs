@@ -187,7 +187,7 @@ impl Owner<'_> {
         let mut users = Vec::new();
         let mut page = PageRequest { limit: Some(200), cursor: None };
         for _ in 0..MAX_PAGES {
-            let request = ListUsers { username: None, tenant_id: Some(self.tenant.clone()), page: page.clone() };
+            let request = ListUsers { username: None, starts_with: None, tenant_id: Some(self.tenant.clone()), page: page.clone() };
             let found = self.connection.client.send(&self.caller, &request).await?;
             users.extend(found.items);
             match found.next_cursor {

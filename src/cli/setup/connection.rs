@@ -76,7 +76,10 @@ impl Connection {
             audit: upstream::record(config)?,
             policy: Arc::new(server::Policy::new(&config.policy)?),
         };
-        let mut builder = Client::builder(Arc::clone(&origin)).settings(bounds).upstream(upstream::upstream(config, &origin, verified)?);
+        let mut builder = Client::builder(Arc::clone(&origin))
+            .settings(bounds)
+            .upstream(upstream::upstream(config, &origin, verified)?)
+            .extensions(upstream::extensions(config, &origin)?);
         let mut credentials = None;
         if with_login {
             // A login signs in and renews by a client of its own, which no login stands before.

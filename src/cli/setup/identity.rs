@@ -56,6 +56,7 @@ impl Identity {
             caller.permissions = Some(claims.permissions.into());
             caller.expires = caller.expires.or_else(|| claims.exp.map(|end| Timestamp::from_millis(end.saturating_mul(1000))));
         }
+        connection.client.extensions().learn().await;
         Ok(Self {
             username: credentials.username(),
             credential: credentials.describe(),

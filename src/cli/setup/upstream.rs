@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "platform")]
 use crate::cli::embedded::service_account::Given;
-use crate::client::{Configured, Exchange, Mode, Origin, ServiceAccounts, TokenEndpoint, Upstream};
+use crate::client::{Configured, Exchange, Extensions, Mode, Origin, ServiceAccounts, TokenEndpoint, Upstream};
 use crate::config::{AuthMode, Config, PermissionFilter, UpstreamMode};
 use crate::error::{Error, Kind, Result};
 use crate::io::outbound;
@@ -85,6 +85,15 @@ pub(crate) fn platform_records(config: &Config) -> bool {
 /// Whether entries hold arguments and answers.
 pub(crate) fn records_bodies(config: &Config) -> bool {
     config.audit.bodies.unwrap_or(false)
+}
+
+/// Which operations beyond the contract the platform has. The embedded one has them all.
+pub(crate) fn extensions(config: &Config, origin: &Arc<dyn Origin>) -> Result<Extensions> {
+    match &config.upstream.extensions {
+        Some(names) => Extensions::named(names),
+        None if config.url.is_none() => Ok(Extensions::default()),
+        None => Ok(Extensions::asked(Arc::clone(origin))),
+    }
 }
 
 fn endpoint(config: &Config) -> Result<TokenEndpoint> {

@@ -51,7 +51,7 @@ pub(crate) fn fault_of(connection: &Connection, tenant: &str, assignee: &str, po
         Form::Word => Ok(None),
         Form::Id if !is_own_id(assignee) => Ok(None),
         Form::Id | Form::Person => {
-            fault("neither a user's id nor a role; GET /users lists the users, roles_create creates a role".to_owned())
+            fault("neither a user's id nor a role; users_list finds the users, roles_list shows the roles".to_owned())
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Routes {
         .on(reports::generate)
         .on(kpis::list)
         .extend(&SERVICE, dashboards::create)
-        .extend(&SERVICE, dashboards::list)
+        .on(dashboards::list)
         .extend(&SERVICE, dashboards::delete)
         .extend(&SERVICE, reports::get)
         .extend(&SERVICE, kpis::define)

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::api::Permissions;
-use crate::api::auth::{Claims, ListPermissions, SERVICE, UserPermissions, Validate, Validity};
+use crate::api::auth::{Claims, ListPermissions, UserPermissions, Validate, Validity};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::Cx;
 use crate::platform::http::routes::Routes;
@@ -25,12 +25,13 @@ pub(crate) fn routes() -> Routes {
         .on(list_permissions)
         .on(roles::create)
         .on(roles::assign)
-        .extend(&SERVICE, service_tokens::create)
-        .extend(&SERVICE, roles::list_roles)
-        .extend(&SERVICE, users::create)
-        .extend(&SERVICE, users::list)
-        .extend(&SERVICE, users::assign_roles)
-        .extend(&SERVICE, users::set_password)
+        .on(service_tokens::create)
+        .on(roles::list_roles)
+        .on(users::create)
+        .on(users::list)
+        .on(users::get)
+        .on(users::assign_roles)
+        .on(users::set_password)
 }
 
 async fn validate(cx: Cx, _: Validate) -> Result<Validity> {
@@ -81,5 +82,5 @@ fn granted(connection: &Connection, tenant: &str, user: &stored::Row) -> Result<
 
 fn no_user(id: &str) -> Error {
     Error::new(Kind::NotFound, "FM-AAS-NO-USER", format!("there is no user {}", crate::api::arguments::quote(id)))
-        .hint("Users are made by POST /users, and GET /users lists them with their ids.")
+        .hint("users_list finds the users and shows their ids.")
 }

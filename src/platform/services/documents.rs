@@ -4,6 +4,7 @@ mod classifier;
 mod content;
 mod embedding;
 mod extraction;
+mod list;
 mod ocr;
 mod pdf;
 mod reading;
@@ -40,7 +41,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(upload).on(extract).on(classify).on(search::search).on(embeddings)
+    Routes::new().on(upload).on(extract).on(classify).on(search::search).on(embeddings).on(list::list)
 }
 
 async fn upload(cx: Cx, request: Upload) -> Result<Answer<Document>> {

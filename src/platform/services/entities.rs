@@ -4,6 +4,7 @@ mod filter;
 mod imported;
 mod links;
 mod lists;
+mod redefine;
 mod schema;
 mod store;
 mod types;
@@ -31,7 +32,16 @@ const CHANGING: &str = "FM-IDHS-CHANGING";
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(define).on(insert).on(get).on(update).on(delete).on(lists::query).on(lists::search)
+    Routes::new()
+        .on(define)
+        .on(insert)
+        .on(get)
+        .on(update)
+        .on(delete)
+        .on(lists::query)
+        .on(lists::search)
+        .on(types::list)
+        .on(redefine::redefine)
 }
 
 async fn define(cx: Cx, request: Define) -> Result<Answer<EntityType>> {

@@ -1,12 +1,9 @@
 //! Execution Engine: what can be asked of executions over HTTP; the engine itself is in `platform/engine`.
 
-use rusqlite::params;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+mod lists;
 
-use crate::api::executions::{self, Cancel, Compensate, Execution, ExecutionStatus, Get, History, HistoryEntry, Pause, Resume, Start};
-use crate::api::ids::ProcessId;
-use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
+use crate::api::Page;
+use crate::api::executions::{Cancel, Compensate, Execution, Get, History, HistoryEntry, Pause, Resume, Start};
 use crate::error::Result;
 use crate::platform::Platform;
 use crate::platform::engine::Engine;
@@ -19,33 +16,12 @@ use crate::platform::http::routes::Routes;
 
 /// The routes of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(start).on(get).on(pause).on(resume).on(cancel).on(events).on(compensate).extend(&executions::SERVICE, list)
+    Routes::new().on(start).on(get).on(pause).on(resume).on(cancel).on(events).on(compensate).on(lists::list)
 }
 
 /// Starts the worker that lets executions go on when their time has come.
 pub(crate) fn spawn(platform: &Platform) {
     platform.spawn(Alarm::Timers.watch(platform.clone()));
-}
-
-/// Lists executions, newest first.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct List {
-    /// In one of these states.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Vec<ExecutionStatus>>,
-    /// Executions of this process.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    process_id: Option<ProcessId>,
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Execution>;
-    const SPEC: Spec =
-        Spec::get("executions_list", "/executions", Effect::Read).titled("List executions").requires(Permission::EXECUTION_VIEW);
 }
 
 async fn start(cx: Cx, request: Start) -> Result<Answer<Execution>> {
@@ -105,27 +81,4 @@ async fn events(cx: Cx, request: History) -> Result<Page<HistoryEntry>> {
         })
         .await?;
     Ok(cx.page_of(entries, &request.page, |entry| entry.sequence.to_string()))
-}
-
-async fn list(cx: Cx, request: List) -> Result<Page<Execution>> {
-    let before = cx.cursor(&request.page)?;
-    let statuses = request.status.as_ref().map(run::document).transpose()?;
-    let (tenant, most) = (cx.tenant(), i64::try_from(request.page.size() + 1).unwrap_or_default());
-    let process = request.process_id.map(|id| id.0);
-    let found = cx
-        .read(move |connection| {
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT {} FROM executions WHERE tenant_id = ?1 AND (?2 IS NULL OR id < ?2) AND (?3 IS NULL OR process_id = ?3) \
-                 AND (?4 IS NULL OR status IN (SELECT value FROM json_each(?4))) ORDER BY id DESC LIMIT ?5",
-                run::COLUMNS
-            ))?;
-            let rows = statement.query_map(params![tenant.as_str(), before, process, statuses, most], run::from_row)?;
-            rows.map(|row| {
-                let (head, state) = row?;
-                Ok(run::view(head, run::parse(&state)?))
-            })
-            .collect::<Result<Vec<_>>>()
-        })
-        .await?;
-    Ok(cx.page_of(found, &request.page, |execution| execution.execution_id.0.clone()))
 }

@@ -31,10 +31,10 @@ pub(crate) fn routes() -> Routes {
         .on(jobs::schedule)
         .on(jobs::get)
         .on(drift::report)
-        .extend(&SERVICE, datasets::list)
+        .on(datasets::list)
         .extend(&SERVICE, datasets::get)
         .extend(&SERVICE, datasets::records)
-        .extend(&SERVICE, jobs::list)
+        .on(jobs::list)
 }
 
 /// Starts the worker that runs retraining jobs.

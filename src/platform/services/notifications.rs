@@ -28,7 +28,7 @@ pub(crate) fn routes() -> Routes {
         .on(history::get)
         .on(history::list)
         .on(templates::create)
-        .extend(&SERVICE, templates::list)
+        .on(templates::list)
         .extend(&SERVICE, templates::get)
 }
 

@@ -7,11 +7,8 @@ mod features;
 mod store;
 mod tree;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::api::portals::{Create, FeatureFlags, Features, Get, Portal, SERVICE, UpdateBranding};
-use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
+use crate::api::Page;
+use crate::api::portals::{Create, FeatureFlags, Features, Get, List, Portal, SERVICE, UpdateBranding};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{Answer, Cx};
 use crate::platform::http::routes::Routes;
@@ -25,25 +22,12 @@ pub(crate) fn routes() -> Routes {
         .on(feature_flags)
         .on(companies::create)
         .on(approvals::configure)
-        .extend(&SERVICE, list)
+        .on(list)
         .extend(&SERVICE, set_features)
-        .extend(&SERVICE, companies::list)
+        .on(companies::list)
         .extend(&SERVICE, companies::get)
         .extend(&SERVICE, companies::relocate)
         .extend(&SERVICE, approvals::in_force)
-}
-
-/// Lists the tenant's portals, newest first.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-struct List {
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Portal>;
-    const SPEC: Spec = Spec::get("portals_list", "/portals", Effect::Read).titled("List portals").requires(Permission::PORTAL_VIEW);
 }
 
 async fn create(cx: Cx, request: Create) -> Result<Answer<Portal>> {

@@ -1,21 +1,21 @@
 //! Process Design: drafts that can be changed, published versions that cannot, and what can be said of them beforehand.
 
+mod lists;
 mod store;
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
-use schemars::JsonSchema;
 use semver::Version;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::api::FieldError;
+use crate::api::Page;
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
 use crate::api::processes::{
-    self, Create, NodeKind, Process, ProcessStatus, ProcessVersion, Publish, Sandbox, Trial, Update, Validate, Validation, Versions,
+    Create, NodeKind, Process, ProcessStatus, ProcessVersion, Publish, Sandbox, Trial, Update, Validate, Validation, Versions,
 };
-use crate::api::{Effect, FieldError, Operation, Page, PageRequest, Permission, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::findings::Findings;
@@ -27,6 +27,7 @@ use crate::platform::http::routes::Routes;
 use crate::platform::identity::directory;
 use crate::platform::services::data;
 
+pub(crate) use store::reindex;
 use store::{COLUMNS, Stored, find, from_row, has_published, insert, latest, store};
 
 /// Most people and roles of a process that are looked up.
@@ -34,26 +35,7 @@ const MAX_PEOPLE: usize = 100;
 
 /// The routes of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(create).on(versions).on(update).on(publish).on(check).on(sandbox).extend(&processes::SERVICE, list)
-}
-
-/// Lists the processes, newest first, each as of its latest version.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-struct List {
-    /// draft or published: the status of the latest version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<String>,
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Process>;
-    const SPEC: Spec = Spec::get("processes_list", "/processes", Effect::Read)
-        .titled("List processes")
-        .requires(Permission::PROCESS_VIEW)
-        .id_alias("processId");
+    Routes::new().on(create).on(versions).on(update).on(publish).on(check).on(sandbox).on(lists::list).on(lists::get)
 }
 
 async fn create(cx: Cx, request: Create) -> Result<Answer<Process>> {
@@ -102,16 +84,7 @@ async fn versions(cx: Cx, request: Versions) -> Result<Answer<Page<ProcessVersio
         .await?;
     let etag = found.first().filter(|_| before == i64::MAX).map(Stored::etag);
     let page = cx.page_of(found, &request.page, |stored| stored.ordinal.to_string());
-    let items = page
-        .items
-        .into_iter()
-        .map(|stored| ProcessVersion {
-            process: stored.view(),
-            nodes: stored.definition.nodes,
-            edges: stored.definition.edges,
-            variables: stored.definition.variables,
-        })
-        .collect();
+    let items = page.items.into_iter().map(lists::whole).collect();
     let answer = Answer::from(Page { items, next_cursor: page.next_cursor });
     Ok(match etag {
         Some(etag) => answer.etag(etag),
@@ -280,24 +253,6 @@ async fn sandbox(cx: Cx, request: Sandbox) -> Result<Trial> {
         rehearsal::rehearse(tx, Sandbox { version: Some(stored.version), ..request })
     })
     .await
-}
-
-async fn list(cx: Cx, request: List) -> Result<Page<Process>> {
-    let before = cx.cursor(&request.page)?;
-    let (tenant, most) = (cx.tenant(), i64::try_from(request.page.size() + 1).unwrap_or_default());
-    let found = cx
-        .read(move |connection| {
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM process_versions AS v WHERE tenant_id = ?1 AND (?2 IS NULL OR process_id < ?2) \
-                 AND ordinal = (SELECT max(ordinal) FROM process_versions AS o WHERE o.tenant_id = v.tenant_id AND o.process_id = v.process_id) \
-                 AND (?3 IS NULL OR status = ?3) ORDER BY process_id DESC LIMIT ?4"
-            ))?;
-            let rows = statement.query_map(params![tenant.as_str(), before, request.status, most], from_row)?;
-            rows.map(|row| row?).collect::<Result<Vec<_>>>()
-        })
-        .await?;
-    let page = cx.page_of(found, &request.page, |stored| stored.process.clone());
-    Ok(Page { items: page.items.iter().map(Stored::view).collect(), next_cursor: page.next_cursor })
 }
 
 fn version_of(text: &str) -> Result<Version> {

@@ -10,12 +10,10 @@ mod validate;
 mod values;
 
 use rusqlite::{Connection, params};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api::prompts::{self, Assemble, Assembly, Create, Get, Prompt, PromptStatus, Validate, Validation, Versions};
-use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
+use crate::api::prompts::{Assemble, Assembly, Create, Get, List, Prompt, PromptStatus, Publish, Validate, Validation, Versions};
+use crate::api::{Operation as _, Page};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{Answer, Cx, within_bytes};
 use crate::platform::http::routes::Routes;
@@ -31,20 +29,7 @@ const FIRST_VERSION: &str = "1.0.0";
 
 /// The routes of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(create).on(get).on(versions).on(assemble).on(check).on(publish::publish).extend(&prompts::SERVICE, list)
-}
-
-/// Lists the prompts, newest first, each as of its latest version.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-struct List {
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Prompt>;
-    const SPEC: Spec = Spec::get("prompts_list", "/prompts", Effect::Read).titled("List prompts").requires(Permission::PROMPT_VIEW);
+    Routes::new().on(create).on(get).on(versions).on(assemble).on(check).on(publish::publish).on(list)
 }
 
 /// Stores a draft. It may have faults, which a validation shows; only what has none is published.
@@ -111,7 +96,7 @@ async fn list(cx: Cx, request: List) -> Result<Page<Prompt>> {
     let (found, page) = cx
         .read(move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM prompt_versions AS v WHERE tenant_id = ?1 AND (?2 IS NULL OR prompt_id < ?2) \
+                "SELECT {COLUMNS} FROM prompt_versions AS v WHERE tenant_id = ?1 AND prompt_id < coalesce(?2, char(1114111)) \
                  AND ordinal = (SELECT max(ordinal) FROM prompt_versions AS o WHERE o.tenant_id = v.tenant_id AND o.prompt_id = v.prompt_id) \
                  ORDER BY prompt_id DESC LIMIT ?3"
             ))?;
@@ -145,7 +130,7 @@ fn fill(stored: &Stored, given: &Map<String, Value>) -> Result<String> {
         let message = format!("version {} of prompt {} has faults and cannot be assembled", stored.version, stored.prompt);
         return Err(Error::new(Kind::Invalid, "FM-PES-INVALID-PROMPT", message)
             .with_fields(findings.as_fields())
-            .hint(format!("{} with a corrected template, variables or blocks mends it.", prompts::Publish::SPEC.name)));
+            .hint(format!("{} with a corrected template, variables or blocks mends it.", Publish::SPEC.name)));
     }
     let faults = values::faults(&stored.content.variables, given);
     if !faults.is_empty() {

@@ -30,7 +30,7 @@ const MAX_PER_TENANT: i64 = 1_000;
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(create).on(get).on(update).on(delete).on(execute).extend(&SERVICE, lists::schedules).extend(&SERVICE, lists::runs)
+    Routes::new().on(create).on(get).on(update).on(delete).on(execute).on(lists::schedules).extend(&SERVICE, lists::runs)
 }
 
 /// Starts the worker that waits for the schedules' times.

@@ -2,37 +2,37 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::{Effect, Entry, SERVICES, wire};
+use crate::api::{Effect, Entry, SERVICES, catalogue, wire};
 use crate::error::{Error, Kind};
 
 /// The next step of a model that met an error: what the error says itself, or what follows from its kind; then
 /// whether and when to repeat the call.
-pub(crate) fn next_step(entry: &Entry, error: &Error) -> String {
+pub(crate) fn next_step(entry: &Entry, error: &Error, has: &dyn Fn(&Entry) -> bool) -> String {
     let own = error.next_step().map(str::to_owned);
     let repetition = if error.is_transient() {
-        retry(entry, error)
+        retry(entry, error, has)
     } else if own.is_none() {
         repetition(error.kind()).to_owned()
     } else {
         String::new()
     };
-    let step = own.unwrap_or_else(|| by_kind(entry, error));
+    let step = own.unwrap_or_else(|| by_kind(entry, error, has));
     let end = if step.is_empty() || step.ends_with(['.', '!', '?']) { "" } else { "." };
     let between = if step.is_empty() || repetition.is_empty() { "" } else { " " };
     [step.as_str(), end, between, repetition.as_str()].concat()
 }
 
-fn by_kind(entry: &Entry, error: &Error) -> String {
+fn by_kind(entry: &Entry, error: &Error, has: &dyn Fn(&Entry) -> bool) -> String {
     let text = match error.kind() {
         Kind::NotFound if error.code().ends_with("-NO-ROUTE") => "This platform does not offer it; find another way.",
-        Kind::NotFound => return find(entry, error),
+        Kind::NotFound => return find(entry, error, has),
         Kind::Invalid | Kind::Malformed if !error.fields().is_empty() => "Correct the fields named above.",
         Kind::Invalid | Kind::Malformed if takes_nothing(entry) => "The call takes no arguments that could be corrected: tell the person.",
         Kind::Invalid | Kind::Malformed => "Compare the arguments with the input schema and with the message, and correct them.",
         Kind::Unauthenticated => "The login is missing or over: ask the person to sign in again.",
         Kind::Forbidden => "The caller may not do this: ask the person or an administrator for the permission.",
-        Kind::Conflict => return format!("Look at the present state{} before you decide what to do.", getter(entry)),
-        Kind::Changed => return format!("Read the object again{}, then decide again.", getter(entry)),
+        Kind::Conflict => return format!("Look at the present state{} before you decide what to do.", getter(entry, has)),
+        Kind::Changed => return format!("Read the object again{}, then decide again.", getter(entry, has)),
         Kind::TooLarge => "Send less at once.",
         Kind::Unsupported => "It is not offered here; find another way.",
         // When to call again is all that there is to say.
@@ -55,22 +55,22 @@ const fn repetition(kind: Kind) -> &'static str {
 }
 
 /// Whether and when the same call may be repeated.
-fn retry(entry: &Entry, error: &Error) -> String {
+fn retry(entry: &Entry, error: &Error, has: &dyn Fn(&Entry) -> bool) -> String {
     let when = match error.when_to_retry() {
         Some(after) => format!("in {} seconds", after.as_secs().max(1)),
         None => "in a few seconds".to_owned(),
     };
     let may_have_happened = matches!(error.kind(), Kind::Timeout | Kind::Unavailable) && !error.is_unsent();
     if may_have_happened && entry.spec.effect != Effect::Read && !entry.spec.idempotent {
-        format!("It may have happened all the same: look{} before you call again, {when}.", getter(entry))
+        format!("It may have happened all the same: look{} before you call again, {when}.", getter(entry, has))
     } else {
         format!("Call again {when}; if it fails three times, tell the person.")
     }
 }
 
 /// How to find a valid id: the tools for it, less the one that failed; else the arguments to look at.
-fn find(entry: &Entry, error: &Error) -> String {
-    match finder(entry, error.code()) {
+fn find(entry: &Entry, error: &Error, has: &dyn Fn(&Entry) -> bool) -> String {
+    match finder(entry, error.code(), has) {
         // The platform may have named the finder itself.
         Some(tools) if names_the_same(error.message(), &tools) => "Take the id from there.".to_owned(),
         Some(tools) => tools,
@@ -82,11 +82,13 @@ fn find(entry: &Entry, error: &Error) -> String {
     }
 }
 
-/// The tools that find a valid id, by the service that missed it. The failed tool is no remedy for its own failure.
-fn finder(entry: &Entry, code: &str) -> Option<String> {
+/// The tools that find a valid id, by the service that missed it. The failed tool is no remedy for its own failure, nor is a
+/// tool that the platform does not have.
+fn finder(entry: &Entry, code: &str, has: &dyn Fn(&Entry) -> bool) -> Option<String> {
     let missed = code.split('-').nth(1).and_then(|missed| SERVICES.iter().find(|service| service.code == missed));
     let sentence = missed.unwrap_or(entry.service).finder.trim_end_matches('.');
-    let others = |clause: &&str| !clause.is_empty() && !tools_in(clause).any(|tool| tool == entry.spec.name);
+    let is_there = |tool: &str| tool != entry.spec.name && catalogue().get(tool).is_some_and(has);
+    let others = |clause: &&str| !clause.is_empty() && tools_in(clause).all(is_there);
     let clauses: Vec<&str> = sentence.split("; ").filter(others).collect();
     (!clauses.is_empty()).then(|| clauses.join("; "))
 }
@@ -105,9 +107,9 @@ fn takes_nothing(entry: &Entry) -> bool {
 }
 
 /// ` with tasks_get`, where the operation's objects can be read by another tool.
-fn getter(entry: &Entry) -> String {
+fn getter(entry: &Entry, has: &dyn Fn(&Entry) -> bool) -> String {
     crate::server::consent::question::getter(entry)
-        .filter(|getter| getter.spec.tool && getter.spec.name != entry.spec.name)
+        .filter(|getter| has(getter) && getter.spec.tool && getter.spec.name != entry.spec.name)
         .map_or_else(String::new, |getter| format!(" with {}", getter.spec.name))
 }
 

@@ -59,7 +59,11 @@ impl App {
             return self.previewed(caller, preview, arguments).await;
         }
         let shown = entry.service.shown;
-        let Some(getter) = getter(entry) else {
+        let getter = getter(entry);
+        if let Some(getter) = getter {
+            self.learn(getter).await;
+        }
+        let Some(getter) = getter.filter(|getter| self.has(getter)) else {
             let object = self.listed(caller, entry, arguments).await?;
             return Ok(Snapshot { seen: object.as_ref().map(|object| digest_of(object, shown)), if_match: None, object });
         };
@@ -147,6 +151,10 @@ impl App {
     async fn listed(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Option<Value>> {
         let service = entry.spec.name.split('_').next().unwrap_or_default();
         let (Some(id), Some(lister)) = (arguments.get("id"), catalogue().get(&format!("{service}_list"))) else { return Ok(None) };
+        self.learn(lister).await;
+        if !self.has(lister) {
+            return Ok(None);
+        }
         let fields: Vec<&str> = entry.service.ids.iter().map(|id| id.field).chain(["id"]).collect();
         let mut page = Map::from_iter([("limit".to_owned(), 200.into())]);
         for _ in 0..MAX_PAGES {
@@ -215,6 +223,7 @@ mod tests {
         assert_eq!(of("tasks_respond"), Some("tasks_get"));
         assert_eq!(of("executions_cancel"), Some("executions_get"));
         assert_eq!(of("entities_delete"), Some("entities_get"));
+        assert_eq!(of("users_assign_roles"), Some("users_get"));
         assert_eq!(of("auth_logout"), None);
         assert_eq!(of("tasks_list"), None);
     }

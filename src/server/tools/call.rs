@@ -36,7 +36,7 @@ impl Request {
         let _counted = self.app.calls.token();
         let traceparent = match traceparent(context.meta.get_traceparent()) {
             Ok(traceparent) => traceparent,
-            Err(error) => return Ok(answer::failure(entry, &error).into()),
+            Err(error) => return Ok(answer::failure(entry, &error, |other| self.app.has(other)).into()),
         };
         let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, params.arguments.as_ref(), &traceparent);
         let retry = Retry { state: params.request_state, responses: params.input_responses };
@@ -70,7 +70,7 @@ impl Request {
                 tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, code = error.code(), "not done");
                 note.refused(&error);
                 self.app.audit.end(note, error.code(), None);
-                answer::failure(entry, &error).into()
+                answer::failure(entry, &error, |other| self.app.has(other)).into()
             }
         })
     }
@@ -84,6 +84,7 @@ impl Request {
         note: &mut Note,
         traceparent: String,
     ) -> Result<Outcome> {
+        self.app.learn(entry).await;
         let arguments = App::checked(&self.caller, entry, arguments)?;
         let policy = self.app.authorise(&self.caller, entry)?;
         let if_match = match self.consent(entry, policy, &arguments, retry, context).await? {
@@ -114,7 +115,7 @@ pub(crate) fn unauthenticated(app: &App, tool: &str, error: Error) -> std::resul
     // Over HTTP a request without a caller does not come this far.
     app.audit.refused(&Refusal { caller: None, transport: Transport::Stdio, tool: Some(tool), endpoint: "", error: &error });
     let Some(entry) = tools::find(tool) else { return Err(unknown(tool, |_| false)) };
-    Ok(answer::failure(entry, &error.during(entry.spec.name)).into())
+    Ok(answer::failure(entry, &error.during(entry.spec.name), |other| app.has(other)).into())
 }
 
 fn cancelled() -> Error {

@@ -339,7 +339,7 @@ async fn a_subprocess_works_on_its_own_variables_and_gives_them_back() {
     let execution = start(&bench, &process, json!({ "amount": 20 })).await;
     assert_eq!((&execution["status"], &execution["currentNode"]), (&json!("waiting"), &json!("sub")));
     let inner = bench.get(&format!("/executions?processId={below}&status=waiting"), &bench.owner()).await.ok()["items"][0].clone();
-    assert_eq!(inner["state"]["variables"], json!({ "n": 21, "who": "x" }));
+    assert_eq!(read(&bench, &inner).await["state"]["variables"], json!({ "n": 21, "who": "x" }));
     decide(&bench, &inner, "approve").await;
     let ended = read(&bench, &execution).await;
     assert_eq!((&ended["status"], &ended["state"]["variables"]["total"]), (&json!("completed"), &json!(42)), "{ended:#}");

@@ -1,4 +1,4 @@
-//! Users of a tenant, beyond the contract, which has no operation for them: the embedded platform alone serves these.
+//! Users of a tenant, beyond the contract, which has no operation for them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,16 +46,18 @@ impl Operation for CreateUser {
         .answers(201);
 }
 
-/// Lists the users of a tenant with their roles and permissions; it is not a tool.
-///
-/// Beyond the contract.
+/// Finds the people of the company who can sign in (users), with their ids, roles and rights.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListUsers {
-    /// The name of one user; all if absent.
+    /// The whole name of one user, an e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 254))]
     pub username: Option<String>,
+    /// How their names begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 254))]
+    pub starts_with: Option<String>,
     /// The tenant; the caller's own if absent. Another takes the owner of the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<TenantId>,
@@ -66,19 +68,37 @@ pub struct ListUsers {
 
 impl Operation for ListUsers {
     type Output = Page<User>;
-    const SPEC: Spec =
-        Spec::get("users_list", "/users", Effect::Read).titled("List users").requires(Permission::USER_VIEW).internal().extension();
+    const SPEC: Spec = Spec::get("users_list", "/users", Effect::Read)
+        .titled("List users")
+        .requires(Permission::USER_VIEW)
+        .operators(&["tenantId"])
+        .extension();
 }
 
-/// Sets the roles that a user holds; it is not a tool.
+/// Reads one user's account, for the person who is asked whether it may be changed; it is not a tool.
 ///
 /// Beyond the contract.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct GetUser {
+    /// The user.
+    pub id: UserId,
+}
+
+impl Operation for GetUser {
+    type Output = User;
+    const SPEC: Spec =
+        Spec::get("users_get", "/users/{id}", Effect::Read).titled("Show a user").requires(Permission::USER_VIEW).internal().extension();
+}
+
+/// Gives a person (user) the roles of a new job or takes some away, such as approver or auditor.
+///
+/// The list replaces the roles held before.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignRoles {
     /// The user.
     pub id: UserId,
-    /// All roles held from now on.
+    /// Names of all roles held from now on.
     #[schemars(length(max = 100))]
     pub roles: Vec<String>,
     /// The tenant; the caller's own if absent. Another takes the owner of the platform.
@@ -91,7 +111,7 @@ impl Operation for AssignRoles {
     const SPEC: Spec = Spec::put("users_assign_roles", "/users/{id}/roles", Effect::Grant)
         .titled("Set a user's roles")
         .requires(Permission::ROLE_GRANT)
-        .internal()
+        .operators(&["tenantId"])
         .extension();
 }
 

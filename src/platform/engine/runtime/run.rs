@@ -269,7 +269,7 @@ pub fn definition_of(connection: &rusqlite::Connection, tenant: &str, process: &
 #[must_use]
 pub fn not_found(id: &str) -> Error {
     Error::new(Kind::NotFound, "FM-EES-NOT-FOUND", format!("there is no execution {}", crate::api::arguments::quote(id)))
-        .hint(format!("{} answers the id of what it starts; a task names its execution.", executions::Start::SPEC.name))
+        .hint(format!("{} shows the executions there are and their ids.", executions::List::SPEC.name))
 }
 
 fn facts_of(head: &Head) -> Map<String, Value> {

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::select::Chosen;
 use super::{may, now_from};
-use crate::api::analytics::{Aggregation, Dashboard, GetDashboard, Metric, Selection, Widget};
+use crate::api::analytics::{Aggregation, Dashboard, DashboardSummary, GetDashboard, ListDashboards, Metric, Selection, Widget};
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
 use crate::api::ids::DashboardId;
-use crate::api::{Done, Effect, Operation, Page, PageRequest, Permission, Spec, Timestamp};
+use crate::api::{Done, Effect, Operation, Page, Permission, Spec, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::engine::runtime::run::{document, parse};
 use crate::platform::http::context::{Answer, Cx};
@@ -102,7 +102,7 @@ pub(super) struct Create {
 }
 
 impl Operation for Create {
-    type Output = Listed;
+    type Output = DashboardSummary;
     const SPEC: Spec = Spec::post("dashboards_create", "/dashboards", Effect::Write)
         .titled("Create a dashboard")
         .requires(Permission::DASHBOARD_VIEW)
@@ -123,35 +123,6 @@ impl Operation for Delete {
         .requires(Permission::DASHBOARD_VIEW);
 }
 
-/// Lists dashboards: first those that every tenant has.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-pub(super) struct List {
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-/// A dashboard in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Listed {
-    /// The dashboard.
-    dashboard_id: DashboardId,
-    /// Its name.
-    name: String,
-    /// Whether every tenant has it.
-    predefined: bool,
-    /// When it was made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_at: Option<Timestamp>,
-}
-
-impl Operation for List {
-    type Output = Page<Listed>;
-    const SPEC: Spec =
-        Spec::get("dashboards_list", "/dashboards", Effect::Read).titled("List dashboards").requires(Permission::DASHBOARD_VIEW);
-}
-
 pub(super) async fn get(cx: Cx, request: GetDashboard) -> Result<Dashboard> {
     let (tenant, now) = (cx.tenant(), cx.now());
     cx.read(move |connection| {
@@ -162,7 +133,7 @@ pub(super) async fn get(cx: Cx, request: GetDashboard) -> Result<Dashboard> {
     .await
 }
 
-pub(super) async fn create(cx: Cx, request: Create) -> Result<Answer<Listed>> {
+pub(super) async fn create(cx: Cx, request: Create) -> Result<Answer<DashboardSummary>> {
     may(&cx, CREATE)?;
     for chart in &request.widgets {
         chart.chosen(cx.now())?;
@@ -181,7 +152,7 @@ pub(super) async fn create(cx: Cx, request: Create) -> Result<Answer<Listed>> {
             )?;
             let after = json!({ "name": request.name, "widgets": request.widgets.len() });
             tx.audit("dashboard.created", "dashboard", &id, Some(Changes { before: None, after: after.as_object().cloned() }))?;
-            Ok(Listed { dashboard_id: id.into(), name: request.name, predefined: false, created_at: Some(tx.now()) })
+            Ok(DashboardSummary { dashboard_id: id.into(), name: request.name, predefined: false, created_at: Some(tx.now()) })
         })
         .await?;
     let location = format!("/dashboards/{}", made.dashboard_id);
@@ -204,12 +175,12 @@ pub(super) async fn delete(cx: Cx, request: Delete) -> Result<Done> {
     .await
 }
 
-pub(super) async fn list(cx: Cx, request: List) -> Result<Page<Listed>> {
+pub(super) async fn list(cx: Cx, request: ListDashboards) -> Result<Page<DashboardSummary>> {
     let (tenant, after, most) = (cx.tenant(), cx.cursor(&request.page)?, request.page.size() + 1);
     let found = cx
         .read(move |connection| {
             // The predefined ones come first, on the first page.
-            let first = predefined().map(|(id, name, _)| Listed {
+            let first = predefined().map(|(id, name, _)| DashboardSummary {
                 dashboard_id: id.into(),
                 name: name.to_owned(),
                 predefined: true,
@@ -221,11 +192,11 @@ pub(super) async fn list(cx: Cx, request: List) -> Result<Page<Listed>> {
                 Some(Some(place)) => (place + 1, String::new()),
                 Some(None) => (first.len(), after.unwrap_or_default()),
             };
-            let mut listed: Vec<Listed> = first.into_iter().skip(skipped).collect();
+            let mut listed: Vec<DashboardSummary> = first.into_iter().skip(skipped).collect();
             let mut statement = connection
                 .prepare_cached("SELECT id, name, created_at FROM dashboards WHERE tenant_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
             let rows = statement.query_map(params![tenant.as_str(), from, i64::try_from(most).unwrap_or_default()], |row| {
-                Ok(Listed {
+                Ok(DashboardSummary {
                     dashboard_id: row.get::<_, String>(0)?.into(),
                     name: row.get(1)?,
                     predefined: false,

@@ -74,7 +74,7 @@ pub(super) async fn list_roles(cx: Cx, request: ListRoles) -> Result<Page<Role>>
         .read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, name, description, permissions, condition, created_at FROM roles
-                 WHERE tenant_id = ?1 AND (?2 IS NULL OR name > ?2) AND (?3 IS NULL OR name = ?3) ORDER BY name LIMIT ?4",
+                 WHERE tenant_id = ?1 AND name > coalesce(?2, '') AND name >= coalesce(?3, '') AND name <= coalesce(?3, char(1114111)) ORDER BY name LIMIT ?4",
             )?;
             let rows = statement.query_map((tenant.as_str(), after, request.name, most), |row| {
                 let role = Role {
@@ -124,7 +124,7 @@ pub(super) async fn assign(cx: Cx, request: AssignPermissions) -> Result<Answer<
             .optional()?;
         let Some((name, description, before, old_condition, version, created_at)) = found else {
             return Err(Error::new(Kind::NotFound, "FM-AAS-NO-ROLE", format!("there is no role {}", quote(id)))
-                .hint("Roles are made by roles_create, which answers their id."));
+                .hint("roles_list shows the roles there are and their ids."));
         };
         context::matches(if_match.as_deref(), &version.to_string())?;
         let before: Vec<String> = serde_json::from_str(&before).map_err(Error::internal)?;

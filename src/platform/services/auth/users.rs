@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{granted, no_user, roles, sessions};
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::auth::{AssignRoles, CreateUser, ListUsers, SetPassword, User};
+use crate::api::auth::{AssignRoles, CreateUser, GetUser, ListUsers, SetPassword, User};
 use crate::api::ids::{TenantId, UserId};
 use crate::api::{Done, Page, Permissions};
 use crate::auth::CallerKind;
@@ -72,17 +72,22 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
 
 pub(super) async fn list(cx: Cx, request: ListUsers) -> Result<Page<User>> {
     let tenant = scope_of(&cx, request.tenant_id)?.tenant;
-    let wanted = request.username.as_deref().map(normal);
-    let after = cx.cursor(&request.page)?;
+    // Names hold no control characters, so none lies between a name and it with one more.
+    let next_to = |name: String| format!("{name}\u{1}");
+    let exact = request.username.as_deref().map(normal);
+    let begins = request.starts_with.as_deref().map(normal).unwrap_or_default();
+    let last = exact.clone().map_or_else(|| format!("{begins}\u{10ffff}"), next_to);
+    let after = cx.cursor(&request.page)?.map(next_to).unwrap_or_default();
+    let first = after.max(exact.unwrap_or_default()).max(begins);
     let most = i64::try_from(request.page.size() + 1).unwrap_or_default();
     let found = cx
         .read(move |connection| {
             let ids: Vec<String> = connection
                 .prepare_cached(
-                    "SELECT id FROM users WHERE tenant_id = ?1 AND status = 'active' AND (?2 IS NULL OR username > ?2)
-                     AND (?3 IS NULL OR username = ?3) ORDER BY username LIMIT ?4",
+                    "SELECT id FROM users WHERE tenant_id = ?1 AND status = 'active' AND username >= ?2 AND username < ?3
+                     ORDER BY username LIMIT ?4",
                 )?
-                .query_map(params![tenant.as_str(), after, wanted, most], |row| row.get(0))?
+                .query_map(params![tenant.as_str(), first, last, most], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             let rows = ids.iter().map(|id| stored::find(connection, tenant.as_str(), id));
             rows.filter_map(Result::transpose)
@@ -95,6 +100,17 @@ pub(super) async fn list(cx: Cx, request: ListUsers) -> Result<Page<User>> {
         })
         .await?;
     Ok(cx.page_of(found, &request.page, |user| user.email.clone()))
+}
+
+pub(super) async fn get(cx: Cx, request: GetUser) -> Result<User> {
+    let tenant = cx.tenant();
+    cx.read(move |connection| {
+        let id = request.id.as_str();
+        let row = stored::find(connection, tenant.as_str(), id)?.ok_or_else(|| no_user(id))?;
+        let permissions = granted(connection, tenant.as_str(), &row)?;
+        Ok(User { id: row.id.into(), email: row.username, roles: row.roles, permissions: permissions.into() })
+    })
+    .await
 }
 
 pub(super) async fn assign_roles(cx: Cx, request: AssignRoles) -> Result<User> {

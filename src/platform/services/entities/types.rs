@@ -5,11 +5,12 @@ use serde_json::{Map, Value};
 
 use super::schema::Checker;
 use crate::api::arguments::quote;
-use crate::api::entities::{Define, EntityType};
+use crate::api::entities::{Define, EntityType, Types};
 use crate::api::near::nearest;
-use crate::api::{FieldError, Timestamp};
+use crate::api::{FieldError, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
+use crate::platform::http::context::{Cx, within_bytes};
 
 /// The name that the route of the search takes.
 const RESERVED: &str = "search";
@@ -41,7 +42,7 @@ pub(super) fn find(connection: &Connection, tenant: &str, name: &str) -> Result<
     Ok(Some(Known { schema, implied }))
 }
 
-/// Refuses a type that the tenant does not have, naming those that it has: there is no list of types to look at.
+/// Refuses a type that the tenant does not have, naming those that it has.
 pub(super) fn must_exist(connection: &Connection, tenant: &str, name: &str) -> Result<Known> {
     if let Some(known) = find(connection, tenant, name)? {
         return Ok(known);
@@ -67,6 +68,36 @@ pub(crate) fn schema_of(connection: &Connection, tenant: &str, name: &str) -> Re
     Ok(must_exist(connection, tenant, name)?.schema)
 }
 
+/// Lists the tenant's types by their names, each with its schema.
+pub(super) async fn list(cx: Cx, request: Types) -> Result<Page<EntityType>> {
+    let (tenant, after) = (cx.tenant(), cx.cursor(&request.page)?.unwrap_or_default());
+    let (wanted, page) = (request.entity_type, request.page);
+    let (found, page) = cx
+        .read(move |connection| {
+            if let Some(wanted) = &wanted {
+                must_exist(connection, tenant.as_str(), wanted)?;
+            }
+            let mut statement = connection.prepare_cached(
+                "SELECT name, schema, created_at FROM entity_types
+                 WHERE tenant_id = ?1 AND name > ?2 AND (?3 IS NULL OR name = ?3) ORDER BY name LIMIT ?4",
+            )?;
+            let most = i64::try_from(page.size() + 1).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![tenant.as_str(), after, wanted, most], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, i64>(2)?))
+            })?;
+            let rows = rows.map(|row| {
+                let (entity_type, schema, created_at) = row?;
+                let bytes = schema.as_ref().map_or(0, String::len);
+                let schema = schema.map(|text| serde_json::from_str(&text)).transpose().map_err(Error::internal)?;
+                Ok((EntityType { entity_type, schema, created_at: Timestamp::from_millis(created_at) }, bytes))
+            });
+            within_bytes(rows, &page, |(_, bytes)| *bytes)
+        })
+        .await?;
+    let page = cx.page_of(found, &page, |(kind, _)| kind.entity_type.clone());
+    Ok(Page { items: page.items.into_iter().map(|(kind, _)| kind).collect(), next_cursor: page.next_cursor })
+}
+
 /// Defines a type. A type that only its first record made may be given its schema later, if all its records keep to it;
 /// those that did not change since a moment are known to.
 pub(super) fn define(tx: &mut Tx<'_>, request: &Define, checker: Option<&Checker>, since: Timestamp) -> Result<EntityType> {
@@ -76,13 +107,16 @@ pub(super) fn define(tx: &mut Tx<'_>, request: &Define, checker: Option<&Checker
     match find(tx, &tenant, name)? {
         Some(known) if !known.implied => {
             return Err(Error::new(Kind::Conflict, "FM-IDHS-TYPE-EXISTS", format!("the record type `{name}` is defined already"))
-                .hint("Insert records of it, or take another name."));
+                .hint("Insert records of it, change it by entities_redefine, or take another name."));
         }
         Some(_) => {
             if let Some(checker) = checker {
                 check_changed(tx, &tenant, name, checker, since)?;
             }
-            tx.execute("UPDATE entity_types SET schema = ?, implied = 0 WHERE tenant_id = ? AND name = ?", params![text, tenant, name])?;
+            tx.execute(
+                "UPDATE entity_types SET schema = ?, implied = 0, revision = revision + 1 WHERE tenant_id = ? AND name = ?",
+                params![text, tenant, name],
+            )?;
         }
         None => create(tx, &tenant, name, text.as_deref(), false)?,
     }

@@ -10,7 +10,7 @@ use super::feedback::{self, from_row};
 use super::{agents, prompt_must_exist};
 use crate::api::arguments::quote;
 use crate::api::ids::{AgentId, DatasetId, PromptId};
-use crate::api::learning::{CreateDataset, Dataset, Submit};
+use crate::api::learning::{CreateDataset, Dataset, ListDatasets, Submit};
 use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{Answer, Cx, within_bytes};
@@ -20,20 +20,6 @@ use crate::platform::keys;
 const MAX_RECORDS: usize = 5_000;
 /// Largest dataset, in bytes.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
-
-/// Lists the datasets, newest first.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-pub(super) struct List {
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Dataset>;
-    const SPEC: Spec =
-        Spec::get("datasets_list", "/datasets", Effect::Read).titled("List training datasets").requires(Permission::FEEDBACK_VIEW);
-}
 
 /// Shows what a dataset was made of, and its digest.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -163,13 +149,13 @@ fn snapshot(connection: &Connection, tenant: &str, request: &CreateDataset) -> R
     Ok(lines)
 }
 
-pub(super) async fn list(cx: Cx, request: List) -> Result<Page<Dataset>> {
+pub(super) async fn list(cx: Cx, request: ListDatasets) -> Result<Page<Dataset>> {
     let before = cx.cursor(&request.page)?;
     let (tenant, most) = (cx.tenant(), i64::try_from(request.page.size() + 1).unwrap_or_default());
     let found = cx
         .read(move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM datasets WHERE tenant_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+                "SELECT {COLUMNS} FROM datasets WHERE tenant_id = ?1 AND id < coalesce(?2, char(1114111)) ORDER BY id DESC LIMIT ?3"
             ))?;
             let rows = statement.query_map(params![tenant.as_str(), before, most], dataset_of)?;
             Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)

@@ -3,15 +3,13 @@
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use super::{agents, datasets, few_shot, prompt_must_exist};
 use crate::api::arguments::quote;
 use crate::api::ids::PromptId;
-use crate::api::learning::{CreateDataset, GetJob, JobStatus, RetrainingJob, Schedule, Submit};
-use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec, Timestamp};
+use crate::api::learning::{CreateDataset, GetJob, JobStatus, ListJobs, RetrainingJob, Schedule, Submit};
+use crate::api::{Operation as _, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::http::context::{Cx, within_bytes};
@@ -24,21 +22,6 @@ const MAX_OPEN: i64 = 100;
 const MAX_AHEAD: f64 = 366.0 * 24.0 * 3600.0;
 /// How far back a start counts as at once, in seconds: clocks differ.
 const MAX_BEHIND: f64 = 300.0;
-
-/// Lists retraining jobs, newest first.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-pub(super) struct List {
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<RetrainingJob>;
-    const SPEC: Spec = Spec::get("retraining_jobs_list", "/retraining/jobs", Effect::Read)
-        .titled("List retraining jobs")
-        .requires(Permission::RETRAINING_VIEW);
-}
 
 pub(super) async fn schedule(cx: Cx, request: Schedule) -> Result<RetrainingJob> {
     let (tenant, now) = (cx.tenant(), cx.now());
@@ -131,13 +114,13 @@ pub(super) async fn get(cx: Cx, request: GetJob) -> Result<RetrainingJob> {
     cx.read(move |connection| load(connection, tenant.as_str(), request.id.as_str())).await
 }
 
-pub(super) async fn list(cx: Cx, request: List) -> Result<Page<RetrainingJob>> {
+pub(super) async fn list(cx: Cx, request: ListJobs) -> Result<Page<RetrainingJob>> {
     let before = cx.cursor(&request.page)?;
     let (tenant, page) = (cx.tenant(), request.page);
     let (found, page) = cx
         .read(move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM retraining_jobs WHERE tenant_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+                "SELECT {COLUMNS} FROM retraining_jobs WHERE tenant_id = ?1 AND id < coalesce(?2, char(1114111)) ORDER BY id DESC LIMIT ?3"
             ))?;
             let most = i64::try_from(page.size() + 1).unwrap_or_default();
             let rows = statement.query_map(params![tenant.as_str(), before, most], from_row)?;
@@ -156,7 +139,7 @@ pub(super) fn load(connection: &Connection, tenant: &str, id: &str) -> Result<Re
         .optional()?
         .ok_or_else(|| {
             Error::new(Kind::NotFound, "FM-LMS-NOT-FOUND", format!("there is no retraining job {}", quote(id)))
-                .hint(format!("{} answers with the id of a new one.", Schedule::SPEC.name))
+                .hint(format!("{} shows the jobs there are and their ids.", ListJobs::SPEC.name))
         })?;
     Ok(found?.0)
 }

@@ -11,8 +11,8 @@ use super::text;
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
 use crate::api::ids::TemplateId;
-use crate::api::notifications::{CreateTemplate, NotificationChannel, Template};
-use crate::api::{Effect, FieldError, Operation, Page, PageRequest, Permission, Spec, Timestamp};
+use crate::api::notifications::{CreateTemplate, ListTemplates, NotificationChannel, Template};
+use crate::api::{Effect, FieldError, Operation, Page, Permission, Spec, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{Answer, Cx};
 
@@ -21,21 +21,6 @@ const MAX_PER_TENANT: i64 = 1_000;
 /// Most names in a template.
 const MAX_NAMES: usize = 100;
 const COLUMNS: &str = "id, name, subject, body, channels, variables, created_at";
-
-/// Lists the tenant's templates of notifications, by their ids.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-pub(super) struct List {
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Template>;
-    const SPEC: Spec = Spec::get("templates_list", "/templates", Effect::Read)
-        .titled("List notification templates")
-        .requires(Permission::NOTIFICATION_VIEW);
-}
 
 /// Shows a template of notifications.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -106,7 +91,7 @@ pub(super) async fn get(cx: Cx, request: Get) -> Result<Answer<Template>> {
     Ok(found.into())
 }
 
-pub(super) async fn list(cx: Cx, request: List) -> Result<Page<Template>> {
+pub(super) async fn list(cx: Cx, request: ListTemplates) -> Result<Page<Template>> {
     let (tenant, after) = (cx.tenant(), cx.cursor(&request.page)?.unwrap_or_default());
     let most = i64::try_from(request.page.size() + 1).unwrap_or(i64::MAX);
     let found = cx
@@ -172,7 +157,7 @@ fn check_id(id: &str) -> Result<()> {
 
 fn not_found(id: &str) -> Error {
     Error::new(Kind::NotFound, "FM-NS-TEMPLATE-NOT-FOUND", format!("there is no template {}", quote(id)))
-        .hint("templates_create answers the id of a new template.")
+        .hint("templates_list shows the templates there are and their ids.")
 }
 
 fn of_row(row: &Row<'_>) -> rusqlite::Result<Template> {

@@ -188,7 +188,7 @@ fn check_names(connection: &Connection, tenant: &str, chains: &[ApprovalChain]) 
     if !strangers.is_empty() {
         return Err(Error::new(Kind::Invalid, "FM-PMS-APPROVER-UNKNOWN", "an approver is not known")
             .with_fields(strangers)
-            .hint("Name a user by the id that users_create answers, or a role that someone has."));
+            .hint("Name a user by the id that users_list shows, or a role that someone has."));
     }
     if !nowhere.is_empty() {
         return Err(Error::new(Kind::Invalid, "FM-PMS-COMPANY-UNKNOWN", "an approver's company is not known").with_fields(nowhere));

@@ -8,30 +8,13 @@ use serde_json::json;
 use super::tree::{self, COLUMNS, of_row};
 use crate::api::audit::Changes;
 use crate::api::ids::CompanyId;
-use crate::api::portals::{Company, CreateCompany};
-use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
+use crate::api::portals::{Company, CreateCompany, ListCompanies};
+use crate::api::{Effect, Operation, Page, Permission, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{self, Answer, Cx};
 
 /// Most companies of a tenant.
 const MAX_PER_TENANT: i64 = 10_000;
-
-/// Lists the tenant's companies, oldest first; with a parent, those directly below it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct List {
-    /// The company above.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent_company_id: Option<CompanyId>,
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Company>;
-    const SPEC: Spec = Spec::get("companies_list", "/companies", Effect::Read).titled("List companies").requires(Permission::PORTAL_VIEW);
-}
 
 /// Shows a company with its own approval chains.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -102,7 +85,7 @@ pub(super) async fn get(cx: Cx, request: Get) -> Result<Answer<Company>> {
     Ok(Answer::from(company).etag(version))
 }
 
-pub(super) async fn list(cx: Cx, request: List) -> Result<Page<Company>> {
+pub(super) async fn list(cx: Cx, request: ListCompanies) -> Result<Page<Company>> {
     let (tenant, after) = (cx.tenant(), cx.cursor(&request.page)?.unwrap_or_default());
     let most = i64::try_from(request.page.size() + 1).unwrap_or(i64::MAX);
     let parent = request.parent_company_id;

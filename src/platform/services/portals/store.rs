@@ -81,13 +81,13 @@ pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Ve
     let sql = format!("SELECT {COLUMNS} FROM portals WHERE tenant_id = ? AND id = ?");
     connection.prepare_cached(&sql)?.query_row((tenant, id), of_row).optional()?.ok_or_else(|| {
         Error::new(Kind::NotFound, "FM-PMS-NOT-FOUND", format!("there is no portal {}", quote(id)))
-            .hint("portals_create answers the id of a new portal; audit_query with resourceType portal names the earlier ones.")
+            .hint("portals_list shows the portals there are and their ids.")
     })
 }
 
 /// The tenant's portals, newest first.
 pub(super) fn list(connection: &Connection, tenant: &str, before: Option<&str>, most: usize) -> Result<Vec<Portal>> {
-    let sql = format!("SELECT {COLUMNS} FROM portals WHERE tenant_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3");
+    let sql = format!("SELECT {COLUMNS} FROM portals WHERE tenant_id = ?1 AND id < coalesce(?2, char(1114111)) ORDER BY id DESC LIMIT ?3");
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map((tenant, before, most), |row| Ok(of_row(row)?.0))?;

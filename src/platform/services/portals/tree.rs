@@ -20,7 +20,7 @@ pub(super) type Versioned = (Company, i64);
 pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Versioned> {
     look_up(connection, tenant, id)?.ok_or_else(|| {
         Error::new(Kind::NotFound, "FM-PMS-COMPANY-NOT-FOUND", format!("there is no company {}", quote(id)))
-            .hint("companies_create answers the id of a new company; audit_query with resourceType company names the earlier ones.")
+            .hint("companies_list shows the companies there are and their ids.")
     })
 }
 

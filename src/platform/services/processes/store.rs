@@ -7,9 +7,11 @@ use crate::api::Timestamp;
 use crate::api::arguments::quote;
 use crate::api::processes::{Process, ProcessStatus};
 use crate::error::{Error, Kind, Result};
+use crate::io::hex::hex;
 use crate::platform::database::Tx;
 use crate::platform::engine::definition::Definition;
 use crate::platform::engine::runtime::run::{document, parse};
+use crate::platform::full_text;
 use crate::platform::http::context::Answer;
 
 /// One stored version.
@@ -84,7 +86,7 @@ pub(super) fn latest(connection: &Connection, tenant: &str, id: &str) -> Result<
         .optional()?
         .ok_or_else(|| {
             Error::new(Kind::NotFound, "FM-PDS-NOT-FOUND", format!("there is no process {}", quote(id)))
-                .hint("Use the id that processes_create answered.")
+                .hint("processes_list finds processes by name and shows their ids.")
         })?
 }
 
@@ -130,7 +132,7 @@ pub(super) fn insert(tx: &Tx<'_>, stored: &Stored) -> Result<()> {
         stored.created_at.millis(),
         tx.scope().actor
     ])?;
-    Ok(())
+    show(tx, stored)
 }
 
 pub(super) fn store(tx: &Tx<'_>, stored: &Stored) -> Result<()> {
@@ -150,5 +152,35 @@ pub(super) fn store(tx: &Tx<'_>, stored: &Stored) -> Result<()> {
         stored.revision,
         stored.published_at.map(Timestamp::millis)
     ])?;
+    show(tx, stored)
+}
+
+/// Has lists show this version of its process, unless they show a later one.
+fn show(tx: &Tx<'_>, stored: &Stored) -> Result<()> {
+    let number: Option<i64> = tx
+        .prepare_cached(
+            "INSERT INTO process_list (tenant_id, process_id, ordinal, status, name) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (tenant_id, process_id) DO UPDATE SET ordinal = excluded.ordinal, status = excluded.status, name = excluded.name
+             WHERE excluded.ordinal >= process_list.ordinal
+             RETURNING number",
+        )?
+        .query_row(params![tx.tenant(), stored.process, stored.ordinal, stored.status.as_str(), stored.name], |row| row.get(0))
+        .optional()?;
+    number.map_or(Ok(()), |number| index(tx, number, stored.status.as_str(), &stored.name))
+}
+
+/// Indexes the words of a listed process again, after its name was changed by erasure.
+pub(crate) fn reindex(tx: &Tx<'_>, number: i64) -> Result<()> {
+    let (status, name): (String, String) = tx
+        .prepare_cached("SELECT status, name FROM process_list WHERE number = ?")?
+        .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    index(tx, number, &status, &name)
+}
+
+fn index(tx: &Tx<'_>, number: i64, status: &str, name: &str) -> Result<()> {
+    tx.prepare_cached("DELETE FROM process_words WHERE rowid = ?")?.execute([number])?;
+    let scope = format!("{} {status}", hex(tx.tenant().as_bytes()));
+    let words = full_text::words_of(&name.into());
+    tx.prepare_cached("INSERT INTO process_words (rowid, scope, words) VALUES (?, ?, ?)")?.execute(params![number, scope, words])?;
     Ok(())
 }

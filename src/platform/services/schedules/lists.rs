@@ -5,23 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::store;
 use crate::api::ids::{ExecutionId, ScheduleId};
-use crate::api::schedules::Schedule;
+use crate::api::schedules::{List, Schedule};
 use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec, Timestamp};
 use crate::error::Result;
 use crate::platform::http::context::Cx;
-
-/// Lists schedules, newest first.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-pub(super) struct List {
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Schedule>;
-    const SPEC: Spec = Spec::get("schedules_list", "/schedules", Effect::Read).titled("List schedules").requires(Permission::SCHEDULE_VIEW);
-}
 
 /// Lists what became of a schedule's times, newest first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

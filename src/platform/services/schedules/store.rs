@@ -105,7 +105,8 @@ pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<St
 
 /// Schedules newest first, after a place in their list.
 pub(super) fn list(connection: &Connection, tenant: &str, before: Option<&str>, most: usize) -> Result<Vec<Stored>> {
-    let sql = format!("SELECT {COLUMNS} FROM schedules WHERE tenant_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3");
+    let sql =
+        format!("SELECT {COLUMNS} FROM schedules WHERE tenant_id = ?1 AND id < coalesce(?2, char(1114111)) ORDER BY id DESC LIMIT ?3");
     let mut statement = connection.prepare_cached(&sql)?;
     let most = i64::try_from(most).unwrap_or_default();
     statement.query_map(params![tenant, before, most], from_row)?.map(read).collect()

@@ -8,7 +8,7 @@ use crate::api::catalogue;
 use crate::server::answer::describe;
 
 fn step(name: &str, error: &Error) -> String {
-    next_step(catalogue().get(name).unwrap(), error)
+    next_step(catalogue().get(name).unwrap(), error, &|_| true)
 }
 
 /// Every failure of an operation that differs in what is to be said: by kind, code, faults, and whether it passes.
@@ -32,8 +32,8 @@ fn every_kind_of_every_operation_says_what_to_do_next() {
     assert_eq!(Kind::ALL.iter().collect::<HashSet<_>>().len(), Kind::ALL.len());
     for entry in catalogue().tools() {
         for error in failures(entry) {
-            let text = describe(entry, &error);
-            let step = next_step(entry, &error);
+            let text = describe(entry, &error, &|_| true);
+            let step = next_step(entry, &error, &|_| true);
             let what = format!("{} {:?} {}: {step}", entry.spec.name, error.kind(), error.code());
             assert!(step.split(' ').count() >= 3 && step.ends_with('.'), "no sentence: {what}");
             for tool in named(&step) {
@@ -73,7 +73,11 @@ fn a_tool_that_failed_is_not_its_own_remedy() {
 #[test]
 fn the_service_that_missed_it_names_the_finder() {
     let missing = Error::new(Kind::NotFound, "FM-PDS-NOT-FOUND", "there is no process");
-    assert!(step("executions_start", &missing).contains("process.created"));
+    assert!(step("executions_start", &missing).starts_with("`processes_list`"));
+    // A platform that has nothing beyond the contract is not looked for it.
+    let entry = catalogue().get("executions_start").unwrap();
+    let there = next_step(entry, &missing, &|other| !other.spec.extension);
+    assert!(there.starts_with("`audit_query`") && there.contains("process.created") && !there.contains("processes_list"), "{there}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::person::{About, Person};
 use crate::error::Result;
 use crate::platform::Platform;
 use crate::platform::database::Tx;
-use crate::platform::services::{documents, entities, learning, notifications};
+use crate::platform::services::{documents, entities, learning, notifications, processes};
 
 /// How many rows are looked at in one step.
 pub(in crate::platform::services::audit) const STEP_ROWS: usize = 500;
@@ -33,6 +33,8 @@ enum Then {
     Nothing,
     /// The words of a record are indexed again.
     Record,
+    /// The words of a process's name are indexed again.
+    Process,
     /// The words of a document are indexed again, and its file goes.
     Document,
     /// The digest of the dataset is that of its lines.
@@ -130,6 +132,7 @@ pub(in crate::platform::services::audit) const PLACES: &[Place] = &[
         &[Who("created_by"), Text("name"), Json("definition", Things(2)), Json("metadata", Things(0))],
         Then::Nothing,
     ),
+    place("definitions", "process_list", &["number"], &[Text("name")], Then::Process),
     place("definitions", "prompts", &["id"], &[Who("created_by")], Then::Nothing),
     place(
         "definitions",
@@ -294,6 +297,7 @@ impl Place {
         tx.prepare(&sql)?.execute(params_from_iter(new.into_iter().chain(values)))?;
         match (self.then, hit.key.first()) {
             (Then::Record, Some(Sql::Integer(number))) => entities::reindex(tx, *number)?,
+            (Then::Process, Some(Sql::Integer(number))) => processes::reindex(tx, *number)?,
             (Then::Document, Some(Sql::Integer(number))) => documents::reindex_without_file(tx, *number)?,
             _ => {}
         }

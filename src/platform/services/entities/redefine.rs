@@ -1,0 +1,166 @@
+//! A type's schema, changed where all its records keep to the new one.
+//!
+//! The records are read in portions, off the writer. In the transaction that changes the schema only those are read again
+//! that changed meanwhile.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde_json::{Map, Value, json};
+
+use super::schema::Checker;
+use super::types;
+use crate::api::audit::Changes;
+use crate::api::entities::{EntityType, Redefine};
+use crate::api::{FieldError, Timestamp};
+use crate::error::{Error, Kind, Result};
+use crate::platform::http::context::{Answer, Cx, matches};
+
+/// How many records are read at once.
+const PORTION: i64 = 500;
+/// Most records of a type whose schema is changed.
+const MAX_RECORDS: i64 = 200_000;
+/// Most records that an error names.
+const MAX_NAMED: usize = 20;
+
+/// A record that does not keep to a schema.
+type Misfit = FieldError;
+
+pub(super) async fn redefine(cx: Cx, request: Redefine) -> Result<Answer<EntityType>> {
+    let (request, checker) = cx
+        .compute(move || {
+            let checker = Checker::admit(&request.schema)?;
+            Ok::<_, Error>((request, Arc::new(checker)))
+        })
+        .await??;
+    let (began, if_match) = (cx.now(), cx.if_match.clone());
+    let revision = check(&cx, &request, &checker).await?;
+    matches(if_match.as_deref(), &revision.to_string())?;
+    cx.write(move |tx| {
+        let tenant = tx.tenant().to_owned();
+        let name = request.kind.as_str();
+        let (now, created_at) = head(tx, &tenant, name)?;
+        if now != revision {
+            return Err(changed_meanwhile());
+        }
+        let mut misfits = Vec::new();
+        let mut statement =
+            tx.prepare_cached("SELECT id, data FROM entities WHERE tenant_id = ? AND type = ? AND updated_at >= ? LIMIT ?")?;
+        let rows = statement.query_map(params![tenant, name, began.millis(), PORTION], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+        drop(statement);
+        if i64::try_from(rows.len()).unwrap_or(i64::MAX) == PORTION {
+            return Err(changed_meanwhile());
+        }
+        judge(&checker, rows, &mut misfits)?;
+        must_fit(misfits)?;
+        let fields = |schema: Option<&Value>| {
+            let names = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+            Map::from_iter([("fields".to_owned(), json!(names.collect::<Vec<_>>()))])
+        };
+        let after = Value::Object(request.schema.clone());
+        let changes =
+            Changes { before: Some(fields(types::must_exist(tx, &tenant, name)?.schema.as_ref())), after: Some(fields(Some(&after))) };
+        tx.prepare_cached("UPDATE entity_types SET schema = ?3, implied = 0, revision = revision + 1 WHERE tenant_id = ?1 AND name = ?2")?
+            .execute(params![tenant, name, after.to_string()])?;
+        tx.emit("entity.redefined", name, json!({ "entityType": name }))?;
+        tx.audit("entity.redefined", "entity_type", name, Some(changes))?;
+        let kind = EntityType { entity_type: name.to_owned(), schema: Some(request.schema), created_at };
+        Ok(Answer::from(kind).etag(revision + 1))
+    })
+    .await
+}
+
+/// The revision of a type and when it was created.
+fn head(connection: &Connection, tenant: &str, name: &str) -> Result<(i64, Timestamp)> {
+    let found = connection
+        .prepare_cached("SELECT revision, created_at FROM entity_types WHERE tenant_id = ? AND name = ?")?
+        .query_row(params![tenant, name], |row| Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?))))
+        .optional()?;
+    match found {
+        Some(found) => Ok(found),
+        None => types::must_exist(connection, tenant, name).and_then(|_| Err(changed_meanwhile())),
+    }
+}
+
+/// Checks the records that there are, in portions, and returns the type's revision.
+async fn check(cx: &Cx, request: &Redefine, checker: &Arc<Checker>) -> Result<i64> {
+    let (tenant, name) = (cx.tenant(), request.kind.clone());
+    let (revision, records) = {
+        let (tenant, name) = (tenant.clone(), name.clone());
+        cx.read(move |connection| {
+            let (revision, _) = head(connection, tenant.as_str(), &name)?;
+            let records: i64 = connection
+                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM entities WHERE tenant_id = ? AND type = ? LIMIT ?)")?
+                .query_row(params![tenant.as_str(), name, MAX_RECORDS + 1], |row| row.get(0))?;
+            Ok((revision, records))
+        })
+        .await?
+    };
+    if records > MAX_RECORDS {
+        let message = format!("the type has more than {MAX_RECORDS} records, too many to be checked against a new schema");
+        return Err(Error::new(Kind::TooLarge, "FM-IDHS-TOO-MANY-RECORDS", message)
+            .hint("Define another type with entities_define for what is stored from now on."));
+    }
+    let mut misfits = Vec::new();
+    let mut after = (i64::MIN, 0);
+    loop {
+        let (tenant, name, checker) = (tenant.clone(), name.clone(), Arc::clone(checker));
+        let (found, last) = cx
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT id, data, updated_at, number FROM entities
+                     WHERE tenant_id = ?1 AND type = ?2 AND (updated_at, number) > (?3, ?4) ORDER BY updated_at, number LIMIT ?5",
+                )?;
+                let rows = statement.query_map(params![tenant.as_str(), name, after.0, after.1, PORTION], |row| {
+                    Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
+                })?;
+                let rows: Vec<((String, String), (i64, i64))> = rows.collect::<rusqlite::Result<_>>()?;
+                let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) == PORTION;
+                let last = rows.last().map(|(_, place)| *place).filter(|_| full);
+                let mut found = Vec::new();
+                judge(&checker, rows.into_iter().map(|(record, _)| record).collect(), &mut found)?;
+                Ok((found, last))
+            })
+            .await?;
+        misfits.extend(found);
+        match last {
+            Some(last) if misfits.len() <= MAX_NAMED => after = last,
+            _ => break,
+        }
+    }
+    must_fit(misfits)?;
+    Ok(revision)
+}
+
+/// Adds the records that do not keep to a schema, each with its first fault.
+fn judge(checker: &Checker, records: Vec<(String, String)>, misfits: &mut Vec<Misfit>) -> Result<()> {
+    for (id, data) in records {
+        if misfits.len() > MAX_NAMED {
+            return Ok(());
+        }
+        let data: Map<String, Value> = serde_json::from_str(&data).map_err(Error::internal)?;
+        // What is too costly to check has a field that says so.
+        let faults = checker.faults(&data).unwrap_or_else(|error| error.fields().to_vec());
+        if let Some(fault) = faults.into_iter().next() {
+            misfits.push(FieldError::new("/schema", fault.code, format!("record {id}: {} {}", fault.pointer, fault.detail)));
+        }
+    }
+    Ok(())
+}
+
+fn must_fit(mut misfits: Vec<Misfit>) -> Result<()> {
+    if misfits.is_empty() {
+        return Ok(());
+    }
+    let count = if misfits.len() > MAX_NAMED { format!("more than {MAX_NAMED}") } else { misfits.len().to_string() };
+    misfits.truncate(MAX_NAMED);
+    Err(Error::new(Kind::Conflict, "FM-IDHS-RECORDS-DO-NOT-FIT", format!("records stand against the new schema: {count}"))
+        .with_fields(misfits)
+        .hint("Correct these records with entities_update, or loosen the schema."))
+}
+
+fn changed_meanwhile() -> Error {
+    Error::new(Kind::Conflict, "FM-IDHS-TYPE-CHANGED", "the type or many of its records changed meanwhile")
+        .hint("Look at the type with entities_types, then change it again.")
+}
