@@ -326,7 +326,7 @@ impl Operation for PreviewDeletion {
     type Output = DeletionPreview;
     const SPEC: Spec = Spec::get("records_preview", "/records", Effect::Read)
         .titled("Preview deletion of personal data")
-        .requires(Permission::RECORD_DELETE)
+        .requires(Permission::AUDIT_VIEW)
         .extension();
 }
 
@@ -341,6 +341,6 @@ impl Operation for GetDeletion {
     type Output = DeletionRequest;
     const SPEC: Spec = Spec::get("records_get", "/records/{id}", Effect::Read)
         .titled("Show a deletion request")
-        .requires(Permission::RECORD_DELETE)
+        .requires(Permission::AUDIT_VIEW)
         .extension();
 }
