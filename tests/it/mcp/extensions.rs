@@ -31,9 +31,9 @@ async fn platform(status: StatusCode, document: Value) -> StandIn {
     .await
 }
 
-async fn session(url: &str, named: Option<&[&str]>) -> Session {
+async fn session(url: &str, chosen: Option<&[&str]>) -> Session {
     let origin = Arc::new(Fixed::new(url).unwrap());
-    let extensions = match named {
+    let extensions = match chosen {
         Some(names) => Extensions::named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap(),
         None => Extensions::asked(Arc::clone(&origin) as _),
     };
@@ -82,7 +82,7 @@ async fn a_platform_without_a_document_offers_none_and_is_not_asked_again_at_onc
     ] {
         let platform = platform(status, document).await;
         let session = session(&platform.url, None).await;
-        assert_eq!(extensions(&session).await, [String::new(); 0]);
+        assert!(extensions(&session).await.is_empty());
         let refused = call(&session, "processes_list", json!({})).await;
         assert!(text(&refused).starts_with("FM-MCP-EXTENSION-UNKNOWN: "), "{}", text(&refused));
         assert_eq!(times(&platform), 1);
@@ -97,7 +97,7 @@ async fn an_operator_names_the_tools_and_the_platform_is_not_asked() {
     let some = session(&platform.url, Some(&["roles_list"])).await;
     assert_eq!(extensions(&some).await, ["roles_list"]);
     let none = session(&platform.url, Some(&[])).await;
-    assert_eq!(extensions(&none).await, [String::new(); 0]);
+    assert!(extensions(&none).await.is_empty());
     let all = session(&platform.url, Some(&["*"])).await;
     assert!(extensions(&all).await.len() > 10);
     assert_eq!(times(&platform), 0);

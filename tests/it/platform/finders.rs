@@ -99,14 +99,14 @@ async fn processes_are_found_by_words_of_their_name_and_by_status() {
     let han = design(&bench, "休假审批").await;
     bench.post(&format!("/processes/{order}/publish"), &owner, json!({})).await.ok();
     let found = async |query: &str| ids(&list(&bench, &format!("/processes?{query}")).await, "id");
-    assert_eq!(found("").await, [han.clone(), order.clone(), leave.clone()]);
-    assert_eq!(found("name=leave").await, [leave.clone()]);
-    assert_eq!(found("name=LEA%20appr").await, [leave.clone()]);
-    assert_eq!(found("name=uber").await, [order.clone()]);
-    assert_eq!(found("name=%E5%AE%A1%E6%89%B9").await, [han.clone()]);
-    assert_eq!(found("name=leave&status=published").await, [String::new(); 0]);
-    assert_eq!(found("status=published").await, [order.clone()]);
-    assert_eq!(found("status=draft&name=leave%22%20OR%20x").await, [String::new(); 0]);
+    assert_eq!(found("").await, [han.as_str(), order.as_str(), leave.as_str()]);
+    assert_eq!(found("name=leave").await, [leave.as_str()]);
+    assert_eq!(found("name=LEA%20appr").await, [leave.as_str()]);
+    assert_eq!(found("name=uber").await, [order.as_str()]);
+    assert_eq!(found("name=%E5%AE%A1%E6%89%B9").await, [han.as_str()]);
+    assert!(found("name=leave&status=published").await.is_empty());
+    assert_eq!(found("status=published").await, [order.as_str()]);
+    assert!(found("status=draft&name=leave%22%20OR%20x").await.is_empty());
     bench.get("/processes?name=%2A", &owner).await.refused(422, "FM-PDS-INVALID");
     bench.get("/processes?status=lost", &owner).await.refused(422, "FM-PDS-INVALID");
 
@@ -196,7 +196,7 @@ async fn users_are_found_by_how_their_names_begin() {
     let found = async |query: &str| ids(&list(&bench, &format!("/users?{query}")).await, "email");
     assert_eq!(found("startsWith=AN").await, ["anna@example.com", "anton@example.com"]);
     assert_eq!(found("username=anna@example.com").await, ["anna@example.com"]);
-    assert_eq!(found("startsWith=c").await, [String::new(); 0]);
+    assert!(found("startsWith=c").await.is_empty());
     let anna = &list(&bench, "/users?startsWith=anna").await[0];
     let id = anna["id"].as_str().unwrap();
     assert_eq!(&bench.get(&format!("/users/{id}"), &bench.owner()).await.ok(), anna);
