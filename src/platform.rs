@@ -122,6 +122,7 @@ struct Inner {
     ocr_program: PathBuf,
     leases: Notify,
     queued_notifications: Notify,
+    queued_messages: Notify,
     notifications: Notifications,
     integrations: Integrations,
     hub: services::integrations::Hub,
@@ -198,6 +199,7 @@ impl Platform {
                 ocr_program,
                 leases: Notify::new(),
                 queued_notifications: Notify::new(),
+                queued_messages: Notify::new(),
                 notifications,
                 integrations,
                 hub: services::integrations::Hub::default(),
@@ -294,6 +296,11 @@ impl Platform {
     /// Wakes the sender of notifications when there is a new one.
     pub(crate) fn notifications_notify(&self) -> &Notify {
         &self.inner.queued_notifications
+    }
+
+    /// Wakes the sender of messages when one waits for its next attempt.
+    pub(crate) fn messages_notify(&self) -> &Notify {
+        &self.inner.queued_messages
     }
 
     /// The names of the services with operations that run here.

@@ -7,6 +7,7 @@ pub(crate) mod agents;
 pub(crate) mod analytics;
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod communication;
 pub(crate) mod connectors;
 pub(crate) mod data;
 pub(crate) mod documents;
@@ -42,6 +43,7 @@ pub(crate) fn embedded() -> Routes {
         .merge(data::routes())
         .merge(documents::routes())
         .merge(connectors::routes())
+        .merge(communication::routes())
         .merge(auth::routes())
         .merge(events::routes())
         .merge(registry::routes())
@@ -61,6 +63,7 @@ pub(crate) fn spawn(platform: &Platform) {
     learning::spawn(platform);
     connectors::spawn(platform);
     registry::spawn(platform);
+    communication::spawn(platform);
     notifications::spawn(platform);
     audit::spawn(platform);
     schedules::spawn(platform);

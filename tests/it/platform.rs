@@ -4,6 +4,7 @@ mod agents;
 mod analytics;
 mod audit;
 mod auth;
+mod communication;
 mod connectors;
 mod contract;
 mod data;

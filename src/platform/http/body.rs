@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
@@ -36,10 +36,7 @@ pub(crate) async fn object(
     // A body is announced by its length, or may be as large as it likes.
     let small = body.size_hint().upper().is_some_and(|length| length <= MAX_BODY as u64);
     let _place = if small || most <= MAX_BODY { None } else { Some(LARGE_BODIES.pass(tenant, MAX_WAIT).await?.ok_or_else(busy)?) };
-    let bytes = inbound::read_bounded(body, most).await.map_err(|unread| match unread {
-        Unread::TooLarge => too_large(most),
-        Unread::Broken(error) => malformed(service, "the body ended early").caused_by(error),
-    })?;
+    let bytes = bounded(service, body, most).await?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -54,6 +51,14 @@ pub(crate) async fn object(
         return parse(service, &bytes);
     }
     platform.compute().run(tenant, move || parse(service, &bytes)).await?
+}
+
+/// Reads a body of so many bytes at most.
+pub(crate) async fn bounded(service: &'static str, body: Body, most: usize) -> Result<Bytes> {
+    inbound::read_bounded(body, most).await.map_err(|unread| match unread {
+        Unread::TooLarge => too_large(most),
+        Unread::Broken(error) => malformed(service, "the body ended early").caused_by(error),
+    })
 }
 
 fn parse(service: &str, bytes: &[u8]) -> Result<Map<String, Value>> {

@@ -36,6 +36,8 @@ pub(crate) struct Cx {
     pub(crate) list: String,
     /// The headers that show who calls, for what is run on the caller's behalf.
     pub(crate) headers: HeaderMap,
+    /// The delivery that the request came by, where it was signed.
+    pub(crate) webhook_id: Option<String>,
     /// Notes in the first transaction that the call was carried out.
     pub(crate) mark: Option<Arc<Mark>>,
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
@@ -33,6 +33,13 @@ type Handler = Arc<dyn Fn(Value) -> Result<Work, serde_json::Error> + Send + Syn
 /// The work on a request that was decoded.
 type Work = Box<dyn FnOnce(Cx) -> BoxFuture<'static, Result<Stored>> + Send>;
 
+/// Finds out who sent a request that is signed and has no token: takes the headers, the first id of the path, the body and
+/// its largest size, and answers the body that was signed.
+type Signed = fn(Platform, HeaderMap, String, Body, usize) -> BoxFuture<'static, Result<(Identity, Bytes)>>;
+
+/// The header that names a signed delivery.
+const WEBHOOK_ID: &str = "webhook-id";
+
 /// The operations of a service with their handlers.
 #[derive(Default)]
 pub(crate) struct Routes {
@@ -50,6 +57,8 @@ struct Route {
     extends: Option<&'static Service>,
     /// The place of its service in [`SERVICES`].
     service_index: usize,
+    /// For operations that others than holders of tokens may call.
+    signed: Option<Signed>,
     handler: Handler,
     /// Serves callers that accept server-sent events.
     streaming: Option<Streaming>,
@@ -77,7 +86,18 @@ impl Routes {
         F: Future<Output = Result<A>> + Send + 'static,
         A: Into<Answer<O::Output>>,
     {
-        self.with(None, handler)
+        self.with(None, None, handler)
+    }
+
+    /// Serves an operation of the contract, also to those who sign their request.
+    pub(crate) fn on_signed<O, H, F, A>(self, handler: H, signed: Signed) -> Self
+    where
+        O: Operation,
+        H: Fn(Cx, O) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<A>> + Send + 'static,
+        A: Into<Answer<O::Output>>,
+    {
+        self.with(None, Some(signed), handler)
     }
 
     /// Serves an operation that the contract lacks; `/openapi.json` marks it as an extension.
@@ -88,7 +108,7 @@ impl Routes {
         F: Future<Output = Result<A>> + Send + 'static,
         A: Into<Answer<O::Output>>,
     {
-        self.with(Some(service), handler)
+        self.with(Some(service), None, handler)
     }
 
     /// Serves an operation of the contract, and as server-sent events to callers that accept them.
@@ -101,7 +121,7 @@ impl Routes {
         S: Fn(Cx, O) -> G + Send + Sync + 'static,
         G: Future<Output = Result<Response>> + Send + 'static,
     {
-        self = self.with(None, handler);
+        self = self.with(None, None, handler);
         let events = Arc::new(events);
         let streaming: Streaming = Arc::new(move |arguments| {
             let request = serde_json::from_value::<O>(arguments)?;
@@ -120,7 +140,7 @@ impl Routes {
         self
     }
 
-    fn with<O, H, F, A>(mut self, extends: Option<&'static Service>, handler: H) -> Self
+    fn with<O, H, F, A>(mut self, extends: Option<&'static Service>, signed: Option<Signed>, handler: H) -> Self
     where
         O: Operation,
         H: Fn(Cx, O) -> F + Send + Sync + 'static,
@@ -147,7 +167,7 @@ impl Routes {
             None => service.operations.iter().any(|known| known.spec.name == endpoint.spec.name),
         };
         let service_index = SERVICES.iter().position(is_its).unwrap_or_default();
-        self.routes.push(Route { endpoint, extends, service_index, handler, streaming: None });
+        self.routes.push(Route { endpoint, extends, service_index, signed, handler, streaming: None });
         self
     }
 
@@ -163,7 +183,7 @@ impl Routes {
         for (service_index, service) in SERVICES.iter().enumerate() {
             for endpoint in service.operations.iter().filter(|endpoint| !served.contains(endpoint.spec.name)) {
                 let handler: Handler = Arc::new(move |_| Ok(Box::new(move |_| std::future::ready(Err(not_embedded(service))).boxed())));
-                self.routes.push(Route { endpoint: *endpoint, extends: None, service_index, handler, streaming: None });
+                self.routes.push(Route { endpoint: *endpoint, extends: None, service_index, signed: None, handler, streaming: None });
             }
         }
         self
@@ -290,7 +310,17 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         .collect();
 
     // Who asks, for which tenant, and whether they may: before anything of the body is read.
-    let identity = if spec.public { identity::public() } else { authenticate(platform, &parts.headers, spec, &path).await? };
+    let delivery = text(&parts.headers, WEBHOOK_ID).filter(|_| route.signed.is_some()).map(str::to_owned);
+    let (identity, body) = match route.signed.filter(|_| delivery.is_some()) {
+        // What is signed is the body as it came: it must be read, up to its bound, before it is known who sent it.
+        Some(signed) => {
+            let named = path.first().map(|(_, id)| id.clone()).unwrap_or_default();
+            let (identity, body) = signed(platform.clone(), parts.headers.clone(), named, body, spec.max_body).await?;
+            (identity, Body::from(body))
+        }
+        None if spec.public => (identity::public(), body),
+        None => (authenticate(platform, &parts.headers, spec, &path).await?, body),
+    };
     if !spec.public {
         check_tenant(&parts.headers, &identity)?;
         if let Some(needed) = spec.permission
@@ -319,6 +349,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         session: identity.session,
         list: list_of(entry, &arguments),
         headers: proof_of(&parts.headers),
+        webhook_id: delivery.clone(),
         mark: None,
     };
     if let Some(streaming) = route.streaming.as_ref().filter(|_| accepts_events(&parts.headers)) {
@@ -329,7 +360,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         let work = streaming(arguments).map_err(|error| invalid(code, vec![undecodable(&error)]))?;
         return Ok(Answered::Events(work(cx).await?));
     }
-    let key = parts.headers.get("idempotency-key").filter(|_| spec.body && !spec.public);
+    let key = parts.headers.get("idempotency-key").filter(|_| spec.body && !spec.public && delivery.is_none());
     let key = key.map(|key| {
         // The same arguments are the same request, whatever the order of their fields.
         let mut sorted = arguments.clone();

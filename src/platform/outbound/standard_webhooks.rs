@@ -4,6 +4,9 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+/// Most signatures of a message: one for each key while keys change.
+const MAX_SIGNATURES: usize = 8;
+
 /// The key in `whsec_` and base64; the failure completes a sentence about what the key belongs to.
 pub(crate) fn key_of(secret: &str) -> Result<hmac::Key, &'static str> {
     let key = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok()).filter(|key| !key.is_empty());
@@ -17,6 +20,14 @@ pub(crate) fn signature(key: &hmac::Key, id: &str, timestamp: i64, body: &str) -
     format!("v1,{}", STANDARD.encode(tag.as_ref()))
 }
 
+/// Whether one of the signatures in a header is good over id, time and body; the time that it takes does not tell where one
+/// differs.
+pub(crate) fn is_signed(key: &hmac::Key, id: &str, timestamp: i64, body: &[u8], signatures: &str) -> bool {
+    let signed = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
+    let given = signatures.split(' ').take(MAX_SIGNATURES).filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok());
+    given.fold(false, |good, tag| hmac::verify(key, &signed, &tag).is_ok() | good)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +39,11 @@ mod tests {
         let signed = signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
         assert!(key_of("plain text").is_err());
+        let body = br#"{"test": 2432232314}"#;
+        let holds = |id: &str, at: i64, body: &[u8], given: &str| is_signed(&key, id, at, body, given);
+        let (id, at) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330);
+        assert!(holds(id, at, body, &signed) && holds(id, at, body, &format!("v1,AAAA {signed}")));
+        assert!(!holds("msg_other", at, body, &signed) && !holds(id, at + 1, body, &signed) && !holds(id, at, b"{}", &signed));
+        assert!(!holds(id, at, body, "") && !holds(id, at, body, &signed.replace("v1,", "v2,")));
     }
 }

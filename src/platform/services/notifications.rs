@@ -8,7 +8,7 @@ mod queue;
 mod recipient;
 mod send;
 mod templates;
-mod text;
+pub(crate) mod text;
 mod worker;
 
 pub use options::{Encryption, Gateway, Notifications, Smtp};

@@ -61,7 +61,7 @@ impl Drop for Pass {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn places_are_given_in_turn_and_not_to_those_who_left() {

@@ -479,7 +479,7 @@ async fn a_body_that_is_refused_is_taken_so_that_its_sender_reads_why() {
     // The refusal is there before the body is; a sender that does not look at it sends on.
     for _ in 0..length / 65_536 {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        stream.write_all(&[b' '; 65_536]).await.unwrap();
+        stream.write_all(&vec![b' '; 65_536]).await.unwrap();
     }
     let mut read = [0; 512];
     let length = timeout(PATIENCE, stream.read(&mut read)).await.unwrap().unwrap();

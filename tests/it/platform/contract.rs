@@ -217,16 +217,14 @@ async fn an_event_of_the_platforms_topics_is_published_by_a_service() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_embedded_says_so_for_each_of_its_routes() {
+async fn every_operation_is_served_by_the_embedded_platform() {
     let platform = TestPlatform::start().await;
     let owner = platform.owner();
-    for (method, path, body, code) in [(Method::PUT, "/ingest/jobs/job-1/start", json!({}), "FM-DCS-NOT-EMBEDDED")] {
-        let request = platform.request(method.clone(), path, &owner);
-        let request = if body.is_null() { request } else { request.json(&body) };
-        let refused = platform.send(request).await;
-        assert_eq!((refused.status, &refused.body["code"]), (501, &json!(code)), "{method} {path}: {refused:?}");
+    for entry in flowmaster_mcp::api::catalogue().iter() {
+        let path = entry.spec.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect::<Vec<_>>().join("/");
+        let request = platform.request(entry.spec.method.name().parse().unwrap(), &path, &owner);
+        let reply = platform.send(if entry.spec.body { request.json(&json!({})) } else { request }).await;
+        let code = reply.body["code"].as_str().unwrap_or_default();
+        assert!(reply.status != 501 && code != "FM-AGS-NO-ROUTE" && code != "FM-AGS-METHOD", "{}: {reply:?}", entry.spec.name);
     }
-    // Arguments are checked all the same.
-    let wrong = platform.send(platform.request(Method::POST, "/documents/search", &owner).json(&json!({ "query": 5 }))).await;
-    assert_eq!(wrong.status, 422, "{wrong:?}");
 }

@@ -58,7 +58,7 @@ impl System {
         let system = Self { url: format!("http://{}", listener.local_addr().unwrap()), ..Self::default() };
         let app = Router::new()
             .fallback(async |State(system): State<Self>, method, uri: Uri, headers, body| {
-                let answer = system.answer(method, &uri, headers, body);
+                let answer = system.answer(method, &uri, &headers, body);
                 if uri.path() == "/hang" {
                     std::future::pending::<()>().await;
                 }
@@ -69,7 +69,7 @@ impl System {
         system
     }
 
-    fn answer(&self, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Response {
+    fn answer(&self, method: Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Response {
         let mut came = self.came.lock().unwrap();
         let path = uri.path_and_query().unwrap().to_string();
         came.push(Came { method, path: path.clone(), headers: headers.clone(), body });

@@ -329,7 +329,7 @@ async fn agents_known_by_feedback_alone_are_registered_with_it() {
     school.rate("agent-a", json!({ "accuracy": 1 })).await;
     let data = school.bench.folder.path().join("data/platform.db");
     // The folder as it was before agents were registered, and the step that registers them.
-    let step = include_str!("../../../src/platform/database/migrations/0014_agents.sql");
+    let step = include_str!("../../../src/platform/database/migrations/0016_agents.sql");
     let school = school
         .restart_with(move |_| {
             let file = rusqlite::Connection::open(data).unwrap();

@@ -194,23 +194,23 @@ fn look_up<'r>(record: &'r Map<String, Value>, source: &str) -> Option<&'r Value
 mod tests {
     use super::*;
 
-    fn mapping(given: Value) -> Result<Mapping, Vec<String>> {
+    fn mapping(given: &Value) -> Result<Mapping, Vec<String>> {
         Mapping::read(given.as_object().unwrap()).map_err(|faults| faults.into_iter().map(|fault| fault.pointer).collect())
     }
 
-    fn record(value: Value) -> Map<String, Value> {
+    fn record(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn fields_are_found_by_name_and_path_and_get_their_type() {
-        let mapping = mapping(json!({
+        let mapping = mapping(&json!({
             "external_id": "id", "city": "address.city", "sku": "lines.0.sku", "dotted": "a.b",
             "total": { "source": "amount", "type": "number" }, "active": { "source": "on", "type": "boolean" },
             "rank": { "source": "rank", "type": "integer", "default": 1 }, "zip": { "source": "zip", "type": "string" },
         }))
         .unwrap();
-        let mapped = mapping.apply(&record(json!({
+        let mapped = mapping.apply(&record(&json!({
             "id": 42, "address": { "city": "Bern" }, "lines": [{ "sku": "x" }], "a.b": 1, "a": { "b": 2 },
             "amount": "12.5", "on": "TRUE", "zip": 8001.0,
         })));
@@ -222,21 +222,21 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_of_another_type_is_said() {
-        let mapping = mapping(json!({
+        let mapping = mapping(&json!({
             "a": "x", "b": { "source": "y", "required": true }, "c": { "source": "z", "type": "integer" },
         }))
         .unwrap();
-        let mapped = mapping.apply(&record(json!({ "z": "many" })));
+        let mapped = mapping.apply(&record(&json!({ "z": "many" })));
         assert_eq!(mapped.missing, ["a: the record has no `x`"]);
         assert_eq!(mapped.faults.len(), 2, "{mapped:?}");
         assert!(mapping.apply_to_answer(json!({ "z": 1.5 })).is_err());
         // Another kind of answer than the mapping is for.
-        assert_eq!(mapping.apply_to_answer(json!({ "jobId": 1 })).unwrap(), record(json!({ "jobId": 1 })));
+        assert_eq!(mapping.apply_to_answer(json!({ "jobId": 1 })).unwrap(), record(&json!({ "jobId": 1 })));
     }
 
     #[test]
     fn a_list_is_mapped_record_by_record() {
-        let mapping = mapping(json!({ "a": "x" })).unwrap();
+        let mapping = mapping(&json!({ "a": "x" })).unwrap();
         let mapped = mapping.apply_to_answer(json!([{ "x": 1, "y": 2 }, 3])).unwrap();
         assert_eq!(Value::Object(mapped), json!({ "records": [{ "a": 1 }, 3] }));
     }
@@ -247,7 +247,7 @@ mod tests {
             "a": 1, "b": "", "c": "x..y", "d": { "source": "x", "type": "text" }, "e": { "from": "x" },
             "f": { "source": "x", "type": "integer", "default": "many" }, "g": { "source": "x", "required": 1 },
         });
-        let pointers = mapping(wrong).unwrap_err();
+        let pointers = mapping(&wrong).unwrap_err();
         assert_eq!(
             pointers,
             ["/mapping/a", "/mapping/b", "/mapping/c", "/mapping/d/type", "/mapping/e", "/mapping/f/default", "/mapping/g/required"]

@@ -45,7 +45,7 @@ impl Integrations {
     }
 
     /// How long to wait after so many failures of a queued call.
-    pub(super) fn queued_delay(&self, failures: u32) -> Duration {
+    pub(crate) fn queued_delay(&self, failures: u32) -> Duration {
         self.bounded(self.queued_first_delay, failures)
     }
 

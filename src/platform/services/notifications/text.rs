@@ -7,7 +7,7 @@ const MAX_NAME: usize = 64;
 
 /// A piece of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece<'t> {
+pub(crate) enum Piece<'t> {
     /// As written.
     Literal(&'t str),
     /// The value of a name.
@@ -15,7 +15,7 @@ pub(super) enum Piece<'t> {
 }
 
 /// Reads a text; the failure says what is wrong with a place.
-pub(super) fn read(source: &str) -> Result<Vec<Piece<'_>>, String> {
+pub(crate) fn read(source: &str) -> Result<Vec<Piece<'_>>, String> {
     let mut pieces = Vec::new();
     let mut rest = source;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -38,7 +38,7 @@ pub(super) fn read(source: &str) -> Result<Vec<Piece<'_>>, String> {
 }
 
 /// The names of the places.
-pub(super) fn names<'t>(pieces: &[Piece<'t>]) -> impl Iterator<Item = &'t str> {
+pub(crate) fn names<'t>(pieces: &[Piece<'t>]) -> impl Iterator<Item = &'t str> {
     pieces.iter().filter_map(|piece| match piece {
         Piece::Place(name) => Some(*name),
         Piece::Literal(_) => None,
@@ -46,7 +46,7 @@ pub(super) fn names<'t>(pieces: &[Piece<'t>]) -> impl Iterator<Item = &'t str> {
 }
 
 /// Fills a text in; a name without a value leaves nothing. A value is never read as a text with places.
-pub(super) fn render(pieces: &[Piece<'_>], values: &BTreeMap<String, String>) -> String {
+pub(crate) fn render(pieces: &[Piece<'_>], values: &BTreeMap<String, String>) -> String {
     let text = |piece: &Piece<'_>| match piece {
         Piece::Literal(literal) => (*literal).to_owned(),
         Piece::Place(name) => values.get(*name).cloned().unwrap_or_default(),
@@ -55,7 +55,7 @@ pub(super) fn render(pieces: &[Piece<'_>], values: &BTreeMap<String, String>) ->
 }
 
 /// A text as one line, for a subject: a line break in it would end the header.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split(|c: char| c.is_control()).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -45,7 +45,7 @@ async fn the_contracts_question_goes_to_a_provider_in_openais_form() {
 
 #[tokio::test]
 async fn a_question_goes_to_a_provider_in_anthropics_form() {
-    let model = Model::start(ProviderKind::Anthropic, [anthropic(json!([{ "type": "text", "text": "Call them" }]))]).await;
+    let model = Model::start(ProviderKind::Anthropic, [anthropic(&json!([{ "type": "text", "text": "Call them" }]))]).await;
     let bench = platform(vec![model.provider(&["claude"], 1)], |_| {}).await;
     let answer = ask(&bench, json!({ "prompt": "What now?", "temperature": 1.5 })).await.ok();
     assert_eq!((&answer["response"], &answer["provider"], &answer["tokensUsed"]), (&json!("Call them"), &json!("anthropic"), &json!(150)));
@@ -101,7 +101,7 @@ async fn the_next_provider_answers_where_one_fails_and_a_failing_one_rests() {
         [Said::Status(503, String::new()), Said::Status(503, String::new()), Said::Status(503, String::new()), openai("first")],
     )
     .await;
-    let good = Model::start(ProviderKind::Anthropic, [anthropic(json!([{ "type": "text", "text": "second" }]))]).await;
+    let good = Model::start(ProviderKind::Anthropic, [anthropic(&json!([{ "type": "text", "text": "second" }]))]).await;
     let bench = platform(vec![failing.provider(&["m"], 1000), good.provider(&["m"], 1)], |_| {}).await;
     for n in 0..6 {
         assert_eq!(ask(&bench, json!({ "prompt": n.to_string() })).await.ok()["response"], "second");
@@ -179,8 +179,8 @@ async fn a_model_runs_tools_as_the_caller_and_answers_with_what_they_gave() {
         (vec![found, openai("There is Acme")], ProviderKind::OpenAi),
         (
             vec![
-                anthropic(json!([{ "type": "tool_use", "id": "t1", "name": "customer_analysis", "input": { "limit": 1 } }])),
-                anthropic(json!([{ "type": "text", "text": "There is Acme" }])),
+                anthropic(&json!([{ "type": "tool_use", "id": "t1", "name": "customer_analysis", "input": { "limit": 1 } }])),
+                anthropic(&json!([{ "type": "text", "text": "There is Acme" }])),
             ],
             ProviderKind::Anthropic,
         ),

@@ -102,12 +102,12 @@ pub fn openai_tool(name: &str, arguments: &str) -> Said {
 }
 
 /// An answer in the form of Anthropic.
-pub fn anthropic(content: Value) -> Said {
+pub fn anthropic(content: &Value) -> Said {
     Said::Status(200, json!({ "type": "message", "content": content, "usage": { "input_tokens": 100, "output_tokens": 50 } }).to_string())
 }
 
 /// Events of data, and what ends them.
 pub fn events(data: &[Value], last: &str) -> Said {
-    let text: String = data.iter().map(|data| format!("data: {data}\n\n")).collect();
+    let text = data.iter().fold(String::new(), |text, data| text + &format!("data: {data}\n\n"));
     Said::Events(format!("{text}{last}"))
 }

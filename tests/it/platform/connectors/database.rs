@@ -6,10 +6,11 @@ use super::{counts, create, data, run, start, until, until_is};
 use crate::support::platform::TestPlatform;
 use crate::support::postgres::{PASSWORD, Postgres};
 
-fn config(server: &Postgres, read: Value) -> Value {
-    let mut config = json!({ "host": "127.0.0.1", "port": server.port, "database": "postgres" });
-    config.as_object_mut().unwrap().extend(read.as_object().unwrap().clone());
-    config
+fn config(server: &Postgres, mut read: Value) -> Value {
+    for (name, value) in [("host", json!("127.0.0.1")), ("port", json!(server.port)), ("database", json!("postgres"))] {
+        read[name] = value;
+    }
+    read
 }
 
 fn job(server: &Postgres, read: Value) -> Value {

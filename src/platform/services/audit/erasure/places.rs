@@ -9,7 +9,7 @@ use super::person::{About, Person};
 use crate::error::Result;
 use crate::platform::Platform;
 use crate::platform::database::Tx;
-use crate::platform::services::{documents, entities, learning, notifications, processes};
+use crate::platform::services::{communication, documents, entities, learning, notifications, processes};
 
 /// How many rows are looked at in one step.
 pub(in crate::platform::services::audit) const STEP_ROWS: usize = 500;
@@ -39,6 +39,8 @@ enum Then {
     Document,
     /// The digest of the dataset is that of its lines.
     Dataset,
+    /// What was written to and by the person goes, and what waits to be sent is not sent any more.
+    Conversation,
     /// The message goes as a whole, with the file of its e-mail.
     Notification,
     /// The trail has a way of its own: what stood there is proved by salted digests.
@@ -108,6 +110,15 @@ pub(in crate::platform::services::audit) const PLACES: &[Place] = &[
         &[Who("email"), Who("user_id"), Who("phone"), Text("subject"), Text("body"), Json("variables", Things(0))],
         Then::Notification,
     ),
+    place("messages", "conversations", &["id"], &[Who("participant"), Json("data", Things(0))], Then::Conversation),
+    place(
+        "messages",
+        "conversation_messages",
+        &["position"],
+        &[Who("sender"), Who("recipient"), Text("body"), Json("data", Things(0)), Text("error")],
+        Then::Nothing,
+    ),
+    place("messages", "channel_preferences", &["participant"], &[Who("participant")], Then::Nothing),
     place("approvals", "companies", &["id"], &[Text("name"), Json("approval_chains", Things(1))], Then::Nothing),
     place("schedules", "schedules", &["id"], &[Who("runs_as"), Json("variables", Things(0))], Then::Nothing),
     place("executions", "node_work", &["id"], &[Who("actor"), Json("request", Things(0))], Then::Nothing),
@@ -264,6 +275,9 @@ impl Place {
         let is_key = format!(" AND {} = ?", self.key.join(" = ? AND "));
         let columns: Vec<&str> = self.columns.iter().map(|column| column.name()).collect();
         let values: Vec<Sql> = std::iter::once(tx.tenant().to_owned().into()).chain(hit.key.iter().cloned()).collect();
+        if self.then == Then::Conversation {
+            person.names.iter().try_for_each(|name| communication::erase(tx, name))?;
+        }
         let texts = {
             let sql = format!("SELECT {} FROM {} WHERE tenant_id = ?{is_key}", columns.join(", "), self.table);
             let mut statement = tx.prepare_cached(&sql)?;
@@ -273,7 +287,7 @@ impl Place {
                 None => None,
             }
         };
-        let Some(texts) = texts else { return Ok(false) };
+        let Some(texts) = texts else { return Ok(self.then == Then::Conversation) };
         if self.then == Then::Notification {
             let [Sql::Text(id)] = hit.key.as_slice() else { return Ok(false) };
             notifications::erase(tx, platform.data_dir(), id)?;
@@ -339,6 +353,8 @@ mod tests {
         "audit_checkpoints",
         "audit_deletions",
         "audit_holds",
+        "channel_secrets",
+        "channels",
         "dead_letters",
         "discovered_schemas",
         "document_blobs",
@@ -348,11 +364,11 @@ mod tests {
         "integration_secrets",
         "integrations",
         "metric_cells",
-        "metric_progress",
         "metric_users",
         "notification_deliveries",
         "notification_templates",
         "portals",
+        "refresh_tokens",
         "roles",
         "schedule_fires",
         "service_instances",
