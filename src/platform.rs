@@ -206,7 +206,7 @@ impl Platform {
                 agents: services::agents::State::new(agents),
                 faults,
                 outbound: OnceLock::new(),
-                embedded: services::embedded().services(),
+                embedded: services::routes().services(),
                 compute: turns::compute::Compute::default(),
                 started,
                 auth: identity::passwords::Guard::default(),

@@ -24,13 +24,8 @@ pub(crate) mod registry;
 pub(crate) mod schedules;
 pub(crate) mod tasks;
 
-/// The routes of all services; the contract's other operations are refused.
+/// The routes of all services, in the contract's order.
 pub(crate) fn routes() -> Routes {
-    embedded().refuse_the_rest()
-}
-
-/// The routes of the services that run here, in the contract's order.
-pub(crate) fn embedded() -> Routes {
     Routes::new()
         .merge(processes::routes())
         .merge(executions::routes())

@@ -177,18 +177,6 @@ impl Routes {
         self
     }
 
-    /// Answers the contract's other operations by 501: the embedded platform does not have their services yet.
-    pub(crate) fn refuse_the_rest(mut self) -> Self {
-        let served: HashSet<&'static str> = self.routes.iter().map(|route| route.endpoint.spec.name).collect();
-        for (service_index, service) in SERVICES.iter().enumerate() {
-            for endpoint in service.operations.iter().filter(|endpoint| !served.contains(endpoint.spec.name)) {
-                let handler: Handler = Arc::new(move |_| Ok(Box::new(move |_| std::future::ready(Err(not_embedded(service))).boxed())));
-                self.routes.push(Route { endpoint: *endpoint, extends: None, service_index, signed: None, handler, streaming: None });
-            }
-        }
-        self
-    }
-
     /// The names of the services that have an operation here.
     pub(crate) fn services(&self) -> HashSet<&'static str> {
         let served: HashSet<&'static str> = self.routes.iter().map(|route| route.endpoint.spec.name).collect();
@@ -222,16 +210,6 @@ impl Routes {
         }
         router
     }
-}
-
-/// The error of a service that is not part of the embedded platform.
-fn not_embedded(service: &Service) -> Error {
-    Error::new(
-        Kind::Unsupported,
-        format!("FM-{}-NOT-EMBEDDED", service.code),
-        format!("the embedded platform has no {} service yet", service.name),
-    )
-    .hint("Set FLOWMASTER_URL to a FlowMaster platform that has it.")
 }
 
 /// The path as the router reads it: its placeholders have the same names in every route, since two routes may name one
