@@ -26,6 +26,7 @@ mod http;
 mod identity;
 mod keys;
 mod outbound;
+mod queue;
 mod services;
 mod turns;
 mod vocabulary;
@@ -116,7 +117,8 @@ struct Inner {
     deadlines: Notify,
     retraining: Notify,
     schedules: Notify,
-    imports: Notify,
+    import_schedules: Notify,
+    import_runs: Notify,
     running_keys: http::idempotency::Running,
     webhooks: Webhooks,
     ocr_program: PathBuf,
@@ -133,6 +135,7 @@ struct Inner {
     compute: turns::compute::Compute,
     started: Timestamp,
     auth: identity::passwords::Guard,
+    login_attempts: identity::attempts::Attempts,
 }
 
 impl std::fmt::Debug for Platform {
@@ -193,7 +196,8 @@ impl Platform {
                 deadlines: Notify::new(),
                 retraining: Notify::new(),
                 schedules: Notify::new(),
-                imports: Notify::new(),
+                import_schedules: Notify::new(),
+                import_runs: Notify::new(),
                 running_keys: http::idempotency::Running::default(),
                 webhooks,
                 ocr_program,
@@ -210,6 +214,7 @@ impl Platform {
                 compute: turns::compute::Compute::default(),
                 started,
                 auth: identity::passwords::Guard::default(),
+                login_attempts: identity::attempts::Attempts::default(),
             }),
         };
         services::spawn(&platform);
@@ -283,9 +288,14 @@ impl Platform {
         &self.inner.schedules
     }
 
-    /// Wakes the worker of imports when one was queued or scheduled.
-    pub(crate) fn imports_notify(&self) -> &Notify {
-        &self.inner.imports
+    /// Wakes what queues the runs of imports when a schedule was set.
+    pub(crate) fn import_schedules_notify(&self) -> &Notify {
+        &self.inner.import_schedules
+    }
+
+    /// Wakes the worker of imports when a run was queued.
+    pub(crate) fn import_runs_notify(&self) -> &Notify {
+        &self.inner.import_runs
     }
 
     /// Wakes the watcher of leases when there is a new one.
@@ -370,6 +380,10 @@ impl Platform {
 
     fn running_keys(&self) -> http::idempotency::Running {
         Arc::clone(&self.inner.running_keys)
+    }
+
+    fn login_attempts(&self) -> &identity::attempts::Attempts {
+        &self.inner.login_attempts
     }
 
     fn guard(&self) -> &identity::passwords::Guard {

@@ -14,19 +14,26 @@ mod worker;
 use crate::api::Page;
 use crate::api::communication::{Conversation, History, Link, Message};
 use crate::error::Result;
-use crate::platform::Platform;
 use crate::platform::database::Tx;
 use crate::platform::http::context::{Answer, Cx};
 use crate::platform::http::routes::Routes;
+use crate::platform::{Platform, queue};
 
 /// The operations of the service. A provider delivers what came in with a signature and has no token.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(channels::register).on(send::send).on_signed(receive::receive, signature::check).on(history).on(link)
+    Routes::new()
+        .on(channels::register)
+        .on(channels::list)
+        .on(send::send)
+        .on_signed(receive::receive, signature::check)
+        .on(conversations::list)
+        .on(history)
+        .on(link)
 }
 
 /// Starts the worker that sends what is queued.
 pub(crate) fn spawn(platform: &Platform) {
-    platform.spawn(worker::run(platform.clone()));
+    platform.spawn(queue::run(platform.clone(), worker::Messages));
 }
 
 /// Makes what was written to and by a person unreadable; what is queued is not sent any more.

@@ -27,10 +27,10 @@ use crate::api::connectors::{Cancel, Create, Get, Job, JobStats, JobStatus, SERV
 use crate::api::{Permission, Timestamp};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
-use crate::platform::Platform;
 use crate::platform::http::context::{Answer, Cx};
 use crate::platform::http::routes::Routes;
 use crate::platform::services::entities;
+use crate::platform::{Platform, queue};
 
 /// Most imports of a tenant.
 const MAX_PER_TENANT: i64 = 1_000;
@@ -39,20 +39,13 @@ const HUB: [&str; 4] = ["internal-data-hub", "internal_data_hub", "data-hub", "d
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new()
-        .on(create)
-        .on(get)
-        .on(start)
-        .on(cancel)
-        .on(test)
-        .on(stats)
-        .extend(&SERVICE, lists::jobs)
-        .extend(&SERVICE, lists::dead_letters)
+    Routes::new().on(create).on(get).on(start).on(cancel).on(test).on(stats).on(lists::jobs).extend(&SERVICE, lists::dead_letters)
 }
 
 /// Starts the worker that runs imports.
 pub(crate) fn spawn(platform: &Platform) {
     platform.spawn(worker::watch(platform.clone()));
+    platform.spawn(queue::run(platform.clone(), worker::Runs));
 }
 
 async fn create(cx: Cx, request: Create) -> Result<Answer<Job>> {
@@ -104,7 +97,8 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Job>> {
             Ok(job)
         })
         .await?;
-    cx.platform.imports_notify().notify_one();
+    cx.platform.import_schedules_notify().notify_one();
+    cx.platform.import_runs_notify().notify_one();
     let location = format!("/ingest/jobs/{}", job.id);
     Ok(Answer::from(job.view(None)).location(location))
 }
@@ -135,7 +129,8 @@ async fn start(cx: Cx, request: Start) -> Result<Job> {
             jobs::show(tx, tx.tenant(), &job.id)
         })
         .await?;
-    cx.platform.imports_notify().notify_one();
+    cx.platform.import_schedules_notify().notify_one();
+    cx.platform.import_runs_notify().notify_one();
     Ok(job)
 }
 

@@ -17,8 +17,8 @@ use rusqlite::Connection;
 use crate::api::arguments::quote;
 use crate::api::learning::SERVICE;
 use crate::error::{Error, Kind, Result};
-use crate::platform::Platform;
 use crate::platform::http::routes::Routes;
+use crate::platform::{Platform, queue};
 
 use super::prompts;
 
@@ -39,7 +39,7 @@ pub(crate) fn routes() -> Routes {
 
 /// Starts the worker that runs retraining jobs.
 pub(crate) fn spawn(platform: &Platform) {
-    platform.spawn(worker::run(platform.clone()));
+    platform.spawn(queue::run(platform.clone(), worker::Retraining));
 }
 
 /// Refuses a prompt that the tenant does not have.

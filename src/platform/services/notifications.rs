@@ -34,7 +34,7 @@ pub(crate) fn routes() -> Routes {
 
 /// Starts the worker that sends what is queued.
 pub(crate) fn spawn(platform: &Platform) {
-    platform.spawn(worker::run(platform.clone()));
+    platform.spawn(crate::platform::queue::run(platform.clone(), worker::Deliveries));
 }
 
 /// Makes a notification unreadable. Its file goes before the transaction ends: if that fails, it is repeated.

@@ -290,6 +290,40 @@ async fn a_delivery_is_tried_again_by_the_platforms_clock() {
 }
 
 #[tokio::test]
+async fn a_tenant_with_many_notifications_leaves_places_for_another() {
+    // A provider that answers none of them while the test looks.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/messages", listener.local_addr().unwrap());
+    let came = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&came);
+    let hold = async move |body: Bytes| {
+        let message: Value = serde_json::from_slice(&body).unwrap();
+        note.lock().unwrap().push(message["tenantId"].as_str().unwrap().to_owned());
+        std::future::pending::<StatusCode>().await
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/messages", post(hold))).await });
+    let platform = TestPlatform::start_with(|options| options.notifications.push = vec![Gateway { url, secret: None }]).await;
+    let mut tokens = Vec::new();
+    for tenant in ["flooding", "quiet"] {
+        let token = platform.signed_in(tenant, "a@b.c", &["*"]).await;
+        let template = json!({ "templateId": "task-assigned", "name": "x", "subject": "x", "body": "x", "channels": ["push"] });
+        platform.post("/templates", &token, template).await.ok();
+        tokens.push(token);
+    }
+    let queue = async |token: &str, n: usize| {
+        let request = json!({ "templateId": "task-assigned", "recipient": { "userId": format!("user-{n}") }, "variables": {} });
+        platform.post("/notifications/send", token, request).await.ok();
+    };
+    for n in 0..20 {
+        queue(&tokens[0], n).await;
+    }
+    until(|| async { came.lock().unwrap().len() == 4 }).await;
+    queue(&tokens[1], 0).await;
+    until(|| async { came.lock().unwrap().len() >= 5 }).await;
+    assert_eq!(*came.lock().unwrap(), ["flooding", "flooding", "flooding", "flooding", "quiet"]);
+}
+
+#[tokio::test]
 async fn a_second_gateway_takes_what_the_first_does_not() {
     let (first, one) = Receiver::listen([503]).await;
     let (second, other) = Receiver::listen([]).await;

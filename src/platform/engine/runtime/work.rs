@@ -4,7 +4,7 @@
 //! The row's id is the same at every attempt: a service sends it on as the idempotency key. The row goes when the work
 //! ends, and with whatever ends its execution before.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
 
 use super::run::{Run, Token, Wait, document, parse, size_of};
@@ -21,7 +21,9 @@ const MAX_BEGUN: i64 = 10;
 /// Largest request of a node, in bytes of JSON.
 const MAX_REQUEST: usize = 1024 * 1024;
 /// Executions in these states have work that may begin; that of a paused one waits.
-const LIVE: &str = "('pending', 'running', 'waiting', 'compensating')";
+const OF_LIVE: &str = "EXISTS (
+    SELECT 1 FROM executions WHERE executions.tenant_id = node_work.tenant_id AND executions.id = execution_id
+        AND status IN ('pending', 'running', 'waiting', 'compensating'))";
 
 /// The services that work for nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,11 @@ impl WorkKind {
             Self::Integration => "integration",
             Self::Agent => "agent",
         }
+    }
+
+    /// Which rows of the kind wait, as SQL says it: not those of a held execution.
+    pub(super) fn waiting(self) -> String {
+        format!("kind = '{}' AND {OF_LIVE}", self.as_str())
     }
 }
 
@@ -169,8 +176,7 @@ fn add(tx: &Tx<'_>, run: &Run, node: &Node, kind: WorkKind, request: &Value) -> 
 /// Begins an attempt. Work that began too often without an end fails its node; that of a held execution does not begin.
 pub(crate) fn begin(tx: &mut Tx<'_>, name: &WorkId) -> Result<Option<Work>> {
     let sql = format!(
-        "UPDATE node_work SET begun = begun + 1 WHERE tenant_id = ?1 AND id = ?2 AND EXISTS (
-             SELECT 1 FROM executions WHERE executions.tenant_id = node_work.tenant_id AND executions.id = execution_id AND status IN {LIVE})
+        "UPDATE node_work SET begun = begun + 1 WHERE tenant_id = ?1 AND id = ?2 AND {OF_LIVE}
          RETURNING execution_id, node_id, actor, request, attempts, begun"
     );
     let read = |row: &Row<'_>| {
@@ -192,31 +198,6 @@ pub(crate) fn begin(tx: &mut Tx<'_>, name: &WorkId) -> Result<Option<Work>> {
         return Ok(None);
     }
     Ok(Some(Work { request: parse(&request)?, ..work }))
-}
-
-/// The work of a kind that is due: of each tenant the first so many, in turns, up to a number.
-pub(crate) fn due(connection: &Connection, kind: WorkKind, now: Timestamp, of_each: usize, most: usize) -> Result<Vec<WorkId>> {
-    let sql = format!(
-        "SELECT tenant_id, id FROM (
-             SELECT work.tenant_id, work.id, next_attempt_at,
-                    row_number() OVER (PARTITION BY work.tenant_id ORDER BY next_attempt_at, work.id) AS place
-             FROM node_work AS work JOIN executions ON executions.tenant_id = work.tenant_id AND executions.id = execution_id
-             WHERE kind = ?1 AND next_attempt_at <= ?2 AND status IN {LIVE})
-         WHERE place <= ?3 ORDER BY place, next_attempt_at LIMIT ?4"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let bound = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    let rows = statement
-        .query_map((kind.as_str(), now.millis(), bound(of_each), bound(most)), |row| Ok(WorkId { tenant: row.get(0)?, id: row.get(1)? }))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// When the next work of a kind is due after a moment.
-pub(crate) fn next(connection: &Connection, kind: WorkKind, now: Timestamp) -> Result<Option<Timestamp>> {
-    let next: Option<i64> = connection
-        .prepare_cached("SELECT min(next_attempt_at) FROM node_work WHERE kind = ?1 AND next_attempt_at > ?2")?
-        .query_row((kind.as_str(), now.millis()), |row| row.get(0))?;
-    Ok(next.map(Timestamp::from_millis))
 }
 
 /// Takes the work of an execution that ended away.

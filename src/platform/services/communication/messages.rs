@@ -35,13 +35,6 @@ pub(super) struct New<'m> {
     pub(super) sent_at: Option<Timestamp>,
 }
 
-/// A message that is due: its tenant and its id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Due {
-    pub(super) tenant: String,
-    pub(super) id: String,
-}
-
 /// Appends a message, and answers its id. One that goes out waits to be sent.
 pub(super) fn add(tx: &mut Tx<'_>, new: &New<'_>) -> Result<String> {
     let id = tx.mint("msg");
@@ -164,23 +157,6 @@ pub(super) fn keep(tx: &mut Tx<'_>, platform: &Platform, message: &Outgoing, end
         tx.emit(action, &message.conversation, data)?;
     }
     find(tx, tx.tenant(), &message.id)
-}
-
-/// The messages that are due, longest first, up to a number.
-pub(super) fn due(connection: &Connection, now: Timestamp, most: usize) -> Result<Vec<Due>> {
-    let mut statement = connection
-        .prepare_cached("SELECT tenant_id, id FROM conversation_messages WHERE next_attempt_at <= ? ORDER BY next_attempt_at LIMIT ?")?;
-    let rows = statement
-        .query_map((now.millis(), i64::try_from(most).unwrap_or(i64::MAX)), |row| Ok(Due { tenant: row.get(0)?, id: row.get(1)? }))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// When the next message after a moment is due.
-pub(super) fn next(connection: &Connection, now: Timestamp) -> Result<Option<Timestamp>> {
-    let next: Option<i64> = connection
-        .prepare_cached("SELECT min(next_attempt_at) FROM conversation_messages WHERE next_attempt_at > ?")?
-        .query_row([now.millis()], |row| row.get(0))?;
-    Ok(next.map(Timestamp::from_millis))
 }
 
 /// The message of a channel that came with an id of the provider's, or by a delivery.

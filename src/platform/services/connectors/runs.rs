@@ -74,17 +74,12 @@ pub(super) fn last(connection: &Connection, tenant: &str, job: &str) -> Result<O
     Ok(connection.prepare_cached(&sql)?.query_row((tenant, job), from_row).optional()?)
 }
 
-/// Runs of all tenants that are due or were interrupted, the longest due first, and when the next one is.
-pub(super) fn due(connection: &Connection, now: Timestamp, most: usize) -> Result<(Vec<Run>, Option<Timestamp>)> {
-    let sql = format!("SELECT {COLUMNS} FROM ingest_runs WHERE status IN ('pending', 'running') AND due_at <= ?1 ORDER BY due_at LIMIT ?2");
-    let due = connection
-        .prepare_cached(&sql)?
-        .query_map(params![now.millis(), i64::try_from(most).unwrap_or_default()], from_row)?
-        .collect::<rusqlite::Result<_>>()?;
-    let next: Option<i64> = connection
-        .prepare_cached("SELECT min(due_at) FROM ingest_runs WHERE status IN ('pending', 'running') AND due_at > ?1")?
-        .query_row([now.millis()], |row| row.get(0))?;
-    Ok((due, next.map(Timestamp::from_millis)))
+/// A run that is queued or was interrupted, by the id of its job in the queue: the import's and its own.
+pub(super) fn queued(connection: &Connection, tenant: &str, id: &str) -> Result<Option<Run>> {
+    let Some((job, id)) = id.split_once('/') else { return Ok(None) };
+    let sql =
+        format!("SELECT {COLUMNS} FROM ingest_runs WHERE tenant_id = ?1 AND job_id = ?2 AND id = ?3 AND status IN ('pending', 'running')");
+    Ok(connection.prepare_cached(&sql)?.query_row((tenant, job, id), from_row).optional()?)
 }
 
 /// Whether a run of a job is pending or under way.

@@ -1,11 +1,9 @@
-//! The worker: queues the runs of schedules whose time has come, and works on what is due, one run of a tenant at a time.
+//! The runs of imports: what queues those whose schedule is due, and the worker that carries them out, one of a tenant at a
+//! time.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use tokio::task::{Id, JoinSet};
 
 use super::jobs::{self, Stored};
 use super::{lifecycle, run, runs};
@@ -13,22 +11,49 @@ use crate::api::Timestamp;
 use crate::error::Result;
 use crate::platform::Platform;
 use crate::platform::database::Scope;
+use crate::platform::queue::{Job, Queue, Rows};
 use crate::platform::services::schedules::times::Times;
 
-/// How many runs are worked on at once.
-const AT_ONCE: usize = 2;
-/// How many due runs and jobs are looked up at once.
+/// How many due schedules are looked up at once.
 const BATCH: usize = 100;
 /// How long to wait after the database failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Works until the platform stops.
+/// Runs that are queued or were interrupted.
+#[derive(Clone)]
+pub(super) struct Runs;
+
+impl Queue for Runs {
+    const AT_ONCE: usize = 2;
+    const OF_ONE_TENANT: usize = 1;
+
+    fn rows(&self) -> Rows {
+        Rows {
+            what: "imports",
+            table: "ingest_runs",
+            id: "job_id || '/' || id",
+            due: "due_at",
+            waiting: "status IN ('pending', 'running')".into(),
+        }
+    }
+
+    async fn woken(&mut self, platform: &Platform) {
+        platform.import_runs_notify().notified().await;
+    }
+
+    async fn work(&self, platform: &Platform, job: Job) -> Result<()> {
+        let (tenant, id) = (job.tenant.clone(), job.id);
+        match platform.database().read_for(&job.tenant, move |connection| runs::queued(connection, &tenant, &id)).await? {
+            Some(run) => run::work(platform, run).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Queues the runs of schedules whose time has come, until the platform stops.
 pub(super) async fn watch(platform: Platform) {
-    let mut working = JoinSet::new();
-    // The tenant of each run that is worked on.
-    let mut busy: HashMap<Id, String> = HashMap::new();
     while !platform.stopping().is_cancelled() {
-        let next = match look(&platform, &mut working, &mut busy).await {
+        let next = match queue_due(&platform).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(%error, "the imports that are due cannot be looked up");
@@ -36,58 +61,30 @@ pub(super) async fn watch(platform: Platform) {
                 continue;
             }
         };
-        let clock = Arc::clone(platform.clock());
         let due = async {
             match next {
-                Some(moment) => clock.sleep_until(moment).await,
+                Some(moment) => platform.clock().sleep_until(moment).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = platform.stopping().cancelled() => {}
-            () = platform.imports_notify().notified() => {}
+            () = platform.import_schedules_notify().notified() => {}
             () = due => {}
-            Some(done) = working.join_next_with_id() => {
-                busy.remove(&done.map_or_else(|error| error.id(), |(task, ())| task));
-            }
         }
     }
-    // Those under way break off between two batches.
-    while working.join_next().await.is_some() {}
 }
 
-/// Queues and begins what is due as far as there is room, and answers when something is due next.
-async fn look(platform: &Platform, working: &mut JoinSet<()>, busy: &mut HashMap<Id, String>) -> Result<Option<Timestamp>> {
+/// Queues what is due, and answers when something is due next.
+async fn queue_due(platform: &Platform) -> Result<Option<Timestamp>> {
     let now = platform.now();
     for job in platform.database().read(move |connection| jobs::due(connection, now, BATCH)).await? {
         queue(platform, job, now).await?;
+        platform.import_runs_notify().notify_one();
     }
-    let (due, next_run) = platform.database().read(move |connection| runs::due(connection, now, BATCH)).await?;
-    for run in due {
-        if busy.len() >= AT_ONCE {
-            break;
-        }
-        if busy.values().any(|tenant| *tenant == run.tenant) {
-            continue;
-        }
-        let (tenant, platform) = (run.tenant.clone(), platform.clone());
-        let task = working.spawn(async move {
-            let id = run.id.clone();
-            if let Err(error) = run::work(&platform, run).await {
-                tracing::error!(%error, run = id, "the end of an import cannot be kept");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-        });
-        busy.insert(task.id(), tenant);
-    }
-    let next_job: Option<Timestamp> = platform
-        .database()
-        .read(|connection| {
-            let sql = "SELECT min(next_run_at) FROM ingest_jobs WHERE next_run_at IS NOT NULL";
-            Ok(connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.map(Timestamp::from_millis))
-        })
-        .await?;
-    Ok(next_run.into_iter().chain(next_job).min())
+    let sql = "SELECT min(next_run_at) FROM ingest_jobs WHERE next_run_at IS NOT NULL";
+    let next: Option<i64> = platform.database().read(move |connection| Ok(connection.query_row(sql, [], |row| row.get(0))?)).await?;
+    Ok(next.map(Timestamp::from_millis))
 }
 
 /// Queues the run of a schedule and sets its next time. A time at which a run is still under way is passed over.

@@ -234,23 +234,10 @@ fn due_of(row: &Row<'_>) -> rusqlite::Result<(Due, Option<String>)> {
     Ok((Due { call, scope }, row.get(3)?))
 }
 
-/// The queued calls that are due, in turns of their tenants, up to a number.
-pub(super) fn due(connection: &Connection, now: Timestamp, most: usize) -> Result<Vec<Due>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM (
-             SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY next_attempt_at, id) AS place
-             FROM integration_calls WHERE next_attempt_at <= ?1)
-         ORDER BY place, next_attempt_at LIMIT ?2"
-    );
-    read(connection, &sql, (now.millis(), i64::try_from(most).unwrap_or(i64::MAX)))
-}
-
-/// When the next queued call is due after a moment.
-pub(super) fn next(connection: &Connection, now: Timestamp) -> Result<Option<Timestamp>> {
-    let next: Option<i64> = connection
-        .prepare_cached("SELECT min(next_attempt_at) FROM integration_calls WHERE next_attempt_at > ?1")?
-        .query_row([now.millis()], |row| row.get(0))?;
-    Ok(next.map(Timestamp::from_millis))
+/// A call that waits in the queue.
+pub(super) fn queued(connection: &Connection, tenant: &str, id: &str) -> Result<Option<Due>> {
+    let sql = format!("SELECT {COLUMNS} FROM integration_calls WHERE tenant_id = ?1 AND id = ?2 AND next_attempt_at IS NOT NULL");
+    Ok(read(connection, &sql, (tenant, id))?.pop())
 }
 
 /// Calls that another run of the platform was sending when it ended.

@@ -1,69 +1,25 @@
-//! The worker of the queue: sends calls that are due, a few at once, and keeps how each attempt ended.
+//! The worker: sends queued calls that are due, and keeps how each attempt ended.
 //!
 //! An end is kept after the system answered. A crash in between repeats the call under the same key, and never loses it.
-
-use std::collections::HashMap;
-use std::time::Duration;
-
-use tokio::task::{Id, JoinSet};
 
 use super::calls::{self, Due, Ready};
 use super::failure::Failure;
 use super::store;
-use crate::api::Timestamp;
 use crate::error::{Kind, Result};
 use crate::platform::Platform;
 use crate::platform::database::Tx;
+use crate::platform::queue::{self, Job, Queue, Rows};
 
-/// How many calls are under way at once.
-const AT_ONCE: usize = 16;
-/// How many of them may be of one tenant.
-const OF_ONE_TENANT: usize = 8;
-/// How long to wait after the database failed.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// A call under way: its tenant and its id.
-type Key = (String, String);
+/// Calls that wait for their next attempt.
+#[derive(Clone)]
+struct Calls;
 
 /// Sends until the platform stops.
 pub(super) async fn run(platform: Platform) {
     if let Err(error) = give_up_interrupted(&platform).await {
         tracing::error!(%error, "calls that were interrupted cannot be looked up");
     }
-    let mut sending = JoinSet::new();
-    let mut busy: HashMap<Id, Key> = HashMap::new();
-    while !platform.stopping().is_cancelled() {
-        let next = match look(&platform, &busy).await {
-            Ok((due, next)) => {
-                for due in due {
-                    let key = key_of(&due);
-                    busy.insert(sending.spawn(deliver(platform.clone(), due)).id(), key);
-                }
-                next
-            }
-            Err(error) => {
-                tracing::error!(%error, "the queue of calls cannot be read");
-                tokio::time::sleep(RETRY_PAUSE).await;
-                continue;
-            }
-        };
-        let due = async {
-            match next {
-                Some(moment) => platform.clock().sleep_until(moment).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = platform.stopping().cancelled() => {}
-            () = platform.hub().queued.notified() => {}
-            () = due => {}
-            Some(done) = sending.join_next_with_id() => {
-                busy.remove(&done.map_or_else(|error| error.id(), |(task, ())| task));
-            }
-        }
-    }
-    // Those under way break off by themselves.
-    while sending.join_next().await.is_some() {}
+    queue::run(platform, Calls).await;
 }
 
 /// A call whose caller waited for it when the platform ended has no one to answer; whether it arrived is not known.
@@ -79,43 +35,24 @@ async fn give_up_interrupted(platform: &Platform) -> Result<()> {
     Ok(())
 }
 
-fn key_of(due: &Due) -> Key {
-    (due.scope.tenant.to_string(), due.call.id.clone())
-}
+impl Queue for Calls {
+    const AT_ONCE: usize = 16;
+    const OF_ONE_TENANT: usize = 8;
 
-/// What is due and not under way, as far as there is room, and when the next is.
-async fn look(platform: &Platform, busy: &HashMap<Id, Key>) -> Result<(Vec<Due>, Option<Timestamp>)> {
-    let room = AT_ONCE.saturating_sub(busy.len());
-    if room == 0 {
-        return Ok((Vec::new(), None));
+    fn rows(&self) -> Rows {
+        Rows { what: "calls", table: "integration_calls", id: "id", due: "next_attempt_at", waiting: "next_attempt_at IS NOT NULL".into() }
     }
-    let now = platform.now();
-    let (due, next) =
-        platform.database().read(move |connection| Ok((calls::due(connection, now, 4 * AT_ONCE)?, calls::next(connection, now)?))).await?;
-    let mut by_tenant: HashMap<String, usize> = HashMap::new();
-    for (tenant, _) in busy.values() {
-        *by_tenant.entry(tenant.clone()).or_default() += 1;
-    }
-    let mut chosen = Vec::new();
-    for due in due {
-        let key = key_of(&due);
-        if busy.values().any(|taken| *taken == key) {
-            continue;
-        }
-        let of_tenant = by_tenant.entry(key.0).or_default();
-        if *of_tenant < OF_ONE_TENANT && chosen.len() < room {
-            *of_tenant += 1;
-            chosen.push(due);
-        }
-    }
-    Ok((chosen, next))
-}
 
-async fn deliver(platform: Platform, due: Due) {
-    let id = due.call.id.clone();
-    if let Err(error) = attempt(&platform, due).await {
-        tracing::error!(%error, call = id, "the attempt of a queued call cannot be kept");
-        tokio::time::sleep(RETRY_PAUSE).await;
+    async fn woken(&mut self, platform: &Platform) {
+        platform.hub().queued.notified().await;
+    }
+
+    async fn work(&self, platform: &Platform, job: Job) -> Result<()> {
+        let (tenant, id) = (job.tenant.clone(), job.id);
+        match platform.database().read_for(&job.tenant, move |connection| calls::queued(connection, &tenant, &id)).await? {
+            Some(due) => attempt(platform, due).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,83 +1,53 @@
-//! The worker of retraining jobs: runs what is due, one job after the other, and sleeps until the next.
+//! The worker of retraining jobs: runs what is due, one job of a tenant at a time.
 //!
 //! A job's state is in the database. One that a stop or a crash interrupted is run again from its beginning, which gives
 //! the same result, and is given up when it was begun too often.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 use serde_json::{Map, Value, json};
 
 use super::examples::Example;
 use super::few_shot::{self, Trained, rounded};
 use super::{datasets, jobs};
-use crate::api::Timestamp;
 use crate::api::learning::{JobFailure, RetrainingJob};
 use crate::error::{Error, Result};
 use crate::platform::Platform;
 use crate::platform::database::{Scope, Tx};
 use crate::platform::keys;
+use crate::platform::queue::{Job, Queue, Rows};
 
 /// How often a job is begun.
 const MAX_ATTEMPTS: i64 = 3;
-/// How long to wait after a failure, in seconds.
-const AGAIN: f64 = 5.0;
-
-/// A job that is due.
+/// Retraining jobs whose time has come.
 #[derive(Clone)]
-struct Due {
-    tenant: String,
-    id: String,
-}
+pub(super) struct Retraining;
 
-/// Runs jobs until the platform stops.
-pub(super) async fn run(platform: Platform) {
-    loop {
-        let next = match run_due(&platform).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::error!(%error, "a retraining job could not be run");
-                Some(platform.now().plus_seconds(AGAIN))
-            }
-        };
-        let clock = Arc::clone(platform.clock());
-        let due = async {
-            match next {
-                Some(moment) => clock.sleep_until(moment).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = platform.stopping().cancelled() => return,
-            () = platform.retraining_notify().notified() => {}
-            () = due => {}
+impl Queue for Retraining {
+    const AT_ONCE: usize = 2;
+    const OF_ONE_TENANT: usize = 1;
+
+    fn rows(&self) -> Rows {
+        Rows {
+            what: "retraining jobs",
+            table: "retraining_jobs",
+            id: "id",
+            due: "scheduled_at",
+            waiting: "status IN ('pending', 'running')".into(),
         }
     }
-}
 
-/// Runs every job that is due, and answers when the next one is.
-async fn run_due(platform: &Platform) -> Result<Option<Timestamp>> {
-    while !platform.stopping().is_cancelled() {
-        let now = platform.now();
-        let due = platform
-            .database()
-            .read(move |connection| {
-                let sql = "SELECT tenant_id, id FROM retraining_jobs WHERE status IN ('pending', 'running') AND scheduled_at <= ?1 \
-                           ORDER BY scheduled_at LIMIT 1";
-                let row = |row: &rusqlite::Row<'_>| Ok(Due { tenant: row.get(0)?, id: row.get(1)? });
-                Ok(connection.prepare_cached(sql)?.query_row([now.millis()], row).optional()?)
-            })
-            .await?;
-        let Some(due) = due else { break };
-        work(platform, due).await?;
+    async fn woken(&mut self, platform: &Platform) {
+        platform.retraining_notify().notified().await;
     }
-    let sql = "SELECT min(scheduled_at) FROM retraining_jobs WHERE status IN ('pending', 'running')";
-    let next: Option<i64> = platform.database().read(move |connection| Ok(connection.query_row(sql, [], |row| row.get(0))?)).await?;
-    Ok(next.map(Timestamp::from_millis))
+
+    async fn work(&self, platform: &Platform, job: Job) -> Result<()> {
+        train(platform, job).await
+    }
 }
 
-async fn work(platform: &Platform, due: Due) -> Result<()> {
+async fn train(platform: &Platform, due: Job) -> Result<()> {
     let Some(job) = write(platform, &due, begin).await? else { return Ok(()) };
     let (tenant, dataset) = (due.tenant.clone(), job.dataset_id.clone().map(|id| id.0).unwrap_or_default());
     let (agent, prompt) = (job.agent_id.clone().map(|id| id.0).unwrap_or_default(), job.prompt_id.clone().map(|id| id.0));
@@ -106,7 +76,7 @@ async fn work(platform: &Platform, due: Due) -> Result<()> {
 
 async fn write<T: Send + 'static>(
     platform: &Platform,
-    due: &Due,
+    due: &Job,
     work: impl FnOnce(&mut Tx<'_>, &str) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let id = due.id.clone();

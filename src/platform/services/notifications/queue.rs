@@ -1,6 +1,6 @@
 //! The queue: deliveries with their next attempt, in the database, so that a restart loses none.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
 use super::recipient;
@@ -159,36 +159,29 @@ fn enqueue(tx: &Tx<'_>, notification: &str, channel: &NotificationChannel) -> Re
     Ok(())
 }
 
-/// The deliveries that are due, longest first, up to a number.
-pub(super) fn due(connection: &Connection, now: Timestamp, most: usize) -> Result<Vec<Due>> {
+/// A delivery that waits, by the id of its job: the notification and the delivery's place.
+pub(super) fn load(connection: &Connection, tenant: &str, job: &str) -> Result<Option<Due>> {
+    let Some((notification, place)) = job.split_once('/') else { return Ok(None) };
     let mut statement = connection.prepare_cached(
-        "SELECT delivery.tenant_id, notification_id, place, channel, attempts, email, user_id, phone, subject, body, created_at
+        "SELECT place, channel, attempts, email, user_id, phone, subject, body, created_at
          FROM notification_deliveries AS delivery
          JOIN notifications ON notifications.tenant_id = delivery.tenant_id AND id = notification_id
-         WHERE next_attempt_at <= ? ORDER BY next_attempt_at LIMIT ?",
+         WHERE delivery.tenant_id = ?1 AND notification_id = ?2 AND place = CAST(?3 AS INTEGER) AND next_attempt_at IS NOT NULL",
     )?;
-    let rows = statement.query_map((now.millis(), i64::try_from(most).unwrap_or(i64::MAX)), |row| {
+    let due = |row: &Row<'_>| {
         Ok(Due {
-            tenant: row.get(0)?,
-            notification: row.get(1)?,
-            place: row.get(2)?,
-            channel: row.get::<_, String>(3)?.as_str().into(),
-            attempts: row.get(4)?,
-            recipient: Recipient { email: row.get(5)?, user_id: row.get::<_, Option<String>>(6)?.map(Into::into), phone: row.get(7)? },
-            subject: row.get(8)?,
-            body: row.get(9)?,
-            created_at: Timestamp::from_millis(row.get(10)?),
+            tenant: tenant.to_owned(),
+            notification: notification.to_owned(),
+            place: row.get(0)?,
+            channel: row.get::<_, String>(1)?.as_str().into(),
+            attempts: row.get(2)?,
+            recipient: Recipient { email: row.get(3)?, user_id: row.get::<_, Option<String>>(4)?.map(Into::into), phone: row.get(5)? },
+            subject: row.get(6)?,
+            body: row.get(7)?,
+            created_at: Timestamp::from_millis(row.get(8)?),
         })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// When the next delivery after a moment is due.
-pub(super) fn next(connection: &Connection, now: Timestamp) -> Result<Option<Timestamp>> {
-    let next: Option<i64> = connection
-        .prepare_cached("SELECT min(next_attempt_at) FROM notification_deliveries WHERE next_attempt_at > ?")?
-        .query_row([now.millis()], |row| row.get(0))?;
-    Ok(next.map(Timestamp::from_millis))
+    };
+    Ok(statement.query_row((tenant, notification, place), due).optional()?)
 }
 
 /// Keeps how an attempt ended, and queues the next channel where this one was given up.
