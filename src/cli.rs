@@ -16,6 +16,7 @@ mod password;
 mod platform;
 mod serve;
 mod setup;
+mod signing_secret;
 mod terminal;
 mod token;
 mod tools;
@@ -84,6 +85,8 @@ enum Command {
     /// Prints the owner's token of the embedded platform, which `serve --http` asks hosts for.
     #[cfg(feature = "platform")]
     Token,
+    /// Gives a webhook's subscription a new signing secret and shows it.
+    SigningSecret(signing_secret::Arguments),
     /// Lists the calls that wait for a person's consent, or approves one.
     Confirm(confirm::Arguments),
     /// Shows what this is: a process is designed, run and approved through MCP, step by step.
@@ -201,6 +204,7 @@ async fn run(command: Command, config: Config, faults: Vec<Error>) -> Result<Out
         Command::Whoami(arguments) => whoami::run(&arguments, &config).await,
         #[cfg(feature = "platform")]
         Command::Token => token::run(&config),
+        Command::SigningSecret(arguments) => signing_secret::run(arguments, &config).await,
         Command::Confirm(arguments) => confirm::run(&arguments, &config).await,
         #[cfg(feature = "platform")]
         Command::Tour(arguments) => tour::run(&arguments, &config).await,

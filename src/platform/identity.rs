@@ -1,6 +1,7 @@
 //! Who is behind a request: tokens, passwords, conditions of roles, and the caller that they add up to.
 
 pub(crate) mod assignee;
+pub(crate) mod attempts;
 pub(crate) mod authenticate;
 pub(crate) mod conditions;
 pub(crate) mod directory;

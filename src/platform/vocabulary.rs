@@ -100,6 +100,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "subscription.created",
     "subscription.dead_letter",
     "subscription.deleted",
+    "subscription.secret_replaced",
     "task.assigned",
     "task.breached",
     "task.cancelled",

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod readme;
+mod signing_secret;
 mod tools;
 mod users;
 

@@ -13,7 +13,7 @@ use crate::api::{Done, Effect, Operation, Permission, Secret, Service, Spec, Tim
 
 /// Event Bus Service.
 pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events by topic: publish, subscribe, replay.")
-    .operations(operations![Publish, ListSubscriptions, Subscribe, Unsubscribe, Replay])
+    .operations(operations![Publish, ListSubscriptions, Subscribe, RotateSigningSecret, Unsubscribe, Replay])
     .finder("`subscriptions_list` shows the subscriptions there are and their ids.")
     .ids(&[Id::of("subscriptionId", "subscription").listed(Lister::new("subscriptions_list", &[], "subscriptionId"))])
     .shown(&["topic", "delivery", "status", "data", "createdAt"]);
@@ -61,7 +61,7 @@ pub struct Subscription {
     /// How many events could not be delivered and are kept as dead letters.
     #[serde(default)]
     pub dead_letters: u64,
-    /// The key of the webhook's signatures, shown once, to the one who subscribes; never to a model.
+    /// The key of the webhook's signatures, shown once, to the one who subscribes or replaces it; never to a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<Secret>,
 }
@@ -111,6 +111,23 @@ impl Operation for Subscribe {
         .titled("Subscribe to events")
         .requires(Permission::SUBSCRIPTION_CREATE)
         .answers(201)
+        .evicts(&["subscriptions"]);
+}
+
+/// Gives a webhook's deliveries a new key of signatures. A person does so at a terminal; it is not a tool.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RotateSigningSecret {
+    /// The subscription.
+    pub id: SubscriptionId,
+}
+
+impl Operation for RotateSigningSecret {
+    type Output = Subscription;
+    const SPEC: Spec = Spec::post("subscriptions_rotate_secret", "/subscriptions/{id}/signing-secret", Effect::Grant)
+        .titled("Replace a signing secret")
+        .requires(Permission::SUBSCRIPTION_CREATE)
+        .internal()
+        .extension()
         .evicts(&["subscriptions"]);
 }
 

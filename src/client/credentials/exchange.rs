@@ -76,6 +76,21 @@ struct Answer {
     expires_in: Option<u64>,
 }
 
+/// The codes of RFC 6749, 5.2, and RFC 8693, 2.2.2, with those that servers give besides. Nothing else is repeated: what an
+/// endpoint says may hold what it was sent.
+const CODES: [&str; 10] = [
+    "access_denied",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_target",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
+
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
@@ -239,10 +254,9 @@ impl Held {
 }
 
 fn refused(status: u16, body: &[u8]) -> Error {
-    // OAuth's codes are short and plain; anything else is not repeated.
-    let code = serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.error);
-    let code = code.filter(|code| code.len() <= 40 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
-    let said = code.as_deref().unwrap_or("no OAuth error");
+    let code = serde_json::from_slice::<Refusal>(body).ok();
+    let code = code.and_then(|refusal| CODES.into_iter().find(|code| *code == refusal.error));
+    let said = code.unwrap_or("no OAuth error");
     if status == 429 || status >= 500 {
         return Error::new(Kind::Unavailable, "FM-MCP-EXCHANGE-UNAVAILABLE", format!("the token endpoint answered {status} ({said})"))
             .hint("Try again later.");

@@ -1,11 +1,9 @@
-//! One event to one webhook: how it is signed, and what counts as taken.
-
-use aws_lc_rs::hmac;
+//! One event to one webhook: signed as Standard Webhooks are, and what counts as taken.
 
 use super::Subscription;
 use crate::api::Event;
-use crate::io::hex::hex;
 use crate::platform::Platform;
+use crate::platform::outbound::standard_webhooks::{key_of, signature};
 use crate::platform::outbound::{Target, client, innermost};
 
 /// Delivers events.
@@ -23,15 +21,18 @@ impl Sender {
         // The address is judged each time: a restart moves our port.
         let target = Target::read(&self.platform, &subscription.url)?;
         let secret = self.platform.keys().open(&subscription.id, &subscription.secret).map_err(|error| error.to_string())?;
+        let secret = std::str::from_utf8(&secret).map_err(|error| error.to_string())?;
+        let key =
+            key_of(secret).map_err(|detail| format!("the subscription {detail}; `flowmaster-mcp signing-secret` gives it a new one"))?;
         let body = serde_json::to_string(event).map_err(|error| error.to_string())?;
         let timestamp = self.platform.now().millis() / 1000;
         let answered = client(&self.platform)?
             .post(target.into_url())
             .header("content-type", "application/cloudevents+json")
-            .header("x-flowmaster-event", event.id.as_str())
+            .header("webhook-id", event.id.as_str())
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature(&key, event.id.as_str(), timestamp, &body))
             .header("x-flowmaster-subscription", subscription.id.as_str())
-            .header("x-flowmaster-timestamp", timestamp)
-            .header("x-flowmaster-signature", signature(&secret, timestamp, &body))
             .body(body)
             .send()
             .await;
@@ -41,28 +42,5 @@ impl Sender {
             Err(error) if error.is_timeout() => Err("the receiver did not answer in time".to_owned()),
             Err(error) => Err(format!("the receiver cannot be reached: {}", innermost(&error))),
         }
-    }
-}
-
-/// `v1=` and the HMAC-SHA256 over `<timestamp>.<body>` in hex; receivers refuse timestamps older than five minutes.
-fn signature(secret: &[u8], timestamp: i64, body: &str) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let mut context = hmac::Context::with_key(&key);
-    context.update(timestamp.to_string().as_bytes());
-    context.update(b".");
-    context.update(body.as_bytes());
-    format!("v1={}", hex(context.sign().as_ref()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signature_covers_time_and_body() {
-        let good = signature(b"key", 1, "{}");
-        assert_eq!(good, "v1=".to_owned() + &hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"key"), b"1.{}").as_ref()));
-        assert_ne!(good, signature(b"key", 2, "{}"));
-        assert_ne!(good, signature(b"key", 1, "{ }"));
     }
 }

@@ -1,5 +1,6 @@
 //! What a handler has at hand: the caller, the platform, the request, and the ways to read, write and page.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -36,6 +37,8 @@ pub(crate) struct Cx {
     pub(crate) list: String,
     /// The headers that show who calls, for what is run on the caller's behalf.
     pub(crate) headers: HeaderMap,
+    /// Where the request came from; nowhere if it was made within the platform.
+    pub(crate) peer: Option<IpAddr>,
     /// The delivery that the request came by, where it was signed.
     pub(crate) webhook_id: Option<String>,
     /// Notes in the first transaction that the call was carried out.

@@ -29,6 +29,7 @@ pub(crate) fn serve(platform: &Platform, listener: TcpListener) {
         let _ = stream.set_nodelay(true);
     });
     platform.spawn(async move {
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let served = axum::serve(listener, app).with_graceful_shutdown(stopping.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(%error, "the platform's listener ended");

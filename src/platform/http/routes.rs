@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts as _, RawPathParams, Request};
+use axum::extract::{ConnectInfo, FromRequestParts as _, RawPathParams, Request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use futures_util::FutureExt as _;
@@ -327,6 +328,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         session: identity.session,
         list: list_of(entry, &arguments),
         headers: proof_of(&parts.headers),
+        peer: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()),
         webhook_id: delivery.clone(),
         mark: None,
     };

@@ -4,6 +4,9 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::error::Error;
+use crate::platform::keys;
+
 /// Most signatures of a message: one for each key while keys change.
 const MAX_SIGNATURES: usize = 8;
 
@@ -12,6 +15,11 @@ pub(crate) fn key_of(secret: &str) -> Result<hmac::Key, &'static str> {
     let key = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok()).filter(|key| !key.is_empty());
     let key = key.ok_or("has a key that is not `whsec_` and base64")?;
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
+}
+
+/// A new key of signatures.
+pub(crate) fn new_secret() -> Result<String, Error> {
+    Ok(format!("whsec_{}", STANDARD.encode(keys::random::<32>()?)))
 }
 
 /// The value of `webhook-signature` over id, time in seconds and body.

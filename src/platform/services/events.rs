@@ -20,6 +20,7 @@ pub(crate) fn routes() -> Routes {
         .on(publish)
         .on(subscriptions::list)
         .on(subscriptions::subscribe)
+        .on(subscriptions::rotate_signing_secret)
         .on(subscriptions::unsubscribe)
         .on(replay::replay)
         .extend(&SERVICE, dead_letters::list)

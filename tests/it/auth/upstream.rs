@@ -227,7 +227,7 @@ async fn what_a_token_endpoint_does_wrong_reaches_no_platform_and_shows_no_token
         (401, json!({ "error": "invalid_client" }).to_string(), "FM-MCP-EXCHANGE-CLIENT"),
         (400, json!({ "error": "invalid_target" }).to_string(), "FM-MCP-EXCHANGE-REFUSED"),
         (401, String::new(), "FM-MCP-EXCHANGE-CLIENT"),
-        (403, json!({ "error": "topsecret but not a code" }).to_string(), "FM-MCP-EXCHANGE-ANSWER"),
+        (403, json!({ "error": "topsecret" }).to_string(), "FM-MCP-EXCHANGE-ANSWER"),
         (404, "<h1>topsecret</h1>".to_owned(), "FM-MCP-EXCHANGE-ANSWER"),
         (500, "topsecret".to_owned(), "FM-MCP-EXCHANGE-UNAVAILABLE"),
         (302, String::new(), "FM-MCP-EXCHANGE-ANSWER"),

@@ -96,6 +96,18 @@ async fn the_fifth_failure_locks_and_time_unlocks() {
 }
 
 #[tokio::test]
+async fn an_address_that_guesses_at_many_names_waits() {
+    let platform = TestPlatform::start().await;
+    platform.user(TENANT, "a@b.c", &[], &[]).await;
+    for n in 0..30 {
+        platform.post("/auth/login", "", login(&format!("guess-{n}@b.c"), "wrong")).await.refused(401, "FM-AAS-UNAUTHENTICATED");
+    }
+    for known in ["a@b.c", "guess-31@b.c"] {
+        platform.post("/auth/login", "", login(known, PASSWORD)).await.refused(429, "FM-AAS-THROTTLED");
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_login() {
     let platform = TestPlatform::start().await;
     platform.user(TENANT, "a@b.c", &[], &[]).await;

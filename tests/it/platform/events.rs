@@ -9,6 +9,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flowmaster_mcp::api::Timestamp;
 use flowmaster_mcp::platform::{Options, SystemClock};
 use serde_json::{Value, json};
@@ -199,13 +201,40 @@ async fn a_subscriber_gets_signed_events_in_order_and_nothing_else() {
         assert_eq!(headers["content-type"], "application/cloudevents+json");
         assert_eq!(headers["x-flowmaster-subscription"], made["subscriptionId"].as_str().unwrap());
         assert!(headers.get("authorization").is_none());
-        let timestamp: i64 = headers["x-flowmaster-timestamp"].to_str().unwrap().parse().unwrap();
+        let timestamp: i64 = headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
         assert!((Timestamp::now().millis() / 1000 - timestamp).abs() < 300);
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
-        let tag = aws_lc_rs::hmac::sign(&key, &[format!("{timestamp}.").as_bytes(), body].concat());
-        let hex = tag.as_ref().iter().fold("v1=".to_owned(), |hex, byte| hex + &format!("{byte:02x}"));
-        assert_eq!(headers["x-flowmaster-signature"], hex);
+        assert_eq!(headers["webhook-signature"], signature(secret, headers, body));
     }
+}
+
+/// The signature of a delivery as Standard Webhooks says it.
+fn signature(secret: &str, headers: &HeaderMap, body: &Bytes) -> String {
+    let [id, timestamp] = ["webhook-id", "webhook-timestamp"].map(|name| headers[name].to_str().unwrap());
+    let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &key);
+    let tag = aws_lc_rs::hmac::sign(&key, &[format!("{id}.{timestamp}.").as_bytes(), body].concat());
+    format!("v1,{}", STANDARD.encode(tag.as_ref()))
+}
+
+#[tokio::test]
+async fn a_signing_secret_is_replaced_by_those_who_may_subscribe() {
+    let bench = TestPlatform::start_with(impatient).await;
+    let (receiver, url) = Receiver::listen([]).await;
+    let made = subscribe(&bench, "order.*", &url).await;
+    let path = format!("/subscriptions/{}/signing-secret", made["subscriptionId"].as_str().unwrap());
+    for (permissions, status) in [(&["subscription:view"][..], 403), (&["subscription:create"], 200)] {
+        let token = bench.signed_in("tenant-local", &format!("{status}@b.c"), permissions).await;
+        assert_eq!(bench.post(&path, &token, json!({})).await.status, status);
+    }
+    let stranger = bench.signed_in("tenant-other", "a@b.c", &["subscription:create"]).await;
+    bench.post(&path, &stranger, json!({})).await.refused(404, "FM-EBS-NOT-FOUND");
+    let replaced = bench.post(&path, &bench.owner(), json!({})).await.ok();
+    let secret = replaced["signingSecret"].as_str().unwrap();
+    assert_ne!(made["signingSecret"], replaced["signingSecret"]);
+    publish(&bench, "order.opened", json!({})).await;
+    receiver.wait_for(1).await;
+    let (headers, body) = receiver.came.lock().unwrap()[0].clone();
+    assert_eq!(headers["webhook-signature"], signature(secret, &headers, &body));
 }
 
 #[tokio::test]

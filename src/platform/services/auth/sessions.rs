@@ -21,6 +21,10 @@ const LOCKED_SECONDS: f64 = 15.0 * 60.0;
 const SESSION_SECONDS: f64 = 30.0 * 24.0 * 3600.0;
 
 pub(super) async fn login(cx: Cx, request: Login) -> Result<Tokens> {
+    let attempts = cx.platform.login_attempts();
+    if let Some(address) = cx.peer {
+        attempts.check(address)?;
+    }
     let tenant = request.tenant_id.clone();
     let username = request.username.clone();
     let found = cx.read(move |connection| users::find_by_name(connection, tenant.as_str(), &username)).await?;
@@ -44,7 +48,12 @@ pub(super) async fn login(cx: Cx, request: Login) -> Result<Tokens> {
     // An unknown or a locked account takes as long as a wrong password, and is told the same.
     let hash = found.as_ref().filter(|_| admitted).map(|user| user.password_hash.clone());
     let good = platform.guard().verify(request.password.expose().to_owned(), hash).await?;
-    let Some(user) = found.filter(|_| good) else { return Err(unauthenticated()) };
+    let Some(user) = found.filter(|_| good) else {
+        if let Some(address) = cx.peer {
+            attempts.failed(address);
+        }
+        return Err(unauthenticated());
+    };
     let scope = scope(&user.id);
     let signing = platform.clone();
     platform

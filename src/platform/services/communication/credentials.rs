@@ -14,7 +14,6 @@ use crate::api::near::nearest;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
 use crate::platform::database::Tx;
-use crate::platform::keys;
 use crate::platform::outbound::standard_webhooks;
 
 /// Longest value, in bytes.
@@ -91,9 +90,12 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// A new key of signatures, as Standard Webhooks writes it.
-pub(super) fn new_webhook_secret() -> Result<String> {
-    Ok(format!("whsec_{}", STANDARD.encode(keys::random::<32>()?)))
+/// The names of the credentials of a channel.
+pub(super) fn set_names(connection: &Connection, tenant: &str, channel: &str) -> Result<Vec<String>> {
+    let sql = "SELECT name FROM channel_secrets WHERE tenant_id = ?1 AND channel_id = ?2 ORDER BY name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let names = statement.query_map((tenant, channel), |row| row.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The header that signs in to the provider, where there is one: an API key as a bearer token, or in the header that is named.

@@ -5,12 +5,12 @@ use serde_json::json;
 
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::events::{Delivery, ListSubscriptions, Subscribe, Subscription, Unsubscribe};
+use crate::api::events::{Delivery, ListSubscriptions, RotateSigningSecret, Subscribe, Subscription, Unsubscribe};
 use crate::api::{Done, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{Answer, Cx};
-use crate::platform::keys;
 use crate::platform::outbound::Target;
+use crate::platform::outbound::standard_webhooks::new_secret;
 
 use super::topics;
 
@@ -28,7 +28,7 @@ pub(super) async fn subscribe(cx: Cx, request: Subscribe) -> Result<Answer<Subsc
             .field("/delivery/type", "unavailable", "`channel` is not offered; take `webhook`"));
     };
     let target = Target::examine(&cx.platform, url).await.map_err(refused)?;
-    let secret = format!("whsec_{}", keys::random_token()?);
+    let secret = new_secret()?;
     let (platform, plain) = (cx.platform.clone(), secret.clone());
     let mut subscription = cx
         .write(move |tx| {
@@ -76,6 +76,24 @@ pub(super) async fn list(cx: Cx, request: ListSubscriptions) -> Result<Page<Subs
         })
         .await?;
     Ok(cx.page_of(found, &request.page, |subscription| subscription.subscription_id.to_string()))
+}
+
+/// Gives a webhook a new signing secret; what is delivered from now on is signed with it.
+pub(super) async fn rotate_signing_secret(cx: Cx, request: RotateSigningSecret) -> Result<Subscription> {
+    let secret = new_secret()?;
+    let (platform, plain) = (cx.platform.clone(), secret.clone());
+    let mut subscription = cx
+        .write(move |tx| {
+            let id = request.id.as_str();
+            let subscription = find(tx, tx.tenant(), id)?;
+            let sealed = platform.keys().seal(id, plain.as_bytes())?;
+            tx.execute("UPDATE subscriptions SET secret = ? WHERE tenant_id = ? AND id = ?", params![sealed, tx.tenant(), id])?;
+            tx.audit("subscription.secret_replaced", "subscription", id, None)?;
+            Ok(subscription)
+        })
+        .await?;
+    subscription.signing_secret = Some(secret.into());
+    Ok(subscription)
 }
 
 pub(super) async fn unsubscribe(cx: Cx, request: Unsubscribe) -> Result<Done> {
