@@ -12,6 +12,7 @@ mod layers;
 mod permissions;
 mod places;
 mod policy;
+mod secrets;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use http::{DEFAULT_LISTEN, HttpSettings, listen_address};
 pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
 pub use permissions::{PermissionFilter, PermissionSettings};
 pub use policy::{PolicyDecision, PolicyRule};
+pub use secrets::SecretEntry;
 pub use upstream::{ServiceSettings, UpstreamMode, UpstreamSettings};
 
 /// Seconds that a question waits for its answer.
@@ -113,6 +115,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policy: Vec<PolicyRule>,
+    /// Secrets that calls may name, `[secrets.NAME]`.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretEntry>,
     /// The record of what was called and refused.
     #[command(flatten)]
     pub audit: AuditSettings,
@@ -203,6 +209,8 @@ pub struct Config {
     pub permission_names: BTreeMap<String, String>,
     /// The rules of the policy, in their order.
     pub policy: Vec<PolicyRule>,
+    /// The secrets that calls may name.
+    pub secrets: BTreeMap<String, SecretEntry>,
     /// The record of calls, as it was set.
     pub audit: AuditSettings,
     /// What the embedded platform may do, as it was set.
@@ -264,6 +272,7 @@ impl Config {
             upstream: settings.upstream,
             service: settings.service,
             policy: settings.policy,
+            secrets: settings.secrets,
             audit: settings.audit,
             embedded: settings.embedded,
             agents: settings.agents,

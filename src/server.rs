@@ -17,6 +17,7 @@ mod message;
 mod prompts;
 mod request;
 mod resources;
+mod secrets;
 mod stdio;
 mod tools;
 
@@ -38,6 +39,7 @@ use crate::state::State;
 
 pub use consent::policy::{Policy, Tally};
 pub use http::{Authentication, HttpOptions, serve_http};
+pub use secrets::Secrets;
 pub use stdio::serve_stdio;
 pub use tools::{Listed, list_tools_json};
 
@@ -72,6 +74,8 @@ pub struct Settings {
     pub audit: Option<audit::Options>,
     /// What the operator allows, has asked about, or denies.
     pub policy: Arc<Policy>,
+    /// The secrets that calls may name.
+    pub secrets: Arc<Secrets>,
 }
 
 impl Default for Settings {
@@ -85,6 +89,7 @@ impl Default for Settings {
             platform_name: "FlowMaster".to_owned(),
             audit: None,
             policy: Arc::default(),
+            secrets: Arc::default(),
         }
     }
 }

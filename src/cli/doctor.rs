@@ -20,7 +20,7 @@ use crate::auth::Caller;
 use crate::client::{Client, Fixed, Origin};
 use crate::config::{Config, Fallback, PolicyRule, SECRETS, slips_in};
 use crate::error::{Error, Kind, Result};
-use crate::server::{Policy, Tally};
+use crate::server::{Policy, Secrets, Tally};
 
 /// An address that is never asked.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -110,6 +110,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, faults: &[Error]
         }
     };
     findings.extend(policy(config));
+    findings.extend(secrets(config));
     findings.push(confirmation(config));
     findings.push(match (http_auth::about(config), http_auth::advice(config)) {
         (Ok(text), None) => Finding::good("http", text),
@@ -283,6 +284,24 @@ fn policy(config: &Config) -> Vec<Finding> {
     };
     let roles = if config.policy.iter().any(|rule| !rule.roles.is_empty()) { "; roles may change that" } else { "" };
     vec![Finding::good("policy", format!("{by}: {allowed} tools are called freely, {confirmed} ask a person, {denied} are denied{roles}"))]
+}
+
+/// Which secrets calls may name, and which of them have no value.
+fn secrets(config: &Config) -> Option<Finding> {
+    if config.secrets.is_empty() {
+        return None;
+    }
+    let secrets = match Secrets::new(&config.secrets) {
+        Ok(secrets) => secrets,
+        Err(error) => return Some(Finding::bad("secrets", &error)),
+    };
+    let unset: Vec<&str> = secrets.states().filter(|(_, is_set)| !is_set).map(|(name, _)| name).collect();
+    let all = config.secrets.len();
+    Some(if unset.is_empty() {
+        Finding::good("secrets", format!("calls may name {all}, each with a value"))
+    } else {
+        Finding::care("secrets", format!("of {all} these have no value: {}", unset.join(", ")), "Set the file or the variable of each.")
+    })
 }
 
 /// The first fault of each rule; rules before it count as good, so that it is named by its number.

@@ -56,6 +56,8 @@ pub struct CallOptions {
     pub is_paced: bool,
     /// It reads the present state, whatever was read a moment ago.
     pub is_fresh: bool,
+    /// Secrets by the places in its body that they take when it leaves.
+    pub secrets: Vec<(String, SecretString)>,
 }
 
 /// How long one attempt waits; without a bound as long as the call may take.
@@ -68,6 +70,7 @@ pub(super) struct Waits {
 }
 
 /// The request in the form that every attempt sends.
+#[derive(Clone)]
 pub(super) struct EncodedRequest {
     pub(super) method: Method,
     pub(super) path: String,

@@ -8,6 +8,7 @@ pub(super) mod deadline;
 pub(super) mod rate_limit;
 pub(super) mod renew;
 pub(super) mod retry;
+pub(super) mod reveal;
 #[cfg(test)]
 pub(in crate::client) mod scripted;
 pub(super) mod sign;

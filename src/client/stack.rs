@@ -11,7 +11,7 @@ use super::layers::breaker::{Breaker, Circuits};
 use super::layers::bulkhead::Bulkhead;
 use super::layers::cache::Cache;
 use super::layers::rate_limit::{Limits, RateLimit};
-use super::layers::{deadline::Deadline, renew::Renew, retry::Retry, sign::Sign, timeout::Timeout, trace::Trace};
+use super::layers::{deadline::Deadline, renew::Renew, retry::Retry, reveal::Reveal, sign::Sign, timeout::Timeout, trace::Trace};
 use super::origin::Origin;
 use crate::auth::Principal;
 use crate::error::Result;
@@ -51,6 +51,7 @@ pub(super) fn build(
         .then(RateLimit(limits))
         .then(Timeout(settings.timeouts))
         .then(Sign { origin, upstream })
+        .then(Reveal)
 }
 
 impl Stack {

@@ -69,7 +69,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 ];
 
 /// Settings that the file alone can hold: tables and lists of a company's own.
-pub const FILE_ONLY: &[&str] = &["service.tokens", "permissions.names", "policy", "agents.providers"];
+pub const FILE_ONLY: &[&str] = &["service.tokens", "permissions.names", "policy", "secrets", "agents.providers"];
 
 /// Settings whose values are never shown.
 pub const SECRETS: &[&str] = &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token"];
@@ -81,11 +81,11 @@ pub fn environment_of(setting: &str) -> Option<&'static str> {
 }
 
 /// Variables that look like a slip of the pen, each with the one that was likely meant. They are not an error: a company
-/// may have `FLOWMASTER_` variables of its own.
+/// may have `FLOWMASTER_` variables of its own, and secrets that calls name.
 pub fn slips_in(names: impl Iterator<Item = String>) -> Vec<(String, &'static str)> {
     let known: Vec<&str> = ENVIRONMENT.iter().map(|(_, variable)| *variable).chain(["FLOWMASTER_CONFIG"]).collect();
     names
-        .filter(|name| name.starts_with("FLOWMASTER_") && !known.contains(&name.as_str()))
+        .filter(|name| name.starts_with("FLOWMASTER_") && !name.starts_with("FLOWMASTER_SECRET_") && !known.contains(&name.as_str()))
         .filter_map(|name| nearest(&name, &known).map(|meant| (name, meant)))
         .collect()
 }

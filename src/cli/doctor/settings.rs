@@ -118,6 +118,8 @@ fn value(config: &Config, setting: &str) -> Value {
         "permissions.names" => json!(config.permission_names),
         "policy" if config.policy.is_empty() => Value::Null,
         "policy" => json!(config.policy),
+        "secrets" if config.secrets.is_empty() => Value::Null,
+        "secrets" => json!(config.secrets),
         "audit.platform" => json!(upstream::platform_records(config)),
         "audit.file" => json!(config.audit.file.as_ref().map(|path| path.display().to_string())),
         "embedded.hosts" => json!(config.embedded.hosts),
@@ -179,6 +181,7 @@ mod tests {
             "service.tokens",
             "permissions.names",
             "policy",
+            "secrets",
             "agents.providers",
         ];
         assert_eq!(none, may_be_absent);

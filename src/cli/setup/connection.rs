@@ -75,6 +75,7 @@ impl Connection {
             platform_name: super::name_of(config),
             audit: upstream::record(config)?,
             policy: Arc::new(server::Policy::new(&config.policy)?),
+            secrets: Arc::new(server::Secrets::new(&config.secrets)?),
         };
         let mut builder = Client::builder(Arc::clone(&origin))
             .settings(bounds)
