@@ -81,6 +81,7 @@ permissions! {
     INGEST_START = "ingest:start",
     INGEST_CANCEL = "ingest:cancel",
     INGEST_TEST = "ingest:test",
+    CHANNEL_VIEW = "channel:view",
     CHANNEL_REGISTER = "channel:register",
     CHANNEL_SEND = "channel:send",
     CHANNEL_RECEIVE = "channel:receive",

@@ -55,6 +55,19 @@ pub struct Lister {
     pub field: &'static str,
     /// The argument that an earlier part of the address fills, such as the type of a record.
     pub within: Option<&'static str>,
+    /// How people call such things.
+    pub named: Option<Named>,
+}
+
+/// A name that things of a kind are called by, beside their ids.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    /// The field of an item that holds the name.
+    pub field: &'static str,
+    /// The argument of the list that narrows it to items of a name, where there is one.
+    pub filter: Option<&'static str>,
+    /// What every such name holds; nothing where any text may be one.
+    pub holds: &'static str,
 }
 
 /// A resource that hosts read by its address, or a template of resources where the path has placeholders.
@@ -175,7 +188,21 @@ impl Lister {
     /// The ids in a field of an operation's items.
     #[must_use]
     pub const fn new(operation: &'static str, arguments: &'static [(&'static str, &'static str)], field: &'static str) -> Self {
-        Self { operation, arguments, field, within: None }
+        Self { operation, arguments, field, within: None, named: None }
+    }
+
+    /// People call such things by what stands in this field.
+    #[must_use]
+    pub const fn named(mut self, field: &'static str) -> Self {
+        self.named = Some(Named { field, filter: None, holds: "" });
+        self
+    }
+
+    /// As [`Lister::named`], where an argument narrows the list to a name, and every name holds this text.
+    #[must_use]
+    pub const fn named_by(mut self, field: &'static str, filter: &'static str, holds: &'static str) -> Self {
+        self.named = Some(Named { field, filter: Some(filter), holds });
+        self
     }
 
     /// An earlier part of the address fills this argument.
@@ -278,6 +305,9 @@ mod tests {
                 let input = properties(reads(lister.operation), "input");
                 assert!(lister.arguments.iter().all(|(name, _)| input.get(name).is_some()), "{}", lister.operation);
                 assert!(lister.within.is_none_or(|name| input.get(name).is_some()), "{}", lister.operation);
+                let item = properties(reads(lister.operation), "output")["items"]["items"]["properties"].clone();
+                assert!(lister.named.is_none_or(|named| item.get(named.field).is_some()), "{}", lister.operation);
+                assert!(lister.named.and_then(|named| named.filter).is_none_or(|name| input.get(name).is_some()), "{}", lister.operation);
             }
         }
     }

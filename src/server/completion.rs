@@ -109,7 +109,7 @@ fn ids() -> impl Iterator<Item = &'static Id> {
 
 /// Adds the ids in a list made as the caller.
 async fn fetch(request: &Request, lister: Lister, of: &str, values: &mut Vec<String>) -> Result<()> {
-    let Lister { operation, arguments, field, within } = lister;
+    let Lister { operation, arguments, field, within, .. } = lister;
     let fixed = arguments.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
     let within = within.map(|name| (name.to_owned(), Value::from(of)));
     let arguments: Map<String, Value> = fixed.chain(within).chain([("limit".to_owned(), LIST_LIMIT.into())]).collect();

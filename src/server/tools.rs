@@ -1,6 +1,7 @@
 //! Operations as tools: built once, handed out in shared parts, found by name in one look-up.
 
 pub(crate) mod call;
+mod names;
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};

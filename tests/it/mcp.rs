@@ -6,6 +6,8 @@ mod extensions;
 mod handler;
 mod hints;
 mod isolation;
+mod names;
 mod policy;
 mod renewed_rights;
+mod secrets;
 mod stdio;

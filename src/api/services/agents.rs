@@ -16,7 +16,7 @@ pub const SERVICE: Service =
     Service::new("ai-agent", "agents", "AIS", "AI agents: asks them, runs their tools, shows their usage of language models.")
         .operations(operations![Invoke, Stream, List, ExecuteTool, Metrics])
         .finder("`agents_list` shows the agents there are and their ids.")
-        .ids(&[Id::of("agentId", "agent").listed(Lister::new("agents_list", &[], "agentId"))])
+        .ids(&[Id::of("agentId", "agent").listed(Lister::new("agents_list", &[], "agentId").named("name"))])
         .resources(&[
             Resource::new("agents", "agents_list", "agents", "Agents", "The AI agents that can be asked, with their models and tools."),
             Resource::new(

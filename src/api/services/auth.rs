@@ -34,7 +34,10 @@ pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who 
         "`roles_list` shows the roles and `users_list` the users, with their ids; `audit_query` with resourceType role names the roles \
          there are.",
     )
-    .ids(&[Id::of("roleId", "role").listed(Lister::new("roles_list", &[], "roleId"))])
+    .ids(&[
+        Id::of("roleId", "role").listed(Lister::new("roles_list", &[], "roleId")),
+        Id::own("id", "user").listed(Lister::new("users_list", &[], "id").named_by("email", "username", "@")),
+    ])
     .shown(&["email", "roles", "name", "description", "createdAt"])
     .topics(&["user.*", "role.*"]);
 

@@ -8,15 +8,22 @@ use crate::api::ids::{ChannelId, ConversationId, ExecutionId, MessageId, TaskId}
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Resource};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
 
 /// Communication Service.
 pub const SERVICE: Service =
     Service::new("communication", "communication", "COMMS", "Two-way chats with people by WhatsApp, Telegram, Slack and SMS.")
-        .operations(operations![Register, SendMessage, Receive, History, Link])
-        .finder("`channels_send` answers the conversation; `audit_query` with resourceType channel or conversation names those there are.")
-        .ids(&[Id::of("channelId", "channel"), Id::of("conversationId", "conversation"), Id::of("messageId", "message")])
+        .operations(operations![Register, ListChannels, SendMessage, Receive, ListConversations, History, Link])
+        .finder(
+            "`channels_list` shows the channels and `conversations_list` the conversations, with their ids; `audit_query` with \
+             resourceType channel or conversation names those there are.",
+        )
+        .ids(&[
+            Id::of("channelId", "channel").listed(Lister::new("channels_list", &[], "channelId")),
+            Id::of("conversationId", "conversation").listed(Lister::new("conversations_list", &[], "conversationId")),
+            Id::of("messageId", "message"),
+        ])
         .resources(&[Resource::new(
             "conversations/{id}",
             "conversations_get",
@@ -176,6 +183,48 @@ impl Operation for Register {
         .answers(201)
         .id_alias("id")
         .evicts(&["channels"]);
+}
+
+/// Shows the numbers, bots and workspaces by which people can write to us (channels), such as WhatsApp.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ListChannels {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListChannels {
+    type Output = Page<Channel>;
+    const SPEC: Spec = Spec::get("channels_list", "/channels", Effect::Read)
+        .titled("List channels")
+        .requires(Permission::CHANNEL_VIEW)
+        .extension()
+        .cached(30);
+}
+
+/// Shows with whom we are in touch by chat (conversations), newest first: by channel, or with one person.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListConversations {
+    /// Only those on this channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_id: Option<ChannelId>,
+    /// Only those with this person: a user id or an address on a channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub participant_id: Option<String>,
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for ListConversations {
+    type Output = Page<Conversation>;
+    const SPEC: Spec = Spec::get("conversations_list", "/conversations", Effect::Read)
+        .titled("List conversations")
+        .requires(Permission::CONVERSATION_VIEW)
+        .extension()
+        .cached(2);
 }
 
 /// Writes to someone's phone or chat by WhatsApp, Telegram, Slack or SMS, such as that a parcel is ready (send).

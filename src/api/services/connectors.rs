@@ -7,15 +7,16 @@ use serde_json::{Map, Value};
 use crate::api::ids::IngestJobId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
-use crate::api::service::{Id, Resource};
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Data Connector Service.
 pub const SERVICE: Service =
     Service::new("data-connector", "connectors", "DCS", "Imports of databases and files into the data hub, once or by schedule.")
-        .operations(operations![Create, Get, Start, Cancel, TestConnection, Stats])
-        .finder("`ingest_jobs_create` answers the id of a new job; `audit_query` with resourceType ingest_job names those there are.")
-        .ids(&[Id::own("jobId", "ingest-job")])
+        .operations(operations![Create, List, Get, Start, Cancel, TestConnection, Stats])
+        .finder("`ingest_jobs_list` shows the imports and their ids; `audit_query` with resourceType ingest_job names those there are.")
+        .ids(&[Id::own("jobId", "ingest-job").listed(Lister::new("ingest_jobs_list", &[], "jobId"))])
         .resources(&[
             Resource::new(
                 "ingest/jobs/{id}",
@@ -187,6 +188,23 @@ impl Operation for Create {
         .answers(201)
         .id_alias("id")
         .evicts(&["ingest"]);
+}
+
+/// Shows the copies of outside data into the hub that are set up (imports), newest first, with their state.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct List {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Job>;
+    const SPEC: Spec = Spec::get("ingest_jobs_list", "/ingest/jobs", Effect::Read)
+        .titled("List imports")
+        .requires(Permission::INGEST_VIEW)
+        .extension()
+        .cached(10);
 }
 
 /// Shows how far a data import is (ingestion job): running, finished or broken off, and when the next is due.

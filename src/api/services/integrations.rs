@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use crate::api::ids::IntegrationId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
-use crate::api::service::{Id, Resource};
+use crate::api::page::{Page, PageRequest};
+use crate::api::service::{Id, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Integration Hub Service.
@@ -17,9 +18,9 @@ pub const SERVICE: Service = Service::new(
     "IHS",
     "Outside systems: their address and sign-in, field mappings, and calls of them.",
 )
-.operations(operations![Create, Get, Update, Connect, Transform, Execute])
-.finder("`integrations_create` answers the id of a new one; `audit_query` with resourceType integration names those there are.")
-.ids(&[Id::of("integrationId", "integration")])
+.operations(operations![Create, List, Get, Update, Connect, Transform, Execute])
+.finder("`integrations_list` shows the integrations and their ids; `audit_query` with resourceType integration names those there are.")
+.ids(&[Id::of("integrationId", "integration").listed(Lister::new("integrations_list", &[], "integrationId").named("name"))])
 .resources(&[Resource::new(
     "integrations/{id}",
     "integrations_get",
@@ -174,6 +175,23 @@ impl Operation for Create {
         .answers(201)
         .id_alias("id")
         .evicts(&["integrations"]);
+}
+
+/// Shows the outside software we are hooked up to (integrations) and whether its last call went well.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct List {
+    /// How much to answer.
+    #[serde(flatten)]
+    pub page: PageRequest,
+}
+
+impl Operation for List {
+    type Output = Page<Integration>;
+    const SPEC: Spec = Spec::get("integrations_list", "/integrations", Effect::Read)
+        .titled("List integrations")
+        .requires(Permission::INTEGRATION_VIEW)
+        .extension()
+        .cached(30);
 }
 
 /// Shows how an outside system such as the CRM is hooked up (integration): address, mapping, last sync.

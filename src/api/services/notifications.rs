@@ -18,7 +18,7 @@ pub const SERVICE: Service =
         .finder("`templates_list` shows the templates and their ids; `notifications_list` shows the notifications and their ids, and the ids of the templates in use.")
         .ids(&[
             Id::of("notificationId", "notification").listed(Lister::new("notifications_list", &[], "notificationId")),
-            Id::of("templateId", "template").listed(Lister::new("templates_list", &[], "templateId")),
+            Id::of("templateId", "template").listed(Lister::new("templates_list", &[], "templateId").named("name")),
         ])
         .resources(&[Resource::new(
             "notifications/{id}",

@@ -19,7 +19,10 @@ pub const SERVICE: Service =
             "`processes_list` finds processes by name and shows their ids; `audit_query` with resourceType process, or `events_replay` \
              with topic process.created, names the processes there are.",
         )
-        .ids(&[Id::of("processId", "process").listed(Lister::new("processes_list", &[], "id")), Id::own("id", "process")])
+        .ids(&[
+            Id::of("processId", "process").listed(Lister::new("processes_list", &[], "id").named_by("name", "name", "")),
+            Id::own("id", "process"),
+        ])
         .resources(&[Resource::new(
             "processes/{id}/versions",
             "processes_versions",

@@ -16,7 +16,7 @@ pub const SERVICE: Service =
     Service::new("prompt-engineering", "prompts", "PES", "Prompt templates with variables: versions, validation, assembly, publication.")
         .operations(operations![Create, Get, Versions, Assemble, Validate, Publish, List])
         .finder("`prompts_list` shows the prompts there are and their ids; `audit_query` with resourceType prompt names them as well.")
-        .ids(&[Id::of("promptId", "prompt").listed(Lister::new("prompts_list", &[], "promptId"))])
+        .ids(&[Id::of("promptId", "prompt").listed(Lister::new("prompts_list", &[], "promptId").named("name"))])
         .resources(&[
             Resource::new("prompts/{id}", "prompts_get", "prompt", "Prompt", "A prompt template with its variables, blocks and version.")
                 .takes(&[("id", "prompt")]),

@@ -18,7 +18,8 @@ mod worker;
 use tokio::sync::Notify;
 
 use self::mapping::Mapping;
-use crate::api::integrations::{Create, Get, Integration, Transform, Transformation, Update};
+use crate::api::Page;
+use crate::api::integrations::{Create, Get, Integration, List, Transform, Transformation, Update};
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
 use crate::platform::engine::runtime::work::WorkKind;
@@ -38,7 +39,7 @@ pub(crate) struct Hub {
 
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(create).on(get).on(update).on(connect::connect).on(transform).on(execute::execute)
+    Routes::new().on(create).on(list).on(get).on(update).on(connect::connect).on(transform).on(execute::execute)
 }
 
 /// Starts the workers of queued calls and of nodes.
@@ -59,6 +60,21 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Integration>> {
         .await?;
     let version = record.version;
     Ok(Answer::from(record.view(set, now)).etag(version))
+}
+
+async fn list(cx: Cx, request: List) -> Result<Page<Integration>> {
+    let (tenant, after, most, now) = (cx.tenant(), cx.cursor(&request.page)?.unwrap_or_default(), request.page.size() + 1, cx.now());
+    let found = cx
+        .read(move |connection| {
+            let found = store::list(connection, tenant.as_str(), &after, most)?;
+            let view = |record: store::Record| {
+                let set = credentials::set_names(connection, tenant.as_str(), &record.id)?;
+                Ok(record.view(set, now))
+            };
+            found.into_iter().map(view).collect::<Result<Vec<_>>>()
+        })
+        .await?;
+    Ok(cx.page_of(found, &request.page, |integration| integration.integration_id.to_string()))
 }
 
 async fn get(cx: Cx, request: Get) -> Result<Answer<Integration>> {

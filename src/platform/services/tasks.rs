@@ -67,7 +67,7 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Task>> {
                 run::read(tx, tx.tenant(), execution)?.ok_or_else(|| {
                     Error::new(Kind::Invalid, "FM-HTS-EXECUTION-UNKNOWN", "the task belongs to an execution that there is not")
                         .field("/executionId", "unknown", format!("there is no execution {}", quote(execution)))
-                        .hint("Use the id that executions_start answered, or leave it out.")
+                        .hint("executions_list shows the executions and their ids; or leave it out.")
                 })?;
             }
             let chain = new.chain.iter().enumerate().map(|(place, who)| (who, format!("/escalationChain/{place}")));

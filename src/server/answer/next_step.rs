@@ -82,10 +82,13 @@ fn find(entry: &Entry, error: &Error, has: &dyn Fn(&Entry) -> bool) -> String {
     }
 }
 
-/// The tools that find a valid id, by the service that missed it. The failed tool is no remedy for its own failure, nor is a
-/// tool that the platform does not have.
+/// The tools that find a valid id: those of the service whose thing was missed, as in `FM-EES-PROCESS-NOT-FOUND`, else of the
+/// service that missed it. The failed tool is no remedy for its own failure, nor is a tool that the platform does not have.
 fn finder(entry: &Entry, code: &str, has: &dyn Fn(&Entry) -> bool) -> Option<String> {
-    let missed = code.split('-').nth(1).and_then(|missed| SERVICES.iter().find(|service| service.code == missed));
+    let mut parts = code.strip_suffix("-NOT-FOUND").unwrap_or(code).splitn(3, '-').skip(1);
+    let (service, kind) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default().to_ascii_lowercase());
+    let of_kind = SERVICES.iter().find(|service| service.ids.iter().any(|id| id.kind == kind && id.lister.is_some()));
+    let missed = of_kind.or_else(|| SERVICES.iter().find(|known| known.code == service));
     let sentence = missed.unwrap_or(entry.service).finder.trim_end_matches('.');
     let is_there = |tool: &str| tool != entry.spec.name && catalogue().get(tool).is_some_and(has);
     let others = |clause: &&str| !clause.is_empty() && tools_in(clause).all(is_there);

@@ -87,6 +87,8 @@ impl Request {
         self.app.learn(entry).await;
         let arguments = App::checked(&self.caller, entry, arguments)?;
         let policy = self.app.authorise(&self.caller, entry)?;
+        let arguments = self.resolve_names(entry, arguments).await?;
+        let secrets = self.app.settings.secrets.of_call(&self.caller, entry, &arguments)?;
         let if_match = match self.consent(entry, policy, &arguments, retry, context).await? {
             Verdict::Go { if_match, decision } => {
                 note.decided(decision);
@@ -94,7 +96,7 @@ impl Request {
             }
             Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
         };
-        let options = CallOptions { if_match, traceparent: Some(traceparent), ..CallOptions::default() };
+        let options = CallOptions { if_match, traceparent: Some(traceparent), secrets, ..CallOptions::default() };
         self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await.map(Outcome::Answered)
     }
 

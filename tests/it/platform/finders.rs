@@ -6,7 +6,7 @@ use crate::platform::executions::{decide, publish, start};
 use crate::support::platform::TestPlatform;
 
 /// The lists with the permission to see them, and the field that tells their items apart.
-const LISTS: [(&str, &str, &str); 12] = [
+const LISTS: [(&str, &str, &str); 16] = [
     ("/processes", "process:view", "id"),
     ("/executions", "execution:view", "executionId"),
     ("/entities", "entity:view", "entityType"),
@@ -19,6 +19,10 @@ const LISTS: [(&str, &str, &str); 12] = [
     ("/companies", "portal:view", "companyId"),
     ("/schedules", "schedule:view", "scheduleId"),
     ("/dashboards", "dashboard:view", "dashboardId"),
+    ("/integrations", "integration:view", "integrationId"),
+    ("/ingest/jobs", "ingest:view", "jobId"),
+    ("/channels", "channel:view", "channelId"),
+    ("/conversations", "conversation:view", "conversationId"),
 ];
 
 async fn list(bench: &TestPlatform, path: &str) -> Vec<Value> {
@@ -58,6 +62,16 @@ async fn filled() -> TestPlatform {
             assert!(reply.status < 300, "{path}: {:#}", reply.body);
         }
         bench.user("tenant-local", &format!("user{number}@example.com"), &[], &[]).await;
+        let there = "http://127.0.0.1:9/";
+        let system = json!({ "name": format!("System {number}"), "connectorType": "rest_api", "baseUrl": there });
+        bench.post("/integrations", &owner, system).await.ok();
+        let import = json!({
+            "sourceType": "csv", "sourceConfig": { "content": "id\n1\n" }, "destination": "internal-data-hub", "entityType": "lead",
+        });
+        bench.post("/ingest/jobs", &owner, import).await.ok();
+        let channel = bench.post("/channels/register", &owner, json!({ "channel": "sms", "baseUrl": there })).await.ok();
+        let message = json!({ "recipientId": format!("+1415{number}"), "message": "Hello" });
+        bench.post(&format!("/channels/{}/send", channel["channelId"].as_str().unwrap()), &owner, message).await;
     }
     bench
 }
@@ -77,7 +91,7 @@ async fn every_list_is_read_page_by_page_with_its_permission_alone() {
         }
         assert_eq!(paged, whole, "{path}");
 
-        let name = path.trim_start_matches('/');
+        let name = path.trim_start_matches('/').replace('/', "-");
         let near = bench.signed_in("tenant-local", &format!("near-{name}@example.com"), &[permission]).await;
         bench.get(path, &near).await.ok();
         let barred = bench.signed_in("tenant-local", &format!("barred-{name}@example.com"), &["thing:view"]).await;
@@ -88,6 +102,17 @@ async fn every_list_is_read_page_by_page_with_its_permission_alone() {
         assert!(seen.iter().all(|id| !whole.contains(id) || id.starts_with("dash-")), "{path}: {seen:?}");
         bench.get(&format!("{path}?limit=1{cursor}"), &stranger).await.refused(422, "FM-AGS-CURSOR");
     }
+}
+
+#[tokio::test]
+async fn conversations_are_those_of_a_channel_or_with_a_person() {
+    let bench = filled().await;
+    let all = list(&bench, "/conversations").await;
+    assert_eq!(all.iter().map(|one| one["participantId"].as_str().unwrap()).collect::<Vec<_>>(), ["+14153", "+14152", "+14151"]);
+    let channel = all[1]["channelId"].as_str().unwrap();
+    assert_eq!(list(&bench, &format!("/conversations?channelId={channel}")).await, [all[1].clone()]);
+    assert_eq!(list(&bench, "/conversations?participantId=%2B14151").await, [all[2].clone()]);
+    assert!(list(&bench, &format!("/conversations?channelId={channel}&participantId=%2B14151")).await.is_empty());
 }
 
 #[tokio::test]

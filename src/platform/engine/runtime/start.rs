@@ -8,7 +8,7 @@ use super::history;
 use super::run::{Head, MAX_VARIABLES, Run, definition_of, size_of};
 use crate::api::arguments::quote;
 use crate::api::executions::ExecutionStatus;
-use crate::api::processes::{Create, Publish, Sandbox, Variable, Versions};
+use crate::api::processes::{Publish, Sandbox, Variable, Versions};
 use crate::api::{FieldError, Operation as _};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
@@ -95,7 +95,7 @@ impl Engine<'_, '_> {
         let found = versions_of(self.tx, process)?;
         if found.is_empty() {
             return Err(Error::new(Kind::NotFound, "FM-EES-PROCESS-NOT-FOUND", format!("there is no process {}", quote(process)))
-                .hint(format!("Use the id that {} answered.", Create::SPEC.name)));
+                .hint("processes_list shows the processes and their ids."));
         }
         let chosen = match version {
             Some(wanted) => found.iter().find(|(version, _)| version == wanted).ok_or_else(|| {

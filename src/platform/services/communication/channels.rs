@@ -6,11 +6,13 @@ use serde_json::json;
 use super::credentials::{self, Secrets};
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::communication::{Channel, ChannelKind, Register};
-use crate::api::{FieldError, Timestamp};
+use crate::api::communication::{Channel, ChannelKind, ListChannels, Register};
+use crate::api::{FieldError, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
+use crate::platform::Platform;
 use crate::platform::database::Tx;
 use crate::platform::http::context::Cx;
+use crate::platform::outbound::standard_webhooks;
 use crate::platform::outbound::{self, Target};
 
 /// Most channels of a tenant.
@@ -50,7 +52,7 @@ pub(super) async fn register(cx: Cx, request: Register) -> Result<Channel> {
     let mut secrets = credentials::read(&request.credentials.unwrap_or_default()).map_err(refused)?;
     let given: Vec<String> = secrets.keys().cloned().collect();
     // Without a key of the provider's own the channel gets one, which is shown this once.
-    let signing_secret = if secrets.contains_key(credentials::WEBHOOK_SECRET) { None } else { Some(credentials::new_webhook_secret()?) };
+    let signing_secret = if secrets.contains_key(credentials::WEBHOOK_SECRET) { None } else { Some(standard_webhooks::new_secret()?) };
     if let Some(secret) = &signing_secret {
         secrets.insert(credentials::WEBHOOK_SECRET.to_owned(), secret.clone().into());
     }
@@ -65,32 +67,51 @@ pub(super) async fn register(cx: Cx, request: Register) -> Result<Channel> {
     };
     let (platform, set) = (cx.platform.clone(), given.clone());
     let record = cx.write(move |tx| create(tx, &platform, record, &secrets, &set)).await?;
-    Ok(Channel {
-        webhook_url: Some(format!("http://{}/channels/{}/webhook", cx.platform.address(), record.id)),
-        channel_id: record.id.into(),
-        channel: Some(record.kind),
-        name: record.name,
-        account: record.account,
-        base_url: Some(record.base_url),
-        credentials_set: given,
-        status: Some(record.status),
-        signing_secret: signing_secret.map(Into::into),
-        created_at: Some(record.created_at),
-    })
+    Ok(Channel { signing_secret: signing_secret.map(Into::into), ..record.view(&cx.platform, given) })
 }
 
-fn create(
-    tx: &mut Tx<'_>,
-    platform: &crate::platform::Platform,
-    mut record: Record,
-    secrets: &Secrets,
-    given: &[String],
-) -> Result<Record> {
+pub(super) async fn list(cx: Cx, request: ListChannels) -> Result<Page<Channel>> {
+    let (tenant, after, most) = (cx.tenant(), cx.cursor(&request.page)?.unwrap_or_default(), request.page.size() + 1);
+    let platform = cx.platform.clone();
+    let found = cx
+        .read(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM channels WHERE tenant_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![tenant.as_str(), after, i64::try_from(most).unwrap_or(i64::MAX)], from_row)?;
+            let view = |record: Record| {
+                let set = credentials::set_names(connection, tenant.as_str(), &record.id)?;
+                Ok(record.view(&platform, set))
+            };
+            rows.map(|row| view(row?)).collect::<Result<Vec<_>>>()
+        })
+        .await?;
+    Ok(cx.page_of(found, &request.page, |channel| channel.channel_id.to_string()))
+}
+
+impl Record {
+    /// The channel as answers show it.
+    fn view(self, platform: &Platform, credentials_set: Vec<String>) -> Channel {
+        Channel {
+            webhook_url: Some(format!("http://{}/channels/{}/webhook", platform.address(), self.id)),
+            channel_id: self.id.into(),
+            channel: Some(self.kind),
+            name: self.name,
+            account: self.account,
+            base_url: Some(self.base_url),
+            credentials_set,
+            status: Some(self.status),
+            signing_secret: None,
+            created_at: Some(self.created_at),
+        }
+    }
+}
+
+fn create(tx: &mut Tx<'_>, platform: &Platform, mut record: Record, secrets: &Secrets, given: &[String]) -> Result<Record> {
     let sql = "SELECT count(*) FROM channels WHERE tenant_id = ?";
     let count: i64 = tx.prepare_cached(sql)?.query_row([tx.tenant()], |row| row.get(0))?;
     if count >= MAX_PER_TENANT {
         return Err(Error::new(Kind::Conflict, "FM-COMMS-TOO-MANY", format!("there are {MAX_PER_TENANT} channels already"))
-            .hint("Use one of them; audit_query with resourceType channel names them."));
+            .hint("Use one of them; channels_list shows them."));
     }
     (record.id, record.created_at) = (tx.mint("chan"), tx.now());
     tx.prepare_cached(
@@ -119,7 +140,7 @@ pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Re
     let sql = format!("SELECT {COLUMNS} FROM channels WHERE tenant_id = ?1 AND id = ?2");
     connection.prepare_cached(&sql)?.query_row((tenant, id), from_row).optional()?.ok_or_else(|| {
         Error::new(Kind::NotFound, "FM-COMMS-NOT-FOUND", format!("there is no channel {}", quote(id)))
-            .hint("channels_register answers the id of a new one; audit_query with resourceType channel names those there are.")
+            .hint("channels_list shows the channels and their ids.")
     })
 }
 

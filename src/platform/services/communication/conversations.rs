@@ -4,20 +4,21 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
 use super::preference;
-use crate::api::Timestamp;
 use crate::api::arguments::quote;
 use crate::api::audit::Changes;
-use crate::api::communication::{ChannelKind, Context, Conversation, Link};
+use crate::api::communication::{ChannelKind, Context, Conversation, Link, ListConversations};
 use crate::api::ids::TaskId;
+use crate::api::{Page, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::engine::runtime::run;
-use crate::platform::http::context;
+use crate::platform::http::context::{self, Cx};
 
 /// Most that is kept with a link or a message, in bytes.
 const MAX_DATA: usize = 16 * 1024;
 const COLUMNS: &str = "conversations.id, channel_id, kind, participant, execution_id, task_id, data, version, conversations.created_at,
     updated_at";
+const TABLES: &str = "conversations JOIN channels ON channels.tenant_id = conversations.tenant_id AND channels.id = channel_id";
 
 /// A conversation.
 #[derive(Debug)]
@@ -67,10 +68,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Record> {
 }
 
 fn select(connection: &Connection, condition: &str, values: &[&str]) -> Result<Option<Record>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM conversations JOIN channels ON channels.tenant_id = conversations.tenant_id AND channels.id = channel_id
-         WHERE conversations.tenant_id = ?1 AND {condition}"
-    );
+    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE conversations.tenant_id = ?1 AND {condition}");
     Ok(connection.prepare_cached(&sql)?.query_row(rusqlite::params_from_iter(values), from_row).optional()?)
 }
 
@@ -78,8 +76,36 @@ fn select(connection: &Connection, condition: &str, values: &[&str]) -> Result<O
 pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Record> {
     select(connection, "conversations.id = ?2", &[tenant, id])?.ok_or_else(|| {
         Error::new(Kind::NotFound, "FM-COMMS-CONVERSATION-NOT-FOUND", format!("there is no conversation {}", quote(id)))
-            .hint("channels_send answers the conversation; audit_query with resourceType conversation names those there are.")
+            .hint("conversations_list shows the conversations and their ids.")
     })
+}
+
+pub(super) async fn list(cx: Cx, request: ListConversations) -> Result<Page<Conversation>> {
+    let (tenant, before, most) = (cx.tenant(), cx.cursor(&request.page)?, request.page.size() + 1);
+    let page = request.page.clone();
+    let found = cx
+        .read(move |connection| {
+            let mut sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE conversations.tenant_id = ?");
+            let mut values = vec![tenant.to_string()];
+            let filters = [
+                (" AND channel_id = ?", request.channel_id.map(|id| id.0)),
+                (" AND participant = ?", request.participant_id),
+                (" AND conversations.id < ?", before),
+            ];
+            for (condition, value) in filters {
+                if let Some(value) = value {
+                    sql.push_str(condition);
+                    values.push(value);
+                }
+            }
+            sql.extend([" ORDER BY conversations.id DESC LIMIT ", &most.to_string()]);
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(rusqlite::params_from_iter(values), from_row)?;
+            Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
+        })
+        .await?;
+    let found = cx.page_of(found, &page, |record| record.id.clone());
+    Ok(Page { items: found.items.into_iter().map(Record::view).collect(), next_cursor: found.next_cursor })
 }
 
 /// The conversation with a person on a channel; a first message begins it.

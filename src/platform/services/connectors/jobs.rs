@@ -116,7 +116,7 @@ pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<St
         .optional()?
         .unwrap_or_else(|| {
             Err(Error::new(Kind::NotFound, "FM-DCS-NOT-FOUND", format!("there is no import {}", quote(id)))
-                .hint("Use the id that ingest_jobs_create answered."))
+                .hint("ingest_jobs_list shows the imports and their ids."))
         })
 }
 

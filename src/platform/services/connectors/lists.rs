@@ -4,24 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{jobs, runs};
-use crate::api::connectors::Job;
+use crate::api::connectors::{Job, List};
 use crate::api::ids::IngestJobId;
 use crate::api::{Effect, Operation, Page, PageRequest, Permission, Spec};
 use crate::error::Result;
 use crate::platform::http::context::Cx;
-
-/// Lists imports, newest first.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-pub(super) struct List {
-    /// How much to answer.
-    #[serde(flatten)]
-    page: PageRequest,
-}
-
-impl Operation for List {
-    type Output = Page<Job>;
-    const SPEC: Spec = Spec::get("ingest_jobs_list", "/ingest/jobs", Effect::Read).titled("List imports").requires(Permission::INGEST_VIEW);
-}
 
 /// Lists the rows of an import's last run that did not become records, at most 1,000, in the order of the source.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -92,10 +92,21 @@ fn record_of(row: &Row<'_>) -> rusqlite::Result<(Record, String)> {
 pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<Record> {
     let sql = format!("SELECT {COLUMNS} FROM integrations WHERE tenant_id = ?1 AND id = ?2");
     let found = connection.prepare_cached(&sql)?.query_row((tenant, id), record_of).optional()?;
-    let (mut record, mapping) = found.ok_or_else(|| {
+    with_mapping(found.ok_or_else(|| {
         Error::new(Kind::NotFound, "FM-IHS-NOT-FOUND", format!("there is no integration {}", quote(id)))
-            .hint("integrations_create answers the id of a new one; audit_query with resourceType integration names those there are.")
-    })?;
+            .hint("integrations_list shows the integrations and their ids.")
+    })?)
+}
+
+/// The integrations of a tenant after one, by their ids.
+pub(super) fn list(connection: &Connection, tenant: &str, after: &str, most: usize) -> Result<Vec<Record>> {
+    let sql = format!("SELECT {COLUMNS} FROM integrations WHERE tenant_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![tenant, after, i64::try_from(most).unwrap_or(i64::MAX)], record_of)?;
+    rows.map(|row| with_mapping(row?)).collect()
+}
+
+fn with_mapping((mut record, mapping): (Record, String)) -> Result<Record> {
     record.settings.mapping = serde_json::from_str(&mapping).map_err(Error::internal)?;
     Ok(record)
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::content::Content;
 use crate::api::arguments::quote;
-use crate::api::prompts::{Create, Prompt, PromptStatus, Publish, Versions};
+use crate::api::prompts::{Prompt, PromptStatus, Publish, Versions};
 use crate::api::{Operation as _, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
@@ -83,7 +83,7 @@ pub(super) fn latest(connection: &Connection, tenant: &str, id: &str) -> Result<
     let latest = one(connection, "ORDER BY ordinal DESC LIMIT 1", params![tenant, id])?;
     latest.ok_or_else(|| {
         Error::new(Kind::NotFound, "FM-PES-NOT-FOUND", format!("there is no prompt {}", quote(id)))
-            .hint(format!("Use the id that {} answered.", Create::SPEC.name))
+            .hint("prompts_list shows the prompts and their ids.")
     })
 }
 

@@ -99,7 +99,7 @@ pub(super) fn find(connection: &Connection, tenant: &str, id: &str) -> Result<St
         .map(|found| read(Ok(found)))
         .ok_or_else(|| {
             Error::new(Kind::NotFound, "FM-SS-NOT-FOUND", format!("there is no schedule {}", quote(id)))
-                .hint("Use the id that schedules_create answered.")
+                .hint("schedules_list shows the schedules and their ids.")
         })?
 }
 
