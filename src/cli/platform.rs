@@ -1,9 +1,11 @@
 //! `platform`: the embedded platform by itself, and its users.
 
+mod demo;
 mod users;
 
 use std::net::SocketAddr;
 
+use self::demo::Demo;
 use super::Outcome;
 use super::embedded::platform_options;
 use super::serve::{require_loopback, shutdown_by_signal};
@@ -26,6 +28,9 @@ pub(super) struct Arguments {
     /// The number that the drawing of faults begins with.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "faults")]
     fault_seed: u64,
+    /// Fills the data folder with a small company that has a fortnight behind it, if there is none in it yet.
+    #[arg(long)]
+    demo: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -57,6 +62,14 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> Result<Outcome
             tell(paint.note(format_args!("fault on request: {fault}")));
         }
         options.faults.set(arguments.fault_seed, arguments.faults);
+    }
+    if arguments.demo {
+        match demo::fill(platform_options(config)).await? {
+            Demo::Made { executions, records } => {
+                tell(paint.note(format_args!("a company was made: {executions} executions, {records} records, and what goes with them")));
+            }
+            Demo::There => tell(paint.note("the company is there already")),
+        }
     }
     let running = Platform::start(options).await?;
     say(running.url());

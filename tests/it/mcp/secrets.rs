@@ -67,5 +67,5 @@ async fn a_named_secret_reaches_the_outside_system_and_nobody_else() {
     assert_eq!(*keys.lock().unwrap(), [VALUE, VALUE]);
     let audited = bench.get("/audit-logs", &bench.owner()).await.ok().to_string();
     let logged = std::fs::read_to_string(&log).unwrap();
-    assert!(logged.contains("secret://crm-key") && !audited.contains(VALUE) && !logged.contains(VALUE));
+    assert!(logged.contains("integrations_create") && !audited.contains(VALUE) && !logged.contains(VALUE));
 }

@@ -63,7 +63,8 @@ fn a_tool_that_failed_is_not_its_own_remedy() {
     assert!(step("tasks_list", &missing).starts_with("Check the ids and names among the arguments"));
     assert_eq!(
         step("channels_send", &missing),
-        "`audit_query` with resourceType channel or conversation names those there are. The same call will fail again."
+        "`channels_list` shows the channels and `conversations_list` the conversations, with their ids; `audit_query` with resourceType \
+         channel or conversation names those there are. The same call will fail again."
     );
     assert!(step("entities_query", &missing).starts_with("`entities_search`"));
     let changed = Error::new(Kind::Changed, "FM-X", "it changed");
