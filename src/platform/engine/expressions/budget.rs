@@ -29,6 +29,11 @@ impl Budget {
         Self { steps: Cell::new(STEPS / 4), bytes: Cell::new(BYTES / 4) }
     }
 
+    /// Whether what is left is enough to parse so many bytes of source.
+    pub fn affords(&self, length: usize) -> bool {
+        self.steps.get() >= parsing(length)
+    }
+
     /// What one evaluation may spend of it.
     pub fn meter(&self) -> Meter<'_> {
         let (steps, bytes) = (self.steps.get().min(STEPS), self.bytes.get().min(BYTES));
@@ -59,7 +64,7 @@ impl Meter<'_> {
 
     /// Spends what it took to parse so many bytes of source.
     pub fn parsed(&mut self, length: usize) -> Result<(), Fault> {
-        self.steps(length as u64 * 4)
+        self.steps(parsing(length))
     }
 
     /// Spends bytes.
@@ -67,6 +72,10 @@ impl Meter<'_> {
         spend(&mut self.bytes, &self.budget.bytes, bytes as u64)
             .ok_or_else(|| Fault::new("EXPRESSION_COST", "it makes too much text or too long lists. Keep what it makes short"))
     }
+}
+
+fn parsing(length: usize) -> u64 {
+    length as u64 * 4
 }
 
 fn spend(left: &mut u64, budget: &Cell<u64>, amount: u64) -> Option<()> {

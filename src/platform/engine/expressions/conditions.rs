@@ -225,6 +225,25 @@ mod tests {
     }
 
     #[test]
+    fn a_long_text_costs_what_it_takes_to_read() {
+        let facts = || json!({ "l": vec![0; 3_000], "b": "1h".repeat(50_000), "m": { "a": 1 }, "k": { "k".repeat(100_000): 1 } });
+        for source in [
+            "variables.l.map(x, duration(variables.b))",
+            "variables.l.exists(x, int(variables.b) == 1)",
+            "variables.l.exists(x, timestamp(0).getHours(variables.b) == 1)",
+            "variables.l.all(x, !(variables.b in variables.m))",
+            "variables.l.exists(x, variables.m[variables.b] == 1)",
+            "variables.l.map(x, {variables.b: 1}).size()",
+            "variables.l.all(x, variables.k == variables.k)",
+            "variables.l.map(x, b'\\xff\\xff\\xff\\xff\\xff\\xff' + bytes(variables.b))",
+        ] {
+            assert_eq!(code(source, facts()), "EXPRESSION_COST", "{source}");
+        }
+        // Keys are not copied, however often they are gone through.
+        assert_eq!(evaluate("variables.l.map(x, variables.k.map(k, k)).size()", facts()), Ok(json!(3_000)));
+    }
+
+    #[test]
     fn whole_numbers_and_fractions_mix() {
         let facts = || json!({ "price": 20, "list": [1, 2.5, 3], "big": 9_007_199_254_740_993_i64 });
         assert_eq!(evaluate("variables.price * 1.2", facts()), Ok(json!(24.0)));

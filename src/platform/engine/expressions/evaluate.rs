@@ -38,7 +38,12 @@ impl<'a, 'm> Evaluator<'a, 'm> {
     pub fn evaluate(&mut self, node: &'a IdedExpr) -> Evaluated<'a> {
         self.meter.steps(1)?;
         match &node.expr {
-            Expr::Literal(literal) => Ok(literal_value(literal)),
+            Expr::Literal(literal) => {
+                if let LiteralValue::Bytes(bytes) = literal {
+                    self.meter.bytes(bytes.inner().len())?;
+                }
+                Ok(literal_value(literal))
+            }
             Expr::Ident(name) => self.named(name),
             Expr::Select(select) => self.select(select),
             Expr::Call(call) => self.call(call),
@@ -71,7 +76,7 @@ impl<'a, 'm> Evaluator<'a, 'm> {
         let Value::Map(fields) = &operand else {
             return Err(Fault::new("EXPRESSION_TYPE", format!("`.{}` needs an object, not a {}", select.field, operand.type_name())));
         };
-        let found = fields.named(&select.field);
+        let found = fields.get(&Key::Text(Text::Given(&select.field)), &mut self.meter)?;
         if select.test {
             return Ok(Value::Bool(found.is_some()));
         }
@@ -89,6 +94,7 @@ impl<'a, 'm> Evaluator<'a, 'm> {
             let key = Key::of(&key).ok_or_else(|| {
                 Fault::new("EXPRESSION_TYPE", format!("a key must be text, a whole number or a bool, not a {}", key.type_name()))
             })?;
+            self.meter.text(key.len())?;
             if let Some(repeated) = fields.insert(key.clone(), value).map(|_| key) {
                 return Err(Fault::new("EXPRESSION_FAILED", format!("the key `{repeated}` is there twice")));
             }

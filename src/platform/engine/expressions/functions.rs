@@ -38,11 +38,16 @@ pub const FUNCTIONS: [&str; 24] = [
 /// Calls a function, on a target (`'a'.size()`) or without (`size('a')`).
 pub fn call<'a>(name: &str, target: Option<&Value<'a>>, arguments: &[Value<'a>], meter: &mut Meter<'_>) -> Evaluated<'a> {
     let given: Vec<&Value<'a>> = target.into_iter().chain(arguments).collect();
+    // Whatever a function makes of a text, it may read all of it.
+    for value in &given {
+        if let Value::Text(text) = value {
+            meter.text(text.len())?;
+        }
+    }
     let result = match (name, given.as_slice()) {
-        ("size", [value]) => size(value, meter),
+        ("size", [value]) => size(value),
         ("contains" | "startsWith" | "endsWith", [Value::Text(text), Value::Text(part)]) if target.is_some() => {
             let (text, part) = (text.as_str(), part.as_str());
-            meter.text(text.len() + part.len())?;
             Some(Ok(Value::Bool(match name {
                 "contains" => text.contains(part),
                 "startsWith" => text.starts_with(part),
@@ -91,14 +96,9 @@ pub fn call<'a>(name: &str, target: Option<&Value<'a>>, arguments: &[Value<'a>],
     })
 }
 
-fn size<'a>(value: &Value<'a>, meter: &mut Meter<'_>) -> Option<Evaluated<'a>> {
+fn size<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
     let size = match value {
-        Value::Text(text) => {
-            if let Err(spent) = meter.text(text.len()) {
-                return Some(Err(spent));
-            }
-            text.as_str().chars().count()
-        }
+        Value::Text(text) => text.as_str().chars().count(),
         Value::Bytes(bytes) => bytes.len(),
         Value::List(list) => list.len(),
         Value::Map(fields) => fields.len(),

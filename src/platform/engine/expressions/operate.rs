@@ -27,7 +27,7 @@ pub fn operator(name: &str) -> Option<Operator> {
         operators::GREATER => |operands, meter| compare(">", operands, meter, Ordering::is_gt),
         operators::GREATER_EQUALS => |operands, meter| compare(">=", operands, meter, Ordering::is_ge),
         operators::IN => |operands, meter| binary("in", operands, |a, b| contained(a, b, meter)),
-        operators::INDEX => |operands, _| binary("[]", operands, index),
+        operators::INDEX => |operands, meter| binary("[]", operands, |all, place| index(all, place, meter)),
         operators::LOGICAL_NOT => |operands, _| {
             unary("!", operands, |value| match value {
                 Value::Bool(flag) => Some(Ok(Value::Bool(!flag))),
@@ -161,21 +161,24 @@ fn contained<'a>(wanted: &Value<'a>, all: &Value<'a>, meter: &mut Meter<'_>) -> 
         Value::List(list) => {
             list.iter().try_fold(false, |found, item| if found { Ok(true) } else { item.equals(wanted, meter) }).map(Value::Bool)
         }
-        Value::Map(fields) => Ok(Value::Bool(Key::of(wanted).is_some_and(|key| fields.get(&key).is_some()))),
+        Value::Map(fields) => match Key::of(wanted) {
+            Some(key) => fields.get(&key, meter).map(|found| Value::Bool(found.is_some())),
+            None => Ok(Value::Bool(false)),
+        },
         _ => return None,
     })
 }
 
-fn index<'a>(all: &Value<'a>, place: &Value<'a>) -> Option<Evaluated<'a>> {
+fn index<'a>(all: &Value<'a>, place: &Value<'a>, meter: &mut Meter<'_>) -> Option<Evaluated<'a>> {
     Some(match (all, Key::of(place)) {
         (Value::List(list), Some(Key::Whole(wanted))) => usize::try_from(wanted).ok().and_then(|place| list.get(place)).ok_or_else(|| {
             Fault::new("EXPRESSION_MISSING", format!("there is no element {wanted} in a list of {}; the first is 0", list.len()))
         }),
-        (Value::Map(fields), Some(key)) => found(fields, &key),
+        (Value::Map(fields), Some(key)) => found(fields, &key, meter),
         _ => return None,
     })
 }
 
-fn found<'a>(fields: &Fields<'a>, key: &Key) -> Evaluated<'a> {
-    fields.get(key).ok_or_else(|| Fault::new("EXPRESSION_MISSING", format!("there is no `{key}`")))
+fn found<'a>(fields: &Fields<'a>, key: &Key<'a>, meter: &mut Meter<'_>) -> Evaluated<'a> {
+    fields.get(key, meter)?.ok_or_else(|| Fault::new("EXPRESSION_MISSING", format!("there is no `{key}`")))
 }

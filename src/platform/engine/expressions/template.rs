@@ -62,15 +62,20 @@ impl Text {
                         Piece::Literal(literal) => text.push_str(literal),
                         Piece::Path(path) => text.push_str(&plain(look_up(facts, path)?)),
                     }
+                    // A place may be repeated, and what stands there long: it ends where it is too long for certain.
+                    if text.len() > MAX_MADE * char::MAX_LEN_UTF8 {
+                        return Err(too_long());
+                    }
                 }
                 text
             }
         };
-        if text.chars().count() > MAX_MADE {
-            return Err(Fault::new("TEMPLATE", format!("the text would have more than {MAX_MADE} characters")));
-        }
-        Ok(text)
+        if text.chars().count() > MAX_MADE { Err(too_long()) } else { Ok(text) }
     }
+}
+
+fn too_long() -> Fault {
+    Fault::new("TEMPLATE", format!("the text would have more than {MAX_MADE} characters"))
 }
 
 fn read_path(path: &str) -> Result<Vec<String>, Fault> {
@@ -153,5 +158,13 @@ mod tests {
         assert!(render("{{variables.amount * 2}}").unwrap_err().message.contains("begin the whole text with ="));
         assert_eq!(render("{{variables.amount").unwrap_err().code, "TEMPLATE");
         assert!(render("{{variables.none}}").unwrap_err().message.contains("nothing at"));
+    }
+
+    #[test]
+    fn a_text_that_becomes_too_long_is_refused() {
+        assert_eq!(render(&"{{variables.amount}}".repeat(MAX_MADE / 4)).unwrap().len(), MAX_MADE);
+        for places in [MAX_MADE / 4 + 1, MAX_MADE * 4] {
+            assert!(render(&"{{variables.amount}}".repeat(places)).unwrap_err().message.contains("more than 20000 characters"));
+        }
     }
 }

@@ -59,15 +59,15 @@ pub enum List<'a> {
 #[derive(Debug, Clone)]
 pub enum Fields<'a> {
     Given(&'a Map<String, Json>),
-    Made(Rc<BTreeMap<Key, Value<'a>>>),
+    Made(Rc<BTreeMap<Key<'a>, Value<'a>>>),
 }
 
-/// A key of a map.
+/// A key of a map. A text of the facts is read in place here, too: a key may be as long as all variables together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub enum Key<'a> {
     Bool(bool),
     Whole(i128),
-    Text(Rc<str>),
+    Text(Text<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -187,7 +187,7 @@ impl<'a> Value<'a> {
                     return Ok(false);
                 }
                 for (key, value) in a.iter() {
-                    match b.get(&key) {
+                    match b.get(&key, meter)? {
                         Some(other) if value.equals(&other, meter)? => {}
                         _ => return Ok(false),
                     }
@@ -257,6 +257,26 @@ impl Text<'_> {
     }
 }
 
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Text<'_> {}
+
+impl PartialOrd for Text<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
 impl std::fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
@@ -295,61 +315,61 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The value of a key.
-    pub fn get(&self, key: &Key) -> Option<Value<'a>> {
-        match (self, key) {
-            (Self::Given(fields), Key::Text(name)) => fields.get(&**name).map(Value::of),
+    /// The value of a key, which is read to find it.
+    pub fn get(&self, key: &Key<'a>, meter: &mut Meter<'_>) -> Result<Option<Value<'a>>, Fault> {
+        meter.text(key.len())?;
+        Ok(match (self, key) {
+            (Self::Given(fields), Key::Text(name)) => fields.get(name.as_str()).map(Value::of),
             (Self::Given(_), _) => None,
             (Self::Made(fields), key) => fields.get(key).cloned(),
-        }
-    }
-
-    /// The value of a name.
-    pub fn named(&self, name: &str) -> Option<Value<'a>> {
-        match self {
-            Self::Given(fields) => fields.get(name).map(Value::of),
-            Self::Made(fields) => fields.get(&Key::Text(name.into())).cloned(),
-        }
+        })
     }
 
     /// Its keys with their values.
-    pub fn iter(&self) -> Box<dyn Iterator<Item = (Key, Value<'a>)> + '_> {
+    pub fn iter(&self) -> Box<dyn Iterator<Item = (Key<'a>, Value<'a>)> + '_> {
         match self {
-            Self::Given(fields) => Box::new(fields.iter().map(|(name, value)| (Key::Text(name.as_str().into()), Value::of(value)))),
+            Self::Given(fields) => {
+                let fields: &'a Map<String, Json> = fields;
+                Box::new(fields.iter().map(|(name, value)| (Key::Text(Text::Given(name)), Value::of(value))))
+            }
             Self::Made(fields) => Box::new(fields.iter().map(|(key, value)| (key.clone(), value.clone()))),
         }
     }
 }
 
-impl Key {
+impl<'a> Key<'a> {
     /// The value as a key. A fraction that is a whole number is that number.
-    pub fn of(value: &Value<'_>) -> Option<Self> {
+    pub fn of(value: &Value<'a>) -> Option<Self> {
         match value {
             Value::Bool(flag) => Some(Self::Bool(*flag)),
             Value::Whole(whole) => Some(Self::Whole(*whole)),
             Value::Fraction(number) => whole_of(*number).map(Self::Whole),
-            Value::Text(Text::Made(text)) => Some(Self::Text(Rc::clone(text))),
-            Value::Text(Text::Given(text)) => Some(Self::Text((*text).into())),
+            Value::Text(text) => Some(Self::Text(text.clone())),
             _ => None,
         }
     }
 
     /// The key as a value.
-    pub fn value<'a>(&self) -> Value<'a> {
+    pub fn value(&self) -> Value<'a> {
         match self {
             Self::Bool(flag) => Value::Bool(*flag),
             Self::Whole(whole) => Value::Whole(*whole),
-            Self::Text(text) => Value::Text(Text::Made(Rc::clone(text))),
+            Self::Text(text) => Value::Text(text.clone()),
         }
+    }
+
+    /// How many bytes of text it has.
+    pub fn len(&self) -> usize {
+        if let Self::Text(text) = self { text.len() } else { 0 }
     }
 }
 
-impl std::fmt::Display for Key {
+impl std::fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bool(flag) => flag.fmt(f),
             Self::Whole(whole) => whole.fmt(f),
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) => f.write_str(text.as_str()),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::history;
 use super::run::{Run, Token, Wait};
 use super::start::Begin;
 use super::tasks::{self, NewTask};
-use super::variables::set_variable;
+use super::variables::{set_variable, set_variables};
 use super::work::WorkKind;
 use crate::api::Timestamp;
 use crate::api::arguments::quote;
@@ -85,7 +85,10 @@ impl Engine<'_, '_> {
                 config::timer_of(&value).ok_or_else(|| {
                     Stop::failed(
                         "FM-EES-TIMER",
-                        format!("the timer's expression gives {value}: neither seconds, a duration, a day nor an RFC 3339 time"),
+                        format!(
+                            "the timer's expression gives {}: neither seconds, a duration, a day nor an RFC 3339 time",
+                            quote(&value.to_string())
+                        ),
                     )
                 })?
             }
@@ -173,11 +176,7 @@ pub(crate) fn compute(run: &mut Run, script: &Script) -> Result<Value, Stop> {
     let result = Expression::compile(&script.expression)?.evaluate(run.facts())?;
     match (&script.output, &result) {
         (Some(output), result) => set_variable(run, output, result.clone())?,
-        (None, Value::Object(fields)) => {
-            for (name, value) in fields {
-                set_variable(run, name, value.clone())?;
-            }
-        }
+        (None, Value::Object(fields)) => set_variables(run, fields.clone())?,
         (None, _) => {}
     }
     Ok(result)
