@@ -453,3 +453,28 @@ async fn a_body_of_too_many_values_is_refused() {
     assert_eq!((status, code(&answer)), (413, "FM-AGS-TOO-LARGE"));
     assert!(answer.to_string().contains("JSON values"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_page_of_large_records_ends_early_and_goes_on() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    for number in 0..6 {
+        let data = json!({ "number": number, "text": format!("word {}", "x".repeat(400_000)) });
+        platform.post("/entities/sheet", &owner, json!({ "data": data })).await.ok();
+    }
+    let numbers = |page: &Value| -> Vec<u64> {
+        page["items"].as_array().unwrap().iter().map(|record| record["data"]["number"].as_u64().unwrap()).collect()
+    };
+    let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+    loop {
+        let page = platform.get(&format!("/entities/sheet?sort=number&limit=200{cursor}"), &owner).await.ok();
+        seen.extend(numbers(&page));
+        pages += 1;
+        let Some(next) = page["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!((seen, pages), ((0..6).collect::<Vec<_>>(), 3));
+    let found = platform.post("/entities/search", &owner, json!({ "query": "word", "limit": 200 })).await.ok();
+    assert_eq!(numbers(&found).len(), 2);
+    assert!(found["nextCursor"].is_string(), "there are more");
+}

@@ -1,7 +1,7 @@
 //! Lists of records: by the values of fields, and by words.
 
-use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
 
 use super::filter::{self, Conditions, Order};
@@ -10,18 +10,20 @@ use crate::api::entities::{Entity, Query, Search};
 use crate::api::{Page, PageRequest};
 use crate::error::{Error, Kind, Result};
 use crate::platform::full_text::{self, Reading};
-use crate::platform::http::context::Cx;
+use crate::platform::http::context::{Cx, within_bytes};
 
 /// A record and the keys that its list is sorted by.
 type Found = (Entity, Vec<Value>);
+/// What was read for a page, and the page that it fills: fewer records, where they are large.
+type Portion = (Vec<Found>, PageRequest);
 
 pub(super) async fn query(cx: Cx, request: Query) -> Result<Page<Entity>> {
-    let (tenant, after, page) = (cx.tenant(), place(&cx, &request.page)?, request.page.clone());
-    let found = cx.read(move |connection| run_query(connection, tenant.as_str(), &request, after)).await?;
+    let (tenant, after) = (cx.tenant(), place(&cx, &request.page)?);
+    let (found, page) = cx.read(move |connection| run_query(connection, tenant.as_str(), &request, after)).await?;
     Ok(page_of(&cx, found, &page))
 }
 
-fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Option<Vec<Value>>) -> Result<Vec<Found>> {
+fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Option<Vec<Value>>) -> Result<Portion> {
     let known = types::must_exist(connection, tenant, &request.kind)?;
     let order = Order::read(request.sort.as_deref())?;
     filter::check_fields(known.schema.as_ref(), "sort", Order::fields(request.sort.as_deref()))?;
@@ -56,16 +58,16 @@ fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Opti
             .collect::<Vec<_>>()
             .join(", "),
     );
-    rows(connection, tenant, &sql, values, columns.len())
+    rows(connection, tenant, &sql, values, columns.len(), &request.page)
 }
 
 pub(super) async fn search(cx: Cx, request: Search) -> Result<Page<Entity>> {
-    let (tenant, after, page) = (cx.tenant(), place(&cx, &request.page)?, request.page.clone());
-    let found = cx.read(move |connection| run_search(connection, tenant.as_str(), &request, after.as_deref())).await?;
+    let (tenant, after) = (cx.tenant(), place(&cx, &request.page)?);
+    let (found, page) = cx.read(move |connection| run_search(connection, tenant.as_str(), &request, after.as_deref())).await?;
     Ok(page_of(&cx, found, &page))
 }
 
-fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Option<&[Value]>) -> Result<Vec<Found>> {
+fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Option<&[Value]>) -> Result<Portion> {
     for kind in request.entity_types.iter().flatten() {
         types::must_exist(connection, tenant, kind)?;
     }
@@ -96,31 +98,31 @@ fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Op
         }
         sql.push_str(" ORDER BY rank, number LIMIT ?");
         values.push(one_more(&request.page));
-        let mut found = rows(connection, tenant, &sql, values, 2)?;
+        let (mut found, page) = rows(connection, tenant, &sql, values, 2, &request.page)?;
         if !found.is_empty() {
             let name = if *reading == Reading::Whole { "whole" } else { "beginnings" };
             for (_, keys) in &mut found {
                 keys.insert(0, Value::from(name));
             }
-            return Ok(found);
+            return Ok((found, page));
         }
     }
-    Ok(Vec::new())
+    Ok((Vec::new(), request.page.clone()))
 }
 
 /// Reads records, and after the columns of each the keys that it is sorted by.
-fn rows(connection: &Connection, tenant: &str, sql: &str, values: Vec<Sql>, keys: usize) -> Result<Vec<Found>> {
+fn rows(connection: &Connection, tenant: &str, sql: &str, values: Vec<Sql>, keys: usize, page: &PageRequest) -> Result<Portion> {
     let mut statement = connection.prepare_cached(sql)?;
     let first = store::COLUMNS.split(',').count();
-    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+    let read = |row: &Row<'_>| {
         let mut entity = store::entity_of(tenant, row)?.entity;
         entity.relationships = links::of(connection, tenant, entity.id.as_str())?;
         let keys = (first..first + keys).map(|column| row.get(column).map(json_of)).collect::<rusqlite::Result<_>>()?;
-        found.push((entity, keys));
-    }
-    Ok(found)
+        Ok(((entity, keys), row.get_ref("data")?.as_bytes().map_or(0, <[u8]>::len)))
+    };
+    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| Ok(read(row)))?;
+    let (found, page) = within_bytes(rows.map(|row| row?), page, |(_, bytes)| *bytes)?;
+    Ok((found.into_iter().map(|(found, _)| found).collect(), page))
 }
 
 /// One more than fits tells whether there is a next page.

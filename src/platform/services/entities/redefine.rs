@@ -47,12 +47,12 @@ pub(super) async fn redefine(cx: Cx, request: Redefine) -> Result<Answer<EntityT
         let mut statement =
             tx.prepare_cached("SELECT id, data FROM entities WHERE tenant_id = ? AND type = ? AND updated_at >= ? LIMIT ?")?;
         let rows = statement.query_map(params![tenant, name, began.millis(), PORTION], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let rows: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+        let mut read = 0;
+        judge(&checker, rows.inspect(|_| read += 1), &mut misfits)?;
         drop(statement);
-        if i64::try_from(rows.len()).unwrap_or(i64::MAX) == PORTION {
+        if read == PORTION {
             return Err(changed_meanwhile());
         }
-        judge(&checker, rows, &mut misfits)?;
         must_fit(misfits)?;
         let fields = |schema: Option<&Value>| {
             let names = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object).into_iter().flat_map(Map::keys);
@@ -112,15 +112,14 @@ async fn check(cx: &Cx, request: &Redefine, checker: &Arc<Checker>) -> Result<i6
                     "SELECT id, data, updated_at, number FROM entities
                      WHERE tenant_id = ?1 AND type = ?2 AND (updated_at, number) > (?3, ?4) ORDER BY updated_at, number LIMIT ?5",
                 )?;
+                let (mut read, mut last) = (0, None);
                 let rows = statement.query_map(params![tenant.as_str(), name, after.0, after.1, PORTION], |row| {
-                    Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
+                    (read, last) = (read + 1, Some((row.get(2)?, row.get(3)?)));
+                    Ok((row.get(0)?, row.get(1)?))
                 })?;
-                let rows: Vec<((String, String), (i64, i64))> = rows.collect::<rusqlite::Result<_>>()?;
-                let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) == PORTION;
-                let last = rows.last().map(|(_, place)| *place).filter(|_| full);
                 let mut found = Vec::new();
-                judge(&checker, rows.into_iter().map(|(record, _)| record).collect(), &mut found)?;
-                Ok((found, last))
+                judge(&checker, rows, &mut found)?;
+                Ok((found, last.filter(|_| read == PORTION)))
             })
             .await?;
         misfits.extend(found);
@@ -133,9 +132,10 @@ async fn check(cx: &Cx, request: &Redefine, checker: &Arc<Checker>) -> Result<i6
     Ok(revision)
 }
 
-/// Adds the records that do not keep to a schema, each with its first fault.
-fn judge(checker: &Checker, records: Vec<(String, String)>, misfits: &mut Vec<Misfit>) -> Result<()> {
-    for (id, data) in records {
+/// Adds the records that do not keep to a schema, each with its first fault. One record at a time is in memory.
+fn judge(checker: &Checker, records: impl Iterator<Item = rusqlite::Result<(String, String)>>, misfits: &mut Vec<Misfit>) -> Result<()> {
+    for record in records {
+        let (id, data) = record?;
         if misfits.len() > MAX_NAMED {
             return Ok(());
         }

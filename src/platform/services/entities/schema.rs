@@ -24,7 +24,8 @@ const MAX_WEIGHT: u64 = 20_000;
 const MAX_FAULTS: usize = 20;
 /// Most steps that the check of a record takes.
 const MAX_STEPS: u64 = 2_000_000;
-/// Most steps of a check of whose faults more than the first are named.
+/// Most steps of a check of whose faults more than the first are named, and of a choice of whose faults any is: each fault
+/// of an alternative is kept until the one that is told is known.
 const MAX_NAMED_STEPS: u64 = 20_000;
 
 /// A schema that records are held to.
@@ -63,12 +64,15 @@ impl Checker {
     /// Schema and record are together more than can be checked.
     pub(super) fn faults(&self, data: &Map<String, Value>) -> Result<Vec<FieldError>> {
         let record = Value::Object(data.clone());
-        let Some(steps) = Cost::of(&self.root, &record, MAX_STEPS) else { return Err(too_costly()) };
+        let Some(taken) = Cost::of(&self.root, &record, MAX_STEPS) else { return Err(too_costly()) };
         if self.validator.is_valid(&record) {
             return Ok(Vec::new());
         }
-        // A fault keeps the faults of each alternative that did not fit either.
-        let named = if steps > MAX_NAMED_STEPS { 1 } else { MAX_FAULTS };
+        if taken.alternatives > MAX_NAMED_STEPS {
+            let detail = "does not fit the schema. There are too many alternatives to say where; send fewer parts at once to find out";
+            return Ok(vec![FieldError::new("/data", "schema", detail)]);
+        }
+        let named = if taken.steps > MAX_NAMED_STEPS { 1 } else { MAX_FAULTS };
         let fault = |fault: ValidationError<'_>| {
             // Values are masked: they may be long, and they are the caller's own.
             let mut detail: String = fault.masked().to_string().chars().filter(|c| !c.is_control()).take(300).collect();
@@ -337,6 +341,19 @@ mod tests {
         let found = checker.faults(&record(100)).unwrap();
         assert_eq!(found.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/data/list/0"], "the first alone is named");
         assert_eq!(checker.faults(&record(10_000)).unwrap_err().code(), "FM-IDHS-RECORD-COSTLY");
+    }
+
+    #[test]
+    fn faults_of_too_many_alternatives_are_not_kept() {
+        let alternatives = vec![json!({ "items": false }); 2_000];
+        let checker = Checker::admit(&map(json!({ "properties": { "list": { "anyOf": alternatives } } }))).unwrap();
+        let pointers = |length: usize| {
+            let found = checker.faults(&map(json!({ "list": vec![1; length] }))).unwrap();
+            found.into_iter().map(|fault| fault.pointer).collect::<Vec<_>>()
+        };
+        assert_eq!(pointers(0), [""; 0]);
+        assert_eq!(pointers(1), ["/data/list"]);
+        assert_eq!(pointers(200), ["/data"]);
     }
 
     #[test]

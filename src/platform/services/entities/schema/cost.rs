@@ -10,19 +10,30 @@ use serde_json::{Map, Value};
 
 use super::anchored;
 
+/// What a check takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) steps: u64,
+    /// Steps of the `anyOf` or `oneOf` that takes most, with all alternatives below it. So many faults are kept, at most, to
+    /// tell why none of them fits.
+    pub(super) alternatives: u64,
+}
+
 /// The steps that a check may take, spent in the course of a walk.
 pub(super) struct Cost<'s> {
     root: &'s Value,
     targets: HashMap<&'s str, Option<&'s Value>>,
     left: u64,
+    alternatives: u64,
+    is_alternative: bool,
 }
 
 impl<'s> Cost<'s> {
-    /// The steps that it takes to hold a record to a schema; none where they are more than `most`.
-    pub(super) fn of(root: &'s Value, record: &Value, most: u64) -> Option<u64> {
-        let mut cost = Self { root, targets: HashMap::new(), left: most };
+    /// What it takes to hold a record to a schema; none where that is more than `most` steps.
+    pub(super) fn of(root: &'s Value, record: &Value, most: u64) -> Option<Taken> {
+        let mut cost = Self { root, targets: HashMap::new(), left: most, alternatives: 0, is_alternative: false };
         cost.walk(root, record)?;
-        Some(most - cost.left)
+        Some(Taken { steps: most - cost.left, alternatives: cost.alternatives })
     }
 
     fn spend(&mut self, steps: u64) -> Option<()> {
@@ -55,6 +66,14 @@ impl<'s> Cost<'s> {
                 Some(schema) => self.walk(schema, part),
                 None => Some(()),
             },
+            ("anyOf" | "oneOf", Value::Array(all)) if !self.is_alternative => {
+                let before = self.left;
+                self.is_alternative = true;
+                all.iter().try_for_each(|schema| self.walk(schema, part))?;
+                self.is_alternative = false;
+                self.alternatives = self.alternatives.max(before - self.left);
+                Some(())
+            }
             ("allOf" | "anyOf" | "oneOf", Value::Array(all)) => all.iter().try_for_each(|schema| self.walk(schema, part)),
             ("not" | "if" | "then" | "else", schema) => self.walk(schema, part),
             ("properties", Value::Object(schemas)) => {
@@ -131,7 +150,7 @@ mod tests {
     use super::*;
 
     fn cost(schema: &Value, record: &Value) -> Option<u64> {
-        Cost::of(schema, record, 100_000)
+        Cost::of(schema, record, 100_000).map(|taken| taken.steps)
     }
 
     #[test]
@@ -147,6 +166,20 @@ mod tests {
         let lines: Vec<Value> = (0..100).map(|sum| json!({ "sum": sum })).collect();
         let steps = cost(&schema, &json!({ "name": "Acme", "lines": lines })).unwrap();
         assert!((100..2_000).contains(&steps), "{steps}");
+    }
+
+    #[test]
+    fn the_largest_choice_is_told_apart_from_many_small_ones() {
+        let choice = json!({ "anyOf": vec![json!({ "items": { "const": 1 } }); 10] });
+        let taken = |schema: Value, record: Value| Cost::of(&schema, &record, 100_000).unwrap();
+        let one = taken(choice.clone(), json!([2, 2]));
+        assert!(one.alternatives >= 20 && one.alternatives < one.steps, "{one:?}");
+        let each = taken(json!({ "items": choice.clone() }), json!(vec![json!([2, 2]); 50]));
+        assert_eq!(each.alternatives, one.alternatives);
+        assert!(each.steps > 50 * one.alternatives, "{each:?}");
+        let nested = taken(json!({ "oneOf": [choice.clone(), choice] }), json!([2, 2]));
+        assert!(nested.alternatives > 2 * one.alternatives, "{nested:?}");
+        assert_eq!(taken(json!({ "items": { "const": 1 } }), json!([2, 2])).alternatives, 0);
     }
 
     #[test]
