@@ -103,6 +103,13 @@ impl Keys {
         format!("erased-{}", hex(tag.as_ref().get(..16).unwrap_or_default()))
     }
 
+    /// Whether a name reads like what stands in an erased person's place. A user or a role of such a name would be taken for
+    /// that person.
+    pub(crate) fn is_like_pseudonym(name: &str) -> bool {
+        let name = name.trim().to_lowercase();
+        name.strip_prefix("erased").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+
     /// Encrypts bytes for storage; `about` must be the same when they are opened.
     pub(crate) fn seal(&self, about: &str, plain: &[u8]) -> Result<Vec<u8>> {
         let mut sealed = plain.to_vec();

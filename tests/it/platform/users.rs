@@ -72,6 +72,28 @@ async fn roles_are_set_by_whom_holds_what_they_give() {
 }
 
 #[tokio::test]
+async fn nobody_is_called_as_erased_people_are() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    for name in ["erased", "erased-7", "Erased-0198c9a0", " ERASED-x "] {
+        let user = json!({ "username": name, "password": PASSWORD, "tenantId": "tenant-local" });
+        let refused = platform.post("/users", &owner, user).await.refused(422, "FM-AAS-USERNAME");
+        assert_eq!(
+            (&refused["errors"][0]["pointer"], &refused["errors"][0]["code"]),
+            (&json!("/username"), &json!("reserved")),
+            "{refused}"
+        );
+        let role = json!({ "name": name, "permissions": [] });
+        let refused = platform.post("/roles", &owner, role).await.refused(422, "FM-AAS-ROLE-NAME");
+        assert_eq!((&refused["errors"][0]["pointer"], &refused["errors"][0]["code"]), (&json!("/name"), &json!("reserved")), "{refused}");
+        // Nor does a role come into being with a user who brings it.
+        let user = json!({ "username": "ann@b.c", "password": PASSWORD, "tenantId": "tenant-local", "roles": [name] });
+        platform.post("/users", &owner, user).await.refused(422, "FM-AAS-ROLE-NAME");
+    }
+    platform.user("tenant-local", "erasedine@b.c", &["eraser"], &[]).await;
+}
+
+#[tokio::test]
 async fn a_new_password_ends_the_users_logins_and_unlocks() {
     let platform = TestPlatform::start().await;
     let ada = platform.user(TENANT, "ada@b.c", &[], &["task:view"]).await;

@@ -14,6 +14,7 @@ use crate::platform::database::Tx;
 use crate::platform::http::context::{self, Answer, Cx};
 use crate::platform::identity::roles::ADMIN;
 use crate::platform::identity::{assignee, conditions, users};
+use crate::platform::keys::Keys;
 
 /// The longest name of a role, in characters.
 const MAX_NAME: usize = 100;
@@ -243,9 +244,18 @@ fn check_name(name: &str, pointer: &str) -> Result<()> {
     Ok(())
 }
 
-/// Rejects a role that is called like a user: tasks name either.
+/// Rejects a new role that is called like a user, or like the pseudonym of an erased one: tasks name either.
 fn must_be_nobody(connection: &Tx<'_>, name: &str, pointer: &str) -> Result<()> {
     let tenant = connection.tenant();
+    if Keys::is_like_pseudonym(name) {
+        return Err(Error::new(
+            Kind::Invalid,
+            "FM-AAS-ROLE-NAME",
+            format!("{} cannot name a role: erased people are called so", quote(name)),
+        )
+        .field(pointer, "reserved", "must not be `erased` or begin with `erased-`")
+        .hint("Choose a name that says what its holders do, such as approver."));
+    }
     if !assignee::is_subject(connection, tenant, name)? && users::find_by_name(connection, tenant, name)?.is_none() {
         return Ok(());
     }

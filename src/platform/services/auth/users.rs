@@ -17,6 +17,7 @@ use crate::platform::database::{Scope, Tx};
 use crate::platform::http::context::Cx;
 use crate::platform::identity::roles::held;
 use crate::platform::identity::users::{self as stored, Row, normal};
+use crate::platform::keys::Keys;
 
 /// The shortest password that is taken, in characters.
 const SHORTEST: usize = 12;
@@ -32,6 +33,11 @@ pub(super) async fn create(cx: Cx, request: CreateUser) -> Result<User> {
             "format",
             "is not a name",
         ));
+    }
+    if Keys::is_like_pseudonym(&username) {
+        return Err(Error::new(Kind::Invalid, "FM-AAS-USERNAME", "a user cannot be called as erased people are")
+            .field("/username", "reserved", "must not be `erased` or begin with `erased-`")
+            .hint("Choose another name, such as the person's e-mail address."));
     }
     let permissions = roles::checked(request.permissions.unwrap_or_default())?;
     let names = sorted(request.roles.unwrap_or_default());
