@@ -326,6 +326,18 @@ impl Database {
         answered.await.map_err(|_| stopped())?
     }
 
+    /// Folds the log into the file and empties it: what was overwritten stands in neither any more.
+    pub(crate) async fn empty_log(&self) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            let _ = answer.send(is_busy);
+        });
+        self.inner.writer.bring("", job)?;
+        let is_busy: bool = answered.await.map_err(|_| stopped())??;
+        if is_busy { Err(Error::internal("a reader holds the log of the database")) } else { Ok(()) }
+    }
+
     /// The position of the last committed event, and every later one.
     pub(crate) fn events(&self) -> watch::Receiver<i64> {
         self.inner.events.subscribe()
@@ -371,7 +383,7 @@ fn open_writer(path: &Path) -> Result<(Connection, i64)> {
     check_version(&connection, path, steps.len())?;
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;
-         PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;",
+         PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON;",
     )?;
     // A step that builds the index again needs the words as they are indexed.
     connection.create_scalar_function("words_of", 1, FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC, |context| {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod consent;
+mod erasure;
 mod extensions;
 mod handler;
 mod hints;

@@ -12,6 +12,7 @@ mod documents;
 mod durability;
 mod earlier_release;
 mod entities;
+mod erasure;
 mod events;
 mod executions;
 mod finders;
@@ -22,6 +23,8 @@ mod notifications;
 mod portals;
 mod processes;
 mod prompts;
+#[cfg(target_os = "linux")]
+mod random;
 mod registry;
 mod schedules;
 mod tasks;

@@ -36,6 +36,7 @@ pub(super) type Counts = BTreeMap<String, u64>;
 
 /// Carries out what is due from the start on, as long as the platform runs.
 pub(super) async fn run(platform: Platform) {
+    empty_log(&platform).await;
     while !platform.stopping().is_cancelled() {
         let next = match carry_out_due(&platform).await {
             Ok(next) => next,
@@ -135,7 +136,16 @@ async fn carry_out(platform: &Platform, request: Due) -> Result<()> {
         platform.database().write(scope(), move |tx| move_on(tx, &id, step, at.as_deref())).await?;
     }
     let id = request.id.clone();
-    platform.database().write(scope(), move |tx| end(tx, &id)).await
+    platform.database().write(scope(), move |tx| end(tx, &id)).await?;
+    empty_log(platform).await;
+    Ok(())
+}
+
+/// Takes what was erased out of the database's log. Where that cannot be done now, it is at the next start.
+async fn empty_log(platform: &Platform) {
+    if let Err(error) = platform.database().empty_log().await {
+        tracing::warn!(%error, "what was erased stays in the database's log until the next start");
+    }
 }
 
 /// Begins a request, or goes on with it: the account goes first, so that nothing new comes of the person.
