@@ -119,6 +119,22 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretEntry>,
+    /// Toolsets that are offered, such as `essentials` or `tasks`; all tools if neither these nor single tools are named.
+    #[arg(long, global = true, value_name = "NAMES", value_delimiter = ',', help_heading = "Settings")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub toolsets: Vec<String>,
+    /// Single tools that are offered, beside those of the toolsets; a `*` at the end stands for any rest.
+    #[arg(long, global = true, value_name = "NAMES", value_delimiter = ',', help_heading = "Settings")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// Tools that are not offered, whatever else names them; a `*` at the end stands for any rest.
+    #[arg(long, global = true, value_name = "NAMES", value_delimiter = ',', help_heading = "Settings")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude_tools: Vec<String>,
+    /// Whether only tools that change nothing are offered; false if absent.
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Settings")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
     /// The record of what was called and refused.
     #[command(flatten)]
     pub audit: AuditSettings,
@@ -211,6 +227,14 @@ pub struct Config {
     pub policy: Vec<PolicyRule>,
     /// The secrets that calls may name.
     pub secrets: BTreeMap<String, SecretEntry>,
+    /// Toolsets that are offered.
+    pub toolsets: Vec<String>,
+    /// Single tools that are offered beside them.
+    pub tools: Vec<String>,
+    /// Tools that are not offered.
+    pub exclude_tools: Vec<String>,
+    /// Whether only tools that change nothing are offered.
+    pub read_only: bool,
     /// The record of calls, as it was set.
     pub audit: AuditSettings,
     /// What the embedded platform may do, as it was set.
@@ -273,6 +297,10 @@ impl Config {
             service: settings.service,
             policy: settings.policy,
             secrets: settings.secrets,
+            toolsets: settings.toolsets,
+            tools: settings.tools,
+            exclude_tools: settings.exclude_tools,
+            read_only: settings.read_only.unwrap_or_default(),
             audit: settings.audit,
             embedded: settings.embedded,
             agents: settings.agents,

@@ -20,6 +20,7 @@ mod resources;
 mod secrets;
 mod stdio;
 mod tools;
+mod toolsets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,12 +37,14 @@ use crate::client::{CallOptions, Client, Reply};
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::state::State;
+use toolsets::Offer;
 
 pub use consent::policy::{Policy, Tally};
 pub use http::{Authentication, HttpOptions, serve_http};
 pub use secrets::Secrets;
 pub use stdio::serve_stdio;
 pub use tools::{Listed, list_tools_json};
+pub use toolsets::{Selection, Toolset, toolsets};
 
 /// How a person's consent comes about where the host does not ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +79,8 @@ pub struct Settings {
     pub policy: Arc<Policy>,
     /// The secrets that calls may name.
     pub secrets: Arc<Secrets>,
+    /// Which tools the operator offers.
+    pub tools: Arc<Selection>,
 }
 
 impl Default for Settings {
@@ -90,6 +95,7 @@ impl Default for Settings {
             audit: None,
             policy: Arc::default(),
             secrets: Arc::default(),
+            tools: Arc::default(),
         }
     }
 }
@@ -160,20 +166,25 @@ impl App {
         }
     }
 
+    /// What is offered where no host narrows it.
+    fn offer(&self) -> Offer {
+        Offer { operator: Arc::clone(&self.settings.tools), session: None, request: None }
+    }
+
     /// Whether a caller may see and call an operation, as far as this side can tell.
-    fn may(&self, caller: &Caller, entry: &Entry) -> bool {
-        self.authorise(caller, entry).is_ok()
+    fn may(&self, caller: &Caller, offer: &Offer, entry: &Entry) -> bool {
+        offer.holds(entry) && self.authorise(caller, entry).is_ok()
     }
 
     /// How many tools a caller is offered.
     #[must_use]
     pub fn offers(&self, caller: &Caller) -> usize {
-        self.tools_of(caller).len()
+        self.tools_of(caller, &self.offer()).len()
     }
 
     /// Whether a caller may call an operation without anybody being asked.
-    fn may_freely(&self, caller: &Caller, entry: &Entry) -> bool {
-        self.authorise(caller, entry).is_ok_and(|decision| decision == PolicyDecision::Allow)
+    fn may_freely(&self, caller: &Caller, offer: &Offer, entry: &Entry) -> bool {
+        offer.holds(entry) && self.authorise(caller, entry).is_ok_and(|decision| decision == PolicyDecision::Allow)
     }
 
     /// Refuses a call that the caller's permissions, the way upstream or the operator's policy rule out, and says

@@ -94,6 +94,12 @@ impl Catalogue {
         self.by_name.get(name).map(|index| &self.entries[*index])
     }
 
+    /// The operation's place among all operations.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
     /// All operations in the contract's order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()

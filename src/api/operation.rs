@@ -139,6 +139,10 @@ pub struct Spec {
     pub idempotent: bool,
     /// Whether it is offered as a tool; login and refresh are the server's own business.
     pub tool: bool,
+    /// Whether it belongs to a person's daily work.
+    pub essential: bool,
+    /// Whether hosts that search their tools are asked to show this one to the model from the start.
+    pub always_loaded: bool,
     /// Whether it needs no token: login and refresh alone.
     pub public: bool,
     /// Whether a DELETE carries a body.
@@ -187,6 +191,8 @@ impl Spec {
             permission: None,
             idempotent: !matches!(method, Method::Post),
             tool: true,
+            essential: false,
+            always_loaded: false,
             public: false,
             body: matches!(method, Method::Post | Method::Put),
             success: if matches!(method, Method::Delete) { 204 } else { 200 },
@@ -261,6 +267,21 @@ impl Spec {
     #[must_use]
     pub const fn internal(mut self) -> Self {
         self.tool = false;
+        self
+    }
+
+    /// Belongs to a person's daily work: the toolset `essentials` holds it.
+    #[must_use]
+    pub const fn essential(mut self) -> Self {
+        self.essential = true;
+        self
+    }
+
+    /// Begins a person's daily work: hosts that search their tools are asked to show it to the model from the start.
+    #[must_use]
+    pub const fn always_loaded(mut self) -> Self {
+        self.essential = true;
+        self.always_loaded = true;
         self
     }
 

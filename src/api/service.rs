@@ -5,6 +5,8 @@ use super::operation::Endpoint;
 /// One service of the platform. To add a fact is to add it here, and nowhere else.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
+    /// The layer of the contract that it belongs to; each service says it.
+    pub layer: Option<Layer>,
     /// The service's name on the platform, such as `human-task`.
     pub name: &'static str,
     /// The name of its module and of its golden files, such as `tasks`.
@@ -27,6 +29,38 @@ pub struct Service {
     pub judged_by: Option<&'static str>,
     /// Patterns of the topics that it publishes on, such as `task.*`.
     pub topics: &'static [&'static str],
+}
+
+/// The layers into which the contract divides its services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// Core Domain Services.
+    Core,
+    /// Intelligence Layer Services.
+    Intelligence,
+    /// Integration Layer Services.
+    Integration,
+    /// Platform/Foundation Services.
+    Foundation,
+    /// Support Layer Services.
+    Support,
+}
+
+impl Layer {
+    /// Every layer in the contract's order.
+    pub const ALL: [Self; 5] = [Self::Core, Self::Intelligence, Self::Integration, Self::Foundation, Self::Support];
+
+    /// The layer's name in settings and answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Intelligence => "intelligence",
+            Self::Integration => "integration",
+            Self::Foundation => "foundation",
+            Self::Support => "support",
+        }
+    }
 }
 
 /// An id in answers: the field it stands in, what it names, and where more of its kind are found.
@@ -93,7 +127,27 @@ impl Service {
     /// A service by its name, its module, its abbreviation and a sentence.
     #[must_use]
     pub const fn new(name: &'static str, module: &'static str, code: &'static str, about: &'static str) -> Self {
-        Self { name, module, code, about, operations: &[], finder: "", ids: &[], resources: &[], shown: &[], judged_by: None, topics: &[] }
+        Self {
+            layer: None,
+            name,
+            module,
+            code,
+            about,
+            operations: &[],
+            finder: "",
+            ids: &[],
+            resources: &[],
+            shown: &[],
+            judged_by: None,
+            topics: &[],
+        }
+    }
+
+    /// The layer of the contract that it belongs to.
+    #[must_use]
+    pub const fn layer(mut self, layer: Layer) -> Self {
+        self.layer = Some(layer);
+        self
     }
 
     /// The name for people, such as `Human Task`.

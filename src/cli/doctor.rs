@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use self::settings::Row;
 use super::Outcome;
-use super::setup::connection::{Connection, access};
+use super::setup::connection::{Connection, access, selection};
 use super::setup::credentials::Credentials;
 use super::setup::http_auth;
 use super::setup::identity::Identity;
 use super::setup::name_of;
 use super::setup::upstream;
 use super::terminal::{Paint, plain, say, wrap};
-use crate::api::{FieldError, audit};
+use crate::api::{FieldError, audit, catalogue};
 use crate::auth::Caller;
 use crate::client::{Client, Fixed, Origin};
 use crate::config::{Config, Fallback, PolicyRule, SECRETS, slips_in};
@@ -111,6 +111,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, faults: &[Error]
     };
     findings.extend(policy(config));
     findings.extend(secrets(config));
+    findings.extend(offer(config));
     findings.push(confirmation(config));
     findings.push(match (http_auth::about(config), http_auth::advice(config)) {
         (Ok(text), None) => Finding::good("http", text),
@@ -143,6 +144,7 @@ fn contradictions(config: &Config) -> Vec<Finding> {
     let mut errors = Vec::new();
     let mut login = None;
     errors.extend(access(config).err());
+    errors.extend(selection(config).err());
     errors.extend(upstream::check_encryption(config).err());
     let origin = match idle(config.url.as_deref().unwrap_or(NOWHERE)) {
         Err(error) => {
@@ -302,6 +304,14 @@ fn secrets(config: &Config) -> Option<Finding> {
     } else {
         Finding::care("secrets", format!("of {all} these have no value: {}", unset.join(", ")), "Set the file or the variable of each.")
     })
+}
+
+/// Which tools are offered to hosts.
+fn offer(config: &Config) -> Option<Finding> {
+    let selection = selection(config).ok()?;
+    let all = catalogue().tools().count();
+    let offered = catalogue().tools().filter(|entry| selection.holds(entry)).count();
+    Some(Finding::good("tools", format!("hosts are offered {}: {offered} of {all}; over HTTP they may choose fewer", selection.about())))
 }
 
 /// The first fault of each rule; rules before it count as good, so that it is named by its number.

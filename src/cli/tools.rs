@@ -1,6 +1,7 @@
-//! `tools`: what a host of this caller gets, and with `--all` why it does not get the rest.
+//! `tools`: what a host of this caller gets, with `--all` why it does not get the rest, and the toolsets there are.
 
 mod parameters;
+mod toolsets;
 
 use rmcp::model::Tool;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub(super) struct Arguments {
     /// Shows the tools that this caller is not offered as well, with the reason.
     #[arg(long)]
     all: bool,
-    /// Prints what tools/list answers.
+    /// Prints what tools/list answers, and the toolsets.
     #[arg(long)]
     json: bool,
 }
@@ -65,9 +66,10 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
         tools.retain(|tool| tool.withheld.is_none());
     }
     if arguments.json {
-        say(json!({ "tools": tools.iter().map(Shown::json).collect::<Vec<_>>() }));
+        say(json!({ "tools": tools.iter().map(Shown::json).collect::<Vec<_>>(), "toolsets": toolsets::json() }));
     } else {
         list(&tools, withheld, arguments.all);
+        toolsets::list();
     }
     Ok(Outcome::Done)
 }

@@ -40,9 +40,9 @@ pub(super) async fn complete(
     // What is not there has nothing to propose; a host asks at every key, and an error would only flicker.
     let name = &params.argument.name;
     let source = match &params.r#ref {
-        Reference::Prompt(prompt) if prompts::takes(&request.app, &request.caller, &prompt.name, name) => of_prompt(name),
+        Reference::Prompt(prompt) if prompts::takes(request, &prompt.name, name) => of_prompt(name),
         Reference::Resource(resource) => match resource.uri.strip_prefix("flowmaster://") {
-            Some(path) => match resources::visible(&request.app, &request.caller).find(|resource| resource.path == path) {
+            Some(path) => match resources::visible(&request.app, &request.caller, &request.offer).find(|resource| resource.path == path) {
                 Some(template) => of_template(template, name, &before),
                 None => Source::Nothing,
             },
@@ -113,7 +113,7 @@ async fn fetch(request: &Request, lister: Lister, of: &str, values: &mut Vec<Str
     let fixed = arguments.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
     let within = within.map(|name| (name.to_owned(), Value::from(of)));
     let arguments: Map<String, Value> = fixed.chain(within).chain([("limit".to_owned(), LIST_LIMIT.into())]).collect();
-    let reply = request.app.read(&request.caller, operation, arguments, usize::MAX).await?;
+    let reply = request.read(operation, arguments, usize::MAX).await?;
     let mut known: HashSet<String> = values.iter().cloned().collect();
     for item in reply.body.get("items").and_then(Value::as_array).into_iter().flatten() {
         if let Some(value) = item.get(field).and_then(Value::as_str)

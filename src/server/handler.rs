@@ -1,6 +1,6 @@
 //! The handler that rmcp calls: it only hands each request to the part that knows it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 use rmcp::model::{
@@ -16,6 +16,7 @@ use super::audit::{Refusal, Transport};
 use super::list_changed::ListChanged;
 use super::request::{Request, is_stateless};
 use super::tools::{self, call};
+use super::toolsets::{Offer, Selection};
 use super::{App, audit, completion, message, prompts, resources};
 use crate::auth::{Admit, Caller, Principal};
 use crate::error::Result;
@@ -24,32 +25,39 @@ use crate::error::Result;
 const LIST_TTL_MS: u64 = 300_000;
 
 /// One connection's view of the server.
-#[derive(Clone)]
 pub(super) struct Handler {
     app: Arc<App>,
     principal: Arc<dyn Principal>,
     /// What to tell the host of, where the principal's rights may change.
     changes: Option<Arc<ListChanged>>,
+    /// Which tools the host chose when it opened a session of 2025-11-25.
+    chosen: OnceLock<Arc<Selection>>,
 }
 
 impl Handler {
     pub(super) fn new(app: &Arc<App>, principal: &Arc<dyn Principal>) -> Self {
-        Self { app: Arc::clone(app), principal: Arc::clone(principal), changes: principal.renews().then(Arc::default) }
+        let changes = principal.renews().then(Arc::default);
+        Self { app: Arc::clone(app), principal: Arc::clone(principal), changes, chosen: OnceLock::new() }
     }
 
     /// Returns the caller: the one that the HTTP layer authenticated, or the principal of the connection.
     async fn request(&self, context: &RequestContext<RoleServer>) -> Result<Request> {
         let app = Arc::clone(&self.app);
         let extensions = context.extensions.get::<Parts>().map(|parts| &parts.extensions);
+        let offer = Offer {
+            session: self.chosen.get().map(Arc::clone),
+            request: extensions.and_then(|extensions| extensions.get::<Arc<Selection>>()).map(Arc::clone),
+            ..app.offer()
+        };
         let admit = extensions.and_then(|extensions| extensions.get::<Arc<dyn Admit>>()).map(Arc::clone);
         if let Some(caller) = extensions.and_then(|extensions| extensions.get::<Arc<Caller>>()) {
-            return Ok(Request { app, caller: Arc::clone(caller), principal: None, admit });
+            return Ok(Request { app, caller: Arc::clone(caller), offer, principal: None, admit });
         }
         let caller = self.principal.caller().await?;
         if let Some(changes) = &self.changes {
             changes.tell(&app, &caller, context).await;
         }
-        Ok(Request { app, caller, principal: Some(Arc::clone(&self.principal)), admit })
+        Ok(Request { app, caller, offer, principal: Some(Arc::clone(&self.principal)), admit })
     }
 
     /// The same for requests that have no error of their own.
@@ -94,6 +102,10 @@ impl ServerHandler for Handler {
         params: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
+        if let Some(chosen) = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Arc<Selection>>()) {
+            // A session is opened once.
+            let _set = self.chosen.set(Arc::clone(chosen));
+        }
         context.peer.set_peer_info(params.clone());
         let mut result = self.negotiate_initialize(&params)?;
         if self.changes.is_some() {
@@ -114,7 +126,7 @@ impl ServerHandler for Handler {
         first_page(params)?;
         let request = self.request_or_refuse("tools/list", &context).await?;
         request.app.client.extensions().learn().await;
-        dated!(self, context, ListToolsResult::with_all_items(request.app.tools_of(&request.caller).to_vec()))
+        dated!(self, context, ListToolsResult::with_all_items(request.app.tools_of(&request.caller, &request.offer).to_vec()))
     }
 
     async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
@@ -135,7 +147,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListResourcesResult, ErrorData> {
         first_page(params)?;
         let request = self.request_or_refuse("resources/list", &context).await?;
-        dated!(self, context, ListResourcesResult::with_all_items(resources::listed(&request.app, &request.caller)))
+        dated!(self, context, ListResourcesResult::with_all_items(resources::listed(&request.app, &request.caller, &request.offer)))
     }
 
     async fn list_resource_templates(
@@ -145,7 +157,11 @@ impl ServerHandler for Handler {
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         first_page(params)?;
         let request = self.request_or_refuse("resources/templates/list", &context).await?;
-        dated!(self, context, ListResourceTemplatesResult::with_all_items(resources::templates(&request.app, &request.caller)))
+        dated!(
+            self,
+            context,
+            ListResourceTemplatesResult::with_all_items(resources::templates(&request.app, &request.caller, &request.offer))
+        )
     }
 
     async fn read_resource(
@@ -173,7 +189,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListPromptsResult, ErrorData> {
         first_page(params)?;
         let request = self.request_or_refuse("prompts/list", &context).await?;
-        dated!(self, context, ListPromptsResult::with_all_items(prompts::listed(&request.app, &request.caller)))
+        dated!(self, context, ListPromptsResult::with_all_items(prompts::listed(&request.app, &request.caller, &request.offer)))
     }
 
     async fn get_prompt(

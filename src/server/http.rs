@@ -8,6 +8,7 @@ mod cors;
 pub(super) mod expiry;
 mod limits;
 mod metadata;
+mod narrowing;
 mod negotiation;
 mod origins;
 mod owner;
@@ -180,8 +181,8 @@ fn routes(
         .with_max_request_body_bytes(limits::LARGEST_BODY)
         .with_cancellation_token(ended.clone());
     let per_request: Arc<dyn Principal> = Arc::new(PerRequest);
-    let handler = Handler::new(app, &per_request);
-    let service = StreamableHttpService::new(move || Ok(handler.clone()), gate.sessions(), config);
+    let served = Arc::clone(app);
+    let service = StreamableHttpService::new(move || Ok(Handler::new(&served, &per_request)), gate.sessions(), config);
     let shutdown = shutdown.clone();
     Ok(Router::new()
         .route_service("/mcp", service.clone())

@@ -62,11 +62,12 @@ impl ListChanged {
 
 impl Changed {
     fn between(app: &App, before: &Caller, now: &Caller) -> Self {
+        let offer = &app.offer();
         Self {
-            tools: app.tools_of(before) != app.tools_of(now),
-            resources: resources::listed(app, before) != resources::listed(app, now)
-                || resources::templates(app, before) != resources::templates(app, now),
-            prompts: prompts::listed(app, before) != prompts::listed(app, now),
+            tools: app.tools_of(before, offer) != app.tools_of(now, offer),
+            resources: resources::listed(app, before, offer) != resources::listed(app, now, offer)
+                || resources::templates(app, before, offer) != resources::templates(app, now, offer),
+            prompts: prompts::listed(app, before, offer) != prompts::listed(app, now, offer),
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::answer;
 use super::request::Request;
+use super::toolsets::Offer;
 use crate::api::catalogue;
 use crate::api::tasks::OPEN;
 use crate::auth::Caller;
@@ -67,12 +68,12 @@ const TEMPLATES: &[Template] = &[
     },
 ];
 
-fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Template> + 'a {
-    TEMPLATES.iter().filter(|template| catalogue().get(template.needs).is_some_and(|entry| app.may_freely(caller, entry)))
+fn visible<'a>(app: &'a App, caller: &'a Caller, offer: &'a Offer) -> impl Iterator<Item = &'static Template> + 'a {
+    TEMPLATES.iter().filter(|template| catalogue().get(template.needs).is_some_and(|entry| app.may_freely(caller, offer, entry)))
 }
 
-pub(super) fn listed(app: &App, caller: &Caller) -> Vec<Prompt> {
-    visible(app, caller)
+pub(super) fn listed(app: &App, caller: &Caller, offer: &Offer) -> Vec<Prompt> {
+    visible(app, caller, offer)
         .map(|template| {
             let arguments = template
                 .arguments
@@ -85,8 +86,9 @@ pub(super) fn listed(app: &App, caller: &Caller) -> Vec<Prompt> {
 }
 
 /// Whether a caller has a prompt of that name with such an argument.
-pub(super) fn takes(app: &App, caller: &Caller, prompt: &str, argument: &str) -> bool {
-    visible(app, caller).any(|template| template.name == prompt && template.arguments.iter().any(|known| known.name == argument))
+pub(super) fn takes(request: &Request, prompt: &str, argument: &str) -> bool {
+    visible(&request.app, &request.caller, &request.offer)
+        .any(|template| template.name == prompt && template.arguments.iter().any(|known| known.name == argument))
 }
 
 pub(super) async fn get(
@@ -95,10 +97,14 @@ pub(super) async fn get(
     context: &RequestContext<RoleServer>,
 ) -> std::result::Result<GetPromptResult, ErrorData> {
     let shown: String = params.name.chars().take(80).collect();
-    let template = visible(&request.app, &request.caller).find(|template| template.name == params.name).ok_or_else(|| {
-        let known: Vec<&str> = visible(&request.app, &request.caller).map(|template| template.name).collect();
-        ErrorData::invalid_params(format!("there is no prompt `{shown}`; there are {}", known.join(", ")), Some(json!({ "prompt": shown })))
-    })?;
+    let template =
+        visible(&request.app, &request.caller, &request.offer).find(|template| template.name == params.name).ok_or_else(|| {
+            let known: Vec<&str> = visible(&request.app, &request.caller, &request.offer).map(|template| template.name).collect();
+            ErrorData::invalid_params(
+                format!("there is no prompt `{shown}`; there are {}", known.join(", ")),
+                Some(json!({ "prompt": shown })),
+            )
+        })?;
     let given = arguments(template, &params.arguments.unwrap_or_default())?;
     let _counted = request.app.calls.token();
     let data = tokio::select! {
@@ -109,7 +115,7 @@ pub(super) async fn get(
     let data = data.map_err(|error| {
         let text = catalogue()
             .get(template.needs)
-            .map_or_else(|| error.to_string(), |entry| answer::describe(entry, &error, &|other| request.app.has(other)));
+            .map_or_else(|| error.to_string(), |entry| answer::describe(entry, &error, &|other| request.has(other)));
         let about = Some(json!({ "prompt": template.name, "code": error.code() }));
         match error.kind() {
             Kind::NotFound | Kind::Invalid | Kind::Malformed => ErrorData::invalid_params(text, about),
@@ -185,7 +191,7 @@ async fn data(request: &Request, prompt: &str, given: &[(&str, String)]) -> Resu
 async fn fetch(request: &Request, operation: &str, arguments: Value) -> Result<String> {
     let arguments = arguments.as_object().cloned().unwrap_or_default();
     let limit = request.app.settings.answer_limit / 2;
-    Ok(request.app.read(&request.caller, operation, arguments, limit).await?.body.to_string())
+    Ok(request.read(operation, arguments, limit).await?.body.to_string())
 }
 
 /// What else a prompt shows may be missing; the reason is as good.

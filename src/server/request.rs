@@ -5,14 +5,21 @@ use std::sync::Arc;
 use rmcp::RoleServer;
 use rmcp::model::ProtocolVersion;
 use rmcp::service::RequestContext;
+use serde_json::{Map, Value};
 
-use super::App;
+use super::toolsets::Offer;
+use super::{App, operation};
+use crate::api::Entry;
 use crate::auth::{Admit, Caller, Principal};
+use crate::client::Reply;
+use crate::error::Result;
 
 /// One request: who asks, and what is asked of the server.
 pub(super) struct Request {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,
+    /// Which tools it is offered.
+    pub(super) offer: Offer,
     /// Whom the connection speaks for, where the caller did not come with the request.
     pub(super) principal: Option<Arc<dyn Principal>>,
     /// What judges the caller's token once more, where it came with the request.
@@ -20,6 +27,17 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// Whether a next step may name an operation: the platform has it, and the request is offered it.
+    pub(super) fn has(&self, entry: &Entry) -> bool {
+        self.app.has(entry) && self.offer.holds(entry)
+    }
+
+    /// Reads what is not a tool's answer, such as a resource or a prompt's data, by an operation that is offered.
+    pub(super) async fn read(&self, name: &str, arguments: Map<String, Value>, limit: usize) -> Result<Reply> {
+        self.offer.check(operation(name)?)?;
+        self.app.read(&self.caller, name, arguments, limit).await
+    }
+
     /// Whether the caller came with the request rather than with the connection.
     pub(super) const fn over_http(&self) -> bool {
         self.principal.is_none()

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::answer;
 use super::request::Request;
+use super::toolsets::Offer;
 use crate::api::service::Resource;
 use crate::api::{SERVICES, catalogue};
 use crate::auth::Caller;
@@ -44,12 +45,12 @@ fn arguments_of(resource: &Resource, path: &str) -> Option<Map<String, Value>> {
 }
 
 /// The resources that a caller may read.
-pub(super) fn visible<'a>(app: &'a App, caller: &'a Caller) -> impl Iterator<Item = &'static Resource> + 'a {
-    all().filter(|resource| catalogue().get(resource.operation).is_some_and(|entry| app.may_freely(caller, entry)))
+pub(super) fn visible<'a>(app: &'a App, caller: &'a Caller, offer: &'a Offer) -> impl Iterator<Item = &'static Resource> + 'a {
+    all().filter(|resource| catalogue().get(resource.operation).is_some_and(|entry| app.may_freely(caller, offer, entry)))
 }
 
-pub(super) fn listed(app: &App, caller: &Caller) -> Vec<model::Resource> {
-    visible(app, caller)
+pub(super) fn listed(app: &App, caller: &Caller, offer: &Offer) -> Vec<model::Resource> {
+    visible(app, caller, offer)
         .filter(|address| !address.is_template())
         .map(|address| {
             model::Resource::new(format!("{SCHEME}{}", address.path), address.name)
@@ -60,8 +61,8 @@ pub(super) fn listed(app: &App, caller: &Caller) -> Vec<model::Resource> {
         .collect()
 }
 
-pub(super) fn templates(app: &App, caller: &Caller) -> Vec<ResourceTemplate> {
-    visible(app, caller)
+pub(super) fn templates(app: &App, caller: &Caller, offer: &Offer) -> Vec<ResourceTemplate> {
+    visible(app, caller, offer)
         .filter(|address| address.is_template())
         .map(|address| {
             ResourceTemplate::new(format!("{SCHEME}{}", address.path), address.name)
@@ -73,19 +74,18 @@ pub(super) fn templates(app: &App, caller: &Caller) -> Vec<ResourceTemplate> {
 }
 
 pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
-    let found = (uri.len() <= MAX_ADDRESS_LENGTH)
-        .then(|| uri.strip_prefix(SCHEME))
-        .flatten()
-        .and_then(|path| visible(&request.app, &request.caller).find_map(|address| Some((address, arguments_of(address, path)?))));
+    let found = (uri.len() <= MAX_ADDRESS_LENGTH).then(|| uri.strip_prefix(SCHEME)).flatten().and_then(|path| {
+        visible(&request.app, &request.caller, &request.offer).find_map(|address| Some((address, arguments_of(address, path)?)))
+    });
     let Some((address, arguments)) = found else { return Err(missing(uri, None)) };
     let app = Arc::clone(&request.app);
     let _counted = app.calls.token();
     let reply = tokio::select! {
         biased;
         () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")),
-        reply = app.read(&request.caller, address.operation, arguments, app.settings.answer_limit) => reply,
+        reply = request.read(address.operation, arguments, app.settings.answer_limit) => reply,
     };
-    let body = reply.map_err(|error| refusal(&app, uri, address, &error))?.body;
+    let body = reply.map_err(|error| refusal(request, uri, address, &error))?.body;
     let entry = catalogue().get(address.operation);
     if let Some(entry) = entry {
         app.seen.keep(&request.caller, entry, &body);
@@ -109,14 +109,14 @@ fn missing(uri: &str, code: Option<&str>) -> ErrorData {
     ErrorData::resource_not_found(format!("there is no resource {shown}"), Some(data))
 }
 
-fn refusal(app: &App, uri: &str, address: &Resource, error: &Error) -> ErrorData {
+fn refusal(request: &Request, uri: &str, address: &Resource, error: &Error) -> ErrorData {
     // What cannot be an id names nothing. A list is always there: a platform without it is another fault.
     if address.is_template() && matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Malformed) {
         return missing(uri, Some(error.code()));
     }
     let text = catalogue()
         .get(address.operation)
-        .map_or_else(|| error.to_string(), |entry| answer::describe(entry, error, &|other| app.has(other)));
+        .map_or_else(|| error.to_string(), |entry| answer::describe(entry, error, &|other| request.has(other)));
     let data = Some(json!({ "uri": uri, "code": error.code() }));
     match error.kind() {
         Kind::Forbidden | Kind::Unauthenticated => ErrorData::invalid_request(text, data),

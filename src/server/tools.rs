@@ -13,13 +13,15 @@ use rmcp::model::{MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
 use super::App;
+use super::toolsets::{Mask, Offer};
 use crate::api::{Effect, Entry, Permissions, catalogue};
 use crate::auth::{Caller, Credential, Filter};
 use crate::config::PolicyDecision;
 use crate::error::Error;
 
-/// How many lists are kept; beyond that the least used is built again when it is wanted.
-const MAX_CACHED_LISTS: u64 = 1024;
+/// How many tools the kept lists hold together; beyond that the least used list is built again when it is wanted. Hosts
+/// choose toolsets, and with them keys, as they like.
+const MAX_CACHED_TOOLS: u64 = 32 * 1024;
 
 /// The lists that were built, by what decides over them.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ struct ListKey {
     roles: Vec<Arc<str>>,
     token: Token,
     extensions: bool,
+    offered: Option<Mask>,
 }
 
 /// What the way upstream goes by: whether the caller has a token of its own, and whether that names permissions.
@@ -50,12 +53,15 @@ struct ListKeyRef<'a> {
     token: Token,
     /// Whether it is known which operations beyond the contract there are.
     extensions: bool,
+    /// The operations that the request's selections hold.
+    offered: Option<&'a Mask>,
 }
 
 impl Hash for ListKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { permissions, roles, token, extensions } = self;
-        ListKeyRef { permissions: permissions.as_ref(), roles, token: *token, extensions: *extensions }.hash(state);
+        let Self { permissions, roles, token, extensions, offered } = self;
+        ListKeyRef { permissions: permissions.as_ref(), roles, token: *token, extensions: *extensions, offered: offered.as_ref() }
+            .hash(state);
     }
 }
 
@@ -65,6 +71,7 @@ impl Hash for ListKeyRef<'_> {
         self.roles.hash(state);
         self.token.hash(state);
         self.extensions.hash(state);
+        self.offered.hash(state);
     }
 }
 
@@ -74,12 +81,14 @@ impl Equivalent<ListKey> for ListKeyRef<'_> {
             && self.roles == key.roles
             && self.token == key.token
             && self.extensions == key.extensions
+            && self.offered == key.offered.as_ref()
     }
 }
 
 impl Default for ListCache {
     fn default() -> Self {
-        Self { lists: Cache::new(MAX_CACHED_LISTS) }
+        let weigh = |_: &ListKey, list: &Arc<[Tool]>| u32::try_from(list.len()).unwrap_or(u32::MAX).max(1);
+        Self { lists: Cache::builder().weigher(weigh).max_capacity(MAX_CACHED_TOOLS).build() }
     }
 }
 
@@ -98,21 +107,23 @@ impl App {
     /// Returns every tool in the contract's order, those that `tools/list` withholds from a caller with the reason.
     #[must_use]
     pub fn listing(&self, caller: &Caller) -> Vec<Listed> {
-        let offered: HashMap<String, Tool> = self.tools_of(caller).iter().map(|tool| (tool.name.to_string(), tool.clone())).collect();
+        let offer = self.offer();
+        let offered: HashMap<String, Tool> =
+            self.tools_of(caller, &offer).iter().map(|tool| (tool.name.to_string(), tool.clone())).collect();
         catalogue()
             .tools()
             .filter_map(|entry| {
                 let (tool, withheld) = match offered.get(entry.spec.name) {
                     Some(offered) => (offered.clone(), None),
-                    None => (tool(entry.spec.name)?.clone(), self.authorise(caller, entry).err()),
+                    None => (tool(entry.spec.name)?.clone(), offer.check(entry).and_then(|()| self.authorise(caller, entry)).err()),
                 };
                 Some(Listed { entry, tool, withheld })
             })
             .collect()
     }
 
-    /// The tools that a caller sees, in the contract's order.
-    pub(super) fn tools_of(&self, caller: &Caller) -> Arc<[Tool]> {
+    /// The tools that a caller sees of those that are offered, in the contract's order.
+    pub(super) fn tools_of(&self, caller: &Caller, offer: &Offer) -> Arc<[Tool]> {
         let permissions = match self.client.access().filter() {
             Filter::Strict => caller.permissions.as_ref(),
             Filter::Off => None,
@@ -120,11 +131,12 @@ impl App {
         let roles = self.settings.policy.roles_of(caller);
         let token = Token { own: matches!(caller.credential, Credential::Bearer(_)), speaks: caller.permissions.is_some() };
         let extensions = self.client.extensions().are_known();
-        if let Some(list) = self.lists.lists.get(&ListKeyRef { permissions, roles: &roles, token, extensions }) {
+        let offered = offer.mask();
+        if let Some(list) = self.lists.lists.get(&ListKeyRef { permissions, roles: &roles, token, extensions, offered: offered.as_ref() }) {
             return list;
         }
-        self.lists.lists.get_with(ListKey { permissions: permissions.cloned(), roles, token, extensions }, || {
-            catalogue().tools().filter(|entry| self.may(caller, entry)).filter_map(|entry| self.tool_for(caller, entry)).collect()
+        self.lists.lists.get_with(ListKey { permissions: permissions.cloned(), roles, token, extensions, offered }, || {
+            catalogue().tools().filter(|entry| self.may(caller, offer, entry)).filter_map(|entry| self.tool_for(caller, entry)).collect()
         })
     }
 
@@ -153,6 +165,11 @@ pub(super) fn find(name: &str) -> Option<&'static Entry> {
     catalogue().get(name).filter(|entry| entry.spec.tool)
 }
 
+/// What a tool costs a model: name, description and input schema as compact JSON, four bytes a token.
+pub(super) fn tokens(tool: &Tool) -> usize {
+    json!({ "name": tool.name, "description": tool.description, "inputSchema": tool.input_schema }).to_string().len() / 4
+}
+
 /// What tools/list answers to a caller who may do everything: `{"tools": [...]}`.
 #[must_use]
 pub fn list_tools_json() -> Value {
@@ -167,6 +184,9 @@ fn build(entry: &'static Entry) -> Tool {
     meta.insert("flowmaster/route".to_owned(), format!("{} {}", spec.method.name(), spec.path).into());
     if let Some(permission) = spec.permission {
         meta.insert("flowmaster/permission".to_owned(), permission.name().into());
+    }
+    if spec.always_loaded {
+        meta.insert("anthropic/alwaysLoad".to_owned(), true.into());
     }
     Tool::new(spec.name, entry.shape.description.as_str(), Arc::new(entry.shape.listed.clone()))
         .with_title(spec.title)
@@ -183,6 +203,7 @@ fn annotations(effect: Effect, idempotent: bool) -> ToolAnnotations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::toolsets::Selection;
 
     #[test]
     fn annotations_follow_the_effect() {
@@ -204,20 +225,38 @@ mod tests {
     fn a_key_is_found_by_its_look_and_by_no_other() {
         let held = Permissions::from(vec!["task:view".to_owned()]);
         let (roles, token) = ([Arc::from("clerk")], Token { own: true, speaks: true });
-        let key = ListKey { permissions: Some(held.clone()), roles: roles.to_vec(), token, extensions: true };
+        let all = Offer { operator: Arc::default(), session: None, request: None };
+        let offered = Selection::of_host(&[("", vec!["tasks"])], false).map(|tasks| Offer { request: Some(Arc::new(tasks)), ..all }.mask());
+        let offered = offered.unwrap();
+        let key = ListKey { permissions: Some(held.clone()), roles: roles.to_vec(), token, extensions: true, offered: offered.clone() };
         let shelf = ListCache::default();
         shelf.lists.insert(key, Arc::from([]));
         let found = |look: ListKeyRef<'_>| shelf.lists.get(&look).is_some();
-        assert!(found(ListKeyRef { permissions: Some(&held), roles: &roles, token, extensions: true }));
+        let look = || ListKeyRef { permissions: Some(&held), roles: &roles, token, extensions: true, offered: offered.as_ref() };
+        assert!(found(look()));
         for other in [
-            ListKeyRef { permissions: None, roles: &roles, token, extensions: true },
-            ListKeyRef { permissions: Some(&Permissions::all()), roles: &roles, token, extensions: true },
-            ListKeyRef { permissions: Some(&held), roles: &[], token, extensions: true },
-            ListKeyRef { permissions: Some(&held), roles: &roles, token: Token { own: false, ..token }, extensions: true },
-            ListKeyRef { permissions: Some(&held), roles: &roles, token, extensions: false },
+            ListKeyRef { permissions: None, ..look() },
+            ListKeyRef { permissions: Some(&Permissions::all()), ..look() },
+            ListKeyRef { roles: &[], ..look() },
+            ListKeyRef { token: Token { own: false, ..token }, ..look() },
+            ListKeyRef { extensions: false, ..look() },
+            ListKeyRef { offered: None, ..look() },
         ] {
             assert!(!found(other));
         }
+    }
+
+    #[test]
+    fn hosts_that_choose_again_and_again_fill_no_memory() {
+        let shelf = ListCache::default();
+        let tools: Arc<[Tool]> = catalogue().tools().filter_map(|entry| tool(entry.spec.name)).cloned().collect();
+        for role in 0..2 * MAX_CACHED_TOOLS / u64::try_from(tools.len()).unwrap() {
+            let token = Token { own: true, speaks: true };
+            let key = ListKey { permissions: None, roles: vec![Arc::from(role.to_string())], token, extensions: true, offered: None };
+            shelf.lists.insert(key, Arc::clone(&tools));
+        }
+        shelf.lists.run_pending_tasks();
+        assert!((1..=MAX_CACHED_TOOLS).contains(&shelf.lists.weighted_size()), "{}", shelf.lists.weighted_size());
     }
 
     #[test]
@@ -230,11 +269,7 @@ mod tests {
     #[test]
     fn a_tool_costs_few_tokens() {
         let tools: Vec<&Tool> = catalogue().tools().filter_map(|entry| tool(entry.spec.name)).collect();
-        let bytes: usize = tools
-            .iter()
-            .map(|tool| json!({ "name": tool.name, "description": tool.description, "inputSchema": tool.input_schema }).to_string().len())
-            .sum();
-        let average = bytes / 4 / tools.len();
+        let average = tools.iter().map(|tool| tokens(tool)).sum::<usize>() / tools.len();
         assert!(average <= 180, "a tool takes {average} tokens on average");
     }
 }

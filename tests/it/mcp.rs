@@ -12,3 +12,4 @@ mod policy;
 mod renewed_rights;
 mod secrets;
 mod stdio;
+mod toolsets;

@@ -8,12 +8,13 @@ use crate::api::ids::AgentId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec};
 
 /// AI Agent Service.
 pub const SERVICE: Service =
     Service::new("ai-agent", "agents", "AIS", "AI agents: asks them, runs their tools, shows their usage of language models.")
+        .layer(Layer::Intelligence)
         .operations(operations![Invoke, Stream, List, ExecuteTool, Metrics])
         .finder("`agents_list` shows the agents there are and their ids.")
         .ids(&[Id::of("agentId", "agent").listed(Lister::new("agents_list", &[], "agentId").named("name"))])

@@ -7,11 +7,12 @@ use crate::api::ids::{DashboardId, ReportId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Analytics Service.
 pub const SERVICE: Service = Service::new("analytics", "analytics", "AS", "Metrics over time, dashboards, reports and KPIs.")
+    .layer(Layer::Support)
     .operations(operations![QueryMetrics, GetDashboard, GenerateReport, ListKpis, ListDashboards])
     .finder("`dashboards_list` shows the dashboards and their ids; `kpis_list` names the dashboard that shows each KPI (dashboardId).")
     .ids(&[Id::of("dashboardId", "dashboard").listed(Lister::new("dashboards_list", &[], "dashboardId"))])

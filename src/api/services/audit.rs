@@ -9,11 +9,13 @@ use serde_json::{Map, Value};
 use crate::api::ids::{AuditId, DeletionId, ReportId, TenantId};
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
+use crate::api::service::Layer;
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Audit & Compliance Service.
 pub const SERVICE: Service =
     Service::new("audit-compliance", "audit", "ACS", "The trail of who did what, compliance reports and requests to delete personal data.")
+        .layer(Layer::Support)
         .operations(operations![Log, Query, ComplianceReport, DeleteRecords, PreviewDeletion, GetDeletion])
         .finder("`audit_query` shows the entries there are.")
         .shown(&["status", "account", "entries", "records", "texts", "counts", "held", "partial", "covers"])

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ids::{RoleId, TenantId, UserId};
 use crate::api::operation::operations;
-use crate::api::service::{Id, Lister};
+use crate::api::service::{Id, Layer, Lister};
 use crate::api::{Done, Effect, Operation, Page, PageRequest, Permission, Secret, Service, Spec, Timestamp, Unique};
 
 pub use users::{AssignRoles, CreateUser, GetUser, ListUsers, SetPassword};
 
 /// Authentication & Authorization Service.
 pub const SERVICE: Service = Service::new("authentication", "auth", "AAS", "Who the caller is and may do; roles and their permissions.")
+    .layer(Layer::Foundation)
     .operations(operations![
         Login,
         Logout,

@@ -8,12 +8,13 @@ use crate::api::ids::{ChannelId, ConversationId, ExecutionId, MessageId, TaskId}
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
 
 /// Communication Service.
 pub const SERVICE: Service =
     Service::new("communication", "communication", "COMMS", "Two-way chats with people by WhatsApp, Telegram, Slack and SMS.")
+        .layer(Layer::Integration)
         .operations(operations![Register, ListChannels, SendMessage, Receive, ListConversations, History, Link])
         .finder(
             "`channels_list` shows the channels and `conversations_list` the conversations, with their ids; `audit_query` with \

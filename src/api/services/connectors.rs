@@ -8,12 +8,13 @@ use crate::api::ids::IngestJobId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Data Connector Service.
 pub const SERVICE: Service =
     Service::new("data-connector", "connectors", "DCS", "Imports of databases and files into the data hub, once or by schedule.")
+        .layer(Layer::Integration)
         .operations(operations![Create, List, Get, Start, Cancel, TestConnection, Stats])
         .finder("`ingest_jobs_list` shows the imports and their ids; `audit_query` with resourceType ingest_job names those there are.")
         .ids(&[Id::own("jobId", "ingest-job").listed(Lister::new("ingest_jobs_list", &[], "jobId"))])

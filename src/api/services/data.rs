@@ -8,12 +8,13 @@ use super::processes::SuggestedMapping;
 use crate::api::ids::{IntegrationId, SchemaId};
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister};
+use crate::api::service::{Id, Layer, Lister};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Data Intelligence Service.
 pub const SERVICE: Service =
     Service::new("data-intelligence", "data", "DIS", "Discovers schemas, suggests mappings, scores data quality, generates test data.")
+        .layer(Layer::Intelligence)
         .operations(operations![DiscoverSchema, SuggestMappings, ListSchemas, ScoreQuality, GenerateSynthetic])
         .finder("`schemas_list` shows the discovered schemas and their ids.")
         .ids(&[Id::of("schemaId", "discovered-schema").listed(Lister::new("schemas_list", &[], "schemaId"))])

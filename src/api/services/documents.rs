@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 use crate::api::ids::DocumentId;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Document Intelligence Service.
 pub const SERVICE: Service =
     Service::new("document-intelligence", "documents", "DOC", "Stores documents, extracts data from them, classifies and searches them.")
+        .layer(Layer::Intelligence)
         .operations(operations![Upload, Extract, Classify, Search, Embeddings, List])
         .finder("`documents_search` finds documents by their content and shows their ids; `documents_list` shows the newest.")
         .ids(&[Id::of("documentId", "document").listed(Lister::new("documents_list", &[], "documentId"))])
@@ -221,7 +222,8 @@ impl Operation for Search {
     const SPEC: Spec = Spec::post("documents_search", "/documents/search", Effect::Read)
         .titled("Search documents")
         .requires(Permission::DOCUMENT_VIEW)
-        .repeatable();
+        .repeatable()
+        .always_loaded();
 }
 
 /// Gives the number vector of a stored document (embeddings), for comparing how similar two texts are.

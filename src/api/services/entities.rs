@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 use crate::api::ids::{EntityId, TenantId};
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Internal Data Hub Service.
 pub const SERVICE: Service =
     Service::new("internal-data-hub", "entities", "IDHS", "Record types and records of the company's data, with search and relationships.")
+        .layer(Layer::Core)
         .operations(operations![Define, Insert, Get, Update, Delete, Query, Search, Types, Redefine])
         .finder("`entities_query` lists the records of a type; `entities_search` finds them by words; `entities_types` shows the types.")
         .ids(&[
@@ -130,7 +131,8 @@ impl Operation for Get {
         .titled("Show a record")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
-        .cached(30);
+        .cached(30)
+        .essential();
 }
 
 /// Changes fields or relationships of a record: edit, correct, set. Fields left out keep their values.
@@ -202,7 +204,8 @@ impl Operation for Query {
         .titled("List records")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
-        .cached(30);
+        .cached(30)
+        .essential();
 }
 
 /// Searches the text of all records: full-text search by words, names, e-mail addresses.
@@ -226,7 +229,8 @@ impl Operation for Search {
         .titled("Search records")
         .requires(Permission::ENTITY_VIEW)
         .repeatable()
-        .id_alias("entityId");
+        .id_alias("entityId")
+        .always_loaded();
 }
 
 /// Shows which kinds of data (record types) the company keeps, such as customers, and the fields of each.
@@ -244,8 +248,11 @@ pub struct Types {
 
 impl Operation for Types {
     type Output = Page<EntityType>;
-    const SPEC: Spec =
-        Spec::get("entities_types", "/entities", Effect::Read).titled("List record types").requires(Permission::ENTITY_VIEW).extension();
+    const SPEC: Spec = Spec::get("entities_types", "/entities", Effect::Read)
+        .titled("List record types")
+        .requires(Permission::ENTITY_VIEW)
+        .extension()
+        .essential();
 }
 
 /// Changes which fields a kind of data (record type) has or must have, where all that is stored already fits.

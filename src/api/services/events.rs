@@ -8,11 +8,12 @@ use crate::api::cloud_event::Event;
 use crate::api::ids::SubscriptionId;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister};
+use crate::api::service::{Id, Layer, Lister};
 use crate::api::{Done, Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
 
 /// Event Bus Service.
 pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events by topic: publish, subscribe, replay.")
+    .layer(Layer::Foundation)
     .operations(operations![Publish, ListSubscriptions, Subscribe, RotateSigningSecret, Unsubscribe, Replay])
     .finder("`subscriptions_list` shows the subscriptions there are and their ids.")
     .ids(&[Id::of("subscriptionId", "subscription").listed(Lister::new("subscriptions_list", &[], "subscriptionId"))])

@@ -9,11 +9,12 @@ use crate::api::ids::{ExecutionId, ProcessId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timestamp};
 
 /// Execution Engine Service.
 pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES", "Starts, steers and explains runs of processes.")
+    .layer(Layer::Core)
     .operations(operations![Start, Get, Pause, Resume, Cancel, History, Compensate, List])
     .finder(
         "`executions_list` shows the executions of a process, in a state or since a day; `tasks_list` names the executions that wait \
@@ -174,7 +175,8 @@ impl Operation for Start {
         .titled("Start a process")
         .requires(Permission::EXECUTION_START)
         .answers(201)
-        .evicts(&["executions", "tasks"]);
+        .evicts(&["executions", "tasks"])
+        .always_loaded();
 }
 
 /// Shows where a running or finished execution stands: status, current step, variables, error.
@@ -191,7 +193,8 @@ impl Operation for Get {
     const SPEC: Spec = Spec::get("executions_get", "/executions/{id}", Effect::Read)
         .titled("Show an execution")
         .requires(Permission::EXECUTION_VIEW)
-        .cached(2);
+        .cached(2)
+        .essential();
 }
 
 /// Pauses a running execution: put on hold, suspend, freeze until resumed.
@@ -380,7 +383,8 @@ impl Operation for List {
     const SPEC: Spec = Spec::get("executions_list", "/executions", Effect::Read)
         .titled("List executions")
         .requires(Permission::EXECUTION_VIEW)
-        .extension();
+        .extension()
+        .always_loaded();
 }
 
 fn not_allowed(execution: &Value, action: &str) -> Option<Objection> {

@@ -8,7 +8,7 @@ use crate::api::ids::IntegrationId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Integration Hub Service.
@@ -18,6 +18,7 @@ pub const SERVICE: Service = Service::new(
     "IHS",
     "Outside systems: their address and sign-in, field mappings, and calls of them.",
 )
+.layer(Layer::Core)
 .operations(operations![Create, List, Get, Update, Connect, Transform, Execute])
 .finder("`integrations_list` shows the integrations and their ids; `audit_query` with resourceType integration names those there are.")
 .ids(&[Id::of("integrationId", "integration").listed(Lister::new("integrations_list", &[], "integrationId").named("name"))])

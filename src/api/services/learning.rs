@@ -8,7 +8,7 @@ use crate::api::ids::{AgentId, DatasetId, ExecutionId, FeedbackId, PromptId, Ret
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Learning Management Service.
@@ -18,6 +18,7 @@ pub const SERVICE: Service = Service::new(
     "LMS",
     "Feedback on the answers of AI agents, training datasets, retraining and drift.",
 )
+.layer(Layer::Intelligence)
 .operations(operations![Submit, Query, CreateDataset, Schedule, GetJob, Drift, ListDatasets, ListJobs])
 .finder("`feedback_query` shows the feedback there is; `datasets_list` the datasets; `retraining_jobs_list` the retraining jobs.")
 .ids(&[

@@ -8,12 +8,13 @@ use crate::api::ids::{NotificationId, TemplateId, UserId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Notification Service.
 pub const SERVICE: Service =
     Service::new("notification", "notifications", "NS", "Sends e-mail, SMS and push notifications from templates, with retries.")
+        .layer(Layer::Support)
         .operations(operations![Send, Get, List, CreateTemplate, ListTemplates])
         .finder("`templates_list` shows the templates and their ids; `notifications_list` shows the notifications and their ids, and the ids of the templates in use.")
         .ids(&[
@@ -151,7 +152,8 @@ impl Operation for Send {
         .titled("Send a notification")
         .requires(Permission::NOTIFICATION_SEND)
         .answers(202)
-        .evicts(&["notifications"]);
+        .evicts(&["notifications"])
+        .essential();
 }
 
 /// Shows whether one particular e-mail, SMS or phone alert went out (notification), and why it failed if not.
@@ -198,7 +200,8 @@ impl Operation for List {
     const SPEC: Spec = Spec::get("notifications_list", "/notifications", Effect::Read)
         .titled("List notifications")
         .requires(Permission::NOTIFICATION_VIEW)
-        .cached(2);
+        .cached(2)
+        .essential();
 }
 
 /// Keeps the standard wording of an e-mail, SMS or phone alert (template), with gaps for names and dates.
@@ -271,5 +274,6 @@ impl Operation for ListTemplates {
     const SPEC: Spec = Spec::get("templates_list", "/templates", Effect::Read)
         .titled("List notification templates")
         .requires(Permission::NOTIFICATION_VIEW)
-        .extension();
+        .extension()
+        .essential();
 }

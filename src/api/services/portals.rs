@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 use crate::api::ids::{CompanyId, PortalId};
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Portal Management Service.
 pub const SERVICE: Service =
     Service::new("portal-management", "portals", "PMS", "Portals with their branding and features, and the tree of companies.")
+        .layer(Layer::Support)
         .operations(operations![Create, Get, UpdateBranding, FeatureFlags, CreateCompany, ConfigureApprovals, List, ListCompanies])
         .finder(
             "`portals_list` shows the portals and `companies_list` the companies; `audit_query` with resourceType portal or company \

@@ -8,12 +8,13 @@ use crate::api::ids::ProcessId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Process Design Service.
 pub const SERVICE: Service =
     Service::new("process-design", "processes", "PDS", "Designs, validates, tests, versions and publishes process definitions.")
+        .layer(Layer::Core)
         .operations(operations![Create, Versions, Update, Publish, Validate, Sandbox, List, Get])
         .finder(
             "`processes_list` finds processes by name and shows their ids; `audit_query` with resourceType process, or `events_replay` \
@@ -409,7 +410,8 @@ impl Operation for List {
         .titled("List processes")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
-        .extension();
+        .extension()
+        .always_loaded();
 }
 
 /// Shows how one process (workflow) is built now: its steps, who does them, and the inputs that a start needs.
@@ -428,5 +430,6 @@ impl Operation for Get {
         .titled("Show a process")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
-        .extension();
+        .extension()
+        .essential();
 }

@@ -8,12 +8,13 @@ use crate::api::ids::PromptId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Prompt Engineering Service.
 pub const SERVICE: Service =
     Service::new("prompt-engineering", "prompts", "PES", "Prompt templates with variables: versions, validation, assembly, publication.")
+        .layer(Layer::Intelligence)
         .operations(operations![Create, Get, Versions, Assemble, Validate, Publish, List])
         .finder("`prompts_list` shows the prompts there are and their ids; `audit_query` with resourceType prompt names them as well.")
         .ids(&[Id::of("promptId", "prompt").listed(Lister::new("prompts_list", &[], "promptId").named("name"))])

@@ -8,7 +8,7 @@ use crate::api::ids::InstanceId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Service Registry.
@@ -18,6 +18,7 @@ pub const SERVICE: Service = Service::new(
     "SR",
     "The own services of the platform: which servers run them, where, and their health.",
 )
+.layer(Layer::Foundation)
 .operations(operations![Register, Deregister, Discover, List, Check])
 .finder("`services_list` shows the services there are, their names and the ids of their instances.")
 .ids(&[

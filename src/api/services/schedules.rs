@@ -9,11 +9,12 @@ use crate::api::ids::{ExecutionId, ProcessId, ScheduleId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Scheduling Service.
 pub const SERVICE: Service = Service::new("scheduling", "schedules", "SS", "Schedules that start processes at set times.")
+    .layer(Layer::Support)
     .operations(operations![Create, Get, Update, Delete, Execute, List])
     .finder("`schedules_list` shows the schedules there are and their ids; `audit_query` with resourceType schedule names them as well.")
     .ids(&[Id::of("scheduleId", "schedule").listed(Lister::new("schedules_list", &[], "scheduleId"))])
@@ -236,6 +237,9 @@ pub struct List {
 
 impl Operation for List {
     type Output = Page<Schedule>;
-    const SPEC: Spec =
-        Spec::get("schedules_list", "/schedules", Effect::Read).titled("List schedules").requires(Permission::SCHEDULE_VIEW).extension();
+    const SPEC: Spec = Spec::get("schedules_list", "/schedules", Effect::Read)
+        .titled("List schedules")
+        .requires(Permission::SCHEDULE_VIEW)
+        .extension()
+        .essential();
 }

@@ -12,12 +12,13 @@ use crate::api::ids::{ExecutionId, TaskId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Lister, Resource};
+use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timestamp};
 
 /// Human Task Service.
 pub const SERVICE: Service =
     Service::new("human-task", "tasks", "HTS", "Tasks that wait for a person: approvals, forms, decisions, deadlines and escalation.")
+        .layer(Layer::Core)
         .operations(operations![Create, Get, Assign, Respond, List, Escalate, History])
         .finder("`tasks_list` shows the tasks there are and their ids.")
         .ids(&[Id::of("taskId", "task").listed(Lister::new("tasks_list", &[], "taskId"))])
@@ -198,7 +199,8 @@ pub struct Get {
 
 impl Operation for Get {
     type Output = Task;
-    const SPEC: Spec = Spec::get("tasks_get", "/tasks/{id}", Effect::Read).titled("Show a task").requires(Permission::TASK_VIEW).cached(2);
+    const SPEC: Spec =
+        Spec::get("tasks_get", "/tasks/{id}", Effect::Read).titled("Show a task").requires(Permission::TASK_VIEW).cached(2).essential();
 }
 
 /// Gives a task to a person or a role: assign, delegate, hand over, reassign, forward.
@@ -217,7 +219,8 @@ impl Operation for Assign {
         .names_users(&["assignee"])
         .titled("Assign a task")
         .requires(Permission::TASK_ASSIGN)
-        .evicts(&["tasks"]);
+        .evicts(&["tasks"])
+        .essential();
 }
 
 /// Submits a person's decision for a human task: approve, reject, sign off, answer a form.
@@ -244,7 +247,8 @@ impl Operation for Respond {
         .titled("Answer a task")
         .requires(Permission::TASK_APPROVE)
         .not_idempotent()
-        .evicts(&["tasks", "executions"]);
+        .evicts(&["tasks", "executions"])
+        .essential();
 
     fn objection(&self, task: &Value) -> Option<Objection> {
         let task: Task = serde_json::from_value(task.clone()).ok()?;
@@ -303,7 +307,8 @@ pub enum SlaFilter {
 
 impl Operation for List {
     type Output = Page<Task>;
-    const SPEC: Spec = Spec::get("tasks_list", "/tasks", Effect::Read).titled("List tasks").requires(Permission::TASK_VIEW).cached(2);
+    const SPEC: Spec =
+        Spec::get("tasks_list", "/tasks", Effect::Read).titled("List tasks").requires(Permission::TASK_VIEW).cached(2).always_loaded();
 }
 
 /// Moves a task up its escalation chain now: escalate, push to the boss, when it is late or stuck.
@@ -322,7 +327,8 @@ impl Operation for Escalate {
         .titled("Escalate a task")
         .requires(Permission::TASK_ESCALATE)
         .not_idempotent()
-        .evicts(&["tasks"]);
+        .evicts(&["tasks"])
+        .essential();
 }
 
 /// Lists what happened to a task: who had it, who escalated it, who answered what and when.

@@ -10,7 +10,7 @@ use crate::auth::{Access, Caller, Filter, Principal};
 use crate::client::{Client, Fixed, Origin};
 use crate::config::{Config, Fallback, PermissionFilter};
 use crate::error::{Error, Kind, Result};
-use crate::server::{self, App};
+use crate::server::{self, App, Selection};
 
 use super::credentials::Credentials;
 use super::{bounds, upstream};
@@ -76,6 +76,7 @@ impl Connection {
             audit: upstream::record(config)?,
             policy: Arc::new(server::Policy::new(&config.policy)?),
             secrets: Arc::new(server::Secrets::new(&config.secrets)?),
+            tools: Arc::new(selection(config)?),
         };
         let mut builder = Client::builder(Arc::clone(&origin))
             .settings(bounds)
@@ -150,6 +151,11 @@ pub(crate) fn access(config: &Config) -> Result<Access> {
         })
     })?;
     Ok(Access::new(filter, names))
+}
+
+/// Which tools are offered.
+pub(crate) fn selection(config: &Config) -> Result<Selection> {
+    Selection::of_operator(&config.toolsets, &config.tools, &config.exclude_tools, config.read_only)
 }
 
 fn no_platform() -> Error {

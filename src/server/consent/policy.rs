@@ -151,7 +151,7 @@ fn course(rules: &[(&PolicyRule, Arc<HashSet<Arc<str>>>)], service: &Service, sp
     Course { by_role, otherwise: by_effect(spec) }
 }
 
-fn covers(pattern: &str, tool: &str) -> bool {
+pub(in crate::server) fn covers(pattern: &str, tool: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == tool, |beginning| tool.starts_with(beginning))
 }
 

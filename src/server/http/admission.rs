@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::expiry::Revocable;
 use super::limits::{LARGEST_BODY, Limits, MOST_VALUES, VALUE_BYTES, during};
 use super::metadata::{Metadata, read_url, scopes_of};
+use super::narrowing::narrowing;
 use super::negotiation;
 use super::origins::Origins;
 use super::owner::Owner;
@@ -35,6 +36,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::extent::extent;
 use crate::io::inbound::{self, Unread};
 use crate::server::message::{self, Rejected};
+use crate::server::toolsets::Selection;
 use crate::server::{App, tools};
 
 /// The header that names a session of 2025-11-25.
@@ -116,13 +118,17 @@ impl Admission {
 
     /// Refuses a tool that the caller's token does not cover, with all that it needs, so that a host can ask for a wider
     /// one. Without metadata a host could not, and the tool's own error tells the model.
-    fn lacking(&self, caller: &Caller, message: &Message<'_>, body: &[u8]) -> Option<Refusal> {
+    fn lacking(&self, caller: &Caller, chosen: Option<&Selection>, message: &Message<'_>, body: &[u8]) -> Option<Refusal> {
         self.metadata()?;
         if message.method.as_deref() != Some("tools/call") {
             return None;
         }
         let entry = tools::find(&serde_json::from_slice::<Call<'_>>(body).ok()?.params.name)?;
         let app = &self.0.app;
+        // No scope opens what is not offered, which the tool's own answer tells.
+        if [Some(&*app.settings.tools), chosen].into_iter().flatten().any(|selection| !selection.holds(entry)) {
+            return None;
+        }
         let decision = app.settings.policy.decide(caller, &entry.spec);
         let error = app.client.access().check(caller, &entry.spec).err()?;
         // What the policy or the way upstream rules out, no token opens.
@@ -232,12 +238,17 @@ async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Reque
         Err(refusal) => return gate.refuse(Some(caller), refusal),
     };
     let message = serde_json::from_slice::<Message<'_>>(&body).ok();
-    if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(caller, message, &body)) {
+    let id = || message.as_ref().map_or(Value::Null, Message::id);
+    let chosen = match narrowing(&parts.uri, &parts.headers) {
+        Ok(chosen) => chosen,
+        Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(id())),
+    };
+    if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(caller, chosen.as_deref(), message, &body)) {
         return gate.refuse(Some(caller), refusal);
     }
     let (work, place) = match gate.admit(&owner, session(&parts.headers), message.as_ref(), weight).await {
         Ok(room) => room,
-        Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(message.as_ref().map_or(Value::Null, Message::id))),
+        Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(id())),
     };
     let is_json = is_json(&parts.headers);
     let known = message.as_ref().is_some_and(|message| message.jsonrpc.as_deref() == Some("2.0") && message.method.is_some());
@@ -246,9 +257,12 @@ async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Reque
     if is_json && let Err(rejected) = judged {
         return gate.refuse(Some(caller), unserved(rejected));
     }
-    let id = message.map_or(Value::Null, |message| message.id());
+    let id = id();
     // rmcp hands these on to the handler, so the place lasts as long as the call does.
     parts.extensions.insert(work.clone());
+    if let Some(chosen) = chosen {
+        parts.extensions.insert(chosen);
+    }
     let scope = RequestScope::new(owner, place, work);
     let response = scope.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {

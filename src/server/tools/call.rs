@@ -30,13 +30,17 @@ impl Request {
         context: &RequestContext<RoleServer>,
     ) -> std::result::Result<CallToolResponse, ErrorData> {
         let Some(entry) = tools::find(&params.name) else {
-            self.refuse_unknown(&params.name);
-            return Err(unknown(&params.name, |entry| self.app.may(&self.caller, entry)));
+            self.refuse(&params.name, &Error::new(Kind::NotFound, "FM-MCP-TOOL", "there is no such tool"));
+            return Err(unknown(&params.name, |entry| self.app.may(&self.caller, &self.offer, entry)));
         };
+        if let Err(withheld) = self.offer.check(entry) {
+            self.refuse(entry.spec.name, &withheld);
+            return Err(not_offered(entry, &withheld));
+        }
         let _counted = self.app.calls.token();
         let traceparent = match traceparent(context.meta.get_traceparent()) {
             Ok(traceparent) => traceparent,
-            Err(error) => return Ok(answer::failure(entry, &error, |other| self.app.has(other)).into()),
+            Err(error) => return Ok(answer::failure(entry, &error, |other| self.has(other)).into()),
         };
         let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, params.arguments.as_ref(), &traceparent);
         let retry = Retry { state: params.request_state, responses: params.input_responses };
@@ -70,7 +74,7 @@ impl Request {
                 tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, code = error.code(), "not done");
                 note.refused(&error);
                 self.app.audit.end(note, error.code(), None);
-                answer::failure(entry, &error, |other| self.app.has(other)).into()
+                answer::failure(entry, &error, |other| self.has(other)).into()
             }
         })
     }
@@ -105,9 +109,9 @@ impl Request {
         if self.over_http() { Transport::Http } else { Transport::Stdio }
     }
 
-    fn refuse_unknown(&self, tool: &str) {
-        let error = Error::new(Kind::NotFound, "FM-MCP-TOOL", "there is no such tool");
-        let refusal = Refusal { caller: Some(&self.caller), transport: self.transport(), tool: Some(tool), endpoint: "", error: &error };
+    /// Records the refusal of a call that is none of an offered tool.
+    fn refuse(&self, tool: &str, error: &Error) {
+        let refusal = Refusal { caller: Some(&self.caller), transport: self.transport(), tool: Some(tool), endpoint: "", error };
         self.app.audit.refused(&refusal);
     }
 }
@@ -122,6 +126,14 @@ pub(crate) fn unauthenticated(app: &App, tool: &str, error: Error) -> std::resul
 
 fn cancelled() -> Error {
     Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")
+}
+
+/// A tool that a selection withholds is no tool of this connection, and it is told why.
+fn not_offered(entry: &Entry, withheld: &Error) -> ErrorData {
+    let tool = entry.spec.name;
+    let hint = withheld.next_step().unwrap_or_default();
+    let data = json!({ "tool": tool, "code": withheld.code() });
+    ErrorData::invalid_params(format!("the tool `{tool}` is not offered: {}. {hint}", withheld.message()), Some(data))
 }
 
 /// A tool that does not exist is a fault of the request, and those neighbours that the caller sees may be what was meant.

@@ -72,7 +72,8 @@ impl Operation for ListUsers {
         .titled("List users")
         .requires(Permission::USER_VIEW)
         .operators(&["tenantId"])
-        .extension();
+        .extension()
+        .essential();
 }
 
 /// Reads one user's account, for the person who is asked whether it may be changed; it is not a tool.
