@@ -18,6 +18,7 @@ mod prompts;
 mod request;
 mod resources;
 mod secrets;
+mod services;
 mod stdio;
 mod tools;
 mod toolsets;
@@ -43,7 +44,7 @@ pub use consent::policy::{Policy, Tally};
 pub use http::{Authentication, HttpOptions, serve_http};
 pub use secrets::Secrets;
 pub use stdio::serve_stdio;
-pub use tools::{Listed, list_tools_json};
+pub use tools::{Listed, list_tools_json, tokens_of};
 pub use toolsets::{Selection, Toolset, toolsets};
 
 /// How a person's consent comes about where the host does not ask.
@@ -73,6 +74,8 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// What the platform is called in questions to the person.
     pub platform_name: String,
+    /// Whether the platform is the embedded one.
+    pub embedded: bool,
     /// What is recorded of calls and refusals, and where it goes; without it nothing is.
     pub audit: Option<audit::Options>,
     /// What the operator allows, has asked about, or denies.
@@ -92,6 +95,7 @@ impl Default for Settings {
             answer_limit: 32 * 1024,
             data_dir: None,
             platform_name: "FlowMaster".to_owned(),
+            embedded: false,
             audit: None,
             policy: Arc::default(),
             secrets: Arc::default(),

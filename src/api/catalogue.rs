@@ -101,7 +101,7 @@ impl Catalogue {
     }
 
     /// All operations in the contract's order.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.entries.iter()
     }
 

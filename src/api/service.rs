@@ -76,6 +76,8 @@ pub struct Id {
     pub beside: Option<&'static str>,
     /// The operation that lists such ids.
     pub lister: Option<Lister>,
+    /// The operation that lists some of them where a platform lacks the other one.
+    pub fallback: Option<Lister>,
 }
 
 /// An operation whose list holds ids.
@@ -214,7 +216,7 @@ impl Id {
     /// An id that goes by this field in every answer.
     #[must_use]
     pub const fn of(field: &'static str, kind: &'static str) -> Self {
-        Self { field, kind, own: false, beside: None, lister: None }
+        Self { field, kind, own: false, beside: None, lister: None, fallback: None }
     }
 
     /// An id that goes by this field in answers of its own service.
@@ -234,6 +236,13 @@ impl Id {
     #[must_use]
     pub const fn listed(mut self, lister: Lister) -> Self {
         self.lister = Some(lister);
+        self
+    }
+
+    /// Where a platform lacks that operation, some such ids are in the items of this one.
+    #[must_use]
+    pub const fn or_listed(mut self, lister: Lister) -> Self {
+        self.fallback = Some(lister);
         self
     }
 }
@@ -305,7 +314,7 @@ impl Resource {
 mod tests {
     use std::collections::HashSet;
 
-    use crate::api::{Effect, Entry, SERVICES, catalogue, wire};
+    use crate::api::{Effect, Entry, Method, SERVICES, catalogue, wire};
 
     fn reads(operation: &str) -> &'static Entry {
         let entry = catalogue().get(operation).unwrap_or_else(|| panic!("there is no operation {operation}"));
@@ -354,8 +363,11 @@ mod tests {
                 for (placeholder, kind) in resource.ids {
                     assert!(resource.path.contains(&format!("{{{placeholder}}}")) && kinds.contains(kind), "{}", resource.path);
                 }
+                let placeholders = resource.path.split('/').filter(|segment| segment.starts_with('{')).count();
+                let completed = if WITHOUT_COMPLETION.iter().any(|(path, _)| *path == resource.path) { 0 } else { placeholders };
+                assert_eq!(resource.ids.len(), completed, "{}: placeholders that take a kind of id", resource.path);
             }
-            for lister in service.ids.iter().filter_map(|id| id.lister) {
+            for lister in service.ids.iter().flat_map(|id| id.lister.into_iter().chain(id.fallback)) {
                 let input = properties(reads(lister.operation), "input");
                 assert!(lister.arguments.iter().all(|(name, _)| input.get(name).is_some()), "{}", lister.operation);
                 assert!(lister.within.is_none_or(|name| input.get(name).is_some()), "{}", lister.operation);
@@ -364,5 +376,29 @@ mod tests {
                 assert!(lister.named.and_then(|named| named.filter).is_none_or(|name| input.get(name).is_some()), "{}", lister.operation);
             }
         }
+    }
+
+    /// Addresses whose ids are not completed, each with the reason.
+    const WITHOUT_COMPLETION: [(&str, &str); 1] = [("records/{id}", "`requestId` is another id in entries of the same service")];
+
+    /// Reads of one thing by its id that have no address, each with the reason.
+    const WITHOUT_ADDRESS: [(&str, &str); 1] = [("users_get", "is not a tool: it is read for the person who is asked")];
+
+    #[test]
+    fn everything_that_is_read_by_its_id_has_an_address() {
+        let addressed: HashSet<&str> = SERVICES
+            .iter()
+            .flat_map(|service| service.resources)
+            .filter(|resource| resource.is_template())
+            .map(|it| it.operation)
+            .collect();
+        for entry in catalogue().iter() {
+            let reads_one = entry.spec.method == Method::Get
+                && wire::path_fields(&entry.spec).next().is_some()
+                && properties(entry, "output").get("items").is_none();
+            let exception = WITHOUT_ADDRESS.iter().any(|(name, _)| *name == entry.spec.name);
+            assert!(!reads_one || addressed.contains(entry.spec.name) != exception, "{}", entry.spec.name);
+        }
+        assert!(WITHOUT_ADDRESS.iter().all(|(name, _)| catalogue().get(name).is_some()));
     }
 }

@@ -1,6 +1,7 @@
 //! The contract's services, one module each.
 
 use super::Service;
+use super::service::Layer;
 
 pub mod agents;
 pub mod analytics;
@@ -46,3 +47,9 @@ pub const SERVICES: &[Service] = &[
     schedules::SERVICE,
     analytics::SERVICE,
 ];
+
+/// The gateways of the contract, less those that have operations: what is behind them is called through them.
+pub fn gateways() -> impl Iterator<Item = (&'static str, Layer)> {
+    let known = |name: &str| SERVICES.iter().any(|service| service.name == name);
+    ["api-gateway", "websocket-gateway"].into_iter().filter(move |name| !known(name)).map(|name| (name, Layer::Foundation))
+}

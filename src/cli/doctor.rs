@@ -1,5 +1,6 @@
 //! `doctor`: what is set up, what works, and what to do about the rest.
 
+mod services;
 mod settings;
 
 use std::sync::Arc;
@@ -99,6 +100,8 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, faults: &[Error]
         match Connection::new(config) {
             Ok(connection) => {
                 let standing = look_at_platform(&connection, config, &mut findings).await;
+                findings.extend(services::met(&connection));
+                findings.extend(services::of_server(config).await);
                 findings.extend(keys(config, &connection).await);
                 connection.close().await;
                 standing

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::known_ids::IdKind;
 use super::request::Request;
 use super::{prompts, resources};
-use crate::api::SERVICES;
 use crate::api::service::{Id, Lister, Resource};
+use crate::api::{SERVICES, catalogue};
 use crate::error::{Error, Kind, Result};
 
 /// How many values are proposed at most.
@@ -24,7 +24,7 @@ enum Source<'a> {
     /// What the caller has met, then what its own list holds.
     Ids {
         of: IdKind<'a>,
-        list: Option<(Lister, &'a str)>,
+        listers: [Option<Lister>; 2],
     },
     /// A choice that is known.
     Known(&'static [&'static str]),
@@ -42,8 +42,8 @@ pub(super) async fn complete(
     let source = match &params.r#ref {
         Reference::Prompt(prompt) if prompts::takes(request, &prompt.name, name) => of_prompt(name),
         Reference::Resource(resource) => match resource.uri.strip_prefix("flowmaster://") {
-            Some(path) => match resources::visible(&request.app, &request.caller, &request.offer).find(|resource| resource.path == path) {
-                Some(template) => of_template(template, name, &before),
+            Some(path) => match resources::find(request, |resource| (resource.path == path).then_some(())).await {
+                Some((template, ())) => of_template(template, name, &before),
                 None => Source::Nothing,
             },
             None => Source::Nothing,
@@ -53,9 +53,9 @@ pub(super) async fn complete(
     let values = match source {
         Source::Nothing => Vec::new(),
         Source::Known(values) => values.iter().map(|value| (*value).to_owned()).collect(),
-        Source::Ids { of, list } => {
+        Source::Ids { of, listers } => {
             let mut values = request.app.seen.met(&request.caller, of);
-            if let Some((lister, of)) = list {
+            if let Some(lister) = there(request, listers).await {
                 let what = match &params.r#ref {
                     Reference::Prompt(prompt) => prompt.name.as_str(),
                     Reference::Resource(resource) => resource.uri.as_str(),
@@ -66,7 +66,7 @@ pub(super) async fn complete(
                 let fetched = tokio::select! {
                     biased;
                     () = context.ct.cancelled() => Err(Error::new(Kind::Cancelled, "FM-MCP-CANCELLED", "the call was cancelled")),
-                    fetched = fetch(request, lister, of, &mut values) => fetched,
+                    fetched = fetch(request, lister, of.of, &mut values) => fetched,
                 };
                 // What cannot be listed adds nothing, and only the audit log tells why.
                 audit.end_reading(note, fetched.as_ref().err().map(Error::code));
@@ -100,7 +100,19 @@ fn of_template<'a>(template: &Resource, argument: &str, before: &'a HashMap<Stri
 }
 
 fn of_id<'a>(id: &Id, of: &'a str) -> Source<'a> {
-    Source::Ids { of: IdKind { kind: id.kind, of }, list: id.lister.map(|lister| (lister, of)) }
+    Source::Ids { of: IdKind { kind: id.kind, of }, listers: [id.lister, id.fallback] }
+}
+
+/// The first of the listers that the platform has and the request is offered.
+async fn there(request: &Request, listers: [Option<Lister>; 2]) -> Option<Lister> {
+    for lister in listers.into_iter().flatten() {
+        let entry = catalogue().get(lister.operation)?;
+        request.app.learn(entry).await;
+        if request.has(entry) {
+            return Some(lister);
+        }
+    }
+    None
 }
 
 fn ids() -> impl Iterator<Item = &'static Id> {

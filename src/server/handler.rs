@@ -147,6 +147,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListResourcesResult, ErrorData> {
         first_page(params)?;
         let request = self.request_or_refuse("resources/list", &context).await?;
+        request.app.client.extensions().learn().await;
         dated!(self, context, ListResourcesResult::with_all_items(resources::listed(&request.app, &request.caller, &request.offer)))
     }
 
@@ -157,6 +158,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         first_page(params)?;
         let request = self.request_or_refuse("resources/templates/list", &context).await?;
+        request.app.client.extensions().learn().await;
         dated!(
             self,
             context,

@@ -22,18 +22,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
 use super::handler::Handler;
+use super::{App, services};
 use crate::auth::{Admit, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
@@ -183,7 +185,7 @@ fn routes(
     let per_request: Arc<dyn Principal> = Arc::new(PerRequest);
     let served = Arc::clone(app);
     let service = StreamableHttpService::new(move || Ok(Handler::new(&served, &per_request)), gate.sessions(), config);
-    let shutdown = shutdown.clone();
+    let (shutdown, ready) = (shutdown.clone(), Arc::clone(app));
     Ok(Router::new()
         .route_service("/mcp", service.clone())
         .route_service("/mcp/", service)
@@ -193,13 +195,14 @@ fn routes(
         .merge(metadata::routes(gate.metadata()))
         .route_layer(from_fn_with_state(gate.clone(), cors::share))
         .route("/livez", get(|| async { "ok\n" }))
-        .route(
-            "/readyz",
-            get(move || {
-                let ending = shutdown.is_cancelled();
-                async move { if ending { (StatusCode::SERVICE_UNAVAILABLE, "ending\n") } else { (StatusCode::OK, "ready\n") } }
-            }),
-        ))
+        .route("/readyz", get(move || std::future::ready(readiness(&ready, shutdown.is_cancelled())))))
+}
+
+/// Whether new requests are served, and which services the breaker keeps calls from. Such a service does not make the server
+/// unready: it serves the others, and says of this one when to come again.
+fn readiness(app: &App, ending: bool) -> Response {
+    let (status, said) = if ending { (StatusCode::SERVICE_UNAVAILABLE, "ending") } else { (StatusCode::OK, "ready") };
+    (status, Json(json!({ "status": said, "refused": services::refused(&app.client.health()) }))).into_response()
 }
 
 /// Over HTTP each request has its own caller; the connection has none.

@@ -1,6 +1,7 @@
-//! What a host can read by address: the caller's open tasks, and processes, executions, tasks and records by id.
+//! What a host can read by address: each kind of thing by its id, a few lists, and the state of the services.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use rmcp::model::{self, CacheScope, ReadResourceResult, ResourceContents, ResourceTemplate};
@@ -8,10 +9,10 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
-use super::App;
 use super::answer;
 use super::request::Request;
 use super::toolsets::Offer;
+use super::{App, services};
 use crate::api::service::Resource;
 use crate::api::{SERVICES, catalogue};
 use crate::auth::Caller;
@@ -49,6 +50,14 @@ pub(super) fn visible<'a>(app: &'a App, caller: &'a Caller, offer: &'a Offer) ->
     all().filter(|resource| catalogue().get(resource.operation).is_some_and(|entry| app.may_freely(caller, offer, entry)))
 }
 
+/// Finds a resource of the caller's, once it is known whether the platform has its operation.
+pub(super) async fn find<T>(request: &Request, fits: impl Fn(&'static Resource) -> Option<T>) -> Option<(&'static Resource, T)> {
+    let (resource, found) = all().find_map(|resource| Some((resource, fits(resource)?)))?;
+    let entry = catalogue().get(resource.operation)?;
+    request.app.learn(entry).await;
+    request.app.may_freely(&request.caller, &request.offer, entry).then_some((resource, found))
+}
+
 pub(super) fn listed(app: &App, caller: &Caller, offer: &Offer) -> Vec<model::Resource> {
     visible(app, caller, offer)
         .filter(|address| !address.is_template())
@@ -58,6 +67,10 @@ pub(super) fn listed(app: &App, caller: &Caller, offer: &Offer) -> Vec<model::Re
                 .with_description(address.description)
                 .with_mime_type("application/json")
         })
+        .chain([model::Resource::new(format!("{SCHEME}{}", services::PATH), "services")
+            .with_title("Services")
+            .with_description("The services of the platform, and whether this server's calls reach them now.")
+            .with_mime_type("application/json")])
         .collect()
 }
 
@@ -74,9 +87,11 @@ pub(super) fn templates(app: &App, caller: &Caller, offer: &Offer) -> Vec<Resour
 }
 
 pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
-    let found = (uri.len() <= MAX_ADDRESS_LENGTH).then(|| uri.strip_prefix(SCHEME)).flatten().and_then(|path| {
-        visible(&request.app, &request.caller, &request.offer).find_map(|address| Some((address, arguments_of(address, path)?)))
-    });
+    let Some(path) = uri.strip_prefix(SCHEME).filter(|_| uri.len() <= MAX_ADDRESS_LENGTH) else { return Err(missing(uri, None)) };
+    if path == services::PATH {
+        return Ok(contents(uri, &services::all(&request.app), Duration::ZERO));
+    }
+    let found = find(request, |address| arguments_of(address, path)).await;
     let Some((address, arguments)) = found else { return Err(missing(uri, None)) };
     let app = Arc::clone(&request.app);
     let _counted = app.calls.token();
@@ -91,10 +106,13 @@ pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<
         app.seen.keep(&request.caller, entry, &body);
     }
     let ttl = entry.and_then(|entry| entry.spec.cache).unwrap_or_default();
-    let contents = vec![ResourceContents::text(body.to_string(), uri).with_mime_type("application/json")];
-    Ok(ReadResourceResult::new(contents)
+    Ok(contents(uri, &body, ttl))
+}
+
+fn contents(uri: &str, body: &Value, ttl: Duration) -> ReadResourceResult {
+    ReadResourceResult::new(vec![ResourceContents::text(body.to_string(), uri).with_mime_type("application/json")])
         .with_ttl_ms(u64::try_from(ttl.as_millis()).unwrap_or_default())
-        .with_cache_scope(CacheScope::Private))
+        .with_cache_scope(CacheScope::Private)
 }
 
 /// -32602 under 2026-07-28, -32002 in the old; rmcp knows which.

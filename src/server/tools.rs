@@ -13,7 +13,7 @@ use rmcp::model::{MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
 use super::App;
-use super::toolsets::{Mask, Offer};
+use super::toolsets::{Mask, Offer, Toolset};
 use crate::api::{Effect, Entry, Permissions, catalogue};
 use crate::auth::{Caller, Credential, Filter};
 use crate::config::PolicyDecision;
@@ -166,8 +166,14 @@ pub(super) fn find(name: &str) -> Option<&'static Entry> {
 }
 
 /// What a tool costs a model: name, description and input schema as compact JSON, four bytes a token.
-pub(super) fn tokens(tool: &Tool) -> usize {
+fn tokens(tool: &Tool) -> usize {
     json!({ "name": tool.name, "description": tool.description, "inputSchema": tool.input_schema }).to_string().len() / 4
+}
+
+/// What the tools of a toolset cost a model, in tokens.
+#[must_use]
+pub fn tokens_of(toolset: &Toolset) -> usize {
+    toolset.tools().filter_map(|entry| tool(entry.spec.name)).map(tokens).sum()
 }
 
 /// What tools/list answers to a caller who may do everything: `{"tools": [...]}`.
@@ -203,7 +209,7 @@ fn annotations(effect: Effect, idempotent: bool) -> ToolAnnotations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::toolsets::Selection;
+    use crate::server::toolsets::{Selection, toolsets};
 
     #[test]
     fn annotations_follow_the_effect() {
@@ -267,9 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn the_essentials_are_few_and_short() {
+        let essentials = toolsets().iter().find(|toolset| toolset.name == "essentials").unwrap();
+        let (count, tokens) = (essentials.tools().count(), tokens_of(essentials));
+        assert!(count <= 20 && tokens <= 5000, "{count} tools take {tokens} tokens");
+    }
+
+    #[test]
     fn a_tool_costs_few_tokens() {
         let tools: Vec<&Tool> = catalogue().tools().filter_map(|entry| tool(entry.spec.name)).collect();
-        let average = tools.iter().map(|tool| tokens(tool)).sum::<usize>() / tools.len();
+        let average = tools.iter().copied().map(tokens).sum::<usize>() / tools.len();
         assert!(average <= 180, "a tool takes {average} tokens on average");
     }
 }

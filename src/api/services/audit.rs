@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::api::ids::{AuditId, DeletionId, ReportId, TenantId};
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::Layer;
+use crate::api::service::{Layer, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Audit & Compliance Service.
@@ -18,6 +18,13 @@ pub const SERVICE: Service =
         .layer(Layer::Support)
         .operations(operations![Log, Query, ComplianceReport, DeleteRecords, PreviewDeletion, GetDeletion])
         .finder("`audit_query` shows the entries there are.")
+        .resources(&[Resource::new(
+            "records/{id}",
+            "records_get",
+            "deletion-request",
+            "Deletion request",
+            "A request to delete personal data: its status, its reach and what was done.",
+        )])
         .shown(&["status", "account", "entries", "records", "texts", "counts", "held", "partial", "covers"])
         .topics(&["audit.*", "records.*", "report.*"]);
 

@@ -20,7 +20,11 @@ pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES
         "`executions_list` shows the executions of a process, in a state or since a day; `tasks_list` names the executions that wait \
          (executionId); `events_replay` with topic execution.started names all of them.",
     )
-    .ids(&[Id::of("executionId", "execution").listed(Lister::new("tasks_list", &[("status", OPEN)], "executionId"))])
+    .ids(&[Id::of("executionId", "execution").listed(Lister::new("executions_list", &[], "executionId")).or_listed(Lister::new(
+        "tasks_list",
+        &[("status", OPEN)],
+        "executionId",
+    ))])
     .resources(&[
         Resource::new(
             "executions/{id}",

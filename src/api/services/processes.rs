@@ -24,14 +24,24 @@ pub const SERVICE: Service =
             Id::of("processId", "process").listed(Lister::new("processes_list", &[], "id").named_by("name", "name", "")),
             Id::own("id", "process"),
         ])
-        .resources(&[Resource::new(
-            "processes/{id}/versions",
-            "processes_versions",
-            "process-versions",
-            "Versions of a process",
-            "The versions of a process with their steps, newest first.",
-        )
-        .takes(&[("id", "process")])])
+        .resources(&[
+            Resource::new(
+                "processes/{id}",
+                "processes_get",
+                "process",
+                "Process",
+                "A process: its steps, who does them, and the inputs of a start.",
+            )
+            .takes(&[("id", "process")]),
+            Resource::new(
+                "processes/{id}/versions",
+                "processes_versions",
+                "process-versions",
+                "Versions of a process",
+                "The versions of a process with their steps, newest first.",
+            )
+            .takes(&[("id", "process")]),
+        ])
         .shown(&["name", "status", "currentNode", "error", "version", "createdAt"])
         .topics(&["process.*"]);
 

@@ -25,17 +25,14 @@ pub const SERVICE: Service = Service::new(
     Id::of("instanceId", "instance").listed(Lister::new("services_list", &[], "instanceId")),
     Id::own("serviceName", "service").listed(Lister::new("services_list", &[], "serviceName")),
 ])
-.resources(&[
-    Resource::new("services", "services_list", "services", "Services", "The platform's own services with their health."),
-    Resource::new(
-        "services/{name}",
-        "services_discover",
-        "service",
-        "Service",
-        "The instances of one service of the platform: host, port, version, health.",
-    )
-    .takes(&[("name", "service")]),
-])
+.resources(&[Resource::new(
+    "services/{name}",
+    "services_discover",
+    "service",
+    "Service",
+    "The instances of one service of the platform: host, port, version, health.",
+)
+.takes(&[("name", "service")])])
 .shown(&["serviceName", "instanceId", "host", "port", "version", "status", "lastHeartbeatAt"]);
 
 open_enum! {

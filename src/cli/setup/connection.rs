@@ -73,6 +73,7 @@ impl Connection {
             answer_limit: config.answer_limit,
             data_dir: Some(config.data_dir.clone()),
             platform_name: super::name_of(config),
+            embedded: config.url.is_none(),
             audit: upstream::record(config)?,
             policy: Arc::new(server::Policy::new(&config.policy)?),
             secrets: Arc::new(server::Secrets::new(&config.secrets)?),

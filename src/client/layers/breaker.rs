@@ -20,6 +20,8 @@ use crate::client::per_service::PerService;
 use crate::error::{Error, Kind, Origin, Result};
 use circuit::{Circuit, Outcome, Phase};
 
+/// Longest code of a failure that is remembered, in characters.
+const MAX_CODE_LENGTH: usize = 80;
 /// Instances of a service that are remembered.
 const MAX_INSTANCES: usize = 64;
 
@@ -51,6 +53,8 @@ pub struct ServiceHealth {
     pub calls: u32,
     /// Those of them that failed or were slow.
     pub failures: u32,
+    /// The code of its last failure, and how long ago that was. What a service refuses is not one.
+    pub last_error: Option<(Arc<str>, Duration)>,
 }
 
 /// Whether calls are let through to an instance.
@@ -107,13 +111,14 @@ impl Circuits {
         let now = Instant::now();
         let health = |service, instance, circuit: &Circuit| {
             let (phase, calls, failures) = circuit.look(now);
+            let last_error = circuit.last_error(now);
             let circuit = match phase {
                 Phase::Closed => CircuitState::Closed,
                 Phase::Open { until } if until > now => CircuitState::Open(until - now),
                 // The next call probes it.
                 Phase::Open { .. } | Phase::HalfOpen { .. } => CircuitState::HalfOpen,
             };
-            ServiceHealth { service, instance, circuit, calls, failures }
+            ServiceHealth { service, instance, circuit, calls, failures, last_error }
         };
         let mut all = Vec::new();
         for (service, known) in self.services.iter() {
@@ -143,6 +148,9 @@ impl Layer for Breaker {
             let mut pass = circuit.admit(began).map_err(|wait| open(service, wait))?;
             let answer = next.run(call).await;
             pass.outcome = judge(&answer, began.elapsed() >= self.slow_call);
+            if let (Outcome::Failed | Outcome::Unanswered, Err(error)) = (pass.outcome, &answer) {
+                pass.code = Some(error.code().chars().take(MAX_CODE_LENGTH).collect::<String>().into());
+            }
             answer
         })
     }
@@ -210,6 +218,10 @@ mod tests {
         assert_eq!((last.kind(), last.is_unsent(), last.when_to_retry()), (Kind::Unavailable, true, Some(Duration::from_secs(5))));
         assert_eq!(last.message(), "Human Task is not answering; try again in 5 s");
         assert!(matches!(state(&circuits, "human-task"), CircuitState::Open(_)));
+        let told = |service: &str| {
+            circuits.health().into_iter().find(|health| health.service == service).unwrap().last_error.map(|(code, _)| code)
+        };
+        assert_eq!((told("human-task"), told("ai-agent")), (Some(Arc::from(UNREACHABLE)), None));
 
         let other = call(&anna, "prompts_get", &json!({ "id": "prompt-1" }), CallOptions::default());
         end.run_through(&layers, other).await.unwrap();

@@ -9,7 +9,7 @@ use crate::api::near::nearest;
 use crate::error::{Error, Kind, Result};
 use crate::server::toolsets::{READ_ONLY_HEADER, Selection, TOOLSETS_HEADER};
 
-/// The parameters of the URL.
+/// The two choices, as parameters of the URL and after `X-MCP-` in headers.
 const TOOLSETS: &str = "toolsets";
 const READ_ONLY: &str = "readonly";
 /// Names by which other servers have their tools chosen. Here they would choose nothing, which must not go unseen.
@@ -20,21 +20,24 @@ const ELSEWHERE: [&str; 4] = ["tools", "exclude-tools", "toolset", "read-only"];
 /// # Errors
 /// `FM-MCP-TOOLSETS`: a toolset, a value or the name of a choice does not exist.
 pub(super) fn narrowing(uri: &Uri, headers: &HeaderMap) -> Result<Option<Arc<Selection>>> {
-    let mut named = Vec::new();
+    let mut chosen = Vec::new();
     let mut read_only = false;
-    for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-mcp-")) {
+    for (name, value) in headers {
+        let Some(choice) = name.as_str().strip_prefix("x-mcp-") else { continue };
         let text = || value.to_str().map_err(|_| wrong(format!("the header {name} is not text")));
-        if name.as_str().eq_ignore_ascii_case(TOOLSETS_HEADER) {
-            named.push((TOOLSETS_HEADER, text()?.to_owned()));
-        } else if name.as_str().eq_ignore_ascii_case(READ_ONLY_HEADER) {
-            read_only |= is_true(READ_ONLY_HEADER, text()?)?;
-        } else if let Some(meant) = meant(&name.as_str()["x-mcp-".len()..], [TOOLSETS_HEADER, READ_ONLY_HEADER]) {
-            return Err(wrong(format!("the header {name} chooses nothing; did you mean {meant}?")));
+        match choice {
+            TOOLSETS => chosen.push((TOOLSETS_HEADER, text()?.to_owned())),
+            READ_ONLY => read_only |= is_true(READ_ONLY_HEADER, text()?)?,
+            other => {
+                if let Some(meant) = meant(other, [TOOLSETS_HEADER, READ_ONLY_HEADER]) {
+                    return Err(wrong(format!("the header {name} chooses nothing; did you mean {meant}?")));
+                }
+            }
         }
     }
     for (name, value) in parameters(uri)? {
         if name == TOOLSETS {
-            named.push(("?toolsets=", value));
+            chosen.push(("?toolsets=", value));
         } else if name == READ_ONLY {
             read_only |= is_true("?readonly=", &value)?;
         } else if let Some(meant) = meant(&name, [TOOLSETS, READ_ONLY]) {
@@ -42,16 +45,16 @@ pub(super) fn narrowing(uri: &Uri, headers: &HeaderMap) -> Result<Option<Arc<Sel
             return Err(wrong(format!("the parameter {shown} of the URL chooses nothing; did you mean {meant}?")));
         }
     }
-    if named.is_empty() && !read_only {
+    if chosen.is_empty() && !read_only {
         return Ok(None);
     }
     // Several headers of one name are one list, as HTTP has it; what header and URL say narrows each other.
     let mut lists: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (place, names) in &named {
-        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+    for (place, text) in &chosen {
+        let toolsets = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         match lists.iter_mut().find(|(known, _)| known == place) {
-            Some((_, list)) => list.extend(names),
-            None => lists.push((place, names.collect())),
+            Some((_, list)) => list.extend(toolsets),
+            None => lists.push((place, toolsets.collect())),
         }
     }
     Selection::of_host(&lists, read_only).map(|selection| Some(Arc::new(selection)))

@@ -104,6 +104,19 @@ async fn an_operator_names_the_tools_and_the_platform_is_not_asked() {
 }
 
 #[tokio::test]
+async fn addresses_and_completion_go_by_what_the_platform_has() {
+    for (chosen, lister, addressed) in [(&[][..], "/tasks", false), (&["*"], "/executions", true)] {
+        let platform = platform(StatusCode::OK, json!({})).await;
+        let session = session(&platform.url, Some(chosen)).await;
+        assert!(session.complete_resource_simple("flowmaster://executions/{id}", "id", "").await.unwrap().is_empty());
+        assert_eq!(platform.asked().iter().map(|asked| asked.path.as_str()).collect::<Vec<_>>(), [lister]);
+        let templates = session.list_all_resource_templates().await.unwrap();
+        assert_eq!(templates.iter().any(|template| template.uri_template == "flowmaster://processes/{id}"), addressed);
+        assert!(templates.iter().any(|template| template.uri_template == "flowmaster://processes/{id}/versions"));
+    }
+}
+
+#[tokio::test]
 async fn the_embedded_platforms_document_has_all_of_them() {
     let bench = TestPlatform::start().await;
     let origin = crate::support::mcp::origin(&bench);

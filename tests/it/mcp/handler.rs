@@ -50,6 +50,9 @@ async fn platform() -> (String, Shared) {
         told.lock().unwrap().requests.push("list".to_owned());
         Json(json!({ "items": [{ "taskId": "task-1", "executionId": "exec-7", "status": "assigned" }] })).into_response()
     }
+    async fn executions() -> Response {
+        Json(json!({ "items": [{ "executionId": "exec-8", "processId": "proc-1", "status": "completed" }] })).into_response()
+    }
     async fn subscriptions() -> Response {
         let one =
             |id: &str, topic: &str| json!({ "subscriptionId": id, "topic": topic, "delivery": { "type": "webhook", "url": "http://x" } });
@@ -60,6 +63,7 @@ async fn platform() -> (String, Shared) {
         .route("/tasks", on_get(list))
         .route("/tasks/{id}", on_get(show))
         .route("/tasks/{id}/respond", on_put(respond))
+        .route("/executions", on_get(executions))
         .route("/executions/{id}", on_get(std::future::pending::<()>))
         .route("/subscriptions", on_get(subscriptions))
         .route("/subscriptions/{id}", on_delete(async || axum::http::StatusCode::NO_CONTENT))
@@ -303,7 +307,7 @@ async fn resources_prompts_and_completions_bring_live_data() {
         assert!(serde_json::to_string(&prompt.messages).unwrap().contains("exec-7"));
         assert!(session.get_prompt(rmcp::model::GetPromptRequestParams::new("nothing")).await.is_err());
         assert!(session.get_prompt(rmcp::model::GetPromptRequestParams::new("diagnose-execution")).await.is_err());
-        assert_eq!(session.complete_prompt_simple("diagnose-execution", "executionId", "exec").await.unwrap(), ["exec-7"]);
+        assert_eq!(session.complete_prompt_simple("diagnose-execution", "executionId", "exec").await.unwrap(), ["exec-8"]);
         assert_eq!(session.complete_resource_simple("flowmaster://tasks/{id}", "id", "task-").await.unwrap(), ["task-1"]);
         assert!(session.complete_resource_simple("flowmaster://tasks/{id}", "id", "other").await.unwrap().is_empty());
     }

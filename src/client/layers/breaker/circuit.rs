@@ -6,7 +6,7 @@
 //! | ten attempts in a row failed, or all of the last ten seconds' calls, at least five | errors that follow one another count later: a few do so by chance |
 //! | two thirds of the last ten seconds' calls, at least twenty, failed or were slow | one that fails a third of the time, which retries make up for, stays in use |
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -55,6 +55,8 @@ struct State {
     streak: u32,
     /// How often it opened since it was last good.
     openings: u32,
+    /// The code of the last failure, and when it was.
+    last_error: Option<(Arc<str>, Instant)>,
 }
 
 /// Where a circuit stands.
@@ -70,18 +72,21 @@ pub(super) struct Pass<'a> {
     circuit: &'a Circuit,
     epoch: u64,
     pub(super) outcome: Outcome,
+    /// The code of its error, where that is the instance's.
+    pub(super) code: Option<Arc<str>>,
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.circuit.record(self.epoch, self.outcome);
+        self.circuit.record(self.epoch, self.outcome, self.code.take());
     }
 }
 
 impl Circuit {
     /// A closed circuit that opens for so long at first.
     pub(super) fn new(first_wait: Duration) -> Self {
-        let state = State { phase: Phase::Closed, epoch: 0, window: Window::new(Instant::now()), streak: 0, openings: 0 };
+        let window = Window::new(Instant::now());
+        let state = State { phase: Phase::Closed, epoch: 0, window, streak: 0, openings: 0, last_error: None };
         Self { first_wait, state: Mutex::new(state) }
     }
 
@@ -94,7 +99,7 @@ impl Circuit {
             Phase::HalfOpen { is_probed: true } => return Err(PROBED_WITHIN),
             Phase::Open { .. } | Phase::HalfOpen { is_probed: false } => state.enter(Phase::HalfOpen { is_probed: true }),
         }
-        Ok(Pass { circuit: self, epoch: state.epoch, outcome: Outcome::Unknown })
+        Ok(Pass { circuit: self, epoch: state.epoch, outcome: Outcome::Unknown, code: None })
     }
 
     /// Where it stands, with the calls of the last seconds and how many of them failed.
@@ -104,12 +109,20 @@ impl Circuit {
         (state.phase, calls, failures)
     }
 
-    fn record(&self, epoch: u64, outcome: Outcome) {
+    /// The code of the last failure, and how long ago it was.
+    pub(super) fn last_error(&self, now: Instant) -> Option<(Arc<str>, Duration)> {
+        self.state().last_error.as_ref().map(|(code, at)| (Arc::clone(code), now.saturating_duration_since(*at)))
+    }
+
+    fn record(&self, epoch: u64, outcome: Outcome, code: Option<Arc<str>>) {
         let mut state = self.state();
         if epoch != state.epoch {
             return;
         }
         let now = Instant::now();
+        if let Some(code) = code {
+            state.last_error = Some((code, now));
+        }
         match (state.phase, outcome) {
             (Phase::HalfOpen { .. }, Outcome::Unknown) => state.phase = Phase::HalfOpen { is_probed: false },
             (Phase::HalfOpen { .. }, Outcome::Good) => {
