@@ -1,7 +1,6 @@
 //! The contract's services, one module each.
 
 use super::Service;
-use super::service::Layer;
 
 pub mod agents;
 pub mod analytics;
@@ -48,8 +47,8 @@ pub const SERVICES: &[Service] = &[
     analytics::SERVICE,
 ];
 
-/// The gateways of the contract, less those that have operations: what is behind them is called through them.
-pub fn gateways() -> impl Iterator<Item = (&'static str, Layer)> {
+/// The gateways of the contract that have no operations, each with whether the embedded platform has it.
+pub fn gateways() -> impl Iterator<Item = (&'static str, bool)> {
     let known = |name: &str| SERVICES.iter().any(|service| service.name == name);
-    ["api-gateway", "websocket-gateway"].into_iter().filter(move |name| !known(name)).map(|name| (name, Layer::Foundation))
+    [("api-gateway", true), ("websocket-gateway", false)].into_iter().filter(move |(name, _)| !known(name))
 }

@@ -13,7 +13,7 @@ use crate::server::toolsets::{READ_ONLY_HEADER, Selection, TOOLSETS_HEADER};
 const TOOLSETS: &str = "toolsets";
 const READ_ONLY: &str = "readonly";
 /// Names by which other servers have their tools chosen. Here they would choose nothing, which must not go unseen.
-const ELSEWHERE: [&str; 4] = ["tools", "exclude-tools", "toolset", "read-only"];
+const ELSEWHERE: [&str; 3] = ["tools", "exclude-tools", "exclude_tools"];
 
 /// Returns the selection that a request names, if it names any.
 ///
@@ -81,8 +81,11 @@ fn is_true(place: &str, value: &str) -> Result<bool> {
 
 /// Which of the two choices a name was likely meant to be.
 fn meant(name: &str, [toolsets, read_only]: [&'static str; 2]) -> Option<&'static str> {
-    let known = [&[TOOLSETS, READ_ONLY][..], &ELSEWHERE].concat();
-    nearest(name, &known).map(|near| if near.starts_with("read") { read_only } else { toolsets })
+    match nearest(name, &[TOOLSETS, READ_ONLY]) {
+        Some(READ_ONLY) => Some(read_only),
+        None if !ELSEWHERE.contains(&name) => None,
+        _ => Some(toolsets),
+    }
 }
 
 fn wrong(message: String) -> Error {
@@ -112,7 +115,7 @@ mod tests {
         );
         assert_eq!(held("/mcp?toolsets=registry", &[("x-mcp-readonly", "true")]), held("/mcp?toolsets=registry&readonly=true", &[]));
         assert_eq!(held("/mcp?toolsets=tasks&toolsets=audit", &[]), held("/mcp", &[("x-mcp-toolsets", "tasks, audit,")]));
-        for nothing in ["/mcp", "/mcp?", "/mcp?readonly=0", "/mcp?a=1&profile=x"] {
+        for nothing in ["/mcp", "/mcp?", "/mcp?readonly=0", "/mcp?a=1&profile=x&tool=y"] {
             assert!(read(nothing, &[("x-mcp-client", "x"), ("x-mcp-readonly", "false")]).unwrap().is_none(), "{nothing}");
         }
     }

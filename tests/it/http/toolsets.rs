@@ -73,13 +73,13 @@ async fn a_host_sees_and_calls_the_toolsets_that_it_chose() {
         assert!(text(&unknown).contains("tasks_list"), "{}", text(&unknown));
 
         // What is read by address or begun by a prompt goes by the same choice.
-        let read = |session: &Session, uri: String| session.read_resource(ReadResourceRequestParams::new(uri));
-        read(&by_url, format!("flowmaster://tasks/{}", task["taskId"].as_str().unwrap())).await.unwrap();
+        let uri = format!("flowmaster://tasks/{}", task["taskId"].as_str().unwrap());
+        by_url.read_resource(ReadResourceRequestParams::new(uri)).await.unwrap();
         let templates = by_url.list_all_resource_templates().await.unwrap();
         assert!(!templates.is_empty() && templates.iter().all(|template| !template.uri_template.contains("executions")), "{templates:?}");
         let prompts: Vec<String> = by_url.list_all_prompts().await.unwrap().into_iter().map(|prompt| prompt.name).collect();
         assert_eq!(prompts, ["approve-inbox"]);
-        read(&by_url, "flowmaster://executions/exec-1".to_owned()).await.unwrap_err();
+        by_url.read_resource(ReadResourceRequestParams::new("flowmaster://executions/exec-1")).await.unwrap_err();
         by_url.get_prompt(GetPromptRequestParams::new("diagnose-execution")).await.unwrap_err();
 
         let reader = connect(&served, "?toolsets=tasks", &[("x-mcp-readonly", "true")], revision.clone()).await;
