@@ -149,7 +149,9 @@ impl Layer for Breaker {
             let answer = next.run(call).await;
             pass.outcome = judge(&answer, began.elapsed() >= self.slow_call);
             if let (Outcome::Failed | Outcome::Unanswered, Err(error)) = (pass.outcome, &answer) {
-                pass.code = Some(error.code().chars().take(MAX_CODE_LENGTH).collect::<String>().into());
+                // Every tenant sees it: what is no code stays out.
+                let code = error.code().chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+                pass.code = Some(code.take(MAX_CODE_LENGTH).collect::<String>().into());
             }
             answer
         })

@@ -34,7 +34,7 @@ async fn the_operator_offers_essentials_that_only_read() {
         for (tool, says) in [
             ("tasks_assign", "this server is read-only, and tasks_assign does more than read"),
             ("users_list", "excludes users_list"),
-            ("agents_list", "offers the toolset essentials without users_list"),
+            ("agents_list", "offers the toolset essentials without users_"),
         ] {
             let refused = host.request("tools/call", json!({ "name": tool, "arguments": {} })).await;
             let message = refused["error"]["message"].as_str().unwrap_or_else(|| panic!("{refused}"));
