@@ -167,6 +167,34 @@ mod tests {
                 serde_json::json!({ "name": entry.spec.name, "description": entry.shape.description, "inputSchema": entry.shape.listed });
             (count + 1, bytes + tool.to_string().len())
         });
-        assert!(bytes / 4 / count <= 180, "{} tokens a tool on average", bytes / 4 / count);
+        assert!(bytes / 4 <= 180 * count, "{} tokens a tool on average", bytes / 4 / count);
+        assert!(bytes / 4 <= 22_000, "{} tokens in all", bytes / 4);
+    }
+
+    #[test]
+    fn the_outlines_of_answers_are_short_enough_to_list() {
+        let lengths: Vec<usize> = catalogue().tools().map(|entry| Value::Object(entry.shape.outline.clone()).to_string().len()).collect();
+        let tokens = lengths.iter().sum::<usize>() / 4;
+        assert!(tokens <= 80 * lengths.len(), "{} tokens a tool on average", tokens / lengths.len());
+    }
+
+    #[test]
+    fn an_answer_that_fits_its_schema_fits_its_outline() {
+        for entry in catalogue().tools() {
+            assert!(entry.shape.outline["properties"].get("truncated").is_some(), "{}", entry.spec.name);
+            within(entry.spec.name, &Value::Object(entry.shape.outline.clone()), &Value::Object(entry.shape.output.clone()));
+        }
+    }
+
+    /// Asserts that each node of the part is a node of the whole, with the same type and the same required names.
+    fn within(name: &str, part: &Value, whole: &Value) {
+        assert!(part["type"].is_string() && part["type"] == whole["type"], "{name}: {part} is not of {whole}");
+        assert_eq!(part.get("required"), whole.get("required"), "{name}");
+        for (field, property) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            within(name, property, &whole["properties"][field]);
+        }
+        if let Some(items) = part.get("items") {
+            within(name, items, &whole["items"]);
+        }
     }
 }

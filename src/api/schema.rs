@@ -2,7 +2,7 @@
 //!
 //! Input schemas are a flat object, every node typed and described, without `$ref`, combinators, type arrays or
 //! Rust's number formats. Output schemas are open: only ids required, no closed enums, since hosts validate
-//! answers against them and platforms grow fields.
+//! answers against them and platforms grow fields. Hosts see an outline of them: ids, status, page and truncation.
 //!
 //! What is checked is stricter than what is listed: hosts see the arguments' schema without `additionalProperties: false`,
 //! and unknown fields are rejected all the same.
@@ -19,8 +19,10 @@ pub struct Shape {
     pub input: Map<String, Value>,
     /// The same schema as hosts see it.
     pub listed: Map<String, Value>,
-    /// The cleaned, open schema of the answer.
+    /// The cleaned, open schema of the answer, which the client holds answers to.
     pub output: Map<String, Value>,
+    /// The outline of that schema that hosts see.
+    pub outline: Map<String, Value>,
     /// The answer's schema with everything the contract says, for `schemas/` and documentation.
     pub answer: Map<String, Value>,
 }
@@ -50,7 +52,8 @@ impl Shape {
                 json!({ "type": "object", "description": "Only if something was left out: what, and what to do." }),
             );
         }
-        Self { description, input, listed, output, answer }
+        let outline = outline(&output);
+        Self { description, input, listed, output, outline, answer }
     }
 }
 
@@ -276,7 +279,74 @@ fn open(schema: &mut Map<String, Value>, root: bool) {
     }
 }
 
+/// Fields of a page that an outline keeps, as it keeps ids; their names say all.
+const PAGE: [&str; 2] = ["items", "nextCursor"];
+/// Fields that an outline keeps with their descriptions: the state, and whether something is missing.
+const DESCRIBED: [&str; 3] = ["status", "partial", "truncated"];
+
+/// Returns the part of an open answer's schema from which an agent learns what to pass on and whether there is more.
+///
+/// An outline is made of the schema's own nodes, so each answer that the schema accepts fits it. Fields that it leaves out are
+/// allowed, since it closes no object.
+fn outline(schema: &Map<String, Value>) -> Map<String, Value> {
+    let is_kept = |name: &str| name == "id" || name.ends_with("Id") || PAGE.contains(&name) || DESCRIBED.contains(&name);
+    let field = |(name, property): (&String, &Value)| {
+        let property = property.as_object().filter(|_| is_kept(name))?;
+        let mut outlined = outline(property);
+        if let Some(description) = property.get("description").filter(|_| DESCRIBED.contains(&name.as_str())) {
+            outlined.insert("description".to_owned(), description.clone());
+        }
+        Some((name.clone(), Value::Object(outlined)))
+    };
+    let mut outlined = Map::new();
+    for (key, value) in schema {
+        let value = match (key.as_str(), value) {
+            ("properties", Value::Object(properties)) => Value::Object(properties.iter().filter_map(field).collect()),
+            ("items", Value::Object(items)) => Value::Object(outline(items)),
+            ("type" | "required", value) => value.clone(),
+            _ => continue,
+        };
+        outlined.insert(key.clone(), value);
+    }
+    outlined
+}
+
 /// Doc comments wrap; descriptions keep paragraphs only.
 fn unwrap_lines(text: &str) -> String {
     text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outline_keeps_ids_state_page_and_truncation() {
+        let schema = json!({
+            "type": "object", "description": "A page.", "required": ["items"],
+            "properties": {
+                "items": { "type": "array", "description": "Its items.", "items": { "type": "object", "properties": {
+                    "taskId": { "type": "string", "description": "The task." },
+                    "status": { "type": "string" },
+                    "title": { "type": "string" },
+                } } },
+                "nextCursor": { "type": "string" },
+                "truncated": { "type": "object", "description": "What was left out." },
+                "total": { "type": "integer" },
+            },
+        });
+        let Value::Object(schema) = schema else { panic!("a schema is an object") };
+        let outlined = json!({
+            "type": "object", "required": ["items"],
+            "properties": {
+                "items": { "type": "array", "items": { "type": "object", "properties": {
+                    "taskId": { "type": "string" },
+                    "status": { "type": "string" },
+                } } },
+                "nextCursor": { "type": "string" },
+                "truncated": { "type": "object", "description": "What was left out." },
+            },
+        });
+        assert_eq!(Value::Object(outline(&schema)), outlined);
+    }
 }

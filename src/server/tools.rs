@@ -196,7 +196,7 @@ fn build(entry: &'static Entry) -> Tool {
     }
     Tool::new(spec.name, entry.shape.description.as_str(), Arc::new(entry.shape.listed.clone()))
         .with_title(spec.title)
-        .with_raw_output_schema(Arc::new(entry.shape.output.clone()))
+        .with_raw_output_schema(Arc::new(entry.shape.outline.clone()))
         .with_annotations(annotations(spec.effect, spec.idempotent))
         .with_meta(MetaObject(meta))
 }
