@@ -130,7 +130,7 @@ mod tests {
             assert!(spec.name.len() <= 40 && spec.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", spec.name);
             assert!(!spec.title.is_empty(), "{} has no title", spec.name);
             let first = entry.shape.description.lines().next().unwrap_or_default();
-            assert!(!first.is_empty() && first.chars().count() <= 110, "{}: `{first}` is {} long", spec.name, first.chars().count());
+            assert!(!first.is_empty() && first.chars().count() <= 200, "{}: `{first}` is {} long", spec.name, first.chars().count());
         }
     }
 

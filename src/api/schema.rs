@@ -4,8 +4,8 @@
 //! Rust's number formats. Output schemas are open: only ids required, no closed enums, since hosts validate
 //! answers against them and platforms grow fields. Hosts see an outline of them: ids, status, page and truncation.
 //!
-//! What is checked is stricter than what is listed: hosts see the arguments' schema without `additionalProperties: false`,
-//! and unknown fields are rejected all the same.
+//! What is checked is stricter than what is listed: hosts see the arguments' schema without `additionalProperties: false` and
+//! without the lengths of texts and the least of numbers. Unknown fields, empty texts and the like are rejected all the same.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -236,9 +236,13 @@ fn close(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Leaves out boolean `additionalProperties`, which google-genai cannot convert. A free-form object says by a schema that
+/// Leaves out the lengths of texts and the least of numbers, which each refusal names, and boolean `additionalProperties`,
+/// which google-genai cannot convert. A free-form object says by a schema that
 /// its fields take any value: the strict mode of older OpenAI SDKs closes an object that says nothing of them.
 fn list(schema: &mut Map<String, Value>) {
+    for bound in ["minLength", "maxLength", "minimum"] {
+        schema.remove(bound);
+    }
     if schema.get("additionalProperties").is_some_and(Value::is_boolean) {
         schema.remove("additionalProperties");
     }

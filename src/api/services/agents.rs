@@ -153,9 +153,10 @@ pub struct Question {
     pub max_tokens: Option<u32>,
 }
 
-/// Has an AI assistant (agent) think something over for somebody and hand back the finished answer.
+/// Asks an AI assistant or bot for something and gets its whole answer (agent): summarise or shorten a letter,
+/// translate, write a reply, analyse, say what it thinks or suggests.
 ///
-/// For a summary of complaints, a draft reply to a letter or advice on the next step.
+/// An opinion on a case, advice on what to do next, a friendly draft.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Invoke {
@@ -169,15 +170,16 @@ pub struct Invoke {
 impl Operation for Invoke {
     type Output = Answer;
     const SPEC: Spec = Spec::post("agents_invoke", "/agents/{id}/invoke", Effect::Send)
-        .titled("Ask an agent")
+        .titled("Ask an AI assistant or chatbot")
         .requires(Permission::AGENT_INVOKE)
         .repeats(&[("agentId", "id")])
         .evicts(TOUCHED);
 }
 
-/// Has an AI assistant (agent) write a long text that somebody reads while it is still being written (stream).
+/// Lets somebody watch an AI assistant write (stream): its answer appears live on the screen, word for word as it is
+/// generated, for a long report or proposal, read along without waiting.
 ///
-/// For a report or a speech of several pages; ends with the whole text and its token usage.
+/// In real time, piece by piece.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {
@@ -191,13 +193,14 @@ pub struct Stream {
 impl Operation for Stream {
     type Output = StreamedAnswer;
     const SPEC: Spec = Spec::post("agents_stream", "/agents/{id}/stream", Effect::Send)
-        .titled("Ask an agent and stream the answer")
+        .titled("Watch an AI assistant while it is writing")
         .requires(Permission::AGENT_INVOKE)
         .repeats(&[("agentId", "id")])
         .evicts(TOUCHED);
 }
 
-/// Shows which AI assistants (agents) can be asked, each with its language model and its skills (tools).
+/// Shows which AI assistants, bots and helpers we have (agents), available to ask: their names, what each can help
+/// with, such as contracts or legal questions, its model and skills.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -207,12 +210,14 @@ pub struct List {
 
 impl Operation for List {
     type Output = Page<Agent>;
-    const SPEC: Spec = Spec::get("agents_list", "/agents", Effect::Read).titled("List agents").requires(Permission::AGENT_VIEW).cached(30);
+    const SPEC: Spec = Spec::get("agents_list", "/agents", Effect::Read)
+        .titled("See which digital assistants and bots there are")
+        .requires(Permission::AGENT_VIEW)
+        .cached(30);
 }
 
-/// Has an AI assistant use one of its skills (registered tools) directly, without a prompt.
-///
-/// For someone who knows the step to run, such as the credit check that the assistant otherwise runs by itself.
+/// Has an AI assistant or bot use only one of its skills directly (agent tool), nothing else and without a chat: its
+/// lookup, credit check, cost estimate or other function.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteTool {
     /// The agent.
@@ -245,14 +250,15 @@ pub struct ToolOutcome {
 impl Operation for ExecuteTool {
     type Output = ToolOutcome;
     const SPEC: Spec = Spec::post("agents_execute_tool", "/agents/{id}/tools/execute", Effect::Destroy)
-        .titled("Run an agent's tool")
+        .titled("Run just one skill of an AI assistant")
         .requires(Permission::AGENT_EXECUTE)
         .evicts(TOUCHED);
 }
 
-/// Shows how much an AI assistant (agent) was used: its calls, tokens, response times and errors.
+/// Shows the usage of an AI assistant or bot (agent metrics): how often it is used, how many questions it answered, its
+/// token consumption behind the cost, how fast it is, how often it fails.
 ///
-/// For someone who wonders why the language model's bill rose or why replies take longer.
+/// What it consumed this month, how long people wait for its response.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
     /// The agent.
@@ -305,7 +311,7 @@ pub struct ModelMetrics {
 impl Operation for Metrics {
     type Output = AgentMetrics;
     const SPEC: Spec = Spec::get("agents_metrics", "/agents/{id}/metrics", Effect::Read)
-        .titled("Show an agent's usage")
+        .titled("See how much an AI assistant is used")
         .requires(Permission::AGENT_VIEW)
         .cached(30);
 }

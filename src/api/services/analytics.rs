@@ -72,10 +72,10 @@ open_enum! {
 pub struct Selection {
     /// What is measured.
     pub metric: Metric,
-    /// Begin of the period; seven days before its end if absent.
+    /// Begin; seven days before the end if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
-    /// End of the period; now if absent.
+    /// End; now if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Timestamp>,
     /// `hour`, `day`, `month`, or a dimension such as `process_id`.
@@ -104,9 +104,10 @@ pub struct MetricValue {
     pub unit: Option<String>,
 }
 
-/// Tells how often processes ran or how long people took over tasks in a week, month or year (metrics).
+/// Counts or measures over time (metrics): how many orders or cases we had per month, week or year, how long approvals
+/// take on average, number of active users, speed of the AI.
 ///
-/// Also the speed of AI agents, failed data syncs and how many users were active.
+/// How many people used the system, how many refunds or onboardings there were in March.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct QueryMetrics {
     /// What is measured, and when.
@@ -119,7 +120,8 @@ pub struct QueryMetrics {
 
 impl Operation for QueryMetrics {
     type Output = Page<MetricValue>;
-    const SPEC: Spec = Spec::get("metrics_query", "/metrics", Effect::Read).titled("Query metrics").requires(Permission::METRIC_VIEW);
+    const SPEC: Spec =
+        Spec::get("metrics_query", "/metrics", Effect::Read).titled("Count how many, measure how long").requires(Permission::METRIC_VIEW);
 }
 
 /// A dashboard with its data.
@@ -156,7 +158,8 @@ pub struct Widget {
     pub values: Vec<MetricValue>,
 }
 
-/// Shows the charts that hang on the office's wall screen (dashboard) with the values they have at the moment.
+/// Opens one dashboard to look at its charts, graphs and overview: what the current numbers and figures are today on
+/// the sales team's board, control panel, operations screen or cockpit.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDashboard {
     /// The dashboard.
@@ -166,7 +169,7 @@ pub struct GetDashboard {
 impl Operation for GetDashboard {
     type Output = Dashboard;
     const SPEC: Spec =
-        Spec::get("dashboards_get", "/dashboards/{id}", Effect::Read).titled("Show a dashboard").requires(Permission::DASHBOARD_VIEW);
+        Spec::get("dashboards_get", "/dashboards/{id}", Effect::Read).titled("Open a dashboard").requires(Permission::DASHBOARD_VIEW);
 }
 
 /// A report on a metric.
@@ -210,7 +213,10 @@ pub struct Report {
     pub generated_at: Option<Timestamp>,
 }
 
-/// Draws up a month or quarter in figures for the board (report), beside those of the period before.
+/// Makes a report for the board, directors or management (report): numbers, statistics and a summary of a month,
+/// quarter or year, compared with the one before.
+///
+/// An evaluation of the cases handled in May, or the annual figures for shareholders.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateReport {
     /// The report's title.
@@ -225,7 +231,7 @@ pub struct GenerateReport {
 impl Operation for GenerateReport {
     type Output = Report;
     const SPEC: Spec = Spec::post("reports_generate", "/reports", Effect::Read)
-        .titled("Generate a report")
+        .titled("Produce a report with figures")
         .requires(Permission::REPORT_VIEW)
         .answers(201)
         .repeatable();
@@ -258,7 +264,10 @@ pub struct Kpi {
     pub generated_at: Option<Timestamp>,
 }
 
-/// Tells whether the business is on target: each key figure (KPI) with its value, its goal and its trend.
+/// Tells how the business is doing against its goals and targets (KPIs): are we on track, the key figures, what we
+/// reach or miss, whether it gets better or worse.
+///
+/// Where we are behind, how the key numbers look.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListKpis {
     /// How much to answer.
@@ -268,7 +277,8 @@ pub struct ListKpis {
 
 impl Operation for ListKpis {
     type Output = Page<Kpi>;
-    const SPEC: Spec = Spec::get("kpis_list", "/kpis", Effect::Read).titled("List KPIs").requires(Permission::KPI_VIEW);
+    const SPEC: Spec =
+        Spec::get("kpis_list", "/kpis", Effect::Read).titled("See whether we are meeting targets").requires(Permission::KPI_VIEW);
 }
 
 /// A dashboard in a list.
@@ -288,7 +298,8 @@ pub struct DashboardSummary {
     pub created_at: Option<Timestamp>,
 }
 
-/// Shows which boards of charts (dashboards) there are to look at, first those that every company has.
+/// Shows which dashboards have been set up (dashboards): charts, boards and visual overviews for sales or operations
+/// that one can open or look at.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDashboards {

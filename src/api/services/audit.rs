@@ -79,9 +79,10 @@ pub struct AuditEntry {
     pub claimed: Option<bool>,
 }
 
-/// Adds a row to the audit trail: record, log or document something that was done outside the platform.
+/// Makes a note for the auditors that something was done by hand or outside the platform (audit entry): a paper
+/// contract signed, a drill, a phone call, files shredded, put on record.
 ///
-/// The row is marked as claimed, and no compliance report counts it as evidence. The platform's own actions are refused.
+/// Leaves a trace in the log; kept as a claim, not as evidence.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Log {
@@ -109,7 +110,7 @@ impl Operation for Log {
     type Output = AuditEntry;
     const SPEC: Spec = Spec::post("audit_log", "/audit-logs", Effect::Write)
         .names_users(&["actor"])
-        .titled("Add an audit row")
+        .titled("Record something for the auditors")
         .requires(Permission::AUDIT_LOG)
         .answers(201)
         .names_tenant()
@@ -117,7 +118,10 @@ impl Operation for Log {
         .evicts(&["audit"]);
 }
 
-/// Searches the audit trail: who did, changed, approved or saw what, and when.
+/// Shows who did what and when (audit trail): who changed a price, date or address, who deleted, approved or looked at
+/// a record, everything that a colleague did yesterday or this week.
+///
+/// Finds out who altered or modified something.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -148,7 +152,7 @@ impl Operation for Query {
     type Output = Page<AuditEntry>;
     const SPEC: Spec = Spec::get("audit_query", "/audit-logs", Effect::Read)
         .names_users(&["actor"])
-        .titled("Search the audit trail")
+        .titled("See who closed, changed or did something")
         .requires(Permission::AUDIT_VIEW)
         .id_alias("auditId");
 }
@@ -165,7 +169,10 @@ pub enum Standard {
     Hipaa,
 }
 
-/// Makes a compliance report with evidence from the audit trail: GDPR, SOC2 or HIPAA.
+/// Creates the report that proves to auditors, an authority or regulator that we comply (compliance report): protection
+/// of personal data (GDPR), security (SOC2), health data (HIPAA).
+///
+/// Evidence and proof for a certification.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ComplianceReport {
     /// The standard.
@@ -223,7 +230,7 @@ pub struct Control {
 impl Operation for ComplianceReport {
     type Output = Report;
     const SPEC: Spec = Spec::post("audit_report", "/reports/compliance", Effect::Read)
-        .titled("Make a compliance report")
+        .titled("Prepare a privacy or compliance report")
         .requires(Permission::AUDIT_VIEW)
         .answers(201)
         .repeatable()
@@ -234,15 +241,14 @@ impl Operation for ComplianceReport {
 pub const DELETION_COVERS: &str = "audit entries, the account, records, variables and results of executions, tasks and answers, \
 events, documents, feedback, datasets, notifications, approvals, definitions: by id or address, not by names in free text";
 
-/// Requests that personal data be deleted (GDPR): a data subject's right to be forgotten, in 30 days.
+/// Erases everything personal about somebody who asks or demands it (GDPR deletion request): a family, client,
+/// applicant or former employee wants their data deleted, to be forgotten.
 ///
-/// It reaches the account, the records about the person, and the person's ids and addresses in executions, tasks, events,
-/// documents, feedback, datasets, notifications, approvals, definitions and audit entries. What was decided stays, under a pseudonym.
-/// Names in free text are not found. `records_preview` counts beforehand what is reached; `records_get` shows how far it is.
+/// The right to erasure, due after 30 days; decisions stay under a pseudonym, names in free text are not found.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteRecords {
-    /// The person: the id or name of an account, another id such as `user-123`, or an e-mail address.
+    /// The person: account id or name, another id, or e-mail address.
     #[schemars(length(min = 1, max = 256))]
     pub subject: String,
     /// Why, for the trail.
@@ -278,7 +284,7 @@ pub struct DeletionRequest {
 impl Operation for DeleteRecords {
     type Output = DeletionRequest;
     const SPEC: Spec = Spec::delete("records_delete", "/records", Effect::Destroy)
-        .titled("Request deletion of personal data")
+        .titled("Wipe a person's data")
         .requires(Permission::RECORD_DELETE)
         .with_body()
         .not_idempotent()
@@ -286,10 +292,11 @@ impl Operation for DeleteRecords {
         .answers(202);
 }
 
-/// Counts what a request to delete a person's data would reach, and deletes nothing.
+/// Shows what an erasure of somebody's personal data would affect (deletion preview): how many entries about them
+/// exist, in which places, that would be wiped or disappear, before it is requested.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewDeletion {
-    /// The person: the id or name of an account, another id such as `user-123`, or an e-mail address.
+    /// The person: account id or name, another id, or e-mail address.
     #[schemars(length(min = 1, max = 256))]
     pub subject: String,
 }
@@ -334,12 +341,13 @@ pub struct DeletionPreview {
 impl Operation for PreviewDeletion {
     type Output = DeletionPreview;
     const SPEC: Spec = Spec::get("records_preview", "/records", Effect::Read)
-        .titled("Preview deletion of personal data")
+        .titled("See what wiping a person's data would delete")
         .requires(Permission::AUDIT_VIEW)
         .extension();
 }
 
-/// Shows how far a request to delete personal data is.
+/// Tells how far the erasure of somebody's personal data is (deletion request): have they been deleted by now, how long
+/// until it is done, by what date, is something blocking it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDeletion {
     /// The request.
@@ -349,7 +357,7 @@ pub struct GetDeletion {
 impl Operation for GetDeletion {
     type Output = DeletionRequest;
     const SPEC: Spec = Spec::get("records_get", "/records/{id}", Effect::Read)
-        .titled("Show a deletion request")
+        .titled("See whether a person's data has been wiped")
         .requires(Permission::AUDIT_VIEW)
         .extension();
 }

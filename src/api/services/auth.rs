@@ -103,13 +103,14 @@ impl Operation for Login {
     const SPEC: Spec = Spec::post("auth_login", "/auth/login", Effect::Write).titled("Sign in").internal().public();
 }
 
-/// Signs out: ends this session's login and makes its tokens invalid. Calls fail until the next login.
+/// Logs me out (logout): ends my session and closes my login here, because I am done for today, leaving, or at a shared
+/// computer or device.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Logout {}
 
 impl Operation for Logout {
     type Output = Done;
-    const SPEC: Spec = Spec::post("auth_logout", "/auth/logout", Effect::Destroy).titled("Sign out").answers(204).repeatable();
+    const SPEC: Spec = Spec::post("auth_logout", "/auth/logout", Effect::Destroy).titled("Log off").answers(204).repeatable();
 }
 
 /// Exchanges a refresh token for the next pair. The server does so itself; it is not a tool.
@@ -131,7 +132,8 @@ impl Operation for Refresh {
     const SPEC: Spec = Spec::post("auth_refresh", "/auth/refresh", Effect::Write).titled("Renew a login").internal().public();
 }
 
-/// Tells who is signed in: user, tenant, roles, permissions, and until when the login is valid.
+/// Tells which user I am (login check): the name, account and company I am logged in as at the moment, whether my
+/// session is still valid or when it runs out.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {}
 
@@ -169,10 +171,13 @@ pub struct Claims {
 
 impl Operation for Validate {
     type Output = Validity;
-    const SPEC: Spec = Spec::get("auth_validate", "/auth/validate", Effect::Read).titled("Show the login");
+    const SPEC: Spec = Spec::get("auth_validate", "/auth/validate", Effect::Read).titled("Show whose account and session this is");
 }
 
-/// Lists what a user may do: roles and permissions, the caller's own or somebody else's.
+/// Tells what I or somebody may do here (permissions): which rights a colleague has, am I allowed to approve, delete or
+/// see something, why was I refused, why can't I open it.
+///
+/// What they can do in the system, whether access is forbidden.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListPermissions {
@@ -197,7 +202,7 @@ pub struct UserPermissions {
 
 impl Operation for ListPermissions {
     type Output = UserPermissions;
-    const SPEC: Spec = Spec::get("permissions_list", "/permissions", Effect::Read).titled("List permissions");
+    const SPEC: Spec = Spec::get("permissions_list", "/permissions", Effect::Read).titled("See what somebody is permitted to do");
 }
 
 /// A role.
@@ -221,7 +226,10 @@ pub struct Role {
     pub created_at: Timestamp,
 }
 
-/// Creates a role that bundles permissions, such as one for approvers or auditors.
+/// Makes a new role for a kind of user (role): trainees, interns, foremen, accountants, team leads or auditors as a
+/// group or profile, who may only read or have limited rights.
+///
+/// Someone who may only look at something and change nothing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreateRole {
     /// The role's name.
@@ -233,7 +241,7 @@ pub struct CreateRole {
     /// What it permits, such as `task:approve` or `process:*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<String>>,
-    /// CEL over user, resource and env; the role counts only while it holds.
+    /// CEL over user, resource and env; the role counts while it holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
 }
@@ -241,14 +249,15 @@ pub struct CreateRole {
 impl Operation for CreateRole {
     type Output = Role;
     const SPEC: Spec = Spec::post("roles_create", "/roles", Effect::Grant)
-        .titled("Create a role")
+        .titled("Create a role or user group")
         .unique(Unique { lister: "roles_list", field: "name", code: "FM-AAS-ROLE-EXISTS" })
         .requires(Permission::ROLE_CREATE)
         .answers(201)
         .id_alias("id");
 }
 
-/// Shows which roles (bundles of rights) people can be given, what each permits, and when.
+/// Shows which roles and user groups have been defined or exist to give a colleague (roles), and the rights that come
+/// with each: what is a foreman, approver, accountant or auditor allowed to do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListRoles {
     /// The name of one role; all if absent.
@@ -262,17 +271,23 @@ pub struct ListRoles {
 
 impl Operation for ListRoles {
     type Output = Page<Role>;
-    const SPEC: Spec = Spec::get("roles_list", "/roles", Effect::Read).titled("List roles").requires(Permission::ROLE_VIEW).extension();
+    const SPEC: Spec = Spec::get("roles_list", "/roles", Effect::Read)
+        .titled("List the roles that can be handed out")
+        .requires(Permission::ROLE_VIEW)
+        .extension();
 }
 
-/// Sets what a role permits: grant, revoke or replace rights of everybody who holds it.
+/// Changes what everybody with one role is allowed to do (permissions of a role): interns should no longer delete,
+/// foremen may now approve, take a right away from trainees or give access.
+///
+/// The list replaces all rights of the role.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AssignPermissions {
     /// The role.
     pub id: RoleId,
     /// All that it permits from now on.
     pub permissions: Vec<String>,
-    /// CEL over user, resource and env; the role counts only while it holds.
+    /// CEL over user, resource and env; the role counts while it holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
 }
@@ -280,7 +295,7 @@ pub struct AssignPermissions {
 impl Operation for AssignPermissions {
     type Output = Role;
     const SPEC: Spec = Spec::put("roles_assign_permissions", "/roles/{id}/permissions", Effect::Grant)
-        .titled("Set a role's permissions")
+        .titled("Change what a role may do")
         .requires(Permission::ROLE_GRANT);
 }
 

@@ -147,7 +147,10 @@ pub struct Message {
     pub message: Option<String>,
 }
 
-/// Connects our WhatsApp, Telegram, Slack or SMS number (channel), so that messages can go out and come in.
+/// Adds our own WhatsApp number, company Slack, Telegram bot or SMS account (registers a channel): set it up so that we
+/// can chat with clients and write to people there.
+///
+/// Connects a new number for text messages, puts a bot into service.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -179,7 +182,7 @@ impl std::fmt::Debug for Register {
 impl Operation for Register {
     type Output = Channel;
     const SPEC: Spec = Spec::post("channels_register", "/channels/register", Effect::Write)
-        .titled("Register a channel")
+        .titled("Connect WhatsApp, Slack or Telegram to reach people")
         .requires(Permission::CHANNEL_REGISTER)
         .answers(201)
         .id_alias("id")
@@ -228,7 +231,10 @@ impl Operation for ListConversations {
         .cached(2);
 }
 
-/// Writes to someone's phone or chat by WhatsApp, Telegram, Slack or SMS, such as that a parcel is ready (send).
+/// Writes to somebody by WhatsApp, Slack, Telegram or text message (SMS, sends on a channel): tell or text a client,
+/// driver or colleague on their phone that something is ready, late or coming.
+///
+/// Also posts in Slack or drops a courier a message.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SendMessage {
@@ -251,16 +257,17 @@ pub struct SendMessage {
 impl Operation for SendMessage {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_send", "/channels/{id}/send", Effect::Send)
-        .titled("Send a message")
+        .titled("Send a chat or text message")
         .requires(Permission::CHANNEL_SEND)
         .answers(201)
         .id_alias("id")
         .evicts(&["conversations"]);
 }
 
-/// Enters a text that someone wrote us by WhatsApp, Telegram, Slack or SMS (inbound webhook of a channel).
+/// Puts a message that somebody sent us by WhatsApp, Telegram, Slack or SMS into the system (inbound): a person texted
+/// or wrote back, replied or answered, and a waiting case goes on.
 ///
-/// It joins the chat with that person, and a process that waits for the reply goes on.
+/// A message that arrived is entered and recorded.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receive {
@@ -287,13 +294,16 @@ pub struct Receive {
 impl Operation for Receive {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_receive", "/channels/{id}/webhook", Effect::Write)
-        .titled("Take in a message")
+        .titled("Register a message that came in")
         .requires(Permission::CHANNEL_RECEIVE)
         .id_alias("id")
         .evicts(&["conversations", "executions", "tasks"]);
 }
 
-/// Shows the chat with a person so far (conversation): what they wrote by WhatsApp or SMS, and our replies.
+/// Shows a chat so far (conversation): what somebody wrote, answered or said, what we texted each other by WhatsApp,
+/// Slack, Telegram or SMS, when we last heard from them.
+///
+/// The messages with a client or driver.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The conversation.
@@ -306,7 +316,7 @@ pub struct History {
 impl Operation for History {
     type Output = Page<Message>;
     const SPEC: Spec = Spec::get("conversations_get", "/conversations/{id}", Effect::Read)
-        .titled("Show a conversation")
+        .titled("Read what was written in a chat")
         .requires(Permission::CONVERSATION_VIEW)
         .id_alias("id")
         .cached(2);
@@ -353,7 +363,10 @@ pub struct Conversation {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Ties a chat to the case it is about (process context), so that the person's next reply reaches that run.
+/// Connects a chat with the case it is about (links a conversation to an execution): this WhatsApp thread or these text
+/// messages belong to that order, claim, request or enrolment.
+///
+/// This person's replies go to it from now on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
@@ -372,7 +385,7 @@ pub struct Link {
 impl Operation for Link {
     type Output = Conversation;
     const SPEC: Spec = Spec::put("conversations_link", "/conversations/{id}/context", Effect::Write)
-        .titled("Link a conversation to a process")
+        .titled("Attach a chat to a case")
         .requires(Permission::CONVERSATION_LINK)
         .id_alias("id")
         .evicts(&["conversations"]);

@@ -142,9 +142,10 @@ pub struct Job {
     pub error: Option<String>,
 }
 
-/// Sets up a copy of a database or file into the data hub (ingestion job), once or every night by cron.
+/// Sets up an import of data (ingestion job): copy customers from an old database such as Postgres or MySQL every
+/// night, load a CSV file or spreadsheet once, or changed rows only.
 ///
-/// Such as the rows of the sales database that changed since the day before.
+/// Arranges a daily transfer, or brings in a file.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -184,7 +185,7 @@ impl std::fmt::Debug for Create {
 impl Operation for Create {
     type Output = Job;
     const SPEC: Spec = Spec::post("ingest_jobs_create", "/ingest/jobs", Effect::Write)
-        .titled("Set up an import")
+        .titled("Set up a regular data import")
         .requires(Permission::INGEST_CREATE)
         .answers(201)
         .id_alias("id")
@@ -208,7 +209,8 @@ impl Operation for List {
         .cached(10);
 }
 
-/// Shows how far a data import is (ingestion job): running, finished or broken off, and when the next is due.
+/// Tells the state of one import (ingestion job): is it done or loaded yet, still running, did last night's transfer go
+/// well, fail or crash and why, when is the next.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The job.
@@ -218,13 +220,16 @@ pub struct Get {
 impl Operation for Get {
     type Output = Job;
     const SPEC: Spec = Spec::get("ingest_jobs_get", "/ingest/jobs/{id}", Effect::Read)
-        .titled("Show an import")
+        .titled("See whether a data import has finished or why it failed")
         .requires(Permission::INGEST_VIEW)
         .id_alias("id")
         .cached(2);
 }
 
-/// Runs a data import now instead of waiting for tonight's schedule (start of an ingestion job).
+/// Runs an import right now (starts an ingestion job), once more or by hand, without waiting for tonight: load, sync or
+/// refresh the data immediately.
+///
+/// Kicks off a transfer or the nightly load again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Start {
     /// The job.
@@ -234,7 +239,7 @@ pub struct Start {
 impl Operation for Start {
     type Output = Job;
     const SPEC: Spec = Spec::put("ingest_jobs_start", "/ingest/jobs/{id}/start", Effect::Send)
-        .titled("Start an import")
+        .titled("Run a data import immediately")
         .requires(Permission::INGEST_START)
         .not_idempotent()
         .answers(202)
@@ -242,9 +247,10 @@ impl Operation for Start {
         .evicts(&["ingest", "entities"]);
 }
 
-/// Breaks off a data import that was started by mistake or takes too long (cancel of an ingestion job).
+/// Stops an import that is running (cancels an ingestion job): abort it because the wrong file or database was taken,
+/// it has been going for hours or slows everything down.
 ///
-/// Rows that were written already stay.
+/// Halts or breaks off the load or transfer, so that no more is brought in; rows already written stay.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The job.
@@ -254,14 +260,15 @@ pub struct Cancel {
 impl Operation for Cancel {
     type Output = Job;
     const SPEC: Spec = Spec::put("ingest_jobs_cancel", "/ingest/jobs/{id}/cancel", Effect::Destroy)
-        .titled("Cancel an import")
+        .titled("Interrupt a data import")
         .requires(Permission::INGEST_CANCEL)
         .not_idempotent()
         .id_alias("id")
         .evicts(&["ingest"]);
 }
 
-/// Tries whether a database, bucket or file server can be read, before an import is set up (source test).
+/// Checks whether we can read a database, file, bucket or server before an import (source test): does the connection
+/// work, is the host reachable, are password or credentials right.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestConnection {
@@ -301,12 +308,15 @@ pub struct SourceTest {
 impl Operation for TestConnection {
     type Output = SourceTest;
     const SPEC: Spec = Spec::post("ingest_sources_test", "/ingest/test-connection", Effect::Send)
-        .titled("Test a data source")
+        .titled("Try to log on to a data source")
         .requires(Permission::INGEST_TEST)
         .repeatable();
 }
 
-/// Counts what a data import brought over: rows read, written and rejected, and time taken (sync statistics).
+/// Gives the figures of an import (ingestion statistics): how many rows or records came in, were imported, skipped,
+/// rejected or had errors, did all come across, how long did it take.
+///
+/// The outcome of a load or transfer in numbers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// The job.
@@ -357,7 +367,7 @@ pub struct JobStats {
 impl Operation for Stats {
     type Output = JobStats;
     const SPEC: Spec = Spec::get("ingest_jobs_stats", "/ingest/jobs/{id}/stats", Effect::Read)
-        .titled("Show an import's statistics")
+        .titled("Count what a data import brought in")
         .requires(Permission::INGEST_VIEW)
         .id_alias("id")
         .cached(2);

@@ -102,18 +102,19 @@ pub struct Analysis {
     pub quality: Option<Quality>,
 }
 
-/// Works out the columns and value types of unfamiliar data (schema), such as a supplier's spreadsheet export.
+/// Finds out what fields some data is made of (schema): which columns a strange file, export, CSV or spreadsheet has,
+/// their names and types, what its rows look like, if nobody documented it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscoverSchema {
-    /// Kind of source, such as `rest_api`, `database` or `csv`.
+    /// Kind of source, such as `csv`.
     #[schemars(length(min = 1, max = 100))]
     pub source_type: String,
-    /// Sample records; needed unless `sourceId` is given.
+    /// Samples; needed unless `sourceId` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub sample_data: Option<Vec<Map<String, Value>>>,
-    /// Integration that the data comes from.
+    /// Integration that it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_id: Option<IntegrationId>,
 }
@@ -121,24 +122,27 @@ pub struct DiscoverSchema {
 impl Operation for DiscoverSchema {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("schemas_discover", "/analyze/schema", Effect::Read)
-        .titled("Discover a schema")
+        .titled("Tell what columns a data file contains")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable()
         .evicts(&["schemas"]);
 }
 
-/// Proposes which column of one system belongs in which field of another (mappings), as when moving addresses.
+/// Suggests which column of a foreign file or old system should go into which of our fields (mapping): how theirs
+/// match, fit or correspond to ours when data moves over.
+///
+/// Pairs names that differ, as when a supplier's list is lined up with our table.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuggestMappings {
-    /// Kind of source, such as `rest_api`, `database` or `csv`.
+    /// Kind of source, such as `csv`.
     #[schemars(length(min = 1, max = 100))]
     pub source_type: String,
-    /// Sample records; needed unless `sourceId` is given.
+    /// Samples; needed unless `sourceId` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub sample_data: Option<Vec<Map<String, Value>>>,
-    /// Integration that the data comes from.
+    /// Integration that it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_id: Option<IntegrationId>,
     /// Record type of the data hub to fill.
@@ -152,12 +156,15 @@ pub struct SuggestMappings {
 impl Operation for SuggestMappings {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("mappings_suggest", "/analyze/mappings", Effect::Read)
-        .titled("Suggest field mappings")
+        .titled("Match their columns to ours")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }
 
-/// Shows the data layouts found so far (discovered schemas), to see which columns a connected system delivers.
+/// Shows the data structures, layouts and formats that were discovered in outside sources, files and exports up to now
+/// (discovered schemas).
+///
+/// Earlier findings of an analysis, with the fields of each source.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSchemas {
     /// How much to answer.
@@ -191,23 +198,26 @@ pub struct DiscoveredSchema {
 impl Operation for ListSchemas {
     type Output = Page<DiscoveredSchema>;
     const SPEC: Spec = Spec::get("schemas_list", "/discovered-schemas", Effect::Read)
-        .titled("List discovered schemas")
+        .titled("List outside data structures known already")
         .requires(Permission::SCHEMA_VIEW)
         .cached(30);
 }
 
-/// Rates how clean a table is (data quality), when its rows look incomplete, mistyped or entered twice.
+/// Rates the quality of a list or table (data quality): how good, clean, complete and reliable its rows are, or whether
+/// it has errors, holes, gaps, blanks and duplicates, before an import.
+///
+/// A grade: can one rely on it; missing or mistyped values are counted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoreQuality {
-    /// Kind of source, such as `rest_api`, `database` or `csv`.
+    /// Kind of source, such as `csv`.
     #[schemars(length(min = 1, max = 100))]
     pub source_type: String,
     /// Records to score; needed unless `sourceId` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub sample_data: Option<Vec<Map<String, Value>>>,
-    /// Integration that the data comes from.
+    /// Integration that it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_id: Option<IntegrationId>,
 }
@@ -215,16 +225,19 @@ pub struct ScoreQuality {
 impl Operation for ScoreQuality {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("data_quality_score", "/analyze/data-quality", Effect::Read)
-        .titled("Score data quality")
+        .titled("See whether data is any good")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }
 
-/// Invents realistic rows (synthetic data) to try out a form or a demo without showing real people's details.
+/// Generates invented customers, addresses or orders (synthetic data): fake rows that look realistic, to try out a
+/// form, for a demo, test, presentation or course, without real people.
+///
+/// Dummy or mock records for a trial system, as many as needed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateSynthetic {
-    /// Kind of source to imitate, such as `rest_api`, `database` or `csv`.
+    /// Kind of source to imitate, such as `csv`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub source_type: Option<String>,
@@ -259,7 +272,7 @@ pub struct SyntheticData {
 impl Operation for GenerateSynthetic {
     type Output = SyntheticData;
     const SPEC: Spec = Spec::post("synthetic_data_generate", "/generate/synthetic-data", Effect::Read)
-        .titled("Generate test data")
+        .titled("Create made-up, fictitious sample data")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }

@@ -69,7 +69,10 @@ pub struct Document {
     pub created_at: Option<Timestamp>,
 }
 
-/// Stores a PDF, scan or letter on the platform (upload), so that its text can be read out and found later.
+/// Stores an attached file (document upload): add a PDF, scan, plan, letter, contract, bill or receipt to the system or
+/// archive, so that it is kept and found later.
+///
+/// To file or keep what came with the post; 25 MB at most.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Upload {
@@ -91,14 +94,17 @@ pub struct Upload {
 impl Operation for Upload {
     type Output = Document;
     const SPEC: Spec = Spec::post("documents_upload", "/documents/upload", Effect::Write)
-        .titled("Upload a document")
+        .titled("File or archive a document")
         .requires(Permission::DOCUMENT_UPLOAD)
         .answers(201)
         .with_file()
         .evicts(&["documents"]);
 }
 
-/// Reads the amount, number, dates or parties out of a stored invoice or contract (extraction), to save typing.
+/// Takes the values out of a stored invoice, receipt, contract or form (extraction): which sum, total, amounts, dates,
+/// names or number it has, so that nobody must copy or type them.
+///
+/// Reads the parties, vendor or due date of a bill, lease or scan.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extract {
@@ -116,16 +122,19 @@ pub struct Extract {
 impl Operation for Extract {
     type Output = Document;
     const SPEC: Spec = Spec::post("documents_extract", "/documents/{id}/extract", Effect::Write)
-        .titled("Extract a document's data")
+        .titled("Read what is written in a document")
         .requires(Permission::DOCUMENT_EXTRACT)
         .evicts(&["documents"]);
 }
 
-/// Tells whether an unsorted paper is an invoice, a contract or a form (classification), as when mail comes in.
+/// Tells what type of document a scan, sheet or paper is (classification): an invoice, contract, letter, receipt or
+/// form, as when the post brought it and it must be sorted.
+///
+/// Whether it is a bill, or which sort of mail it is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Classify {
-    /// File in base64, 25 MB at most; needed unless `documentId` is given.
+    /// File in base64, 25 MB at most; or give `documentId`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 34_952_536))]
     pub document: Option<String>,
@@ -169,13 +178,16 @@ pub struct TypeScore {
 impl Operation for Classify {
     type Output = Classification;
     const SPEC: Spec = Spec::post("documents_classify", "/documents/classify", Effect::Read)
-        .titled("Classify a document")
+        .titled("Figure out what an unknown paper is")
         .requires(Permission::DOCUMENT_VIEW)
         .with_file()
         .repeatable();
 }
 
-/// Finds stored papers by what they are about (semantic search), such as the lease that mentions a notice period.
+/// Finds papers by what they talk about (semantic search): which document or contract mentions liability, asbestos or a
+/// notice period, where we agreed a discount or warranty.
+///
+/// Letters or papers about a subject, such as late delivery.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -220,13 +232,14 @@ pub struct Match {
 impl Operation for Search {
     type Output = Page<Match>;
     const SPEC: Spec = Spec::post("documents_search", "/documents/search", Effect::Read)
-        .titled("Search documents")
+        .titled("Search letters and papers by content")
         .requires(Permission::DOCUMENT_VIEW)
         .repeatable()
         .always_loaded();
 }
 
-/// Gives the number vector of a stored document (embeddings), for comparing how similar two texts are.
+/// Gives the numeric vector of a document (embedding): an array of floats that represents a text, by which an analyst
+/// compares how similar or alike two are.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Embeddings {
     /// The document.
@@ -253,12 +266,15 @@ pub struct DocumentEmbeddings {
 impl Operation for Embeddings {
     type Output = DocumentEmbeddings;
     const SPEC: Spec = Spec::get("documents_embeddings", "/documents/{id}/embeddings", Effect::Read)
-        .titled("Show a document's embeddings")
+        .titled("Show the vector of a document")
         .requires(Permission::DOCUMENT_VIEW)
         .cached(30);
 }
 
-/// Shows the papers that were stored last (documents), such as today's invoices, whatever is written in them.
+/// Shows which documents and files have been added, filed or uploaded (documents), most recent first: our latest
+/// invoices, all contracts, scans and papers since Monday or from March.
+///
+/// What was filed or came in today or this week.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -279,6 +295,8 @@ pub struct List {
 
 impl Operation for List {
     type Output = Page<Document>;
-    const SPEC: Spec =
-        Spec::get("documents_list", "/documents", Effect::Read).titled("List documents").requires(Permission::DOCUMENT_VIEW).extension();
+    const SPEC: Spec = Spec::get("documents_list", "/documents", Effect::Read)
+        .titled("Show which documents arrived")
+        .requires(Permission::DOCUMENT_VIEW)
+        .extension();
 }

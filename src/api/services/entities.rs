@@ -70,7 +70,10 @@ pub struct Entity {
     pub relationships: Map<String, Value>,
 }
 
-/// Defines a new type of records: a table, collection or kind of data with an optional schema.
+/// Prepares a structure to keep a new kind of data (entity type): a table, list, register or category of suppliers,
+/// rooms, tools, equipment or company cars, with its columns.
+///
+/// Keeps track of things for which there was no place.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Define {
@@ -85,13 +88,16 @@ pub struct Define {
 impl Operation for Define {
     type Output = EntityType;
     const SPEC: Spec = Spec::post("entities_define", "/entities", Effect::Write)
-        .titled("Define a record type")
+        .titled("Set up a table for a new kind of data")
         .requires(Permission::ENTITY_DEFINE)
         .answers(201)
         .evicts(&["entities"]);
 }
 
-/// Adds a record of a type to the data hub: store, save or create a row, an item, a master-data entry.
+/// Adds a new record to a table or list (inserts an entity): save, enter or register a new client, supplier, contact,
+/// product, car or room with its name and details.
+///
+/// Puts it on the list or into the inventory.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Insert {
     /// The type's name.
@@ -107,7 +113,7 @@ pub struct Insert {
 impl Operation for Insert {
     type Output = Entity;
     const SPEC: Spec = Spec::post("entities_insert", "/entities/{type}", Effect::Write)
-        .titled("Add a record")
+        .titled("Record or enter something new")
         .requires(Permission::ENTITY_INSERT)
         .answers(201)
         .repeats(&[("entityType", "type")])
@@ -115,7 +121,8 @@ impl Operation for Insert {
         .evicts(&["entities"]);
 }
 
-/// Shows one record of the data hub with its fields and relationships.
+/// Opens one record by its id (entity) to show everything on file about a client, supplier or contact: what we know,
+/// full details, address, phone number.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The type's name.
@@ -128,14 +135,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Entity;
     const SPEC: Spec = Spec::get("entities_get", "/entities/{type}/{id}", Effect::Read)
-        .titled("Show a record")
+        .titled("Bring up one record")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
         .cached(30)
         .essential();
 }
 
-/// Changes fields or relationships of a record: edit, correct, set. Fields left out keep their values.
+/// Corrects or changes a record (entity): a client moved, has a new phone number, street or contact person, a price or
+/// region is now different, a name or date has a typo to fix.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Update {
     /// The type's name.
@@ -154,7 +162,7 @@ pub struct Update {
 impl Operation for Update {
     type Output = Entity;
     const SPEC: Spec = Spec::put("entities_update", "/entities/{type}/{id}", Effect::Write)
-        .titled("Change a record")
+        .titled("Update a record whose details have changed")
         .requires(Permission::ENTITY_UPDATE)
         .not_idempotent()
         .repeats(&[("entityType", "type")])
@@ -162,7 +170,10 @@ impl Operation for Update {
         .evicts(&["entities"]);
 }
 
-/// Deletes a record for good: remove, erase, drop. Refused while other records refer to it.
+/// Removes a record from a table for good (deletes an entity): it was entered twice, a duplicate, a mistake or a test,
+/// or the car was sold, the machine scrapped, the supplier closed.
+///
+/// To get rid of an entry; refused while others refer to it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The type's name.
@@ -175,12 +186,15 @@ pub struct Delete {
 impl Operation for Delete {
     type Output = Done;
     const SPEC: Spec = Spec::delete("entities_delete", "/entities/{type}/{id}", Effect::Destroy)
-        .titled("Delete a record")
+        .titled("Delete a record, take it off a list")
         .requires(Permission::ENTITY_DELETE)
         .evicts(&["entities"]);
 }
 
-/// Lists records of one type, filtered by field values: look up, browse, find all that match.
+/// Lists the records of one table that fit a condition (entity query), ordered by name or date: all clients in the
+/// north, products with a price above 100, ratings below three, the ten newest.
+///
+/// Which ones have more than ten, which customers come from one region.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Query {
     /// The type's name.
@@ -201,14 +215,17 @@ pub struct Query {
 impl Operation for Query {
     type Output = Page<Entity>;
     const SPEC: Spec = Spec::get("entities_query", "/entities/{type}", Effect::Read)
-        .titled("List records")
+        .titled("Filter and sort the records of a table")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
         .cached(30)
         .essential();
 }
 
-/// Searches the text of all records: full-text search by words, names, e-mail addresses.
+/// Searches all records everywhere for a word or name (full-text search): where a street, number or e-mail address
+/// occurs, is there any record that mentions it, have we something on a firm.
+///
+/// Looks up every entry in which something appears, whatever the table.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -226,14 +243,17 @@ pub struct Search {
 impl Operation for Search {
     type Output = Page<Entity>;
     const SPEC: Spec = Spec::post("entities_search", "/entities/search", Effect::Read)
-        .titled("Search records")
+        .titled("Find where a word is mentioned in all records")
         .requires(Permission::ENTITY_VIEW)
         .repeatable()
         .id_alias("entityId")
         .always_loaded();
 }
 
-/// Shows which kinds of data (record types) the company keeps, such as customers, and the fields of each.
+/// Shows which kinds of records have been set up (entity types): what information, tables, lists and registers we keep
+/// or store, and which fields, columns or attributes each has.
+///
+/// What sorts of data the platform holds, whether there is a place for something.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Types {
@@ -249,15 +269,16 @@ pub struct Types {
 impl Operation for Types {
     type Output = Page<EntityType>;
     const SPEC: Spec = Spec::get("entities_types", "/entities", Effect::Read)
-        .titled("List record types")
+        .titled("See what can be stored, with which fields")
         .requires(Permission::ENTITY_VIEW)
         .extension()
         .essential();
 }
 
-/// Changes which fields a kind of data (record type) has or must have, where all that is stored already fits.
+/// Adds a field or column to an existing table (schema of an entity type) or changes one: suppliers also need a tax
+/// number, an e-mail must always be filled in (compulsory), a rating is a number.
 ///
-/// Otherwise nothing changes, and the answer names the records that do not fit.
+/// Refused where stored records do not fit.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Redefine {
     /// The type's name.
@@ -270,7 +291,7 @@ pub struct Redefine {
 impl Operation for Redefine {
     type Output = EntityType;
     const SPEC: Spec = Spec::put("entities_redefine", "/entities/{type}", Effect::Write)
-        .titled("Change a record type")
+        .titled("Give a table a new attribute or change a column")
         .requires(Permission::ENTITY_DEFINE)
         .repeats(&[("entityType", "type")])
         .evicts(&["entities"])

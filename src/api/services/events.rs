@@ -19,10 +19,13 @@ pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events 
     .ids(&[Id::of("subscriptionId", "subscription").listed(Lister::new("subscriptions_list", &[], "subscriptionId"))])
     .shown(&["topic", "delivery", "status", "data", "createdAt"]);
 
-/// Publishes an event on a topic of your own: emit, broadcast, signal that something happened.
+/// Announces to all other programs and connected systems that something happened (publishes an event): goods were
+/// delivered, a price changed, school is closed, stock is low.
+///
+/// Broadcasts a signal that lets them know of an invoice, a signed contract or a machine that stopped.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
-    /// The topic, such as `invoice.received`; those of the platform itself are refused.
+    /// A topic of your own, such as `invoice.received`.
     #[schemars(length(min = 1, max = 200))]
     pub topic: String,
     /// What happened.
@@ -35,7 +38,7 @@ pub struct Publish {
 impl Operation for Publish {
     type Output = Event;
     const SPEC: Spec = Spec::post("events_publish", "/events", Effect::Write)
-        .titled("Publish an event")
+        .titled("Inform all linked systems of something")
         .requires(Permission::EVENT_PUBLISH)
         .answers(201)
         .id_alias("eventId");
@@ -80,7 +83,10 @@ pub enum Delivery {
     },
 }
 
-/// Lists the subscriptions to events, where they are delivered and how many failed.
+/// Shows who is subscribed to what (subscriptions): which outside addresses, applications and webhooks are informed or
+/// notified of our events, and which fail to get them.
+///
+/// Which callbacks and listeners are set up, and whether they work.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSubscriptions {
     /// How much to answer.
@@ -91,12 +97,15 @@ pub struct ListSubscriptions {
 impl Operation for ListSubscriptions {
     type Output = Page<Subscription>;
     const SPEC: Spec = Spec::get("subscriptions_list", "/subscriptions", Effect::Read)
-        .titled("List subscriptions")
+        .titled("See which systems are told when something happens")
         .requires(Permission::SUBSCRIPTION_VIEW)
         .cached(30);
 }
 
-/// Subscribes to events of a topic, delivered to a webhook: notify, call back, forward when it happens.
+/// Has a server or web address of ours called or informed whenever something happens (webhook): as soon as an order is
+/// done, each time a case fails, an approval is answered, call its URL.
+///
+/// Pings or notifies an app automatically when, for example, a document was processed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribe {
     /// A topic such as `task.created`, or a pattern such as `execution.*`.
@@ -109,7 +118,7 @@ pub struct Subscribe {
 impl Operation for Subscribe {
     type Output = Subscription;
     const SPEC: Spec = Spec::post("subscriptions_create", "/subscriptions", Effect::Send)
-        .titled("Subscribe to events")
+        .titled("Have a server called when something happens")
         .requires(Permission::SUBSCRIPTION_CREATE)
         .answers(201)
         .evicts(&["subscriptions"]);
@@ -132,7 +141,10 @@ impl Operation for RotateSigningSecret {
         .evicts(&["subscriptions"]);
 }
 
-/// Ends a subscription to events: unsubscribe, stop the notifications of a webhook.
+/// Stops informing a server, website or web address (webhook): it should not get these messages any more, is taken off
+/// the list, its callback is cancelled.
+///
+/// Removes a webhook that an app no longer wants or needs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Unsubscribe {
     /// The subscription.
@@ -147,12 +159,15 @@ impl Operation for Unsubscribe {
         .evicts(&["subscriptions"]);
 }
 
-/// Replays past events of a topic from a time or an offset: what happened since, catch up, look back.
+/// Shows again what was announced since an hour, nine, midnight or yesterday (event replay): the events that a server
+/// missed because it crashed, was down or offline.
+///
+/// What happened last night or at the weekend, and each signal, repeated once more.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// A topic or a pattern such as `execution.*`.
     pub topic: String,
-    /// A time such as 2025-02-07T10:00:00Z, or an offset in the topic, from 1; the beginning if absent.
+    /// A time, or an offset in the topic from 1; the beginning if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// A time or an offset, inclusive; the end if absent.
@@ -166,7 +181,7 @@ pub struct Replay {
 impl Operation for Replay {
     type Output = Page<Event>;
     const SPEC: Spec = Spec::get("events_replay", "/events/replay", Effect::Read)
-        .titled("Replay events")
+        .titled("Catch up on what we missed")
         .requires(Permission::EVENT_VIEW)
         .id_alias("eventId");
 }

@@ -153,9 +153,10 @@ pub struct HistoryEntry {
     pub data: Map<String, Value>,
 }
 
-/// Starts or runs a published process, such as an approval, an order or an onboarding.
+/// Sets a real case going by a workflow (starts an execution): I need a laptop, file my holiday request, submit a
+/// refund or claim, order a repair, enrol or onboard somebody.
 ///
-/// Kick off, launch or trigger a workflow with its variables.
+/// Kicks off, runs or begins what an existing workflow is for.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
@@ -176,16 +177,17 @@ impl Operation for Start {
     type Output = Execution;
     const SPEC: Spec = Spec::post("executions_start", "/executions", Effect::Write)
         .names_users(&["initiator"])
-        .titled("Start a process")
+        .titled("Open a new case or put in a request")
         .requires(Permission::EXECUTION_START)
         .answers(201)
         .evicts(&["executions", "tasks"])
         .always_loaded();
 }
 
-/// Shows where a running or finished execution stands: status, current step, variables, error.
+/// Tells how one request, order or application is coming along (execution): its status, how far it is, what it is
+/// waiting for, whether it is stuck and why, or finished and through.
 ///
-/// Track or check progress of a run, and see why it is stuck or waiting.
+/// Where a matter is right now.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The execution.
@@ -195,13 +197,16 @@ pub struct Get {
 impl Operation for Get {
     type Output = Execution;
     const SPEC: Spec = Spec::get("executions_get", "/executions/{id}", Effect::Read)
-        .titled("Show an execution")
+        .titled("See the current step of a request or case")
         .requires(Permission::EXECUTION_VIEW)
         .cached(2)
         .essential();
 }
 
-/// Pauses a running execution: put on hold, suspend, freeze until resumed.
+/// Puts a running request, order or case on hold (pauses an execution): wait or stop for the moment until a payment,
+/// part, budget, visa, call back or missing paper is settled.
+///
+/// Suspended or frozen for some days, it is not processed any further.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     /// The execution.
@@ -214,7 +219,7 @@ pub struct Pause {
 impl Operation for Pause {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_pause", "/executions/{id}/pause", Effect::Write)
-        .titled("Pause an execution")
+        .titled("Put a request or case on hold")
         .requires(Permission::EXECUTION_PAUSE)
         .not_idempotent()
         .evicts(&["executions"]);
@@ -224,7 +229,10 @@ impl Operation for Pause {
     }
 }
 
-/// Resumes a paused execution: continue, unfreeze, take off hold.
+/// Lets a request, order or case that was on hold go ahead again (resumes an execution): it continues where we left
+/// off, now that the payment, part, visa or paper has come.
+///
+/// Unfrozen, it carries on or proceeds after the break.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Resume {
     /// The execution.
@@ -237,7 +245,7 @@ pub struct Resume {
 impl Operation for Resume {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_resume", "/executions/{id}/resume", Effect::Write)
-        .titled("Resume an execution")
+        .titled("Continue or carry on with a request or case")
         .requires(Permission::EXECUTION_RESUME)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
@@ -247,7 +255,10 @@ impl Operation for Resume {
     }
 }
 
-/// Cancels an execution for good: stop, abort, terminate or kill a run and close its open tasks.
+/// Calls a request, order or case off for good (cancels an execution): withdrawn, declined, no longer needed, a
+/// misunderstanding or begun by mistake; stop and drop everything.
+///
+/// Aborts or kills a run that will never be needed; its open to-dos are closed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The execution.
@@ -260,7 +271,7 @@ pub struct Cancel {
 impl Operation for Cancel {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_cancel", "/executions/{id}/cancel", Effect::Destroy)
-        .titled("Cancel an execution")
+        .titled("Close or abandon a request or case for good")
         .requires(Permission::EXECUTION_CANCEL)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
@@ -270,9 +281,10 @@ impl Operation for Cancel {
     }
 }
 
-/// Lists what happened in an execution, step by step: timeline, log, trace of a run.
+/// Shows everything that was done in one request, order or case so far, in sequence (execution history): when each step
+/// ran, who touched it, what happened and where it failed or broke.
 ///
-/// Find where and why it failed, who decided what, and when.
+/// A log of all its steps: where exactly it went wrong.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The execution.
@@ -285,12 +297,13 @@ pub struct History {
 impl Operation for History {
     type Output = Page<HistoryEntry>;
     const SPEC: Spec = Spec::get("executions_history", "/executions/{id}/history", Effect::Read)
-        .titled("Show an execution's history")
+        .titled("Show the timeline of a request or case")
         .requires(Permission::EXECUTION_VIEW)
         .cached(2);
 }
 
-/// Undoes an execution's completed steps in reverse by their compensating actions: roll back, revert, refund.
+/// Undoes what a failed request, order or booking has completed already (compensates an execution), a rollback: refunds
+/// the payment, frees stock, cancels the hotel, last step first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Compensate {
     /// The execution.
@@ -303,7 +316,7 @@ pub struct Compensate {
 impl Operation for Compensate {
     type Output = Execution;
     const SPEC: Spec = Spec::post("executions_compensate", "/executions/{id}/compensate", Effect::Destroy)
-        .titled("Undo an execution")
+        .titled("Undo or reverse what a case has booked")
         .requires(Permission::EXECUTION_COMPENSATE)
         .answers(202)
         .evicts(&["executions", "tasks"]);
@@ -361,7 +374,10 @@ pub struct ExecutionSummary {
     pub error: Option<Failure>,
 }
 
-/// Lists the runs of processes (executions) by process, state and day, such as what failed last week.
+/// Shows all requests, orders and cases (executions) that are running, still open, in progress, waiting, completed or
+/// broken off with an error, at the moment or since a day, week or month.
+///
+/// What is under way now, what failed or crashed last week.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -385,7 +401,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<ExecutionSummary>;
     const SPEC: Spec = Spec::get("executions_list", "/executions", Effect::Read)
-        .titled("List executions")
+        .titled("List open, finished and failed cases")
         .requires(Permission::EXECUTION_VIEW)
         .extension()
         .always_loaded();

@@ -136,9 +136,10 @@ pub struct Integration {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Hooks up software outside, such as Salesforce or SAP (integration), with its address and sign-in.
+/// Adds a connection to software or systems outside (registers an integration), such as Salesforce, SAP, HubSpot, Jira,
+/// a shop, HR or accounting program: hook it up by address and login.
 ///
-/// Needed once before a process can exchange data with it.
+/// Sets up access to a new tool or API with its key or credentials, to exchange data.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -171,7 +172,7 @@ impl std::fmt::Debug for Create {
 impl Operation for Create {
     type Output = Integration;
     const SPEC: Spec = Spec::post("integrations_create", "/integrations", Effect::Write)
-        .titled("Register an integration")
+        .titled("Connect an outside provider or system")
         .requires(Permission::INTEGRATION_CREATE)
         .answers(201)
         .id_alias("id")
@@ -195,9 +196,8 @@ impl Operation for List {
         .cached(30);
 }
 
-/// Shows how an outside system such as the CRM is hooked up (integration): address, mapping, last sync.
-///
-/// For someone who wonders why nothing has come over from it since yesterday.
+/// Shows what is configured for our connection to an outside system or software (integration): its address, which login
+/// we use, mapped fields, when it last exchanged data (sync).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The integration.
@@ -207,13 +207,16 @@ pub struct Get {
 impl Operation for Get {
     type Output = Integration;
     const SPEC: Spec = Spec::get("integrations_get", "/integrations/{id}", Effect::Read)
-        .titled("Show an integration")
+        .titled("Show the connection to an outside provider")
         .requires(Permission::INTEGRATION_VIEW)
         .id_alias("id")
         .cached(30);
 }
 
-/// Changes how an outside system is hooked up (integration), as when its address moved or its API key expired.
+/// Changes the settings of our connection to outside software (integration): its web address or server has changed, an
+/// API key, token or password expired, a field mapping is wrong.
+///
+/// The system moved or gave us a new login in place of the old one.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -250,15 +253,16 @@ impl std::fmt::Debug for Update {
 impl Operation for Update {
     type Output = Integration;
     const SPEC: Spec = Spec::put("integrations_update", "/integrations/{id}", Effect::Write)
-        .titled("Change an integration")
+        .titled("Change the connection to an outside provider")
         .requires(Permission::INTEGRATION_UPDATE)
         .id_alias("id")
         .evicts(&["integrations"]);
 }
 
-/// Tries whether an outside system answers and accepts the sign-in (connection test of an integration).
+/// Tests whether our connection to an outside system or software works (integration): is Salesforce, SAP or the CRM
+/// reachable and alive, does it let us in, are our credentials still valid.
 ///
-/// For the moment after it was set up, or when the system seems to be down.
+/// For a link that is down or gives errors.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connect {
     /// The integration.
@@ -291,14 +295,17 @@ pub struct Connection {
 impl Operation for Connect {
     type Output = Connection;
     const SPEC: Spec = Spec::post("integrations_connect", "/integrations/{id}/connect", Effect::Send)
-        .titled("Test an integration's connection")
+        .titled("See whether an outside provider can be reached")
         .requires(Permission::INTEGRATION_CONNECT)
         .repeatable()
         .id_alias("id")
         .evicts(&["integrations"]);
 }
 
-/// Shows how a record of an outside system looks in our own field names (mapping), without calling that system.
+/// Shows what a record from outside software looks like in our own format (transform): converts a sample contact,
+/// booking or order to our field names by the mapping, as a preview.
+///
+/// Turns or reformats its JSON into our layout, the way we store it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transform {
@@ -334,15 +341,16 @@ pub struct Transformation {
 impl Operation for Transform {
     type Output = Transformation;
     const SPEC: Spec = Spec::post("integrations_transform", "/integrations/{id}/transform", Effect::Read)
-        .titled("Map data of an integration")
+        .titled("Rewrite an outside record with our field names")
         .requires(Permission::INTEGRATION_VIEW)
         .repeatable()
         .id_alias("id");
 }
 
-/// Calls an outside system's API now (integration), as to fetch a contact from Salesforce or to book it in SAP.
+/// Gets something from outside software or writes to it now (executes an integration): fetch a contact from Salesforce,
+/// push a client to the CRM, book an invoice in SAP, ask for a balance.
 ///
-/// A failed call is retried; with `async` it is queued.
+/// Sends a new address, creates a ticket, asks for a shipment; with `async` the API call is queued.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Execute {
@@ -395,7 +403,7 @@ pub struct Outcome {
 impl Operation for Execute {
     type Output = Outcome;
     const SPEC: Spec = Spec::post("integrations_execute", "/integrations/{id}/execute", Effect::Send)
-        .titled("Call an external system")
+        .titled("Retrieve from or send to an outside provider")
         .requires(Permission::INTEGRATION_EXECUTE)
         .id_alias("id")
         .evicts(&["integrations"]);

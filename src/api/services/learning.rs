@@ -102,9 +102,10 @@ pub struct Feedback {
     pub created_at: Option<Timestamp>,
 }
 
-/// Rates an answer of an AI assistant (feedback), such as four stars from a reader or a corrected text.
+/// Rates an answer of the AI (feedback): tell the system that the bot's reply or summary was excellent, good or
+/// helpful, or wrong, bad and missing something, with the right version.
 ///
-/// The rating counts at the assistant's next retraining.
+/// In stars or marks, and what it should have said.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Submit {
@@ -125,15 +126,14 @@ pub struct Submit {
 impl Operation for Submit {
     type Output = Feedback;
     const SPEC: Spec = Spec::post("feedback_submit", "/feedback", Effect::Write)
-        .titled("Submit feedback")
+        .titled("Give an AI answer a rating or correction")
         .requires(Permission::FEEDBACK_SUBMIT)
         .answers(201)
         .evicts(&["feedback", "agents_drift"]);
 }
 
-/// Shows the ratings and corrections (feedback) that readers gave an AI assistant or one of its prompts.
-///
-/// For someone who hears complaints about its answers and wants to read them.
+/// Shows what people say about answers of an AI assistant or bot (feedback): which were rated or judged poor,
+/// criticised or praised, are users happy, their stars, comments and corrections.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -150,12 +150,15 @@ pub struct Query {
 
 impl Operation for Query {
     type Output = Page<Feedback>;
-    const SPEC: Spec = Spec::get("feedback_query", "/feedback", Effect::Read).titled("List feedback").requires(Permission::FEEDBACK_VIEW);
+    const SPEC: Spec = Spec::get("feedback_query", "/feedback", Effect::Read)
+        .titled("See what ratings and complaints AI answers received")
+        .requires(Permission::FEEDBACK_VIEW);
 }
 
-/// Collects past answers of an AI assistant and their ratings into one set for training (dataset).
+/// Puts rated answers of an AI assistant together as learning material (training dataset): its good and bad examples
+/// from a quarter, month or spring, out of which the bot will learn.
 ///
-/// For the preparation of a retraining, such as with last quarter's answers alone.
+/// Compiles its replies, question and answer, to teach it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateDataset {
@@ -208,7 +211,7 @@ pub struct Dataset {
 impl Operation for CreateDataset {
     type Output = Dataset;
     const SPEC: Spec = Spec::post("datasets_create", "/datasets", Effect::Write)
-        .titled("Create a training dataset")
+        .titled("Gather training examples for the AI")
         .requires(Permission::DATASET_CREATE)
         .answers(201);
 }
@@ -284,7 +287,10 @@ pub struct JobFailure {
     pub message: String,
 }
 
-/// Has an AI assistant learn from collected ratings and corrections (retraining job), at once or overnight.
+/// Has an AI assistant or bot learn from a collection of examples (retraining job): train or fine-tune it again, now,
+/// tonight or at the weekend, so that it improves.
+///
+/// Teaches it with last quarter's or month's material, ratings and corrections.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
@@ -303,13 +309,16 @@ pub struct Schedule {
 impl Operation for Schedule {
     type Output = RetrainingJob;
     const SPEC: Spec = Spec::post("retraining_jobs_schedule", "/retraining/jobs", Effect::Write)
-        .titled("Schedule a retraining")
+        .titled("Have an AI assistant trained")
         .requires(Permission::RETRAINING_SCHEDULE)
         .answers(202)
         .evicts(&["retraining_jobs"]);
 }
 
-/// Shows how far the training of an AI assistant with new examples (retraining job) is and what it achieved.
+/// Tells whether one training of an AI assistant is over (retraining job): how far the learning has progressed, is it
+/// done or failed, what came out, did the bot get better.
+///
+/// Whether it finished or is still under way, and its result.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetJob {
     /// The retraining job.
@@ -319,14 +328,15 @@ pub struct GetJob {
 impl Operation for GetJob {
     type Output = RetrainingJob;
     const SPEC: Spec = Spec::get("retraining_jobs_get", "/retraining/jobs/{id}", Effect::Read)
-        .titled("Show a retraining")
+        .titled("See whether a training succeeded")
         .requires(Permission::RETRAINING_VIEW)
         .cached(2);
 }
 
-/// Tells whether the answers of an AI assistant are worse than they used to be (drift).
+/// Tells whether an AI assistant is getting worse (drift): has the bot's quality dropped, is it less accurate or
+/// reliable than before, does it give poorer answers or make more errors lately.
 ///
-/// For someone with the impression that it makes more mistakes lately than in spring.
+/// A decline since last year or summer in how well it performs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
     /// The agent.
@@ -376,11 +386,14 @@ pub struct MetricDrift {
 impl Operation for Drift {
     type Output = DriftReport;
     const SPEC: Spec = Spec::get("agents_drift", "/agents/{id}/metrics/drift", Effect::Read)
-        .titled("Show an agent's drift")
+        .titled("See whether an AI assistant deteriorates")
         .requires(Permission::AGENT_VIEW);
 }
 
-/// Shows the collections of rated answers (training datasets) from which an AI agent can learn, newest first.
+/// Shows which learning material there is for AI assistants (training datasets): the collections and sets of examples
+/// made so far, with which a bot can be trained.
+///
+/// What we own for teaching or fine-tuning it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDatasets {
@@ -392,12 +405,15 @@ pub struct ListDatasets {
 impl Operation for ListDatasets {
     type Output = Page<Dataset>;
     const SPEC: Spec = Spec::get("datasets_list", "/datasets", Effect::Read)
-        .titled("List training datasets")
+        .titled("List the training material gathered so far")
         .requires(Permission::FEEDBACK_VIEW)
         .extension();
 }
 
-/// Shows which AI agents are being taught again or were (retraining jobs), with progress and outcome.
+/// Shows all trainings of AI assistants and bots (retraining jobs): past, running and upcoming or planned ones, which
+/// failed, when a bot was last retrained or taught.
+///
+/// An overview of all fine-tuning or learning runs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListJobs {
@@ -409,7 +425,7 @@ pub struct ListJobs {
 impl Operation for ListJobs {
     type Output = Page<RetrainingJob>;
     const SPEC: Spec = Spec::get("retraining_jobs_list", "/retraining/jobs", Effect::Read)
-        .titled("List retraining jobs")
+        .titled("List AI trainings with their outcome")
         .requires(Permission::RETRAINING_VIEW)
         .extension();
 }

@@ -130,7 +130,10 @@ pub struct Notification {
     pub sent_at: Option<Timestamp>,
 }
 
-/// Sends someone a prepared e-mail, SMS or phone alert (notification), such as a reminder that a deadline nears.
+/// Sends somebody an e-mail, reminder or push alert that was prepared (notification): mail a client the invitation,
+/// remind a manager of a deadline, notify a colleague on their mobile.
+///
+/// Tells somebody by mail or SMS that a task is due tomorrow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Send {
@@ -138,7 +141,7 @@ pub struct Send {
     pub template_id: TemplateId,
     /// Recipient; an e-mail address, user id or phone number at least.
     pub recipient: Recipient,
-    /// Values of the template's placeholders, such as `{"taskTitle": "Approve Budget Request"}`.
+    /// Values of the placeholders, such as `{"taskTitle": "Budget"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
     /// Channels to send by, all of them; else the template's, the next where one fails.
@@ -149,14 +152,15 @@ pub struct Send {
 impl Operation for Send {
     type Output = Notification;
     const SPEC: Spec = Spec::post("notifications_send", "/notifications/send", Effect::Send)
-        .titled("Send a notification")
+        .titled("Send a reminder mail or alert")
         .requires(Permission::NOTIFICATION_SEND)
         .answers(202)
         .evicts(&["notifications"])
         .essential();
 }
 
-/// Shows whether one particular e-mail, SMS or phone alert went out (notification), and why it failed if not.
+/// Tells what happened to one e-mail, reminder, SMS or alert (notification): was it delivered, did it go out and
+/// arrive, has it reached the mailbox or phone, or did it bounce and why not.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The notification.
@@ -166,12 +170,13 @@ pub struct Get {
 impl Operation for Get {
     type Output = Notification;
     const SPEC: Spec = Spec::get("notifications_get", "/notifications/{id}", Effect::Read)
-        .titled("Show a notification")
+        .titled("See whether a mail went out and arrived")
         .requires(Permission::NOTIFICATION_VIEW)
         .cached(2);
 }
 
-/// Lists the e-mails, SMS and phone alerts sent so far (notification history), to see who was told what and when.
+/// Shows which e-mails, mails, reminders and alerts went to somebody (notification history): what was sent today or
+/// last month, when we told or informed them, which failed or were not delivered.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -198,13 +203,16 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Notification>;
     const SPEC: Spec = Spec::get("notifications_list", "/notifications", Effect::Read)
-        .titled("List notifications")
+        .titled("List the mails and alerts that have been sent")
         .requires(Permission::NOTIFICATION_VIEW)
         .cached(2)
         .essential();
 }
 
-/// Keeps the standard wording of an e-mail, SMS or phone alert (template), with gaps for names and dates.
+/// Prepares a standard e-mail, SMS or push text to reuse (notification template): an invitation, welcome or reminder
+/// about a deadline, with blanks for the name and date.
+///
+/// A mail or message layout with gaps to use again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateTemplate {
@@ -255,12 +263,15 @@ pub struct Template {
 impl Operation for CreateTemplate {
     type Output = Template;
     const SPEC: Spec = Spec::post("templates_create", "/templates", Effect::Write)
-        .titled("Create a notification template")
+        .titled("Write a standard mail or reminder")
         .requires(Permission::TEMPLATE_CREATE)
         .answers(201);
 }
 
-/// Shows the prepared wordings for mails and text messages (notification templates) and their blanks.
+/// Shows which standard e-mails, reminders and text messages have been prepared (notification templates): ready-made
+/// mail wordings to choose or pick from.
+///
+/// Which mail templates and layouts exist.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListTemplates {
@@ -272,7 +283,7 @@ pub struct ListTemplates {
 impl Operation for ListTemplates {
     type Output = Page<Template>;
     const SPEC: Spec = Spec::get("templates_list", "/templates", Effect::Read)
-        .titled("List notification templates")
+        .titled("List standard mails")
         .requires(Permission::NOTIFICATION_VIEW)
         .extension()
         .essential();

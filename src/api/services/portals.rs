@@ -144,7 +144,10 @@ pub struct ApprovalStep {
     pub company_id: Option<CompanyId>,
 }
 
-/// Sets up a website (portal) where a firm's staff sign in, under its own logo, colour and web address.
+/// Sets up a separate website or web portal with its own logo and colours (portal), where partners, dealers,
+/// subcontractors, parents or an office sign in and serve themselves.
+///
+/// A self-service site or page of their own.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// The portal's name.
@@ -161,14 +164,17 @@ pub struct Create {
 impl Operation for Create {
     type Output = Portal;
     const SPEC: Spec = Spec::post("portals_create", "/portals", Effect::Write)
-        .titled("Create a portal")
+        .titled("Set up a branded website")
         .requires(Permission::PORTAL_CREATE)
         .answers(201)
         .names_tenant()
         .evicts(&["portals"]);
 }
 
-/// Shows which logo, colour and web address a sign-in website (portal) has now, such as before a redesign.
+/// Shows how one portal, website or login page is set up and looks (portal): which logo, colour, domain and web address
+/// it uses.
+///
+/// How a partner or dealer site is configured.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The portal.
@@ -177,11 +183,16 @@ pub struct Get {
 
 impl Operation for Get {
     type Output = Portal;
-    const SPEC: Spec =
-        Spec::get("portals_get", "/portals/{id}", Effect::Read).titled("Show a portal").requires(Permission::PORTAL_VIEW).cached(30);
+    const SPEC: Spec = Spec::get("portals_get", "/portals/{id}", Effect::Read)
+        .titled("Show a website's look and settings")
+        .requires(Permission::PORTAL_VIEW)
+        .cached(30);
 }
 
-/// Puts a new logo, colour or web address (branding) on a sign-in website after a firm's redesign or renaming.
+/// Changes the logo, colour or domain of a portal, website or login page (branding): our new logo, dark red or blue,
+/// another web address, adapted after a renaming.
+///
+/// A site gets another look or runs under another name.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateBranding {
     /// The portal.
@@ -194,12 +205,15 @@ pub struct UpdateBranding {
 impl Operation for UpdateBranding {
     type Output = Portal;
     const SPEC: Spec = Spec::put("portals_update_branding", "/portals/{id}/branding", Effect::Write)
-        .titled("Change a portal's branding")
+        .titled("Give a website new colours or another logo")
         .requires(Permission::PORTAL_UPDATE)
         .evicts(&["portals"]);
 }
 
-/// Tells which extras (feature flags) a portal has on, such as when a colleague misses a menu for documents.
+/// Tells which functions are active in a portal or website (feature flags): are AI, workflow designer or document
+/// uploads switched on, enabled or off there, why is a menu missing.
+///
+/// What an office can use there.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FeatureFlags {
     /// The portal.
@@ -209,13 +223,14 @@ pub struct FeatureFlags {
 impl Operation for FeatureFlags {
     type Output = Features;
     const SPEC: Spec = Spec::get("portals_feature_flags", "/portals/{id}/feature-flags", Effect::Read)
-        .titled("Show a portal's features")
+        .titled("See which features are enabled on a website")
         .requires(Permission::PORTAL_VIEW)
         .cached(30)
         .shared_in_tenant();
 }
 
-/// Enters a newly founded or bought subsidiary (company) in the group's tree, below the firm that owns it.
+/// Adds a new company, subsidiary, branch or client organisation below its owner or holding (company): a firm we bought
+/// or that belongs to us now, an office founded or opened abroad.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateCompany {
@@ -230,14 +245,15 @@ pub struct CreateCompany {
 impl Operation for CreateCompany {
     type Output = Company;
     const SPEC: Spec = Spec::post("companies_create", "/companies", Effect::Write)
-        .titled("Create a company")
+        .titled("Add a branch or subsidiary")
         .requires(Permission::COMPANY_CREATE)
         .answers(201);
 }
 
-/// Lays down whose signatures a purchase or contract of a subsidiary needs, in which order (approval chain).
+/// Defines who approves and signs spending in a company (approval chain): purchases, expenses, contracts, investments
+/// or orders need the manager first, then the CFO, board or headquarters.
 ///
-/// Replaces all chains of the company.
+/// Who must agree or confirm, in which order; replaces all chains.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigureApprovals {
@@ -250,11 +266,14 @@ pub struct ConfigureApprovals {
 impl Operation for ConfigureApprovals {
     type Output = Company;
     const SPEC: Spec = Spec::put("companies_configure_approvals", "/companies/{id}/approvals", Effect::Grant)
-        .titled("Set a company's approval chains")
+        .titled("Set which people must sign for a firm")
         .requires(Permission::COMPANY_CONFIGURE);
 }
 
-/// Shows the web portals for customers or partners with their look and their switches, newest first.
+/// Shows which portals, websites and login pages we have or offer for outside people (portals), such as partners,
+/// dealers and offices, all of them.
+///
+/// How many sites we run, whether one exists for a firm.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -265,11 +284,16 @@ pub struct List {
 
 impl Operation for List {
     type Output = Page<Portal>;
-    const SPEC: Spec =
-        Spec::get("portals_list", "/portals", Effect::Read).titled("List portals").requires(Permission::PORTAL_VIEW).extension();
+    const SPEC: Spec = Spec::get("portals_list", "/portals", Effect::Read)
+        .titled("List the websites for partners")
+        .requires(Permission::PORTAL_VIEW)
+        .extension();
 }
 
-/// Shows the group's companies and subsidiaries, oldest first, or those directly below one parent.
+/// Shows which companies, organisations, subsidiaries, branches and daughters are part of our group or holding
+/// (companies), or what one firm owns: the structure.
+///
+/// Who belongs to us, which affiliates are below a firm.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListCompanies {
@@ -283,6 +307,8 @@ pub struct ListCompanies {
 
 impl Operation for ListCompanies {
     type Output = Page<Company>;
-    const SPEC: Spec =
-        Spec::get("companies_list", "/companies", Effect::Read).titled("List companies").requires(Permission::PORTAL_VIEW).extension();
+    const SPEC: Spec = Spec::get("companies_list", "/companies", Effect::Read)
+        .titled("List branches and show the group's structure")
+        .requires(Permission::PORTAL_VIEW)
+        .extension();
 }

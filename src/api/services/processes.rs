@@ -163,9 +163,10 @@ pub struct ProcessVersion {
     pub variables: Vec<Variable>,
 }
 
-/// Designs a new process or workflow from steps, such as an approval, an onboarding or an order.
+/// Models a new workflow (process): the standard steps by which a matter such as holiday requests, purchases,
+/// complaints, permits or new hires is handled, and who takes each.
 ///
-/// Makes a draft: build, model or set up a flow of human tasks, scripts, timers and decisions.
+/// Designs or automates how we deal with something that had no fixed route; it begins as a draft.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -191,16 +192,17 @@ pub struct Create {
 impl Operation for Create {
     type Output = Process;
     const SPEC: Spec = Spec::post("processes_create", "/processes/designs", Effect::Write)
-        .titled("Design a process")
+        .titled("Define or build a new workflow")
         .requires(Permission::PROCESS_CREATE)
         .answers(201)
         .id_alias("processId")
         .evicts(&["processes"]);
 }
 
-/// Shows the versions of a process with their steps, newest first.
+/// Shows the history of a workflow (versions of a process): each earlier revision and release, newest first, how the
+/// procedure looked before somebody edited or rewrote it.
 ///
-/// Read a workflow's definition, see what changed, find which version is published.
+/// A change log: what is different since an old version, which edition was live in spring.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
@@ -214,16 +216,17 @@ pub struct Versions {
 impl Operation for Versions {
     type Output = Page<ProcessVersion>;
     const SPEC: Spec = Spec::get("processes_versions", "/processes/{id}/versions", Effect::Read)
-        .titled("Show a process's versions")
+        .titled("Show older editions of a workflow")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .cached(60)
         .shared_in_tenant();
 }
 
-/// Changes the steps, connections, name or variables of a process.
+/// Edits an existing workflow (process): a step is added, replaced, swapped or removed, an extra check or second
+/// signature put in, a limit, condition or name changed.
 ///
-/// Edit, rework or rename a workflow. What is published stays as it is: a change opens a new draft.
+/// Renames, inserts or drops something in a new draft; cases under way keep the old flow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -253,16 +256,17 @@ pub struct Update {
 impl Operation for Update {
     type Output = Process;
     const SPEC: Spec = Spec::put("processes_update", "/processes/{id}", Effect::Write)
-        .titled("Change a process")
+        .titled("Change the steps of a workflow")
         .requires(Permission::PROCESS_UPDATE)
         .not_idempotent()
         .id_alias("processId")
         .evicts(&["processes"]);
 }
 
-/// Publishes a process draft so that it can be started: release, activate, go live.
+/// Puts a finished or revised draft of a workflow into effect (publishes a process): it goes live, and people can
+/// actually start it from now on.
 ///
-/// It is validated first. A published version never changes.
+/// Makes a new or changed flow available to everyone, in production; a released version is final.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Publish {
@@ -276,15 +280,16 @@ pub struct Publish {
 impl Operation for Publish {
     type Output = Process;
     const SPEC: Spec = Spec::post("processes_publish", "/processes/{id}/publish", Effect::Write)
-        .titled("Publish a process")
+        .titled("Release or activate a workflow")
         .requires(Permission::PROCESS_PUBLISH)
         .id_alias("processId")
         .evicts(&["processes"]);
 }
 
-/// Checks a process for dead ends, missing connections, endless loops, bad conditions and empty fields.
+/// Checks whether a drawn-up workflow is correct and complete (validates a process) before it goes live: mistakes,
+/// steps that lead nowhere, endless loops, missing entries, wrong conditions.
 ///
-/// Lint or verify a workflow before publishing; also suggests field mappings.
+/// Whether anything is missing in a flow that was just drawn or modelled, or a branch does not end.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validate {
@@ -345,14 +350,15 @@ pub struct SuggestedMapping {
 impl Operation for Validate {
     type Output = Validation;
     const SPEC: Spec = Spec::post("processes_validate", "/processes/{id}/validate", Effect::Read)
-        .titled("Check a process")
+        .titled("Look for mistakes in a workflow")
         .requires(Permission::PROCESS_VIEW)
         .repeatable();
 }
 
-/// Tries a process out without consequences: a dry run, simulation or rehearsal with a trace.
+/// Runs through a workflow as a rehearsal (sandbox), with invented data or amounts, to see how it behaves, which path
+/// it takes and what would happen, before it is used for real.
 ///
-/// Nothing is stored, no task reaches anybody, no system is called.
+/// Pretend that an order comes in: the simulation has no consequences and bothers nobody.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
@@ -394,12 +400,15 @@ pub struct Trial {
 impl Operation for Sandbox {
     type Output = Trial;
     const SPEC: Spec = Spec::post("processes_sandbox", "/processes/{id}/sandbox", Effect::Read)
-        .titled("Try a process out")
+        .titled("Simulate or test a workflow in a dry run")
         .requires(Permission::PROCESS_VIEW)
         .repeatable();
 }
 
-/// Finds processes (workflows) by a word of their name, drafts too, before one is started or changed.
+/// Shows which workflows and procedures we have (processes), drafts not yet released too, or finds whether there is one
+/// for travel, building permits or parental leave already.
+///
+/// Which flow is the right one in our company.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// Words of the name, or their beginnings.
@@ -417,14 +426,17 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Process>;
     const SPEC: Spec = Spec::get("processes_list", "/processes", Effect::Read)
-        .titled("List processes")
+        .titled("Find out which workflows are available")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .extension()
         .always_loaded();
 }
 
-/// Shows how one process (workflow) is built now: its steps, who does them, and the inputs that a start needs.
+/// Explains how a workflow or procedure works (process): what its steps or stages are, who is involved, responsible and
+/// signs where, and what must be filled in or provided to begin.
+///
+/// How our company handles a matter, and what it involves.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The process.
@@ -437,7 +449,7 @@ pub struct Get {
 impl Operation for Get {
     type Output = ProcessVersion;
     const SPEC: Spec = Spec::get("processes_get", "/processes/{id}", Effect::Read)
-        .titled("Show a process")
+        .titled("Explain how a workflow goes")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .extension()

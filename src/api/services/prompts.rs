@@ -113,7 +113,10 @@ pub struct Prompt {
     pub published_at: Option<Timestamp>,
 }
 
-/// Saves a proven instruction to an AI (prompt template) with blanks to fill in, so that colleagues reuse it.
+/// Stores a good text that tells the AI what to do (prompt template): a question or instruction with blanks to fill in,
+/// which all colleagues can reuse, such as one to sum up a report.
+///
+/// Keeps a standard wording for the assistant that proved good, with gaps or placeholders left open.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Name of the prompt.
@@ -139,15 +142,16 @@ pub struct Create {
 impl Operation for Create {
     type Output = Prompt;
     const SPEC: Spec = Spec::post("prompts_create", "/prompts", Effect::Write)
-        .titled("Create a prompt")
+        .titled("Save a template or instruction for the AI")
         .requires(Permission::PROMPT_CREATE)
         .answers(201)
         .evicts(&["prompts"]);
 }
 
-/// Shows the wording of a stored AI instruction (prompt template) and the blanks that it leaves open.
+/// Reads out one stored instruction to the AI (prompt template): which exact text the bot or assistant is told and
+/// follows, what is behind its answers, which placeholders it has.
 ///
-/// For someone who wonders what the assistant is actually told.
+/// Opens the wording given to the AI for offers, contracts or complaints.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The prompt.
@@ -156,13 +160,16 @@ pub struct Get {
 
 impl Operation for Get {
     type Output = Prompt;
-    const SPEC: Spec =
-        Spec::get("prompts_get", "/prompts/{id}", Effect::Read).titled("Show a prompt").requires(Permission::PROMPT_VIEW).cached(30);
+    const SPEC: Spec = Spec::get("prompts_get", "/prompts/{id}", Effect::Read)
+        .titled("See what a stored AI instruction says")
+        .requires(Permission::PROMPT_VIEW)
+        .cached(30);
 }
 
-/// Shows how the wording of an AI instruction (prompt) changed over time, version by version.
+/// Shows the history of an instruction to the AI (prompt versions): how the text read before, older wordings and
+/// revisions, when it was changed, how the bot's template developed.
 ///
-/// For someone whose letters from the assistant read differently since last week.
+/// All releases of a template, and what it looked like.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The prompt.
@@ -175,14 +182,15 @@ pub struct Versions {
 impl Operation for Versions {
     type Output = Page<Prompt>;
     const SPEC: Spec = Spec::get("prompts_versions", "/prompts/{id}/versions", Effect::Read)
-        .titled("Show a prompt's versions")
+        .titled("See what an AI instruction said earlier")
         .requires(Permission::PROMPT_VIEW)
         .cached(30);
 }
 
-/// Fills the blanks of an AI instruction (prompt template) with real values and shows the finished text.
+/// Puts real values into the blanks of an instruction to the AI (assembles a prompt), such as a name, date or amount,
+/// and shows how the complete, final text would look or read.
 ///
-/// For a look at the exact words before an assistant gets them.
+/// A preview with somebody's data inserted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assemble {
     /// The prompt.
@@ -214,14 +222,15 @@ pub struct Assembly {
 impl Operation for Assemble {
     type Output = Assembly;
     const SPEC: Spec = Spec::post("prompts_assemble", "/prompts/{id}/assemble", Effect::Read)
-        .titled("Assemble a prompt")
+        .titled("Fill in an AI template")
         .requires(Permission::PROMPT_VIEW)
         .repeatable();
 }
 
-/// Checks an AI instruction (prompt template) for undeclared or unused blanks and for broken braces.
+/// Checks a new instruction to the AI for errors (validates a prompt): is the text technically fine, or a blank,
+/// placeholder or variable forgotten, undeclared, unused, a bracket wrong.
 ///
-/// For someone who has just written one and wants no surprise at its publication.
+/// Whether each variable has a definition and takes the values given.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {
     /// The prompt.
@@ -274,14 +283,15 @@ pub struct Finding {
 impl Operation for Validate {
     type Output = Validation;
     const SPEC: Spec = Spec::post("prompts_validate", "/prompts/{id}/validate", Effect::Read)
-        .titled("Check a prompt")
+        .titled("Look for mistakes in an AI template")
         .requires(Permission::PROMPT_VIEW)
         .repeatable();
 }
 
-/// Releases new wording of an AI instruction (prompt version) so that every assistant uses it from now on.
+/// Makes a new or updated instruction to the AI live (publishes a prompt): the approved wording is official, and every
+/// assistant and bot will use that text from now on.
 ///
-/// The answer lists the sample texts that come out differently than before.
+/// Activates a revised or corrected template; the answer shows which samples change.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// The prompt.
@@ -332,12 +342,15 @@ pub struct SampleChange {
 impl Operation for Publish {
     type Output = Publication;
     const SPEC: Spec = Spec::post("prompts_publish", "/prompts/{id}/publish", Effect::Write)
-        .titled("Publish a prompt")
+        .titled("Switch the AI to a reworked instruction")
         .requires(Permission::PROMPT_PUBLISH)
         .evicts(&["prompts"]);
 }
 
-/// Shows which texts for AI agents (prompt templates) the company keeps, newest first, each as it is now.
+/// Shows which instructions and texts for the AI are stored and available (prompt templates): all ready-made ones, or
+/// whether anyone has one for meetings, offers or letters already.
+///
+/// An overview of what can be used with an assistant.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -348,6 +361,8 @@ pub struct List {
 
 impl Operation for List {
     type Output = Page<Prompt>;
-    const SPEC: Spec =
-        Spec::get("prompts_list", "/prompts", Effect::Read).titled("List prompts").requires(Permission::PROMPT_VIEW).extension();
+    const SPEC: Spec = Spec::get("prompts_list", "/prompts", Effect::Read)
+        .titled("List saved AI templates and instructions")
+        .requires(Permission::PROMPT_VIEW)
+        .extension();
 }

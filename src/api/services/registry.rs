@@ -82,7 +82,10 @@ pub struct Instance {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Announces a newly started platform server (service instance), so that calls are routed to its host and port.
+/// Adds a new server or machine to the platform (registers a service instance): there is an additional node or host for
+/// documents, the engine or scheduling, which should get traffic.
+///
+/// A newly installed or started instance joins the pool.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -101,7 +104,7 @@ pub struct Register {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub version: Option<String>,
-    /// Attributes for routing, such as `{"region": "us-west", "capacity": 100}`.
+    /// Attributes for routing, such as `{"region": "us-west"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
 }
@@ -109,7 +112,7 @@ pub struct Register {
 impl Operation for Register {
     type Output = Instance;
     const SPEC: Spec = Spec::post("services_register", "/services/register", Effect::Grant)
-        .titled("Register a service")
+        .titled("Add a server")
         .requires(Permission::SERVICE_REGISTER)
         .answers(201)
         .repeatable()
@@ -117,7 +120,10 @@ impl Operation for Register {
         .evicts(&["services"]);
 }
 
-/// Takes a platform server out of the routing for good (service instance), as before it is switched off.
+/// Removes a server or machine from the platform's list or pool (deregisters a service instance): a host that is
+/// broken, dismantled, scrapped, shut down or switched off gets no more traffic.
+///
+/// Retires an old instance for good.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deregister {
     /// The instance, such as pds-1.
@@ -127,12 +133,15 @@ pub struct Deregister {
 impl Operation for Deregister {
     type Output = Done;
     const SPEC: Spec = Spec::delete("services_deregister", "/services/{id}", Effect::Destroy)
-        .titled("Deregister a service")
+        .titled("Take a retired server out of service")
         .requires(Permission::SERVICE_DEREGISTER)
         .evicts(&["services"]);
 }
 
-/// Shows the servers that run one platform service by its name, with host, version and health (discovery).
+/// Tells where a part of the platform can be reached (service discovery): which machines, servers or instances handle
+/// it, on which host, address and port the engine runs.
+///
+/// How many servers are behind a service, in which version.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Discover {
     /// Service name, such as process-design-service.
@@ -146,14 +155,17 @@ pub struct Discover {
 impl Operation for Discover {
     type Output = Page<Instance>;
     const SPEC: Spec = Spec::get("services_discover", "/services/{name}", Effect::Read)
-        .titled("Show a service's instances")
+        .titled("See on what host a service lives")
         .requires(Permission::SERVICE_VIEW)
         .id_alias("serviceId")
         .cached(5)
         .shared_in_tenant();
 }
 
-/// Lists which parts of FlowMaster itself are up or down (service registry), as when every page is slow.
+/// Shows whether all parts of the platform are working (service registry): which services and components there are,
+/// which have problems or are down, is FlowMaster up today.
+///
+/// Whether the whole system runs properly or has an outage.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -164,16 +176,17 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Instance>;
     const SPEC: Spec = Spec::get("services_list", "/services", Effect::Read)
-        .titled("List services")
+        .titled("See whether everything is up and running")
         .requires(Permission::SERVICE_VIEW)
         .id_alias("serviceId")
         .cached(5)
         .shared_in_tenant();
 }
 
-/// Finds out whether one platform server is alive right now (health check), as when its pages time out.
+/// Checks the health of one server or machine: is the node or host alive, still responding and running, does it answer
+/// or is it dead.
 ///
-/// A server that gives its own `status` reports itself (heartbeat).
+/// An instance also reports its own state here (heartbeat).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
@@ -187,7 +200,7 @@ pub struct Check {
 impl Operation for Check {
     type Output = Instance;
     const SPEC: Spec = Spec::post("services_check", "/health/{serviceId}", Effect::Write)
-        .titled("Check a service's health")
+        .titled("See whether a server is healthy")
         .requires(Permission::SERVICE_CHECK)
         .repeatable()
         .id_alias("serviceId")

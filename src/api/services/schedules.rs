@@ -115,7 +115,10 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
 }
 
-/// Has a process start by itself at set times (schedule), such as a report to the boss every weekday at nine.
+/// Starts a workflow by itself on a regular basis (schedule): automatically every Monday morning, each Friday at five,
+/// daily at midnight, weekly, at the end or on the first of each month.
+///
+/// Something runs once a week, each quarter or every night without anybody.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -139,13 +142,16 @@ pub struct Create {
 impl Operation for Create {
     type Output = Schedule;
     const SPEC: Spec = Spec::post("schedules_create", "/schedules", Effect::Write)
-        .titled("Create a schedule")
+        .titled("Have a workflow run regularly")
         .requires(Permission::SCHEDULE_CREATE)
         .answers(201)
         .evicts(&["schedules"]);
 }
 
-/// Shows when a recurring run (schedule) is next due, in which time zone, and whether last night's took place.
+/// Tells when one automatic run will start next (schedule): when is the weekly or monthly run due, its time, zone and
+/// settings, did it run last night or last Monday.
+///
+/// What its timer is set to, whether the nightly run happened.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The schedule.
@@ -155,12 +161,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Schedule;
     const SPEC: Spec = Spec::get("schedules_get", "/schedules/{id}", Effect::Read)
-        .titled("Show a schedule")
+        .titled("See when a scheduled run is going to be next")
         .requires(Permission::SCHEDULE_VIEW)
         .cached(30);
 }
 
-/// Moves a recurring run (schedule) to another hour, weekday or time zone, or gives it another input.
+/// Changes the time of an automatic run (schedule): on Tuesday instead of Monday, an hour later, at six in the evening,
+/// every second month, another time zone from now on.
+///
+/// Moves or postpones a weekly or nightly run.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -188,12 +197,15 @@ pub struct Update {
 impl Operation for Update {
     type Output = Schedule;
     const SPEC: Spec = Spec::put("schedules_update", "/schedules/{id}", Effect::Write)
-        .titled("Change a schedule")
+        .titled("Move a scheduled run to another day")
         .requires(Permission::SCHEDULE_UPDATE)
         .evicts(&["schedules"]);
 }
 
-/// Ends a recurring run (schedule) for good, such as a weekly reminder that nobody reads any more.
+/// Cancels a regular, automatic run permanently (deletes a schedule): the daily, weekly or monthly run is not needed
+/// any longer, remove its timer from the calendar.
+///
+/// Takes a recurring check, report or reminder off the timetable, gets rid of it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The schedule.
@@ -203,14 +215,15 @@ pub struct Delete {
 impl Operation for Delete {
     type Output = Done;
     const SPEC: Spec = Spec::delete("schedules_delete", "/schedules/{id}", Effect::Destroy)
-        .titled("Delete a schedule")
+        .titled("Stop a scheduled run for good")
         .requires(Permission::SCHEDULE_DELETE)
         .evicts(&["schedules"]);
 }
 
-/// Starts a recurring run (schedule) now, out of turn, such as tonight's payroll at noon before a holiday.
+/// Does a planned automatic run right away (executes a schedule), today instead of Monday, early, by hand, out of turn,
+/// not waiting for its time; the timetable stays.
 ///
-/// The times that were set stay as they are.
+/// Launches or triggers a nightly or weekly run immediately.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Execute {
     /// The schedule.
@@ -220,13 +233,16 @@ pub struct Execute {
 impl Operation for Execute {
     type Output = Run;
     const SPEC: Spec = Spec::post("schedules_execute", "/schedules/{id}/execute", Effect::Write)
-        .titled("Run a schedule now")
+        .titled("Start a scheduled run now")
         .requires(Permission::SCHEDULE_EXECUTE)
         .answers(202)
         .evicts(&["schedules", "executions", "tasks"]);
 }
 
-/// Shows everything that starts by itself at set times (schedules), with each next and last run, newest first.
+/// Shows everything that runs automatically or on a regular basis (schedules): all planned jobs, timers and recurring
+/// runs, what starts by itself every night, week or month.
+///
+/// What is planned for tonight or this week.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -238,7 +254,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Schedule>;
     const SPEC: Spec = Spec::get("schedules_list", "/schedules", Effect::Read)
-        .titled("List schedules")
+        .titled("Show the timetable of scheduled runs")
         .requires(Permission::SCHEDULE_VIEW)
         .extension()
         .essential();

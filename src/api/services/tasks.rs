@@ -153,7 +153,10 @@ pub struct TaskEvent {
     pub data: Map<String, Value>,
 }
 
-/// Makes a task for a person by hand: ask someone to approve, review, decide or fill in a form.
+/// Asks a person to do something by a date (human task): confirm, check, look over, sign, call back, decide or fill in
+/// a form, as when I need somebody's OK or decision.
+///
+/// A job or to-do made by hand, as for legal, accounting or a director whose signature is missing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -184,13 +187,14 @@ impl Operation for Create {
     type Output = Task;
     const SPEC: Spec = Spec::post("tasks_create", "/tasks", Effect::Write)
         .names_users(&["assignee"])
-        .titled("Make a task")
+        .titled("Ask somebody to take care of something")
         .requires(Permission::TASK_CREATE)
         .answers(201)
         .evicts(&["tasks"]);
 }
 
-/// Shows a human task: what is asked, its form and options, who has it, its deadline and answer.
+/// Shows the details of one pending to-do or approval (task): what exactly somebody is supposed to decide, answer or
+/// fill in, which options there are, who has it, when it is due.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The task.
@@ -199,11 +203,15 @@ pub struct Get {
 
 impl Operation for Get {
     type Output = Task;
-    const SPEC: Spec =
-        Spec::get("tasks_get", "/tasks/{id}", Effect::Read).titled("Show a task").requires(Permission::TASK_VIEW).cached(2).essential();
+    const SPEC: Spec = Spec::get("tasks_get", "/tasks/{id}", Effect::Read)
+        .titled("Open a to-do and see what it is about")
+        .requires(Permission::TASK_VIEW)
+        .cached(2)
+        .essential();
 }
 
-/// Gives a task to a person or a role: assign, delegate, hand over, reassign, forward.
+/// Hands a to-do or approval over to somebody else (assigns a task): its owner is sick, on holiday or busy and passes
+/// it on, so a colleague, deputy or team should do it, or I take over myself.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assign {
     /// The task.
@@ -217,15 +225,16 @@ impl Operation for Assign {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_assign", "/tasks/{id}/assign", Effect::Write)
         .names_users(&["assignee"])
-        .titled("Assign a task")
+        .titled("Let somebody else handle a to-do")
         .requires(Permission::TASK_ASSIGN)
         .evicts(&["tasks"])
         .essential();
 }
 
-/// Submits a person's decision for a human task: approve, reject, sign off, answer a form.
+/// Answers a to-do with my decision (responds to a task): yes, I approve, agree or sign off; no, I decline, reject or
+/// turn it down; or send it back to revise, with a remark.
 ///
-/// The waiting process goes on as soon as it is accepted. A task is answered once.
+/// Tells the others the decision, once, and lets the workflow go on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Respond {
     /// The task to answer.
@@ -244,7 +253,7 @@ pub struct Respond {
 impl Operation for Respond {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_respond", "/tasks/{id}/respond", Effect::Decide)
-        .titled("Answer a task")
+        .titled("Accept, refuse or answer a to-do or approval")
         .requires(Permission::TASK_APPROVE)
         .not_idempotent()
         .evicts(&["tasks", "executions"])
@@ -263,7 +272,10 @@ impl Operation for Respond {
     }
 }
 
-/// Lists human tasks: an inbox of open approvals and to-dos, what is overdue or waits for whom.
+/// Shows the inbox of a person or team (task list): what I have to do, sign or approve today, which to-dos and pending
+/// items are waiting, due, late, overdue or past their date.
+///
+/// What is on a desk, what a colleague still has to do or has left.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -307,11 +319,17 @@ pub enum SlaFilter {
 
 impl Operation for List {
     type Output = Page<Task>;
-    const SPEC: Spec =
-        Spec::get("tasks_list", "/tasks", Effect::Read).titled("List tasks").requires(Permission::TASK_VIEW).cached(2).always_loaded();
+    const SPEC: Spec = Spec::get("tasks_list", "/tasks", Effect::Read)
+        .titled("List the to-dos and signatures in somebody's inbox")
+        .requires(Permission::TASK_VIEW)
+        .cached(2)
+        .always_loaded();
 }
 
-/// Moves a task up its escalation chain now: escalate, push to the boss, when it is late or stuck.
+/// Passes a to-do or approval up to the boss, supervisor or next level (escalates a task): nobody is answering or
+/// reacted for days, it is urgent, stuck or ignored, the deadline has passed.
+///
+/// Time is up, and someone higher must decide.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Escalate {
     /// The task.
@@ -324,14 +342,17 @@ pub struct Escalate {
 impl Operation for Escalate {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_escalate", "/tasks/{id}/escalate", Effect::Write)
-        .titled("Escalate a task")
+        .titled("Get the boss or team leader involved in a to-do")
         .requires(Permission::TASK_ESCALATE)
         .not_idempotent()
         .evicts(&["tasks"])
         .essential();
 }
 
-/// Lists what happened to a task: who had it, who escalated it, who answered what and when.
+/// Tells what happened to one to-do or approval (task history): who was asked or had it first, through whose hands it
+/// went, when it moved on, who answered or signed it off in the end.
+///
+/// How often it was passed on or forwarded, on which day it was approved.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The task.
@@ -344,7 +365,7 @@ pub struct History {
 impl Operation for History {
     type Output = Page<TaskEvent>;
     const SPEC: Spec = Spec::get("tasks_history", "/tasks/{id}/history", Effect::Read)
-        .titled("Show a task's history")
+        .titled("See who dealt with a to-do before")
         .requires(Permission::TASK_VIEW)
         .cached(2);
 }

@@ -46,7 +46,8 @@ impl Operation for CreateUser {
         .answers(201);
 }
 
-/// Finds the people of the company who can sign in (users), with their ids, roles and rights.
+/// Finds who can sign in to the system (users): which people are registered or have an account or login, a colleague's
+/// user id or e-mail, is somebody in it already.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListUsers {
@@ -69,7 +70,7 @@ pub struct ListUsers {
 impl Operation for ListUsers {
     type Output = Page<User>;
     const SPEC: Spec = Spec::get("users_list", "/users", Effect::Read)
-        .titled("List users")
+        .titled("Find people in the user directory")
         .requires(Permission::USER_VIEW)
         .operators(&["tenantId"])
         .extension()
@@ -91,9 +92,10 @@ impl Operation for GetUser {
         Spec::get("users_get", "/users/{id}", Effect::Read).titled("Show a user").requires(Permission::USER_VIEW).internal().extension();
 }
 
-/// Gives a person (user) the roles of a new job or takes some away, such as approver or auditor.
+/// Makes a person a manager, approver or administrator in the system (roles of a user), or takes a role off them:
+/// somebody was promoted, moved to finance, is no longer team lead.
 ///
-/// The list replaces the roles held before.
+/// Adjusts their rights to a new job; the list replaces the roles so far.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignRoles {
@@ -110,7 +112,7 @@ pub struct AssignRoles {
 impl Operation for AssignRoles {
     type Output = User;
     const SPEC: Spec = Spec::put("users_assign_roles", "/users/{id}/roles", Effect::Grant)
-        .titled("Set a user's roles")
+        .titled("Give a user roles or take them away")
         .requires(Permission::ROLE_GRANT)
         .operators(&["tenantId"])
         .extension();
