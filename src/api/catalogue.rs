@@ -101,6 +101,7 @@ impl Catalogue {
     }
 
     /// All operations in the contract's order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.entries.iter()
     }

@@ -46,7 +46,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcom
             return Err(Error::configuration(Kind::Invalid, "FM-CLI-NO-TOKEN", "--no-token is about --http")
                 .hint("Add --http, or leave --no-token out."));
         }
-        return on_stdio(config).await;
+        return Box::pin(on_stdio(config)).await;
     };
     let listen = if address.is_empty() { config.listen } else { listen_address(address)? };
     let choice = HttpAuth::read(config, arguments.no_token)?;

@@ -24,7 +24,7 @@ enum Source<'a> {
     /// What the caller has met, then what its own list holds.
     Ids {
         of: IdKind<'a>,
-        listers: [Option<Lister>; 2],
+        listers: [Option<&'static Lister>; 2],
     },
     /// A choice that is known.
     Known(&'static [&'static str]),
@@ -99,12 +99,12 @@ fn of_template<'a>(template: &Resource, argument: &str, before: &'a HashMap<Stri
     }
 }
 
-fn of_id<'a>(id: &Id, of: &'a str) -> Source<'a> {
-    Source::Ids { of: IdKind { kind: id.kind, of }, listers: [id.lister, id.fallback] }
+fn of_id<'a>(id: &'static Id, of: &'a str) -> Source<'a> {
+    Source::Ids { of: IdKind { kind: id.kind, of }, listers: [id.lister.as_ref(), id.fallback.as_ref()] }
 }
 
 /// The first of the listers that the platform has and the request is offered.
-async fn there(request: &Request, listers: [Option<Lister>; 2]) -> Option<Lister> {
+async fn there(request: &Request, listers: [Option<&'static Lister>; 2]) -> Option<&'static Lister> {
     for lister in listers.into_iter().flatten() {
         let entry = catalogue().get(lister.operation)?;
         request.app.learn(entry).await;
@@ -120,7 +120,7 @@ fn ids() -> impl Iterator<Item = &'static Id> {
 }
 
 /// Adds the ids in a list made as the caller.
-async fn fetch(request: &Request, lister: Lister, of: &str, values: &mut Vec<String>) -> Result<()> {
+async fn fetch(request: &Request, lister: &Lister, of: &str, values: &mut Vec<String>) -> Result<()> {
     let Lister { operation, arguments, field, within, .. } = lister;
     let fixed = arguments.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
     let within = within.map(|name| (name.to_owned(), Value::from(of)));

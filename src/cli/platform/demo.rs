@@ -109,7 +109,8 @@ impl Company {
             let data = json!({ "name": name, "city": city, "segment": segment, "since": format!("20{:02}", 12 + number * 2) });
             let made = self.call("entities_insert", json!({ "type": "customer", "data": data })).await?;
             let relationships = json!([{ "type": "customer", "targetType": "customer", "targetId": made["id"] }]);
-            let order = json!({ "item": ["Oak table", "Chairs", "Shelving"][number % 3], "amount": 480 + 310 * number });
+            let item = ["Oak table", "Chairs", "Shelving"][number % 3];
+            let order = json!({ "item": item, "amount": 480 + 310 * number });
             self.call("entities_insert", json!({ "type": "order", "data": order, "relationships": relationships })).await?;
             self.records += 2;
         }
@@ -235,7 +236,8 @@ impl Company {
             self.start(invoice, variables).await?;
         }
         if day % 4 == 1 {
-            self.start(leave, json!({ "employee": ["Anna Keller", "Tom Reed"][(day / 4) as usize % 2], "days": 3 + day % 5 })).await?;
+            let employee = if day < DAYS / 2 { "Anna Keller" } else { "Ben Ortiz" };
+            self.start(leave, json!({ "employee": employee, "days": 3 + day % 5 })).await?;
         }
         if day % 5 == 2 {
             self.start(totals, json!({ "total": 1200 + day, "count": i32::from(day % 2 == 1) })).await?;
@@ -247,7 +249,7 @@ impl Company {
             self.call("tasks_respond", json!({ "id": task["taskId"], "decision": decision, "comments": "Checked against the order." }))
                 .await?;
         }
-        if day % 3 == 0 {
+        if day.is_multiple_of(3) {
             let recipient = json!({ "email": format!("accounts{day}@supplier.example") });
             let variables = json!({ "supplier": "Nordic Timber", "number": format!("INV-{}", 2041 + day) });
             self.call("notifications_send", json!({ "templateId": "invoice-paid", "recipient": recipient, "variables": variables }))
