@@ -82,6 +82,10 @@ pub struct Settings {
     #[arg(long = "data", global = true, value_name = "DIR", help_heading = "Settings")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
+    /// A folder from which calls on stdio may name files in place of their content, as `file:reports/march.pdf`.
+    #[arg(long = "allow-dir", global = true, value_name = "DIR", help_heading = "Settings")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_dir: Option<PathBuf>,
     /// What is logged to stderr, such as `info` or `warn,flowmaster_mcp=debug`.
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Settings")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,6 +199,8 @@ pub struct Config {
     pub tenant: Option<String>,
     /// The embedded platform's folder; logins, questions and audit rows wait there too.
     pub data_dir: PathBuf,
+    /// The folder that calls on stdio may name files of.
+    pub allow_dir: Option<PathBuf>,
     /// What is logged; each command has a default of its own.
     pub log: Option<String>,
     /// How it is logged.
@@ -284,6 +290,7 @@ impl Config {
             password: settings.password,
             tenant: settings.tenant,
             data_dir: sound(data_dir, &mut faults).unwrap_or_default(),
+            allow_dir: settings.allow_dir,
             log: settings.log,
             log_format: settings.log_format.unwrap_or_default(),
             confirm_timeout: Duration::from_secs(settings.confirm.timeout.unwrap_or(DEFAULT_CONFIRM_SECONDS)),

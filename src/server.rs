@@ -9,6 +9,7 @@ pub mod audit;
 mod completion;
 pub mod consent;
 mod digest;
+mod files;
 mod handler;
 mod http;
 mod known_ids;
@@ -41,6 +42,7 @@ use crate::state::State;
 use toolsets::Offer;
 
 pub use consent::policy::{Policy, Tally};
+pub use files::Folder;
 pub use http::{Authentication, HttpOptions, serve_http};
 pub use secrets::Secrets;
 pub use stdio::serve_stdio;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub policy: Arc<Policy>,
     /// The secrets that calls may name.
     pub secrets: Arc<Secrets>,
+    /// The folder that calls may name files of.
+    pub files: Option<Arc<Folder>>,
     /// Which tools the operator offers.
     pub tools: Arc<Selection>,
 }
@@ -99,6 +103,7 @@ impl Default for Settings {
             audit: None,
             policy: Arc::default(),
             secrets: Arc::default(),
+            files: None,
             tools: Arc::default(),
         }
     }

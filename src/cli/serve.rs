@@ -65,8 +65,8 @@ pub(super) fn require_loopback(listen: std::net::SocketAddr) -> Result<()> {
 }
 
 async fn on_stdio(config: &Config) -> Result<Outcome> {
-    let connection = Connection::new(config)?;
     let shutdown = shutdown_by_signal();
+    let connection = Connection::new(config)?;
     if std::io::stdin().is_terminal() {
         greet(config);
     }
@@ -96,29 +96,32 @@ async fn over_http(config: &Config, choice: HttpAuth, listen: std::net::SocketAd
     served.map(|()| Outcome::Done)
 }
 
-/// Cancelled by SIGTERM or ctrl-c.
+/// Cancelled by SIGTERM or ctrl-c, which are listened to from now on.
 pub(super) fn shutdown_by_signal() -> CancellationToken {
     let shutdown = CancellationToken::new();
-    let cancel = shutdown.clone();
+    let (cancel, signalled) = (shutdown.clone(), signalled());
     tokio::spawn(async move {
-        wait_for_signal().await;
+        signalled.await;
         cancel.cancel();
     });
     shutdown
 }
 
 #[cfg(unix)]
-async fn wait_for_signal() {
+fn signalled() -> impl Future<Output = ()> + Send {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        let [Ok(mut terminated), Ok(mut interrupted)] = signals else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn wait_for_signal() {
+async fn signalled() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -20,6 +20,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("password", "FLOWMASTER_PASSWORD"),
     ("tenant", "FLOWMASTER_TENANT"),
     ("data_dir", "FLOWMASTER_DATA_DIR"),
+    ("allow_dir", "FLOWMASTER_ALLOW_DIR"),
     ("log", "FLOWMASTER_LOG"),
     ("log_format", "FLOWMASTER_LOG_FORMAT"),
     ("confirm.fallback", "FLOWMASTER_CONFIRM"),

@@ -1,6 +1,8 @@
 //! The program as a newcomer, a host and an operator run it.
 
+mod demo;
 mod doctor;
+mod files;
 mod readme;
 mod signing_secret;
 mod tools;

@@ -77,6 +77,7 @@ fn value(config: &Config, setting: &str) -> Value {
         "username" => json!(config.username),
         "tenant" => json!(config.tenant),
         "data_dir" => json!(config.data_dir.display().to_string()),
+        "allow_dir" => json!(config.allow_dir.as_ref().map(|path| path.display().to_string())),
         "log" => json!(config.log.as_deref().unwrap_or("by command: warn for serve on stdio")),
         "log_format" => json!(config.log_format),
         "confirm.fallback" => json!(config.fallback),

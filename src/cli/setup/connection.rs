@@ -10,7 +10,7 @@ use crate::auth::{Access, Caller, Filter, Principal};
 use crate::client::{Client, Fixed, Origin};
 use crate::config::{Config, Fallback, PermissionFilter};
 use crate::error::{Error, Kind, Result};
-use crate::server::{self, App, Selection};
+use crate::server::{self, App, Folder, Selection};
 
 use super::credentials::Credentials;
 use super::{bounds, upstream};
@@ -72,6 +72,7 @@ impl Connection {
             ask_timeout: config.confirm_timeout,
             answer_limit: config.answer_limit,
             data_dir: Some(config.data_dir.clone()),
+            files: folder(config, verified)?,
             platform_name: super::name_of(config),
             embedded: config.url.is_none(),
             audit: upstream::record(config)?,
@@ -131,6 +132,16 @@ impl Connection {
             embedded.close().await;
         }
     }
+}
+
+/// The folder that calls may name files of: that of a person at a desk, whose own server it is.
+fn folder(config: &Config, over_http: bool) -> Result<Option<Arc<Folder>>> {
+    let Some(path) = &config.allow_dir else { return Ok(None) };
+    if over_http {
+        return Err(Error::configuration(Kind::Unsupported, "FM-CONFIG-ALLOW-DIR", "files are read for callers on stdio alone")
+            .hint("Leave allow_dir out where the server listens over HTTP; callers there send the content."));
+    }
+    Folder::open(path).map(Some)
 }
 
 /// How permissions are judged, under the platform's names.

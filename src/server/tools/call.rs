@@ -16,7 +16,7 @@ use crate::server::audit::{Decision, Note, Refusal, Transport};
 use crate::server::consent::{Retry, Verdict};
 use crate::server::http::expiry;
 use crate::server::request::Request;
-use crate::server::{App, answer, tools};
+use crate::server::{App, answer, files, tools};
 
 enum Outcome {
     Answered(Reply),
@@ -100,6 +100,7 @@ impl Request {
             }
             Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
         };
+        let arguments = files::fill(self.app.settings.files.as_ref(), entry, arguments).await?;
         let options = CallOptions { if_match, traceparent: Some(traceparent), secrets, ..CallOptions::default() };
         self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await.map(Outcome::Answered)
     }
