@@ -11,6 +11,7 @@ pub mod runtime;
 use serde_json::{Map, Value};
 
 use self::expressions::fault::Fault;
+use self::runtime::rehearsal::Answers;
 use self::runtime::run::{Run, Wait, size_of};
 use crate::api::FieldError;
 use crate::api::executions::{ExecutionStatus, Failure};
@@ -30,8 +31,8 @@ pub enum Mode {
     /// For real.
     #[default]
     Live,
-    /// Without waiting, in a transaction that is rolled back; with what people and services would answer, by node.
-    Rehearsal(Map<String, Value>),
+    /// Without waiting, in a transaction that is rolled back; with what people and services would answer.
+    Rehearsal(Answers),
 }
 
 /// The engine at work within one transaction.
@@ -84,7 +85,7 @@ impl<'e, 'c> Engine<'e, 'c> {
 
     /// The engine for a rehearsal.
     pub fn rehearsing(tx: &'e mut Tx<'c>, answers: Map<String, Value>) -> Self {
-        Self { tx, mode: Mode::Rehearsal(answers), budget: MAX_STEPS_AT_ONCE }
+        Self { tx, mode: Mode::Rehearsal(Answers::new(answers)), budget: MAX_STEPS_AT_ONCE }
     }
 
     /// Runs every token until it waits, and stores the execution.

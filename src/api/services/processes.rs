@@ -370,7 +370,7 @@ pub struct Sandbox {
     /// What the start gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// What people would answer, by node id: `{"node-1": {"decision": "approve"}}`.
+    /// What people would answer, by node id: `{"node-1": {"decision": "approve"}}`. A list answers one pass after another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<Map<String, Value>>,
 }

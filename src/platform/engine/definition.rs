@@ -7,6 +7,7 @@ pub mod flow;
 pub mod graph;
 pub mod integration;
 mod reader;
+mod soundness;
 pub mod validate;
 
 use std::collections::HashMap;

@@ -193,11 +193,12 @@ async fn what_can_never_end_fails_and_says_why() {
     let stuck = publish(
         &bench,
         json!([
-            { "id": "x", "type": "gateway" }, script("a", "1", "x"), script("b", "1", "x"),
-            { "id": "join", "type": "gateway", "config": { "mode": "and" } },
+            { "id": "fork", "type": "gateway", "config": { "mode": "and" } }, script("a", "1", "x"), script("b", "1", "x"),
+            { "id": "join", "type": "gateway", "config": { "mode": "and" } }, { "id": "end", "type": "end" },
         ]),
         json!([
-            { "from": "x", "to": "a", "condition": "true" }, { "from": "x", "to": "b" }, { "from": "a", "to": "join" }, { "from": "b", "to": "join" },
+            { "from": "fork", "to": "a" }, { "from": "fork", "to": "b" }, { "from": "a", "to": "end", "condition": "variables.x == 1" },
+            { "from": "a", "to": "join" }, { "from": "b", "to": "join" },
         ]),
     )
     .await;

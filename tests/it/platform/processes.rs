@@ -181,6 +181,57 @@ async fn a_trial_runs_the_real_engine_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_rehearsal_is_told_what_is_answered_in_each_pass() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let design = json!({
+        "name": "Rework",
+        "nodes": [{ "id": "start", "type": "start" }, human("approve"), human("correct"), { "id": "end", "type": "end" }],
+        "edges": [
+            { "from": "start", "to": "approve" }, { "from": "approve", "to": "correct", "condition": "nodes.approve.decision == 'no'" },
+            { "from": "approve", "to": "end" }, { "from": "correct", "to": "approve" },
+        ],
+    });
+    let id = bench.post("/processes/designs", &owner, design).await.ok()["id"].as_str().unwrap().to_owned();
+    let path = format!("/processes/{id}/sandbox");
+    let tried = async |answers: Value| bench.post(&path, &owner, json!({ "answers": answers })).await.ok();
+
+    let passes = tried(json!({ "approve": ["no", { "decision": "no" }, "yes"], "correct": "done" })).await;
+    assert_eq!(passes["status"], "completed", "{passes:#}");
+    let corrected =
+        passes["trace"].as_array().unwrap().iter().filter(|entry| entry["nodeId"] == "correct" && entry["type"] == "node.completed");
+    assert_eq!(corrected.count(), 2, "one answer without a list is for every pass");
+
+    let short = tried(json!({ "approve": ["no"], "correct": "done" })).await;
+    assert_eq!((&short["status"], &short["error"]["code"]), (&json!("failed"), &json!("FM-EES-ANSWERS-SHORT")), "{short:#}");
+    assert_eq!(short["error"]["nodeId"], "approve");
+    assert!(short["error"]["message"].as_str().unwrap().contains("passed 2 times, but the list has 1 answers"), "{short:#}");
+}
+
+#[tokio::test]
+async fn branches_that_cannot_meet_are_told_before_they_run() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let gateway = |id: &str, mode: &str| json!({ "id": id, "type": "gateway", "config": { "mode": mode } });
+    let way = |from: &str, to: &str| json!({ "from": from, "to": to });
+    let findings = async |nodes: Value, edges: Value| {
+        let design = json!({ "name": "Shape", "nodes": nodes, "edges": edges });
+        let id = bench.post("/processes/designs", &owner, design).await.ok()["id"].as_str().unwrap().to_owned();
+        let found = bench.post(&format!("/processes/{id}/validate"), &owner, json!({})).await.ok();
+        let published = bench.post(&format!("/processes/{id}/publish"), &owner, json!({})).await.status;
+        (found["errors"][0]["code"].clone(), found["warnings"][0]["code"].clone(), published)
+    };
+    let when = json!({ "from": "choose", "to": "a", "condition": "execution.initiator == 'ada'" });
+    let missed = [when, way("choose", "b"), way("a", "join"), way("b", "join")];
+    let nodes = json!([gateway("choose", "xor"), human("a"), human("b"), gateway("join", "and")]);
+    assert_eq!(findings(nodes, json!(missed)).await, (json!("JOIN_NEVER_COMPLETE"), Value::Null, 422));
+
+    let twice = [way("fork", "a"), way("fork", "b"), way("a", "pay"), way("b", "pay")];
+    let nodes = json!([gateway("fork", "and"), human("a"), human("b"), human("pay")]);
+    assert_eq!(findings(nodes, json!(twice)).await, (Value::Null, json!("RUNS_TWICE"), 200));
+}
+
+#[tokio::test]
 async fn another_tenant_sees_no_process() {
     let bench = TestPlatform::start().await;
     let id = publish(&bench, json!([human("a")]), json!([])).await;

@@ -6,7 +6,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Bfs, Reversed};
 
 use super::findings::Findings;
-use super::{Definition, MAX_BRANCHES, MAX_EDGES, MAX_NODES};
+use super::{Definition, MAX_BRANCHES, MAX_EDGES, MAX_NODES, soundness};
 use crate::api::arguments::quote;
 use crate::api::processes::{Edge, Node, NodeKind};
 
@@ -39,6 +39,9 @@ pub fn examine(definition: &Definition, findings: &mut Findings) {
     examine_reach(definition, &graph, NodeIndex::new(entry), findings);
     for (place, node) in definition.nodes.iter().enumerate() {
         examine_branches(node, place, &connections, definition.edges.is_empty(), findings);
+    }
+    if findings.errors.is_empty() {
+        soundness::examine(definition, findings);
     }
 }
 

@@ -1,5 +1,7 @@
 //! A trial run: the engine as it is, in a transaction that is rolled back, without waiting for anybody.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::start::Begin;
@@ -14,6 +16,42 @@ use crate::platform::engine::{Engine, Stop};
 
 /// Most entries of a trace.
 const MAX_TRACE: usize = 1_000;
+
+/// What people and services would answer, by node: one answer for every pass, or a list with one for each.
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    given: Map<String, Value>,
+    /// Number of passes so far of the nodes that have a list.
+    passed: HashMap<String, usize>,
+}
+
+impl Answers {
+    /// The answers before the first step.
+    #[must_use]
+    pub fn new(given: Map<String, Value>) -> Self {
+        Self { given, passed: HashMap::new() }
+    }
+
+    /// The answer to the next pass of a node; none where nothing is given for the node.
+    pub(crate) fn next(&mut self, node: &str) -> Result<Option<Value>, Stop> {
+        let Some(given) = self.given.get(node) else { return Ok(None) };
+        let Value::Array(list) = given else { return Ok(Some(given.clone())) };
+        let pass = self.passed.entry(node.to_owned()).or_default();
+        let Some(answer) = list.get(*pass) else {
+            return Err(Stop::failed(
+                "FM-EES-ANSWERS-SHORT",
+                format!(
+                    "{node} is passed {} times, but the list has {} answers; add one for each pass, or give one answer without a list \
+                     for every pass",
+                    *pass + 1,
+                    list.len()
+                ),
+            ));
+        };
+        *pass += 1;
+        Ok(Some(answer.clone()))
+    }
+}
 
 /// Tries a process out. The transaction must be one that is rolled back.
 pub fn rehearse(tx: &mut Tx<'_>, trial: Sandbox) -> Result<Trial> {

@@ -59,10 +59,10 @@ impl Engine<'_, '_> {
     /// Makes a task, or takes the answer that a rehearsal brings.
     fn ask(&mut self, run: &mut Run, place: usize, node: &Node, task: &HumanTask) -> Result<(), Stop> {
         let new = new_task(run, node, task)?;
-        if let Mode::Rehearsal(answers) = &self.mode
-            && let Some(answer) = answers.get(&node.id)
+        if let Mode::Rehearsal(answers) = &mut self.mode
+            && let Some(answer) = answers.next(&node.id)?
         {
-            let answer = super::rehearsal::check(node, new.form.as_ref(), answer)?;
+            let answer = super::rehearsal::check(node, new.form.as_ref(), &answer)?;
             return self.answered_with(run, place, node, task, answer);
         }
         let made = tasks::create(self.tx, &new)?;

@@ -95,10 +95,9 @@ pub enum End {
 impl Engine<'_, '_> {
     /// Hands a node's work over to a service; the token waits for its end. A rehearsal takes the answer that it was given.
     pub(crate) fn hand_over(&mut self, run: &mut Run, place: usize, node: &Node, kind: WorkKind, request: &Value) -> Result<(), Stop> {
-        if let Mode::Rehearsal(answers) = &self.mode
-            && let Some(answer) = answers.get(&node.id)
+        if let Mode::Rehearsal(answers) = &mut self.mode
+            && let Some(answer) = answers.next(&node.id)?
         {
-            let answer = answer.clone();
             return self.served(run, place, node, answer);
         }
         let id = add(self.tx, run, node, kind, request)?;
