@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use self::expressions::fault::Fault;
 use self::runtime::rehearsal::Answers;
-use self::runtime::run::{Run, Wait, size_of};
+use self::runtime::run::{Run, Token, Wait, size_of};
 use crate::api::FieldError;
 use crate::api::executions::{ExecutionStatus, Failure};
 use crate::error::{Error, Result};
@@ -91,11 +91,17 @@ impl<'e, 'c> Engine<'e, 'c> {
     /// Runs every token until it waits, and stores the execution.
     fn drive(&mut self, run: &mut Run) -> Result<()> {
         while run.is_live() {
-            let Some(place) = run.state.tokens.iter().position(|token| token.wait == Wait::Nothing) else { break };
+            let goes_on = |token: &Token| matches!(token.wait, Wait::Nothing | Wait::Leaving);
+            let Some(place) = run.state.tokens.iter().position(goes_on) else {
+                if self.join_present(run)? {
+                    continue;
+                }
+                break;
+            };
             let token = run.state.tokens[place].clone();
-            self.attempt_at(run, &token.node, |engine, run| {
+            self.attempt_at(run, place, |engine, run| {
                 engine.spend(run)?;
-                engine.step(run, place, &token)
+                if token.wait == Wait::Leaving { engine.go(run, place) } else { engine.step(run, place, &token) }
             })?;
         }
         if run.is_live() {
@@ -149,10 +155,13 @@ impl<'e, 'c> Engine<'e, 'c> {
             return Ok(());
         }
         let mut above = Run::load(self.tx, &parent)?;
-        let waits = |token: &runtime::run::Token| matches!(&token.wait, Wait::Execution(id) if *id == run.head.id);
+        let undoes = |token: &Token| matches!(&token.wait, Wait::Undoing(id) if *id == run.head.id);
+        if let Some(place) = above.state.tokens.iter().position(undoes) {
+            return self.below_undone(&mut above, place, run);
+        }
+        let waits = |token: &Token| matches!(&token.wait, Wait::Execution(id) if *id == run.head.id);
         let Some(place) = above.state.tokens.iter().position(waits) else { return Ok(()) };
-        let node = above.state.tokens[place].node.clone();
-        self.attempt_at(&mut above, &node, |engine, above| engine.subprocess_ended(above, place, run))?;
+        self.attempt_at(&mut above, place, |engine, above| engine.subprocess_ended(above, place, run))?;
         self.go_on(&mut above)
     }
 

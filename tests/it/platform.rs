@@ -26,7 +26,10 @@ mod prompts;
 #[cfg(target_os = "linux")]
 mod random;
 mod registry;
+mod retries;
 mod schedules;
 mod tasks;
 mod two_processes;
+mod undoing;
 mod users;
+mod ways;

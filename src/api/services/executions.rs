@@ -113,7 +113,7 @@ pub struct State {
     /// The variables now.
     #[serde(default)]
     pub variables: Map<String, Value>,
-    /// The state of each node reached, by node id: running, waiting, completed, failed, skipped, compensated.
+    /// The state of each node reached, by node id: running, waiting, completed, timed_out, failed, skipped, compensated.
     #[serde(default)]
     pub node_states: Map<String, Value>,
 }
@@ -229,10 +229,10 @@ impl Operation for Pause {
     }
 }
 
-/// Lets a request, order or case that was on hold go ahead again (resumes an execution): it continues where we left
-/// off, now that the payment, part, visa or paper has come.
+/// Lets a request, order or case that was on hold go ahead again (resumes an execution), now that the payment, part or
+/// paper has come, or mends one that failed: the failed step is tried again, with corrected values where given.
 ///
-/// Unfrozen, it carries on or proceeds after the break.
+/// Of a failed execution nothing that was done is done again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Resume {
     /// The execution.
@@ -240,6 +240,12 @@ pub struct Resume {
     /// Why, for the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Variables to correct first, such as `{"amount": 5000}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Map<String, Value>>,
+    /// Does the failed step again even if it was done and only no way led on, such as asking a person again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<bool>,
 }
 
 impl Operation for Resume {
@@ -333,7 +339,8 @@ impl ExecutionStatus {
         match self {
             Self::Pending | Self::Running | Self::Waiting => &["pause", "cancel"],
             Self::Paused => &["resume", "cancel"],
-            Self::Completed | Self::Failed | Self::Cancelled => &["compensate"],
+            Self::Failed => &["resume", "compensate"],
+            Self::Completed | Self::Cancelled => &["compensate"],
             _ => &[],
         }
     }

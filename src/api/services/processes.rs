@@ -57,8 +57,8 @@ pub struct Node {
     /// The step's name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// By type. human_task: assignee, title, form, sla, escalationChain, output. script: expression (CEL), output. gateway:
-    /// mode (xor, and). timer: seconds or until. subprocess: processId, variables. Any: compensate.
+    /// By type. human_task: assignee, title, form, sla, escalationChain, timeout, output. script: expression (CEL), output.
+    /// gateway: mode (xor, or, and). timer: seconds or until. subprocess: processId, variables. Any: compensate, onError.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
 }
@@ -80,7 +80,7 @@ open_enum! {
         Script = "script",
         /// Waits for a time.
         Timer = "timer",
-        /// Chooses or forks (xor, and).
+        /// Chooses or forks (xor, or, and).
         Gateway = "gateway",
         /// Runs another process.
         Subprocess = "subprocess",
@@ -370,7 +370,8 @@ pub struct Sandbox {
     /// What the start gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// What people would answer, by node id: `{"node-1": {"decision": "approve"}}`. A list answers one pass after another.
+    /// What people would answer, by node id: `{"node-1": {"decision": "approve"}}`. A list answers one pass after another;
+    /// `{"timesOut": true}` and `{"fails": "why"}` take the other ways.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<Map<String, Value>>,
 }

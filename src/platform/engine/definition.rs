@@ -1,19 +1,23 @@
 //! A process definition as it is stored, and as the engine walks it.
 
 pub mod agent;
+mod circles;
 pub mod config;
+pub mod exits;
 pub mod findings;
 pub mod flow;
 pub mod graph;
 pub mod integration;
+mod meaning;
 mod reader;
 mod soundness;
 pub mod validate;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::exits::Exit;
 use crate::api::processes::{Edge, Node, NodeKind, Variable};
 
 /// Most nodes of a process.
@@ -57,7 +61,8 @@ impl Definition {
         if self.edges.is_empty() {
             return self.nodes.first().into_iter().collect();
         }
-        self.nodes.iter().filter(|node| !self.edges.iter().any(|edge| edge.to == node.id)).collect()
+        let led_to: HashSet<String> = self.edges.iter().cloned().chain(self.exits().map(|way| way.edge)).map(|edge| edge.to).collect();
+        self.nodes.iter().filter(|node| !led_to.contains(&node.id)).collect()
     }
 }
 
@@ -65,12 +70,16 @@ impl Definition {
 #[derive(Debug)]
 pub struct Plan {
     nodes: HashMap<String, Node>,
+    /// The connections, and after them the other ways out of nodes.
     edges: Vec<Edge>,
-    /// The places of the edges that leave a node.
+    /// The places of the connections that leave a node.
     leaving: HashMap<String, Vec<usize>>,
+    /// The places of the other ways out of a node.
+    exits: HashMap<(String, Exit), usize>,
     /// The places of the edges that lead to a node.
     entering: HashMap<String, Vec<usize>>,
     entry: Option<String>,
+    variables: Vec<Variable>,
     kinds: HashMap<String, String>,
 }
 
@@ -78,18 +87,26 @@ impl Plan {
     /// Makes a definition ready.
     #[must_use]
     pub fn new(definition: &Definition) -> Self {
-        let edges = definition.connections();
-        let places_by = |end: fn(&Edge) -> &String| {
-            let mut places: HashMap<String, Vec<usize>> = HashMap::new();
-            for (place, edge) in edges.iter().enumerate() {
-                places.entry(end(edge).clone()).or_default().push(place);
-            }
-            places
-        };
+        let mut edges = definition.connections();
+        let mut leaving: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, edge) in edges.iter().enumerate() {
+            leaving.entry(edge.from.clone()).or_default().push(place);
+        }
+        let mut exits = HashMap::new();
+        for way in definition.exits() {
+            exits.insert((way.edge.from.clone(), way.exit), edges.len());
+            edges.push(way.edge);
+        }
+        let mut entering: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, edge) in edges.iter().enumerate() {
+            entering.entry(edge.to.clone()).or_default().push(place);
+        }
         Self {
-            leaving: places_by(|edge| &edge.from),
-            entering: places_by(|edge| &edge.to),
+            leaving,
+            exits,
+            entering,
             edges,
+            variables: definition.variables.clone(),
             kinds: definition.variables.iter().filter_map(|variable| Some((variable.name.clone(), variable.kind.clone()?))).collect(),
             entry: definition.entries().first().map(|node| node.id.clone()),
             nodes: definition.nodes.iter().map(|node| (node.id.clone(), node.clone())).collect(),
@@ -100,6 +117,12 @@ impl Plan {
     #[must_use]
     pub fn entry(&self) -> Option<&str> {
         self.entry.as_deref()
+    }
+
+    /// The variables that are declared.
+    #[must_use]
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
     }
 
     /// The type that a variable is declared with.
@@ -117,6 +140,28 @@ impl Plan {
     /// The connections that leave a node, in the order written, each with its place.
     pub fn leaving(&self, id: &str) -> impl Iterator<Item = (usize, &Edge)> {
         self.leaving.get(id).into_iter().flatten().filter_map(|place| Some((*place, self.edges.get(*place)?)))
+    }
+
+    /// The way out of a node beside its connections, with its place.
+    #[must_use]
+    pub fn exit(&self, id: &str, exit: Exit) -> Option<(usize, &str)> {
+        let place = *self.exits.get(&(id.to_owned(), exit))?;
+        Some((place, &self.edges.get(place)?.to))
+    }
+
+    /// The nodes from which one can be reached, that one aside.
+    #[must_use]
+    pub fn before(&self, id: &str) -> HashSet<&str> {
+        let mut found: HashSet<&str> = HashSet::new();
+        let mut next = vec![id];
+        while let Some(node) = next.pop() {
+            for edge in self.entering(node).iter().filter_map(|place| self.edges.get(*place)) {
+                if edge.from != id && found.insert(&edge.from) {
+                    next.push(&edge.from);
+                }
+            }
+        }
+        found
     }
 
     /// The places of the connections that lead to a node.

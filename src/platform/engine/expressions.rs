@@ -7,5 +7,6 @@ pub mod fault;
 pub mod functions;
 pub mod operate;
 pub mod reading;
+pub mod shape;
 pub mod template;
 pub mod values;

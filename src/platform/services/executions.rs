@@ -9,6 +9,7 @@ use crate::platform::Platform;
 use crate::platform::engine::Engine;
 use crate::platform::engine::runtime::alarms::{self, Alarm};
 use crate::platform::engine::runtime::history;
+use crate::platform::engine::runtime::retry::Resuming;
 use crate::platform::engine::runtime::run::{self, Run};
 use crate::platform::engine::runtime::start::Begin;
 use crate::platform::http::context::{Answer, Cx};
@@ -54,7 +55,9 @@ async fn pause(cx: Cx, request: Pause) -> Result<Execution> {
 }
 
 async fn resume(cx: Cx, request: Resume) -> Result<Execution> {
-    steer(cx, move |engine| engine.resume(request.id.as_str(), request.reason.as_deref())).await
+    let how =
+        Resuming { reason: request.reason, variables: request.variables.unwrap_or_default(), repeat: request.repeat.unwrap_or_default() };
+    steer(cx, move |engine| engine.resume(request.id.as_str(), &how)).await
 }
 
 async fn cancel(cx: Cx, request: Cancel) -> Result<Execution> {

@@ -9,6 +9,8 @@ use crate::api::processes::{Node, NodeKind};
 use crate::api::tasks::Form;
 use crate::api::tasks::forms;
 use crate::api::{FieldError, Timestamp};
+use crate::platform::engine::expressions::conditions::Expression;
+use crate::platform::engine::expressions::fault::Fault;
 use crate::platform::engine::expressions::functions::{read_duration, read_time};
 use crate::platform::engine::expressions::template::Text;
 
@@ -26,11 +28,8 @@ pub enum Step {
     HumanTask(Box<HumanTask>),
     /// Computes.
     Script(Script),
-    /// Chooses one way (xor), or takes all and waits for all (and).
-    Gateway {
-        /// Whether it is an and.
-        forks: bool,
-    },
+    /// Divides and joins.
+    Gateway(Mode),
     /// Waits for a time.
     Timer(Timer),
     /// Runs another process.
@@ -39,6 +38,17 @@ pub enum Step {
     Integration(Box<IntegrationCall>),
     /// Asks an agent.
     Agent(Box<AgentCall>),
+}
+
+/// Which ways a gateway takes, and what it waits for where several lead to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The first whose condition holds; waits for nothing (xor).
+    One,
+    /// All; waits for all (and).
+    All,
+    /// All whose condition holds; waits for those that can still come (or).
+    Some,
 }
 
 /// A task for a person.
@@ -60,6 +70,8 @@ pub struct HumanTask {
     pub requires: Option<String>,
     /// The variable that the answer goes to.
     pub output: Option<String>,
+    /// When its time is over, and it is left by another way.
+    pub timeout: Option<Timer>,
 }
 
 /// A computation.
@@ -106,6 +118,27 @@ pub enum Undo {
     Integration(Box<IntegrationCall>),
 }
 
+impl Undo {
+    /// The paths that undoing reads.
+    pub fn reads(&self) -> Result<Vec<Vec<String>>, Fault> {
+        let mut paths = Vec::new();
+        match self {
+            Self::Script(script) => paths.extend(Expression::compile(&script.expression)?.paths()),
+            Self::HumanTask(task) => {
+                for text in [&task.assignee, &task.title, &task.description].into_iter().flatten() {
+                    paths.extend(text.paths()?);
+                }
+            }
+            Self::Integration(call) => {
+                for (_, text) in call.texts() {
+                    paths.extend(Text::read(text)?.paths()?);
+                }
+            }
+        }
+        Ok(paths)
+    }
+}
+
 /// Reads what a node does. Pointers are below the node.
 pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
     let mut reader = Reader { config: &node.config, base: "/config".to_owned(), faults: Vec::new() };
@@ -114,7 +147,7 @@ pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
         NodeKind::End => Step::End,
         NodeKind::HumanTask => Step::HumanTask(Box::new(reader.human_task())),
         NodeKind::Script => Step::Script(reader.script()),
-        NodeKind::Gateway => Step::Gateway { forks: reader.forks() },
+        NodeKind::Gateway => Step::Gateway(reader.mode()),
         NodeKind::Timer => Step::Timer(reader.timer()),
         NodeKind::Subprocess => Step::Subprocess(reader.subprocess()),
         NodeKind::AiAgent => Step::Agent(Box::new(reader.agent())),
@@ -124,7 +157,28 @@ pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
             return Err(vec![FieldError::new("/type", "NODE_TYPE", detail)]);
         }
     };
+    if node.config.contains_key("onError") {
+        match reader.word("onError") {
+            _ if matches!(step, Step::Start | Step::End | Step::Gateway(_)) => {
+                reader.fault("onError", "has no effect here: this step cannot fail")
+            }
+            Some(to) if to == node.id => {
+                let detail = "leads into its own step, which would fail again and again; name another node";
+                reader.faults.push(FieldError::new("/config/onError", "ON_ERROR_SELF", detail));
+            }
+            _ => {}
+        }
+    }
     if reader.faults.is_empty() { Ok(step) } else { Err(reader.faults) }
+}
+
+/// The mode of a gateway; none of what is not one.
+#[must_use]
+pub fn mode_of(node: &Node) -> Option<Mode> {
+    match step_of(node) {
+        Ok(Step::Gateway(mode)) => Some(mode),
+        _ => None,
+    }
 }
 
 /// Reads how a node is undone, if it says so.
@@ -152,13 +206,25 @@ pub fn undo_of(node: &Node) -> Result<Option<Undo>, Vec<FieldError>> {
 pub fn known_names(kind: &NodeKind) -> Option<&'static [&'static str]> {
     Some(match kind {
         NodeKind::Start | NodeKind::End => &[],
-        NodeKind::HumanTask => &["assignee", "title", "description", "form", "sla", "escalationChain", "requires", "output", "compensate"],
-        NodeKind::Script => &["expression", "output", "compensate"],
+        NodeKind::HumanTask => &[
+            "assignee",
+            "title",
+            "description",
+            "form",
+            "sla",
+            "escalationChain",
+            "requires",
+            "output",
+            "timeout",
+            "onError",
+            "compensate",
+        ],
+        NodeKind::Script => &["expression", "output", "onError", "compensate"],
         NodeKind::Gateway => &["mode"],
-        NodeKind::Timer => &["seconds", "until", "compensate"],
-        NodeKind::Subprocess => &["processId", "version", "variables", "output", "compensate"],
-        NodeKind::AiAgent => &["agentId", "prompt", "context", "model", "temperature", "maxTokens", "output", "compensate"],
-        NodeKind::Integration => &["integrationId", "method", "path", "query", "body", "output", "compensate"],
+        NodeKind::Timer => &["seconds", "until", "onError", "compensate"],
+        NodeKind::Subprocess => &["processId", "version", "variables", "output", "onError", "compensate"],
+        NodeKind::AiAgent => &["agentId", "prompt", "context", "model", "temperature", "maxTokens", "output", "onError", "compensate"],
+        NodeKind::Integration => &["integrationId", "method", "path", "query", "body", "output", "onError", "compensate"],
         NodeKind::Other(_) => return None,
     })
 }
@@ -171,6 +237,7 @@ impl Reader<'_> {
             description: self.text("description"),
             requires: self.word("requires"),
             output: self.output(),
+            timeout: self.timeout(),
             ..HumanTask::default()
         };
         if let Some(form) = self.config.get("form").filter(|form| !form.is_null()) {
@@ -211,16 +278,40 @@ impl Reader<'_> {
         Script { expression, output: self.output() }
     }
 
-    fn forks(&mut self) -> bool {
+    fn mode(&mut self) -> Mode {
         match self.config.get("mode").map(|mode| mode.as_str().unwrap_or_default()) {
-            None | Some("xor") => false,
-            Some("and") => true,
+            None | Some("xor") => Mode::One,
+            Some("and") => Mode::All,
+            Some("or") => Mode::Some,
             Some(other) => {
-                let detail = format!("is {}; allowed are xor (one way) and and (all ways)", crate::api::arguments::quote(other));
+                let detail = format!(
+                    "is {}; allowed are xor (one way), or (each that holds) and and (all ways)",
+                    crate::api::arguments::quote(other)
+                );
                 self.fault("mode", detail);
-                false
+                Mode::One
             }
         }
+    }
+
+    /// When the time of a task is over; where it leads then is one of the node's exits.
+    fn timeout(&mut self) -> Option<Timer> {
+        let given = self.config.get("timeout").filter(|timeout| !timeout.is_null())?;
+        if !given.get("to").is_some_and(|to| to.as_str().is_some_and(|to| !to.is_empty())) {
+            self.fault("timeout/to", "is missing: the node that is next when the time is over");
+        }
+        let after = match given.get("after") {
+            Some(Value::String(text)) if text.starts_with('=') => Some(Timer::Computed(text.clone())),
+            Some(after) => timer_of(after),
+            None => None,
+        };
+        if after.is_none() {
+            self.fault(
+                "timeout/after",
+                "must be a number of seconds, a duration such as PT48H, a time, or an expression that begins with =",
+            );
+        }
+        after
     }
 
     fn timer(&mut self) -> Timer {

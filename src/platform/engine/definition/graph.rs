@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Bfs, Reversed};
 
+use super::exits::exits_of;
 use super::findings::Findings;
-use super::{Definition, MAX_BRANCHES, MAX_EDGES, MAX_NODES, soundness};
+use super::{Definition, MAX_BRANCHES, MAX_EDGES, MAX_NODES, circles, soundness};
 use crate::api::arguments::quote;
 use crate::api::processes::{Edge, Node, NodeKind};
 
@@ -30,16 +31,19 @@ pub fn examine(definition: &Definition, findings: &mut Findings) {
     for place in 0..definition.nodes.len() {
         graph.add_node(place);
     }
-    for edge in &connections {
+    let ways: Vec<Edge> = connections.iter().cloned().chain(definition.exits().map(|way| way.edge)).collect();
+    for edge in &ways {
         if let (Some(from), Some(to)) = (ids.get(edge.from.as_str()), ids.get(edge.to.as_str())) {
             graph.add_edge(NodeIndex::new(*from), NodeIndex::new(*to), ());
         }
     }
     let Some(entry) = examine_entry(definition, &ids, findings) else { return };
     examine_reach(definition, &graph, NodeIndex::new(entry), findings);
+    let led_to: HashSet<&str> = ways.iter().map(|edge| edge.to.as_str()).collect();
     for (place, node) in definition.nodes.iter().enumerate() {
-        examine_branches(node, place, &connections, definition.edges.is_empty(), findings);
+        examine_branches(node, place, &connections, &led_to, definition.edges.is_empty(), findings);
     }
+    circles::examine(definition, &connections, findings);
     if findings.errors.is_empty() {
         soundness::examine(definition, findings);
     }
@@ -72,6 +76,13 @@ fn examine_edges(definition: &Definition, ids: &HashMap<&str, usize>, findings: 
         }
         if !seen.insert((&edge.from, &edge.to, &edge.condition)) {
             findings.error("DUPLICATE_EDGE", None, format!("/edges/{place}"), "this connection is there twice");
+        }
+    }
+    for (place, node) in definition.nodes.iter().enumerate() {
+        for way in exits_of(node).into_iter().filter(|way| !ids.contains_key(way.edge.to.as_str())) {
+            let to = &way.edge.to;
+            let message = format!("there is no node {}{}", quote(to), findings.meant(to, ids.keys().copied()));
+            findings.error("UNKNOWN_NODE", Some(node), format!("/nodes/{place}{}", way.pointer), message);
         }
     }
 }
@@ -123,15 +134,15 @@ fn examine_reach(definition: &Definition, graph: &DiGraph<usize, ()>, entry: Nod
     }
 }
 
-fn examine_branches(node: &Node, place: usize, connections: &[Edge], in_order: bool, findings: &mut Findings) {
+fn examine_branches(node: &Node, place: usize, connections: &[Edge], led_to: &HashSet<&str>, in_order: bool, findings: &mut Findings) {
     let pointer = format!("/nodes/{place}");
     let leaving: Vec<&Edge> = connections.iter().filter(|edge| edge.from == node.id).collect();
-    let entering = connections.iter().filter(|edge| edge.to == node.id).count();
+    let entering = led_to.contains(node.id.as_str());
     let conditioned = leaving.iter().filter(|edge| edge.condition.is_some()).count();
     let always = leaving.len() - conditioned;
     let forks = node.kind == NodeKind::Gateway && node.config.get("mode").is_some_and(|mode| mode == "and");
     match node.kind {
-        NodeKind::Start if entering > 0 => findings.error("START_ENTERED", Some(node), &pointer, "no connection may lead to a start"),
+        NodeKind::Start if entering => findings.error("START_ENTERED", Some(node), &pointer, "no connection may lead to a start"),
         NodeKind::End if !leaving.is_empty() => findings.error("END_LEFT", Some(node), &pointer, "no connection may leave an end"),
         NodeKind::Gateway if in_order => {
             findings.warning(

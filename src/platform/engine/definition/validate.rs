@@ -8,6 +8,7 @@ use super::Definition;
 use super::config::{self, HumanTask, Script, Step, Subprocess, Timer, Undo};
 use super::findings::Findings;
 use super::graph;
+use super::meaning::Shapes;
 use crate::api::arguments::quote;
 use crate::api::near::nearest;
 use crate::api::permission;
@@ -38,7 +39,12 @@ pub fn validate(definition: &Definition) -> Findings {
         }
         let Some(condition) = &edge.condition else { continue };
         let node = definition.nodes.iter().find(|node| node.id == edge.from);
-        check_expression(condition, node, format!("/edges/{place}/condition"), &known, &mut findings);
+        let pointer = format!("/edges/{place}/condition");
+        if Expression::compile(condition).is_ok_and(|condition| condition.paths().is_empty()) {
+            let message = "the condition reads nothing, so it is always the same; remove the condition or the edge";
+            findings.warning("CONSTANT_CONDITION", node, &pointer, message);
+        }
+        check_expression(condition, node, pointer, &known, &mut findings);
     }
     findings
 }
@@ -66,6 +72,7 @@ struct Known<'d> {
     nodes: HashSet<&'d str>,
     /// Variables by name, where all of them are known.
     variables: Option<HashSet<&'d str>>,
+    shapes: Shapes,
 }
 
 impl<'d> Known<'d> {
@@ -87,6 +94,7 @@ impl<'d> Known<'d> {
         }
         Self {
             nodes: definition.nodes.iter().map(|node| node.id.as_str()).collect(),
+            shapes: Shapes::of(definition),
             variables: (!open).then(|| declared.chain(outputs).chain(set).collect()),
         }
     }
@@ -112,6 +120,7 @@ fn check_expression(source: &str, node: Option<&Node>, pointer: String, known: &
             for path in expression.paths() {
                 check_path(&path, node, &pointer, known, findings);
             }
+            known.shapes.check(&expression, node, &pointer, findings);
         }
     }
 }
@@ -205,7 +214,9 @@ impl Check<'_, '_> {
             Text::Template(pieces) => {
                 for piece in pieces {
                     if let Piece::Path(path) = piece {
-                        check_path(path, Some(self.node), &format!("{}{pointer}", self.base), self.known, self.findings);
+                        let pointer = format!("{}{pointer}", self.base);
+                        check_path(path, Some(self.node), &pointer, self.known, self.findings);
+                        self.known.shapes.check_path(path, &[], Some(self.node), &pointer, self.findings);
                     }
                 }
             }
@@ -221,6 +232,9 @@ impl Check<'_, '_> {
             if let Some(text) = text {
                 self.text(text, &format!("{pointer}/{name}"));
             }
+        }
+        if let Some(Timer::Computed(source)) = &task.timeout {
+            self.expression(source, &format!("{pointer}/timeout/after"));
         }
         if let Some(meant) = task.requires.as_deref().and_then(permission::slip) {
             let pointer = format!("{}{pointer}/requires", self.base);
@@ -278,7 +292,7 @@ mod tests {
             { "id": "a", "type": "human_task", "config": { "title": "{{amount}}", "form": { "fields": [{ "name": "x", "type": "y" }] } } },
             { "id": "b", "type": "script", "config": { "expresion": "1" } },
             { "id": "c", "type": "timer", "config": { "seconds": -1 } },
-            { "id": "d", "type": "gateway", "config": { "mode": "or" } },
+            { "id": "d", "type": "gateway", "config": { "mode": "any" } },
             { "id": "e", "type": "subprocess", "config": { "variables": { "x": "=1 +" } } },
             { "id": "f", "type": "robot" },
             { "id": "g", "type": "script", "config": { "expression": "nodes.z.decision", "output": "x", "compensate": { "type": "mail" } } },

@@ -12,7 +12,8 @@ use super::budget::Budget;
 use super::evaluate::{Evaluator, TYPES};
 use super::fault::Fault;
 use super::functions::FUNCTIONS;
-use super::reading::Found;
+use super::reading::{Found, shape_of};
+use super::shape::Shape;
 use super::values::{self, Fields};
 
 /// Longest expression, in bytes.
@@ -95,9 +96,21 @@ impl Expression {
     /// The paths that it reads, such as `["variables", "amount"]`.
     #[must_use]
     pub fn paths(&self) -> Vec<Vec<String>> {
+        self.found().paths
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn found(&self) -> Found {
         let mut found = Found::default();
         found.read(&self.parsed, &mut Vec::new());
-        found.paths
+        found
+    }
+
+    /// What it gives, as far as its form says.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        shape_of(&self.parsed)
     }
 
     /// Evaluates it to JSON.

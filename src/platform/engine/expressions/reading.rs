@@ -1,6 +1,8 @@
-//! What an expression is made of: the paths that it reads and the functions that it calls.
+//! What an expression is made of: the paths that it reads, the functions that it calls, and what it compares.
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
+
+use super::shape::Shape;
 
 /// What an expression is made of.
 #[derive(Default)]
@@ -9,6 +11,21 @@ pub struct Found {
     pub loops: usize,
     pub functions: Vec<String>,
     pub paths: Vec<Vec<String>>,
+    /// The paths that it asks for with `has` or `in` before it reads them.
+    pub asked: Vec<Vec<String>>,
+    /// What it holds for equal or different.
+    pub compared: Vec<(Side, Side)>,
+}
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// What stands at a path.
+    Path(Vec<String>),
+    /// A text, written out.
+    Text(String),
+    /// Anything else, of that shape.
+    Of(Shape),
 }
 
 impl Found {
@@ -16,6 +33,9 @@ impl Found {
     pub fn read<'e>(&mut self, node: &'e IdedExpr, bound: &mut Vec<&'e str>) {
         if let Some(path) = path_of(node) {
             if !path[0].starts_with('@') && !bound.contains(&path[0].as_str()) {
+                if matches!(&node.expr, Expr::Select(select) if select.test) {
+                    self.asked.push(path.clone());
+                }
                 self.paths.push(path);
             }
             return;
@@ -23,6 +43,7 @@ impl Found {
         match &node.expr {
             Expr::Call(call) => {
                 self.functions.push(call.func_name.clone());
+                self.compare(&call.func_name, &call.args, bound);
                 call.target.iter().for_each(|target| self.read(target, bound));
                 call.args.iter().for_each(|argument| self.read(argument, bound));
             }
@@ -56,6 +77,74 @@ impl Found {
             }
             EntryExpr::StructField(field) => self.read(&field.value, bound),
         }
+    }
+
+    /// Notes what an operator compares.
+    fn compare(&mut self, operator: &str, operands: &[IdedExpr], bound: &[&str]) {
+        let [left, right] = operands else { return };
+        match operator {
+            operators::EQUALS | operators::NOT_EQUALS => self.compared.push((side_of(left, bound), side_of(right, bound))),
+            operators::IN => match (&right.expr, side_of(left, bound), side_of(right, bound)) {
+                (Expr::List(list), left, _) => {
+                    self.compared.extend(list.elements.iter().map(|element| (left.clone(), side_of(element, bound))));
+                }
+                (_, Side::Text(name), Side::Path(mut path)) => {
+                    path.push(name);
+                    self.asked.push(path);
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+fn side_of(node: &IdedExpr, bound: &[&str]) -> Side {
+    if let Expr::Literal(LiteralValue::String(text)) = &node.expr {
+        return Side::Text(text.inner().to_owned());
+    }
+    match path_of(node) {
+        Some(path) if bound.contains(&path[0].as_str()) || path[0].starts_with('@') => Side::Of(Shape::Any),
+        Some(path) => Side::Path(path),
+        None => Side::Of(shape_of(node)),
+    }
+}
+
+/// What an expression gives, as far as its form says.
+pub fn shape_of(node: &IdedExpr) -> Shape {
+    match &node.expr {
+        Expr::Literal(LiteralValue::String(_)) => Shape::Text(None),
+        Expr::Literal(LiteralValue::Boolean(_)) => Shape::Boolean,
+        Expr::Literal(LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_)) => Shape::Number,
+        Expr::List(_) => Shape::List,
+        Expr::Map(map) => {
+            let fields = map.entries.iter().map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => match &entry.key.expr {
+                    Expr::Literal(LiteralValue::String(name)) => Some((name.inner().to_owned(), shape_of(&entry.value))),
+                    _ => None,
+                },
+                EntryExpr::StructField(_) => None,
+            });
+            fields.collect::<Option<Vec<_>>>().map_or(Shape::Any, |fields| Shape::closed(fields.into_iter()))
+        }
+        Expr::Call(call) => match call.func_name.as_str() {
+            operators::EQUALS
+            | operators::NOT_EQUALS
+            | operators::LESS
+            | operators::LESS_EQUALS
+            | operators::GREATER
+            | operators::GREATER_EQUALS
+            | operators::LOGICAL_NOT
+            | operators::IN
+            | "contains"
+            | "startsWith"
+            | "endsWith"
+            | "bool" => Shape::Boolean,
+            "size" | "int" | "uint" | "double" => Shape::Number,
+            "string" => Shape::Text(None),
+            _ => Shape::Any,
+        },
+        _ => Shape::Any,
     }
 }
 

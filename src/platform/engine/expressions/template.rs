@@ -51,6 +51,17 @@ impl Text {
         Ok(Self::Template(pieces))
     }
 
+    /// The paths that it reads.
+    pub fn paths(&self) -> Result<Vec<Vec<String>>, Fault> {
+        match self {
+            Self::Computed(source) => Ok(Expression::compile(source)?.paths()),
+            Self::Template(pieces) => {
+                let path = |piece: &Piece| if let Piece::Path(path) = piece { Some(path.clone()) } else { None };
+                Ok(pieces.iter().filter_map(path).collect())
+            }
+        }
+    }
+
     /// Fills it in. Text stays text, anything else is written as JSON.
     pub fn render(&self, facts: Facts<'_>) -> Result<String, Fault> {
         let text = match self {

@@ -18,8 +18,7 @@ impl Engine<'_, '_> {
             return self.undone(&mut run, place, &answer);
         }
         let node = run.node(&run.state.tokens[place].node)?;
-        let id = node.id.clone();
-        self.attempt_at(&mut run, &id, |engine, run| match config::step_of(&node)? {
+        self.attempt_at(&mut run, place, |engine, run| match config::step_of(&node)? {
             Step::HumanTask(asked) => engine.answered_with(run, place, &node, &asked, answer),
             _ => Err(Stop::failed("FM-EES-CONFIG", format!("{} is not a human task", node.id))),
         })?;

@@ -1,13 +1,23 @@
 //! The history of an execution: appended to, never changed.
 
 use rusqlite::params;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::run::{document, parse};
+use super::run::{document, parse, size_of};
 use crate::api::Timestamp;
 use crate::api::executions::HistoryEntry;
 use crate::error::Result;
 use crate::platform::database::Tx;
+
+/// Longest value that is kept as it is, in bytes of JSON.
+const MAX_NOTED: usize = 16 * 1024;
+
+/// A value as the history keeps it: of a long one the length.
+#[must_use]
+pub fn noted(value: &Value) -> Value {
+    let length = size_of(value);
+    if length > MAX_NOTED { json!({ "bytes": length }) } else { value.clone() }
+}
 
 /// Appends what happened.
 pub fn append(tx: &Tx<'_>, execution: &str, kind: &str, node: Option<&str>, data: Value) -> Result<()> {

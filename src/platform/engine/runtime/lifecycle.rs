@@ -1,15 +1,18 @@
 //! How an execution ends, is held, goes on and is cancelled, and what that does to its tasks and subprocesses.
 
-use rusqlite::params;
 use serde_json::{Map, Value, json};
 
-use super::run::{Run, Wait};
+use super::run::{Run, Token, Wait};
 use super::{history, tasks, work};
 use crate::api::Operation as _;
 use crate::api::audit::Changes;
 use crate::api::executions::{ExecutionStatus, Failure, Get};
 use crate::error::{Error, Kind, Result};
+use crate::platform::engine::definition::exits::Exit;
 use crate::platform::engine::{Engine, Stop};
+
+/// Failures that no step's way out leads on from.
+const ENDS_ALL: [&str; 3] = ["FM-EES-STEP-LIMIT", "FM-EES-ANSWER", "FM-EES-ANSWERS-SHORT"];
 
 impl Engine<'_, '_> {
     /// Holds an execution and those below it: no token moves until it is resumed.
@@ -18,9 +21,8 @@ impl Engine<'_, '_> {
         require(&run, "pause")?;
         self.turn(&mut run, ExecutionStatus::Paused, "execution.paused", reason)?;
         run.store(self.tx)?;
-        for below in self.below(id)? {
-            let held = Run::load(self.tx, &below)?;
-            if held.is_live() {
+        for (_, below) in below(&run) {
+            if Run::load(self.tx, &below)?.is_live() {
                 self.pause(&below, reason)?;
             }
         }
@@ -28,14 +30,13 @@ impl Engine<'_, '_> {
     }
 
     /// Lets a held execution and those below it go on, with whatever happened meanwhile.
-    pub fn resume(&mut self, id: &str, reason: Option<&str>) -> Result<Run> {
+    pub(crate) fn let_go(&mut self, id: &str, reason: Option<&str>) -> Result<Run> {
         let mut run = Run::load(self.tx, id)?;
-        require(&run, "resume")?;
         self.turn(&mut run, ExecutionStatus::Running, "execution.resumed", reason)?;
         run.store(self.tx)?;
-        for below in self.below(id)? {
+        for (_, below) in below(&run) {
             if Run::load(self.tx, &below)?.head.status == ExecutionStatus::Paused {
-                self.resume(&below, reason)?;
+                self.let_go(&below, reason)?;
             }
         }
         // What was below may have moved this one on meanwhile.
@@ -57,39 +58,48 @@ impl Engine<'_, '_> {
     /// Lets an execution whose time has come go on.
     pub fn wake(&mut self, id: &str) -> Result<Run> {
         let mut run = Run::load(self.tx, id)?;
-        if run.is_live() {
+        if run.head.status == ExecutionStatus::Compensating {
+            let before = run.state.tokens.len();
+            run.state.tokens.retain(|token| !matches!(token.wait, Wait::Until(_)));
+            if run.state.tokens.len() < before {
+                self.undo(&mut run)?;
+            }
+        } else if run.is_live() {
             let now = self.tx.now();
-            self.attempt(&mut run, |engine, run| engine.ring(run, now))?;
+            while run.is_live()
+                && let Some(place) = run.state.tokens.iter().position(|token| token.due().is_some_and(|due| due <= now))
+            {
+                self.attempt_at(&mut run, place, |engine, run| engine.ring(run, place))?;
+            }
             self.go_on(&mut run)?;
         }
         Ok(run)
     }
 
-    /// Does something to an execution; a fault of the process fails it.
-    pub(crate) fn attempt(&mut self, run: &mut Run, work: impl FnOnce(&mut Self, &mut Run) -> Result<(), Stop>) -> Result<()> {
-        match work(self, run) {
-            Ok(()) => Ok(()),
-            Err(Stop::Failed(failure)) => self.fail(run, failure),
-            Err(Stop::Broken(error)) => Err(error),
-        }
-    }
-
-    /// As [`Engine::attempt`], at a node.
+    /// Does something at a token; a fault of the process leads on by the node's way out, or fails the execution.
     pub(crate) fn attempt_at(
         &mut self,
         run: &mut Run,
-        node: &str,
+        place: usize,
         work: impl FnOnce(&mut Self, &mut Run) -> Result<(), Stop>,
     ) -> Result<()> {
-        self.attempt(run, |engine, run| {
-            work(engine, run).map_err(|stop| match stop {
-                Stop::Failed(mut failure) => {
-                    failure.node_id.get_or_insert_with(|| node.to_owned());
-                    Stop::Failed(failure)
-                }
-                broken @ Stop::Broken(_) => broken,
-            })
-        })
+        let node = run.state.tokens[place].node.clone();
+        let mut failure = match work(self, run) {
+            Ok(()) => return Ok(()),
+            Err(Stop::Failed(failure)) => failure,
+            Err(Stop::Broken(error)) => return Err(error),
+        };
+        failure.node_id.get_or_insert_with(|| node.clone());
+        // A step that was done did not fail, and what ends the whole execution is not the step's.
+        let at_step = run.state.tokens.get(place).is_some_and(|token| token.node == node && token.wait != Wait::Leaving);
+        if at_step && !ENDS_ALL.contains(&failure.code.as_str()) {
+            let said = json!({ "code": failure.code, "message": failure.message });
+            if self.exit(run, place, Exit::Failed, json!({ "error": said })) {
+                run.state.node_states.insert(node.clone(), json!("failed"));
+                return history::append(self.tx, &run.head.id, "node.failed", Some(&node), said);
+            }
+        }
+        self.fail(run, failure)
     }
 
     /// Every token reached its end.
@@ -113,7 +123,12 @@ impl Engine<'_, '_> {
 
     /// Takes what an execution waits for away: open tasks, work of services, and executions below it.
     fn close(&mut self, run: &mut Run, reason: &str) -> Result<()> {
-        for token in std::mem::take(&mut run.state.tokens) {
+        let ended = below(run);
+        let tokens = std::mem::take(&mut run.state.tokens);
+        if run.state.undone.is_none() {
+            run.state.stopped.clone_from(&tokens);
+        }
+        for token in tokens {
             if token.wait != Wait::Nothing {
                 let state = run.state.node_states.entry(token.node).or_insert(Value::Null);
                 if state == "waiting" {
@@ -125,10 +140,10 @@ impl Engine<'_, '_> {
         run.store(self.tx)?;
         tasks::cancel_of_execution(self.tx, &run.head.id, reason)?;
         work::drop_of_execution(self.tx, &run.head.id)?;
-        for below in self.below(&run.head.id)? {
-            let child = Run::load(self.tx, &below)?;
-            if child.head.status.allows().contains(&"cancel") {
+        for (node, below) in ended {
+            if Run::load(self.tx, &below)?.head.status.allows().contains(&"cancel") {
                 self.cancel(&below, Some(reason))?;
+                self.keep_below(run, &node, &below)?;
             }
         }
         Ok(())
@@ -164,13 +179,12 @@ impl Engine<'_, '_> {
         self.tx.audit(action, "execution", &run.head.id, Some(changes))?;
         Ok(())
     }
+}
 
-    /// The executions directly below one.
-    fn below(&self, id: &str) -> Result<Vec<String>> {
-        let mut statement = self.tx.prepare_cached("SELECT id FROM executions WHERE tenant_id = ?1 AND parent_id = ?2 ORDER BY id")?;
-        let rows = statement.query_map(params![self.tx.scope().tenant.as_str(), id], |row| row.get(0))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
+/// The executions that one waits for, each with its node.
+fn below(run: &Run) -> Vec<(String, String)> {
+    let below = |token: &Token| if let Wait::Execution(id) = &token.wait { Some((token.node.clone(), id.clone())) } else { None };
+    run.state.tokens.iter().filter_map(below).collect()
 }
 
 /// Refuses what the state does not allow, and says what it does.

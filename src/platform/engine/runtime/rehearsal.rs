@@ -75,6 +75,25 @@ pub fn rehearse(tx: &mut Tx<'_>, trial: Sandbox) -> Result<Trial> {
     })
 }
 
+/// Whether an answer stands for nobody answering in time: `{"timesOut": true}`.
+pub(crate) fn times_out(node: &Node, answer: &Value) -> Result<bool, Stop> {
+    if answer.get("timesOut") != Some(&Value::Bool(true)) {
+        return Ok(false);
+    }
+    if node.config.contains_key("timeout") {
+        return Ok(true);
+    }
+    Err(Stop::failed("FM-EES-ANSWER", format!("the answer for {} lets its time pass, but it has no config.timeout", node.id)))
+}
+
+/// Fails where an answer stands for a failure: `{"fails": "the reason"}`.
+pub(crate) fn fails(answer: &Value) -> Result<(), Stop> {
+    match answer.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.get("fails")) {
+        Some(reason) => Err(Stop::failed("FM-EES-REHEARSED", reason.as_str().map_or_else(|| reason.to_string(), str::to_owned))),
+        None => Ok(()),
+    }
+}
+
 /// Checks what a person would answer, as if they did.
 pub(crate) fn check(node: &Node, form: Option<&Form>, answer: &Value) -> Result<Value, Stop> {
     let wrong = |message: String| Stop::failed("FM-EES-ANSWER", message);

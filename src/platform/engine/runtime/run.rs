@@ -1,5 +1,6 @@
 //! An execution while it is worked on: loaded whole, changed, and stored whole within one transaction.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -67,8 +68,15 @@ pub struct State {
     pub depth: u32,
     /// How many nodes it went through.
     pub steps: u64,
-    /// The completed nodes that can be undone, in the order of their completion.
-    pub undo: Vec<String>,
+    /// Bytes of what undoing reads, over all passes that can be undone.
+    #[serde(default)]
+    pub kept: usize,
+    /// Where it stood when it failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped: Vec<Token>,
+    /// The variables that undoing set; none until undoing begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone: Option<BTreeSet<String>>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -84,6 +92,29 @@ pub struct Token {
     pub via: Option<usize>,
     /// What it waits for.
     pub wait: Wait,
+    /// When it waits for it no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Token {
+    /// A token that came to a node by a connection.
+    #[must_use]
+    pub fn at(node: String, via: Option<usize>) -> Self {
+        Self { node, via, wait: Wait::Nothing, until: None }
+    }
+
+    /// A token that waits at a node.
+    #[must_use]
+    pub fn waiting(node: String, wait: Wait) -> Self {
+        Self { node, via: None, wait, until: None }
+    }
+
+    /// When it goes on by itself.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        if let Wait::Until(time) = self.wait { Some(time) } else { self.until }
+    }
 }
 
 /// What a token waits for.
@@ -102,15 +133,17 @@ pub enum Wait {
     Branches,
     /// A service that works for the node.
     Work(String),
-    /// A person or a service that undoes the node.
+    /// A person, a service or an execution below that undoes the node.
     Undoing(String),
+    /// Nothing, and the node is done: a way on has yet to be taken.
+    Leaving,
 }
 
 impl Run {
     /// A new execution at its entry.
     pub fn new(tx: &Tx<'_>, head: Head, definition: &Definition, variables: Map<String, Value>, depth: u32) -> Self {
         let plan = Plan::new(definition);
-        let tokens = plan.entry().map(|node| Token { node: node.to_owned(), via: None, wait: Wait::Nothing }).into_iter().collect();
+        let tokens = plan.entry().map(|node| Token::at(node.to_owned(), None)).into_iter().collect();
         let facts = facts_of(&head);
         Self { head, state: State { variables, tokens, depth, ..State::default() }, plan, facts, expressions: Rc::clone(tx.expressions()) }
     }
@@ -146,7 +179,8 @@ impl Run {
 
     /// Stores what changed.
     pub fn store(&self, tx: &Tx<'_>) -> Result<()> {
-        let due = if self.head.status == ExecutionStatus::Waiting { self.due() } else { None };
+        let watches = matches!(self.head.status, ExecutionStatus::Waiting | ExecutionStatus::Compensating);
+        let due = if watches { self.due() } else { None };
         tx.prepare_cached(
             "UPDATE executions SET status = ?3, state = ?4, completed_at = ?5, due_at = ?6 WHERE tenant_id = ?1 AND id = ?2",
         )?
@@ -163,8 +197,7 @@ impl Run {
 
     /// The next time that it waits for.
     fn due(&self) -> Option<Timestamp> {
-        let time = |token: &Token| if let Wait::Until(time) = token.wait { Some(time) } else { None };
-        self.state.tokens.iter().filter_map(time).min()
+        self.state.tokens.iter().filter_map(Token::due).min()
     }
 
     /// What its expressions see.

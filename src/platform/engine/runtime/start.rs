@@ -153,7 +153,7 @@ fn settled(declared: &[Variable], mut given: Map<String, Value>) -> Map<String, 
 }
 
 /// What is wrong with the variables of a start.
-fn check_variables(declared: &[Variable], given: &Map<String, Value>) -> Vec<FieldError> {
+pub(crate) fn check_variables(declared: &[Variable], given: &Map<String, Value>) -> Vec<FieldError> {
     let mut faults = Vec::new();
     for variable in declared {
         let pointer = format!("/variables/{}", variable.name.replace('~', "~0").replace('/', "~1"));

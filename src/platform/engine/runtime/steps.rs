@@ -2,19 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
-use super::history;
 use super::run::{Run, Token, Wait};
 use super::start::Begin;
 use super::tasks::{self, NewTask};
 use super::variables::{set_variable, set_variables};
 use super::work::WorkKind;
+use super::{history, rehearsal};
 use crate::api::Timestamp;
 use crate::api::arguments::quote;
 use crate::api::executions::ExecutionStatus;
 use crate::api::processes::Node;
-use crate::platform::engine::definition::config::{self, HumanTask, Script, Step, Subprocess, Timer};
+use crate::platform::engine::definition::config::{self, HumanTask, Mode, Script, Step, Subprocess, Timer};
+use crate::platform::engine::definition::exits::Exit;
 use crate::platform::engine::expressions::conditions::Expression;
-use crate::platform::engine::{Engine, Mode, Stop};
+use crate::platform::engine::{self, Engine, Stop};
 
 /// How many subprocesses may be below one another.
 const MAX_DEPTH: u32 = 8;
@@ -27,20 +28,20 @@ impl Engine<'_, '_> {
             return Err(Stop::failed("FM-EES-UNKNOWN-NODE", format!("a connection leads to {}, which there is not", quote(&token.node))));
         };
         let step = config::step_of(&node)?;
-        if let Step::Gateway { forks: true } = step
+        if let Step::Gateway(mode @ (Mode::All | Mode::Some)) = step
             && token.via.is_some()
             && run.plan.entering(&node.id).len() > 1
         {
-            return self.join(run, place, &node);
+            return self.join(run, place, &node, mode);
         }
         run.state.node_states.insert(node.id.clone(), json!("running"));
         history::append(self.tx, &run.head.id, "node.started", Some(&node.id), json!({ "type": node.kind }))?;
         match step {
-            Step::Start | Step::End => self.leave(run, place, &node, Value::Null, false),
-            Step::Gateway { forks } => self.leave(run, place, &node, Value::Null, forks),
+            Step::Start | Step::End | Step::Gateway(_) => self.leave(run, place, &node, Value::Null),
             Step::Script(script) => {
                 let result = compute(run, &script)?;
-                self.leave(run, place, &node, result, false)
+                assign(run, &script, &result)?;
+                self.leave(run, place, &node, result)
             }
             Step::HumanTask(task) => self.ask(run, place, &node, &task),
             Step::Timer(timer) => self.wait_for_time(run, place, &node, timer),
@@ -59,15 +60,32 @@ impl Engine<'_, '_> {
     /// Makes a task, or takes the answer that a rehearsal brings.
     fn ask(&mut self, run: &mut Run, place: usize, node: &Node, task: &HumanTask) -> Result<(), Stop> {
         let new = new_task(run, node, task)?;
-        if let Mode::Rehearsal(answers) = &mut self.mode
+        if let engine::Mode::Rehearsal(answers) = &mut self.mode
             && let Some(answer) = answers.next(&node.id)?
         {
-            let answer = super::rehearsal::check(node, new.form.as_ref(), &answer)?;
+            if rehearsal::times_out(node, &answer)? {
+                return self.time_over(run, place, node);
+            }
+            let answer = rehearsal::check(node, new.form.as_ref(), &answer)?;
             return self.answered_with(run, place, node, task, answer);
         }
         let made = tasks::create(self.tx, &new)?;
         run.state.tokens[place].wait = Wait::Task(made.task_id.0.clone());
-        self.waits(run, node, json!({ "taskId": made.task_id, "assignedTo": made.assigned_to }))
+        run.state.tokens[place].until = task.timeout.clone().map(|timeout| self.time_of(run, timeout)).transpose()?;
+        let until = run.state.tokens[place].until;
+        self.waits(run, node, json!({ "taskId": made.task_id, "assignedTo": made.assigned_to, "until": until }))
+    }
+
+    /// The time of a task is over: the node is left by its other way.
+    fn time_over(&mut self, run: &mut Run, place: usize, node: &Node) -> Result<(), Stop> {
+        let said = json!({ "timedOut": true, "at": self.tx.now() });
+        run.state.node_states.insert(node.id.clone(), json!("timed_out"));
+        history::append(self.tx, &run.head.id, "node.timed_out", Some(&node.id), said.clone())?;
+        if self.exit(run, place, Exit::TimedOut, said) {
+            Ok(())
+        } else {
+            Err(Stop::failed("FM-EES-CONFIG", "config.timeout names no node"))
+        }
     }
 
     /// A person answered.
@@ -75,10 +93,20 @@ impl Engine<'_, '_> {
         if let Some(output) = &task.output {
             set_variable(run, output, answer.clone())?;
         }
-        self.leave(run, place, node, answer, false)
+        self.leave(run, place, node, answer)
     }
 
     fn wait_for_time(&mut self, run: &mut Run, place: usize, node: &Node, timer: Timer) -> Result<(), Stop> {
+        let until = self.time_of(run, timer)?;
+        if until <= self.tx.now() || matches!(self.mode, engine::Mode::Rehearsal(_)) {
+            return self.leave(run, place, node, json!({ "until": until }));
+        }
+        run.state.tokens[place].wait = Wait::Until(until);
+        self.waits(run, node, json!({ "until": until }))
+    }
+
+    /// The time that a timer stands for now.
+    fn time_of(&self, run: &Run, timer: Timer) -> Result<Timestamp, Stop> {
         let timer = match timer {
             Timer::Computed(source) => {
                 let value = Expression::compile(&source)?.evaluate(run.facts())?;
@@ -94,28 +122,28 @@ impl Engine<'_, '_> {
             }
             timer => timer,
         };
-        let until = match timer {
+        Ok(match timer {
             Timer::Seconds(seconds) => self.tx.now().plus_seconds(seconds),
             Timer::Until(time) => time,
             Timer::Computed(_) => self.tx.now(),
-        };
-        if until <= self.tx.now() || matches!(self.mode, Mode::Rehearsal(_)) {
-            return self.leave(run, place, node, json!({ "until": until }), false);
-        }
-        run.state.tokens[place].wait = Wait::Until(until);
-        self.waits(run, node, json!({ "until": until }))
+        })
     }
 
-    /// Times that have come let their tokens go on.
-    pub(crate) fn ring(&mut self, run: &mut Run, now: Timestamp) -> Result<(), Stop> {
-        while let Some((place, until)) = run.state.tokens.iter().enumerate().find_map(|(place, token)| match token.wait {
-            Wait::Until(until) if until <= now => Some((place, until)),
-            _ => None,
-        }) {
-            let node = run.node(&run.state.tokens[place].node)?;
-            self.leave(run, place, &node, json!({ "until": until }), false)?;
+    /// A time has come for which a token waits, or until which it waits for a person.
+    pub(crate) fn ring(&mut self, run: &mut Run, place: usize) -> Result<(), Stop> {
+        let token = run.state.tokens[place].clone();
+        let node = run.node(&token.node)?;
+        match token.wait {
+            Wait::Task(task) => {
+                tasks::cancel(self.tx, &task, "the time of the task is over")?;
+                self.time_over(run, place, &node)
+            }
+            Wait::Until(until) => self.leave(run, place, &node, json!({ "until": until })),
+            _ => {
+                run.state.tokens[place].until = None;
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     fn run_below(&mut self, run: &mut Run, place: usize, node: &Node, subprocess: Subprocess) -> Result<(), Stop> {
@@ -153,6 +181,7 @@ impl Engine<'_, '_> {
     pub(crate) fn subprocess_ended(&mut self, run: &mut Run, place: usize, below: &Run) -> Result<(), Stop> {
         let node = run.node(&run.state.tokens[place].node)?;
         if below.head.status != ExecutionStatus::Completed {
+            self.keep_below(run, &node.id, &below.head.id)?;
             let why = below.state.error.as_ref().map_or_else(String::new, |error| format!(": {} {}", error.code, error.message));
             let message = format!("subprocess {} is {}{why}", below.head.id, below.head.status);
             return Err(Stop::failed("FM-EES-SUBPROCESS", message));
@@ -161,7 +190,10 @@ impl Engine<'_, '_> {
         if let Step::Subprocess(Subprocess { output: Some(output), .. }) = config::step_of(&node)? {
             set_variable(run, &output, result.clone())?;
         }
-        self.leave(run, place, &node, result, false)
+        if !node.config.contains_key("compensate") {
+            self.keep_below(run, &node.id, &below.head.id)?;
+        }
+        self.leave(run, place, &node, result)
     }
 
     pub(crate) fn waits(&mut self, run: &mut Run, node: &Node, data: Value) -> Result<(), Stop> {
@@ -171,15 +203,24 @@ impl Engine<'_, '_> {
     }
 }
 
-/// Computes a script and sets its variables.
-pub(crate) fn compute(run: &mut Run, script: &Script) -> Result<Value, Stop> {
-    let result = Expression::compile(&script.expression)?.evaluate(run.facts())?;
-    match (&script.output, &result) {
-        (Some(output), result) => set_variable(run, output, result.clone())?,
-        (None, Value::Object(fields)) => set_variables(run, fields.clone())?,
-        (None, _) => {}
+/// Computes a script.
+pub(crate) fn compute(run: &Run, script: &Script) -> Result<Value, Stop> {
+    Ok(Expression::compile(&script.expression)?.evaluate(run.facts())?)
+}
+
+/// Sets the variables of a script that was computed, and answers their names.
+pub(crate) fn assign(run: &mut Run, script: &Script, result: &Value) -> Result<Vec<String>, Stop> {
+    match (&script.output, result) {
+        (Some(output), result) => {
+            set_variable(run, output, result.clone())?;
+            Ok(vec![output.clone()])
+        }
+        (None, Value::Object(fields)) => {
+            set_variables(run, fields.clone())?;
+            Ok(fields.keys().cloned().collect())
+        }
+        (None, _) => Ok(Vec::new()),
     }
-    Ok(result)
 }
 
 /// The task that a node asks for.

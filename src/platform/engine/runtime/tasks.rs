@@ -264,15 +264,23 @@ pub fn cancel_of_execution(tx: &mut Tx<'_>, execution: &str, reason: &str) -> Re
         rows.collect::<rusqlite::Result<_>>()?
     };
     for id in open {
-        let before = load(tx, tx.tenant(), &id)?;
-        tx.prepare_cached("UPDATE tasks SET status = 'cancelled', ended_at = ?3, alarm_at = NULL WHERE tenant_id = ?1 AND id = ?2")?
-            .execute(params![tx.tenant(), id, tx.now().millis()])?;
-        let after = load(tx, tx.tenant(), &id)?;
-        note(tx, &id, "cancelled", json!({ "reason": reason }))?;
-        publish(tx, "task.cancelled", &after.task, json!({ "reason": reason }))?;
-        audit(tx, "task.cancelled", &id, Some(&before.task), &after.task)?;
+        cancel(tx, &id, reason)?;
     }
     Ok(())
+}
+
+/// Closes a task that is no longer needed, unless it was answered.
+pub fn cancel(tx: &mut Tx<'_>, id: &str, reason: &str) -> Result<()> {
+    let before = load(tx, tx.tenant(), id)?;
+    if !before.is_open() {
+        return Ok(());
+    }
+    tx.prepare_cached("UPDATE tasks SET status = 'cancelled', ended_at = ?3, alarm_at = NULL WHERE tenant_id = ?1 AND id = ?2")?
+        .execute(params![tx.tenant(), id, tx.now().millis()])?;
+    let after = load(tx, tx.tenant(), id)?;
+    note(tx, id, "cancelled", json!({ "reason": reason }))?;
+    publish(tx, "task.cancelled", &after.task, json!({ "reason": reason }))?;
+    audit(tx, "task.cancelled", id, Some(&before.task), &after.task)
 }
 
 /// Refuses what is only for a task that waits.

@@ -7,6 +7,7 @@
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
 
+use super::rehearsal;
 use super::run::{Run, Token, Wait, document, parse, size_of};
 use super::variables::set_variable;
 use crate::api::Timestamp;
@@ -98,17 +99,18 @@ impl Engine<'_, '_> {
         if let Mode::Rehearsal(answers) = &mut self.mode
             && let Some(answer) = answers.next(&node.id)?
         {
+            rehearsal::fails(&answer)?;
             return self.served(run, place, node, answer);
         }
-        let id = add(self.tx, run, node, kind, request)?;
+        let id = self.add_work(run, node, kind, request, self.tx.mint("work"))?;
         run.state.tokens[place].wait = Wait::Work(id.clone());
         self.waits(run, node, json!({ "workId": id, "service": kind.as_str() }))
     }
 
     /// As [`Engine::hand_over`], for work that undoes a node.
     pub(crate) fn hand_undoing_over(&mut self, run: &mut Run, node: &Node, kind: WorkKind, request: &Value) -> Result<(), Stop> {
-        let id = add(self.tx, run, node, kind, request)?;
-        run.state.tokens.push(Token { node: node.id.clone(), via: None, wait: Wait::Undoing(id.clone()) });
+        let id = self.add_work(run, node, kind, request, self.tx.mint("work"))?;
+        run.state.tokens.push(Token::waiting(node.id.clone(), Wait::Undoing(id.clone())));
         self.waits(run, node, json!({ "workId": id, "service": kind.as_str(), "compensating": true }))
     }
 
@@ -140,12 +142,32 @@ impl Engine<'_, '_> {
                 End::Later(_) => Ok(()),
             };
         }
-        self.attempt_at(&mut run, &node.id, |engine, run| match end {
+        self.attempt_at(&mut run, place, |engine, run| match end {
             End::Answered(answer) => engine.served(run, place, &node, answer),
-            End::Failed { code, message } => Err(Stop::Failed(failed(code, message, &node))),
+            End::Failed { code, message } => {
+                // It ended: another try is other work.
+                run.state.tokens[place].wait = Wait::Nothing;
+                Err(Stop::Failed(failed(code, message, &node)))
+            }
             End::Later(_) => Ok(()),
         })?;
         self.go_on(&mut run)
+    }
+
+    /// Writes work down under an id.
+    pub(crate) fn add_work(&self, run: &Run, node: &Node, kind: WorkKind, request: &Value, id: String) -> Result<String, Stop> {
+        if size_of(request) > MAX_REQUEST {
+            return Err(Stop::failed("FM-EES-REQUEST-TOO-LARGE", format!("the node's request would hold more than {MAX_REQUEST} bytes")));
+        }
+        let (tx, now) = (&self.tx, self.tx.now().millis());
+        tx.prepare_cached(
+            "INSERT INTO node_work (tenant_id, id, kind, execution_id, node_id, actor, request, next_attempt_at, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
+        )
+        .map_err(Error::from)?
+        .execute(params![tx.tenant(), id, kind.as_str(), run.head.id, node.id, tx.scope().actor, document(request)?, now])
+        .map_err(Error::from)?;
+        Ok(id)
     }
 
     /// A service answered, or a rehearsal says what it would.
@@ -153,23 +175,8 @@ impl Engine<'_, '_> {
         if let Some(output) = node.config.get("output").and_then(Value::as_str) {
             set_variable(run, output, answer.clone())?;
         }
-        self.leave(run, place, node, answer, false)
+        self.leave(run, place, node, answer)
     }
-}
-
-fn add(tx: &Tx<'_>, run: &Run, node: &Node, kind: WorkKind, request: &Value) -> Result<String, Stop> {
-    if size_of(request) > MAX_REQUEST {
-        return Err(Stop::failed("FM-EES-REQUEST-TOO-LARGE", format!("the node's request would hold more than {MAX_REQUEST} bytes")));
-    }
-    let (id, now) = (tx.mint("work"), tx.now().millis());
-    tx.prepare_cached(
-        "INSERT INTO node_work (tenant_id, id, kind, execution_id, node_id, actor, request, next_attempt_at, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
-    )
-    .map_err(Error::from)?
-    .execute(params![tx.tenant(), id, kind.as_str(), run.head.id, node.id, tx.scope().actor, document(request)?, now])
-    .map_err(Error::from)?;
-    Ok(id)
 }
 
 /// Begins an attempt. Work that began too often without an end fails its node; that of a held execution does not begin.

@@ -86,6 +86,24 @@ async fn a_node_that_waits_for_its_system_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_refused_is_retried_under_another_key() {
+    let system = System::listen().await;
+    let platform = TestPlatform::start_with(quick).await;
+    let id = register(&platform, rest(&system)).await;
+    let process = publish(&platform, json!([node(&id)]), json!([])).await;
+    system.say([409]);
+    let execution = start(&platform, &process, json!({ "order": "1", "amount": 5 })).await;
+    when(&platform, &execution, "failed").await;
+    let path = format!("/executions/{}/resume", execution["executionId"].as_str().unwrap());
+    platform.put(&path, &platform.owner(), json!({ "variables": { "order": "2" } })).await.ok();
+    when(&platform, &execution, "completed").await;
+    let came: Vec<(String, String)> =
+        system.came().iter().map(|came| (came.path.clone(), came.header("idempotency-key").to_owned())).collect();
+    assert_eq!((came.len(), came[1].0.as_str()), (2, "/api/bookings/2"), "{came:?}");
+    assert_ne!(came[0].1, came[1].1, "a refused call is not repeated, another one is made");
+}
+
+#[tokio::test]
 async fn a_held_or_cancelled_execution_calls_nobody() {
     let system = System::listen().await;
     let platform = TestPlatform::start_with(quick).await;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::api::processes::{Node, NodeKind};
 use crate::platform::engine::definition::Definition;
+use crate::platform::engine::definition::config::{self, Mode};
 
 /// How a node takes the tokens that come to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(super) enum Takes {
     Each,
     /// One of each connection, together.
     All,
+    /// All that there are, once no other can come.
+    Present,
 }
 
 /// How a node passes a token on.
@@ -21,6 +23,8 @@ pub(super) enum Gives {
     One,
     /// To all of them.
     All,
+    /// To any of them, at least one.
+    Some,
 }
 
 /// The connections by their numbers; the last one leads to the entry from outside.
@@ -47,7 +51,7 @@ impl Net {
             takes: vec![Takes::Each; count],
             gives: vec![Gives::One; count],
         };
-        for edge in definition.connections() {
+        for edge in definition.connections().into_iter().chain(definition.exits().map(|way| way.edge)) {
             if let (Some(from), Some(to)) = (places.get(edge.from.as_str()), places.get(edge.to.as_str())) {
                 net.leaving[*from].push(net.to.len());
                 net.connect(*to);
@@ -57,11 +61,14 @@ impl Net {
             net.connect(*entry);
         }
         for (place, node) in definition.nodes.iter().enumerate() {
-            if is_and(node) {
-                net.gives[place] = Gives::All;
-                if net.entering[place].len() > 1 {
-                    net.takes[place] = Takes::All;
-                }
+            let (gives, takes) = match config::mode_of(node) {
+                Some(Mode::All) => (Gives::All, Takes::All),
+                Some(Mode::Some) => (Gives::Some, Takes::Present),
+                _ => continue,
+            };
+            net.gives[place] = gives;
+            if net.entering[place].len() > 1 {
+                net.takes[place] = takes;
             }
         }
         net
@@ -79,10 +86,23 @@ impl Net {
 
     /// Whether any branch divides, or any node waits for several.
     pub(super) fn divides(&self) -> bool {
-        self.takes.contains(&Takes::All) || self.gives.iter().zip(&self.leaving).any(|(gives, ways)| *gives == Gives::All && ways.len() > 1)
+        self.takes.iter().any(|takes| *takes != Takes::Each)
+            || self.gives.iter().zip(&self.leaving).any(|(gives, ways)| *gives != Gives::One && ways.len() > 1)
     }
-}
 
-fn is_and(node: &Node) -> bool {
-    node.kind == NodeKind::Gateway && node.config.get("mode").is_some_and(|mode| mode == "and")
+    /// The connections by which a token can still come to a node.
+    pub(super) fn towards(&self, node: usize) -> Vec<bool> {
+        let mut from = vec![0; self.to.len()];
+        for (place, ways) in self.leaving.iter().enumerate() {
+            ways.iter().for_each(|way| from[*way] = place);
+        }
+        let mut found = vec![false; self.to.len()];
+        let mut next: Vec<usize> = self.entering[node].clone();
+        while let Some(way) = next.pop() {
+            if !std::mem::replace(&mut found[way], true) && way != self.begin() && from[way] != node {
+                next.extend(&self.entering[from[way]]);
+            }
+        }
+        found
+    }
 }

@@ -1,5 +1,7 @@
 //! Which connections can have tokens at the same time: the least relation that forks begin and nodes carry on.
 
+use std::collections::HashMap;
+
 use super::net::{Gives, Net, Takes};
 
 /// The relation, as a square of flags.
@@ -34,7 +36,7 @@ impl Parallel {
 
     /// The forks whose branches can have several tokens.
     pub(super) fn again(&self, net: &Net) -> Vec<usize> {
-        let repeats = |node: &usize| net.gives[*node] == Gives::All && net.leaving[*node].iter().any(|way| self.holds(*way, *way));
+        let repeats = |node: &usize| net.gives[*node] != Gives::One && net.leaving[*node].iter().any(|way| self.holds(*way, *way));
         (0..net.leaving.len()).filter(repeats).collect()
     }
 }
@@ -44,7 +46,7 @@ pub(super) fn of(net: &Net) -> Parallel {
     let (count, nodes) = (net.to.len(), net.leaving.len());
     let mut parallel = Parallel { count, flags: vec![false; count * count] };
     let mut fresh: Vec<(usize, usize)> = Vec::new();
-    for node in (0..nodes).filter(|node| net.gives[*node] == Gives::All) {
+    for node in (0..nodes).filter(|node| net.gives[*node] != Gives::One) {
         let ways = &net.leaving[node];
         for (place, one) in ways.iter().enumerate() {
             fresh.extend(ways[..place].iter().filter(|other| parallel.set(*one, **other)).map(|other| (*one, *other)).collect::<Vec<_>>());
@@ -53,13 +55,18 @@ pub(super) fn of(net: &Net) -> Parallel {
     // How many connections of a node run beside a connection, and whether the node was gone through for it.
     let mut beside = vec![0_usize; count * nodes];
     let mut done = vec![false; count * nodes];
+    let mut towards: HashMap<usize, Vec<bool>> = HashMap::new();
     while let Some((one, other)) = fresh.pop() {
         let both = [(one, other), (other, one)];
         for (stays, moves) in both.into_iter().take(if one == other { 1 } else { 2 }) {
             let node = net.to[moves];
             let cell = stays * nodes + node;
             beside[cell] += 1;
-            let passes = net.takes[node] == Takes::Each || beside[cell] == net.entering[node].len();
+            let passes = match net.takes[node] {
+                Takes::Each => true,
+                Takes::All => beside[cell] == net.entering[node].len(),
+                Takes::Present => !towards.entry(node).or_insert_with(|| net.towards(node))[stays],
+            };
             if passes && !std::mem::replace(&mut done[cell], true) {
                 for way in &net.leaving[node] {
                     if parallel.set(stays, *way) {

@@ -14,6 +14,9 @@ const MAX_WORK: usize = 4_000_000;
 /// Most tokens on one connection: a loop that makes more of them makes any number.
 const MAX_ON_ONE: usize = 2;
 
+/// Most connections of an inclusive choice of which every combination is looked at.
+const MAX_CHOICES: usize = 6;
+
 /// The connections with tokens, in order; one with two tokens is there twice.
 type Marking = Vec<usize>;
 
@@ -52,6 +55,7 @@ pub(super) fn explore(net: &Net) -> Moved {
         let mut rest = marking;
         match net.takes[node] {
             Takes::Each => remove(&mut rest, token),
+            Takes::Present => rest.retain(|way| net.to[*way] != node),
             Takes::All => {
                 moved.complete.insert(node);
                 net.entering[node].iter().for_each(|way| remove(&mut rest, *way));
@@ -61,6 +65,16 @@ pub(super) fn explore(net: &Net) -> Moved {
         let outcomes: Vec<Marking> = match net.gives[node] {
             _ if ways.is_empty() => vec![rest],
             Gives::All => vec![with(&rest, ways)],
+            Gives::Some if ways.len() > MAX_CHOICES => {
+                moved.is_whole = false;
+                vec![with(&rest, ways)]
+            }
+            Gives::Some => (1..1_usize << ways.len())
+                .map(|chosen| {
+                    let taken: Vec<usize> = (0..ways.len()).filter(|place| chosen >> place & 1 == 1).map(|place| ways[place]).collect();
+                    with(&rest, &taken)
+                })
+                .collect(),
             Gives::One => ways.iter().map(|way| with(&rest, &[*way])).collect(),
         };
         for outcome in outcomes {
@@ -86,9 +100,22 @@ fn movable(net: &Net, ranks: &[usize], marking: &Marking) -> Option<usize> {
     }
     let moves = |way: &&usize| {
         let node = net.to[**way];
-        net.takes[node] == Takes::Each || sides.get(&node) == Some(&net.entering[node].len())
+        match net.takes[node] {
+            Takes::Each => true,
+            Takes::All => sides.get(&node) == Some(&net.entering[node].len()),
+            Takes::Present => false,
+        }
     };
-    marking.iter().filter(moves).max_by_key(|way| ranks[net.to[**way]]).copied()
+    let first = marking.iter().filter(moves).max_by_key(|way| ranks[net.to[**way]]).copied();
+    // Nothing else moves: what could still come to it would.
+    first.or_else(|| {
+        let waits = |way: &&usize| net.takes[net.to[**way]] == Takes::Present;
+        marking.iter().filter(waits).copied().find(|way| {
+            let node = net.to[*way];
+            let towards = net.towards(node);
+            marking.iter().all(|other| net.to[*other] == node || !towards[*other])
+        })
+    })
 }
 
 fn remove(marking: &mut Marking, way: usize) {

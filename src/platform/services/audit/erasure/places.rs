@@ -70,6 +70,7 @@ pub(in crate::platform::services::audit) const PLACES: &[Place] = &[
     place("records", "entities", &["number"], &[Json("data", Record)], Then::Record),
     place("executions", "executions", &["id"], &[Who("initiator"), Json("state", Things(2))], Then::Nothing),
     place("executions", "execution_history", &["execution_id", "sequence"], &[Who("actor"), Json("data", Things(2))], Then::Nothing),
+    place("executions", "execution_undo", &["execution_id", "sequence"], &[Json("facts", Things(2))], Then::Nothing),
     place(
         "tasks",
         "tasks",
