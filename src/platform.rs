@@ -129,6 +129,7 @@ struct Inner {
     integrations: Integrations,
     hub: services::integrations::Hub,
     agents: services::agents::State,
+    realtime: services::realtime::State,
     faults: Faults,
     outbound: OnceLock<reqwest::Client>,
     embedded: HashSet<&'static str>,
@@ -208,6 +209,7 @@ impl Platform {
                 integrations,
                 hub: services::integrations::Hub::default(),
                 agents: services::agents::State::new(agents),
+                realtime: services::realtime::State::default(),
                 faults,
                 outbound: OnceLock::new(),
                 embedded: services::routes().services(),
@@ -366,6 +368,16 @@ impl Platform {
     /// What the AI Agent Service keeps in memory.
     pub(crate) fn agents(&self) -> &services::agents::State {
         &self.inner.agents
+    }
+
+    /// What the WebSocket Gateway keeps in memory.
+    pub(crate) fn realtime(&self) -> &services::realtime::State {
+        &self.inner.realtime
+    }
+
+    /// Counts a task that a shutdown waits for until the token is dropped.
+    pub(crate) fn tracked(&self) -> tokio_util::task::task_tracker::TaskTrackerToken {
+        self.inner.tracker.token()
     }
 
     /// The one route of an operation, with all that stands before it: who asks, for which tenant, and whether they may.

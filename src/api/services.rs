@@ -19,6 +19,7 @@ pub mod notifications;
 pub mod portals;
 pub mod processes;
 pub mod prompts;
+pub mod realtime;
 pub mod registry;
 pub mod schedules;
 pub mod tasks;
@@ -39,6 +40,7 @@ pub const SERVICES: &[Service] = &[
     communication::SERVICE,
     auth::SERVICE,
     events::SERVICE,
+    realtime::SERVICE,
     registry::SERVICE,
     notifications::SERVICE,
     portals::SERVICE,

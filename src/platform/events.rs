@@ -149,8 +149,10 @@ fn look(connection: &Connection, busy: &HashSet<String>, idle: &HashMap<String, 
     }
     let head: i64 = connection.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| row.get(0))?;
     // In no order: where there is not room for all, no subscription is last every time.
-    let mut subscriptions = connection
-        .prepare_cached("SELECT id, tenant_id, topic, url, secret, position, attempts, retry_at FROM subscriptions ORDER BY random()")?;
+    let mut subscriptions = connection.prepare_cached(
+        "SELECT id, tenant_id, topic, url, secret, position, attempts, retry_at FROM subscriptions \
+         WHERE delivery = 'webhook' ORDER BY random()",
+    )?;
     let mut rows = subscriptions.query([])?;
     while let Some(row) = rows.next()? {
         let subscription = Subscription {

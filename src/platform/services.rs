@@ -20,6 +20,7 @@ pub(crate) mod notifications;
 pub(crate) mod portals;
 pub(crate) mod processes;
 pub(crate) mod prompts;
+pub(crate) mod realtime;
 pub(crate) mod registry;
 pub(crate) mod schedules;
 pub(crate) mod tasks;
@@ -41,6 +42,7 @@ pub(crate) fn routes() -> Routes {
         .merge(communication::routes())
         .merge(auth::routes())
         .merge(events::routes())
+        .merge(realtime::routes())
         .merge(registry::routes())
         .merge(notifications::routes())
         .merge(portals::routes())
@@ -64,4 +66,5 @@ pub(crate) fn spawn(platform: &Platform) {
     schedules::spawn(platform);
     analytics::spawn(platform);
     super::events::spawn(platform);
+    realtime::spawn(platform);
 }

@@ -25,6 +25,7 @@ mod processes;
 mod prompts;
 #[cfg(target_os = "linux")]
 mod random;
+mod realtime;
 mod registry;
 mod retries;
 mod schedules;

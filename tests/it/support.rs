@@ -9,6 +9,7 @@ pub mod platform;
 pub mod postgres;
 pub mod program;
 pub mod raw;
+pub mod socket;
 pub mod standin;
 #[cfg(unix)]
 pub mod terminal;

@@ -54,7 +54,7 @@ pub struct Subscription {
     pub topic: String,
     /// Where its events go.
     pub delivery: Delivery,
-    /// The channel to listen on, for delivery by channel.
+    /// The channel to listen on, for delivery by channel: `/channels/{channel}/subscribe`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
     /// When it was made.

@@ -61,7 +61,8 @@ pub(crate) async fn bounded(service: &'static str, body: Body, most: usize) -> R
     })
 }
 
-fn parse(service: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
+/// Reads JSON as an object, bounded in depth, values and precision.
+pub(crate) fn parse(service: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
     let Extent { depth, values } = extent(bytes);
     if depth > MAX_DEPTH {
         return Err(malformed(service, format!("the body is nested more than {MAX_DEPTH} levels deep")));

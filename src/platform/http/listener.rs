@@ -44,6 +44,7 @@ fn app(platform: &Platform) -> Router {
     let checked = platform.clone();
     routes
         .router(platform)
+        .merge(services::realtime::sockets(platform))
         .route("/livez", get(async || json_response(&json!({ "status": "ok" }))))
         .route("/readyz", get(move || readiness(ready.clone())))
         .route("/-/prove", post(move |request: Request| prove(proving.clone(), request)))

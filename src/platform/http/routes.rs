@@ -22,7 +22,7 @@ use super::context::{Answer, Cx};
 use super::idempotency::{self, Begun, Stored};
 use super::problem;
 use crate::api::arguments::Reading;
-use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, Timestamp, catalogue, ids, undecodable, wire};
+use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, Spec, Timestamp, catalogue, ids, undecodable, wire};
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
 use crate::platform::faults::{self, FaultKind};
@@ -301,13 +301,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         None => (authenticate(platform, &parts.headers, spec, &path).await?, body),
     };
     if !spec.public {
-        check_tenant(&parts.headers, &identity)?;
-        if let Some(needed) = spec.permission
-            && !identity.caller.permissions.as_ref().is_some_and(|held| held.allow(needed))
-        {
-            return Err(Error::new(Kind::Forbidden, "FM-AAS-FORBIDDEN", format!("this takes the permission {needed}"))
-                .hint("Ask an administrator for a role that grants it."));
-        }
+        authorise(&parts.headers, spec, &identity)?;
     }
 
     let query = query_pairs(parts.uri.query().unwrap_or_default());
@@ -452,6 +446,18 @@ fn location(route: &Route, gets: &HashSet<&'static str>, body: Option<&Value>, p
     Some(format!("{path}/{}", id.as_str()?))
 }
 
+/// Refuses a caller who names another tenant, or who lacks the operation's permission.
+pub(crate) fn authorise(headers: &HeaderMap, spec: &Spec, identity: &Identity) -> Result<()> {
+    check_tenant(headers, identity)?;
+    match spec.permission {
+        Some(needed) if !identity.caller.permissions.as_ref().is_some_and(|held| held.allow(needed)) => {
+            Err(Error::new(Kind::Forbidden, "FM-AAS-FORBIDDEN", format!("this takes the permission {needed}"))
+                .hint("Ask an administrator for a role that grants it."))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_tenant(headers: &HeaderMap, identity: &Identity) -> Result<()> {
     match text(headers, "x-tenant-id") {
         Some(tenant) if tenant != identity.caller.tenant.as_str() => Err(tenant_mismatch("the header X-Tenant-Id")),
@@ -480,7 +486,8 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn query_pairs(query: &str) -> Vec<(String, String)> {
+/// Returns the parameters of a query.
+pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
     let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     query
         .split('&')

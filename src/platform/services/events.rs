@@ -14,6 +14,8 @@ use crate::error::Result;
 use crate::platform::http::context::Cx;
 use crate::platform::http::routes::Routes;
 
+pub(crate) use subscriptions::{exists, find_channel, listened};
+
 /// The operations of the service.
 pub(crate) fn routes() -> Routes {
     Routes::new()

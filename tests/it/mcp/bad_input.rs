@@ -74,7 +74,7 @@ async fn wrong_arguments_are_told_to_the_model_and_change_nothing() {
             ("executions_start", json!({ "processId": null }), "processId"),
             ("executions_start", json!({ "processId": "proc-404" }), "proc-404"),
             ("processes_create", json!({ "name": "", "nodes": [] }), "name"),
-            ("subscriptions_create", json!({ "topic": "task.*", "delivery": { "type": "channel" } }), "FM-EBS-CHANNEL-UNAVAILABLE"),
+            ("subscriptions_create", json!({ "topic": "task.*", "delivery": { "type": "queue" } }), "delivery/type"),
             ("events_publish", json!({ "topic": "task.created", "event": { "taskId": "x" } }), "FM-EBS-TOPIC-RESERVED"),
         ] {
             let text = host.bad(tool, arguments).await;

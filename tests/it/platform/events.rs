@@ -318,8 +318,6 @@ async fn events_go_nowhere_they_should_not() {
         let reply = call(&bench, "POST", "/subscriptions", Some(request), &[]).await;
         assert_eq!((reply.status, &reply.body["code"]), (422, &json!("FM-EBS-WEBHOOK-URL")), "{url}");
     }
-    let channel = call(&bench, "POST", "/subscriptions", Some(json!({ "topic": "*", "delivery": { "type": "channel" } })), &[]).await;
-    assert_eq!((channel.status, &channel.body["code"]), (422, &json!("FM-EBS-CHANNEL-UNAVAILABLE")));
     let pattern = json!({ "topic": "exec*", "delivery": { "type": "webhook", "url": "http://127.0.0.1:9/" } });
     assert_eq!(call(&bench, "POST", "/subscriptions", Some(pattern), &[]).await.body["code"], "FM-EBS-TOPIC");
     assert_eq!(call(&bench, "GET", "/subscriptions", None, &[]).await.body["items"], json!([]));

@@ -7,7 +7,7 @@ use crate::api::registry::{Health, Instance};
 use crate::platform::Platform;
 
 /// The services of the contract that have no operations, and whether they are embedded: the listener is the gateway.
-const WITHOUT_OPERATIONS: [(&str, bool); 2] = [("api-gateway", true), ("websocket-gateway", false)];
+const WITHOUT_OPERATIONS: [(&str, bool); 1] = [("api-gateway", true)];
 
 /// An instance for each service of the contract. A service that is not embedded has no address and gets no calls.
 pub(super) fn all(platform: &Platform) -> Vec<Instance> {
