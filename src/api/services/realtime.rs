@@ -10,11 +10,13 @@ use serde_json::{Map, Value};
 use crate::api::cloud_event::Event;
 use crate::api::ids::EventId;
 use crate::api::operation::operations;
+use crate::api::service::Layer;
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// WebSocket Gateway Service.
 pub const SERVICE: Service =
     Service::new("websocket-gateway", "realtime", "WGS", "Live channels: what is published on them, and who is there.")
+        .layer(Layer::Foundation)
         .operations(operations![Publish, Presence])
         .shown(&["channel", "type", "payload"]);
 

@@ -152,6 +152,10 @@ pub(super) async fn rotate_signing_secret(cx: Cx, request: RotateSigningSecret) 
         .write(move |tx| {
             let id = request.id.as_str();
             let subscription = find(tx, tx.tenant(), id)?;
+            if matches!(subscription.delivery, Delivery::Channel) {
+                return Err(Error::new(Kind::Conflict, "FM-EBS-NOT-A-WEBHOOK", "what goes to a channel is not signed")
+                    .hint("subscriptions_list shows which subscriptions go to a webhook."));
+            }
             let sealed = platform.keys().seal(id, plain.as_bytes())?;
             tx.execute("UPDATE subscriptions SET secret = ? WHERE tenant_id = ? AND id = ?", params![sealed, tx.tenant(), id])?;
             tx.audit("subscription.secret_replaced", "subscription", id, None)?;
