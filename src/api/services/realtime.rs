@@ -175,7 +175,7 @@ pub struct Present {
     pub members: Vec<Member>,
 }
 
-/// Shows who is on a live channel now: online, present, listening. The channel `users` has everybody who is connected.
+/// Shows who is on a live channel now: online, present, listening.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Presence {
     /// The channel; `users` is everybody with a connection of their own.
