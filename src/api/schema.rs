@@ -247,7 +247,7 @@ fn list(schema: &mut Map<String, Value>) {
         schema.remove("additionalProperties");
     }
     if schema.get("type").is_some_and(|kind| kind == "object") && !schema.contains_key("properties") {
-        schema.entry("additionalProperties").or_insert_with(|| json!({ "description": "Any value." }));
+        schema.entry("additionalProperties").or_insert_with(|| json!({ "description": "Any." }));
     }
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.values_mut().filter_map(Value::as_object_mut).for_each(list);

@@ -156,7 +156,7 @@ pub struct Question {
 /// Asks an AI assistant or bot for something and gets its whole answer (agent): summarise or shorten a letter,
 /// translate, write a reply, analyse, say what it thinks or suggests.
 ///
-/// An opinion on a case, advice on what to do next, a friendly draft.
+/// A draft, opinion, comparison or recommendation from it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Invoke {
@@ -176,10 +176,10 @@ impl Operation for Invoke {
         .evicts(TOUCHED);
 }
 
-/// Lets somebody watch an AI assistant write (stream): its answer appears live on the screen, word for word as it is
+/// Lets somebody watch an AI assistant write (stream): its answer appears on the screen, word for word as it is
 /// generated, for a long report or proposal, read along without waiting.
 ///
-/// In real time, piece by piece.
+/// To follow its reply live, in real time, piece by piece.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {
@@ -199,8 +199,8 @@ impl Operation for Stream {
         .evicts(TOUCHED);
 }
 
-/// Shows which AI assistants, bots and helpers we have (agents), available to ask: their names, what each can help
-/// with, such as contracts or legal questions, its model and skills.
+/// Shows which AI assistants, bots and helpers we have (agents), to ask or talk to: their names, what each is good for,
+/// such as contracts or legal questions, its model and skills.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -258,7 +258,7 @@ impl Operation for ExecuteTool {
 /// Shows the usage of an AI assistant or bot (agent metrics): how often it is used, how many questions it answered, its
 /// token consumption behind the cost, how fast it is, how often it fails.
 ///
-/// What it consumed this month, how long people wait for its response.
+/// What it consumed this month, how busy it is, how long people wait.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
     /// The agent.

@@ -105,9 +105,9 @@ pub struct MetricValue {
 }
 
 /// Counts or measures over time (metrics): how many orders or cases we had per month, week or year, how long approvals
-/// take on average, number of active users, speed of the AI.
+/// take or their average duration, number of active users, speed of the AI.
 ///
-/// How many people used the system, how many refunds or onboardings there were in March.
+/// How many were approved last month, how many people used the system.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct QueryMetrics {
     /// What is measured, and when.
@@ -168,8 +168,9 @@ pub struct GetDashboard {
 
 impl Operation for GetDashboard {
     type Output = Dashboard;
-    const SPEC: Spec =
-        Spec::get("dashboards_get", "/dashboards/{id}", Effect::Read).titled("Open a dashboard").requires(Permission::DASHBOARD_VIEW);
+    const SPEC: Spec = Spec::get("dashboards_get", "/dashboards/{id}", Effect::Read)
+        .titled("Open a dashboard to see how things look now")
+        .requires(Permission::DASHBOARD_VIEW);
 }
 
 /// A report on a metric.
@@ -216,7 +217,7 @@ pub struct Report {
 /// Makes a report for the board, directors or management (report): numbers, statistics and a summary of a month,
 /// quarter or year, compared with the one before.
 ///
-/// An evaluation of the cases handled in May, or the annual figures for shareholders.
+/// Figures for the annual meeting, an evaluation of May.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateReport {
     /// The report's title.
@@ -267,7 +268,7 @@ pub struct Kpi {
 /// Tells how the business is doing against its goals and targets (KPIs): are we on track, the key figures, what we
 /// reach or miss, whether it gets better or worse.
 ///
-/// Where we are behind, how the key numbers look.
+/// Where we are behind.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListKpis {
     /// How much to answer.
@@ -278,7 +279,7 @@ pub struct ListKpis {
 impl Operation for ListKpis {
     type Output = Page<Kpi>;
     const SPEC: Spec =
-        Spec::get("kpis_list", "/kpis", Effect::Read).titled("See whether we are meeting targets").requires(Permission::KPI_VIEW);
+        Spec::get("kpis_list", "/kpis", Effect::Read).titled("See how close we are to our targets").requires(Permission::KPI_VIEW);
 }
 
 /// A dashboard in a list.
@@ -300,6 +301,8 @@ pub struct DashboardSummary {
 
 /// Shows which dashboards have been set up (dashboards): charts, boards and visual overviews for sales or operations
 /// that one can open or look at.
+///
+/// Available ones with charts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDashboards {

@@ -82,7 +82,7 @@ pub struct AuditEntry {
 /// Makes a note for the auditors that something was done by hand or outside the platform (audit entry): a paper
 /// contract signed, a drill, a phone call, files shredded, put on record.
 ///
-/// Leaves a trace in the log; kept as a claim, not as evidence.
+/// Leaves a trace in the log, as of keys handed over in person; kept as a claim, not as evidence.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Log {
@@ -121,7 +121,7 @@ impl Operation for Log {
 /// Shows who did what and when (audit trail): who changed a price, date or address, who deleted, approved or looked at
 /// a record, everything that a colleague did yesterday or this week.
 ///
-/// Finds out who altered or modified something.
+/// Who altered or removed something, which changes somebody made last week.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -172,7 +172,7 @@ pub enum Standard {
 /// Creates the report that proves to auditors, an authority or regulator that we comply (compliance report): protection
 /// of personal data (GDPR), security (SOC2), health data (HIPAA).
 ///
-/// Evidence and proof for a certification.
+/// Evidence for a certification.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ComplianceReport {
     /// The standard.
@@ -244,7 +244,8 @@ events, documents, feedback, datasets, notifications, approvals, definitions: by
 /// Erases everything personal about somebody who asks or demands it (GDPR deletion request): a family, client,
 /// applicant or former employee wants their data deleted, to be forgotten.
 ///
-/// The right to erasure, due after 30 days; decisions stay under a pseudonym, names in free text are not found.
+/// Removes traces of a guest too; due after 30 days. Decisions stay under a pseudonym, names in free text are not
+/// found.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteRecords {

@@ -133,7 +133,7 @@ impl Operation for Refresh {
 }
 
 /// Tells which user I am (login check): the name, account and company I am logged in as at the moment, whether my
-/// session is still valid or when it runs out.
+/// session is still valid or about to expire or run out.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {}
 
@@ -177,11 +177,11 @@ impl Operation for Validate {
 /// Tells what I or somebody may do here (permissions): which rights a colleague has, am I allowed to approve, delete or
 /// see something, why was I refused, why can't I open it.
 ///
-/// What they can do in the system, whether access is forbidden.
+/// Which permissions I hold, whether access is forbidden.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListPermissions {
-    /// The user; the caller if absent. Others take the permission to grant roles.
+    /// The user; the caller if absent. Others need the right to grant roles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
 }
@@ -229,7 +229,7 @@ pub struct Role {
 /// Makes a new role for a kind of user (role): trainees, interns, foremen, accountants, team leads or auditors as a
 /// group or profile, who may only read or have limited rights.
 ///
-/// Someone who may only look at something and change nothing.
+/// Someone who may only look or view and change nothing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreateRole {
     /// The role's name.
@@ -278,7 +278,7 @@ impl Operation for ListRoles {
 }
 
 /// Changes what everybody with one role is allowed to do (permissions of a role): interns should no longer delete,
-/// foremen may now approve, take a right away from trainees or give access.
+/// foremen should be able to approve too, take a right away from trainees or give access.
 ///
 /// The list replaces all rights of the role.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -150,7 +150,7 @@ pub struct Message {
 /// Adds our own WhatsApp number, company Slack, Telegram bot or SMS account (registers a channel): set it up so that we
 /// can chat with clients and write to people there.
 ///
-/// Connects a new number for text messages, puts a bot into service.
+/// Puts a messenger account, bot or new number for text messages into service.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -233,8 +233,6 @@ impl Operation for ListConversations {
 
 /// Writes to somebody by WhatsApp, Slack, Telegram or text message (SMS, sends on a channel): tell or text a client,
 /// driver or colleague on their phone that something is ready, late or coming.
-///
-/// Also posts in Slack or drops a courier a message.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SendMessage {
@@ -257,7 +255,7 @@ pub struct SendMessage {
 impl Operation for SendMessage {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_send", "/channels/{id}/send", Effect::Send)
-        .titled("Send a chat or text message")
+        .titled("Message or text somebody")
         .requires(Permission::CHANNEL_SEND)
         .answers(201)
         .id_alias("id")
@@ -266,8 +264,6 @@ impl Operation for SendMessage {
 
 /// Puts a message that somebody sent us by WhatsApp, Telegram, Slack or SMS into the system (inbound): a person texted
 /// or wrote back, replied or answered, and a waiting case goes on.
-///
-/// A message that arrived is entered and recorded.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receive {
@@ -294,7 +290,7 @@ pub struct Receive {
 impl Operation for Receive {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_receive", "/channels/{id}/webhook", Effect::Write)
-        .titled("Register a message that came in")
+        .titled("Feed in an incoming message")
         .requires(Permission::CHANNEL_RECEIVE)
         .id_alias("id")
         .evicts(&["conversations", "executions", "tasks"]);
@@ -303,7 +299,7 @@ impl Operation for Receive {
 /// Shows a chat so far (conversation): what somebody wrote, answered or said, what we texted each other by WhatsApp,
 /// Slack, Telegram or SMS, when we last heard from them.
 ///
-/// The messages with a client or driver.
+/// Opens the messages with a client, driver or guest.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The conversation.

@@ -145,7 +145,7 @@ pub struct Job {
 /// Sets up an import of data (ingestion job): copy customers from an old database such as Postgres or MySQL every
 /// night, load a CSV file or spreadsheet once, or changed rows only.
 ///
-/// Arranges a daily transfer, or brings in a file.
+/// Arranges a daily transfer, or imports a file.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -209,8 +209,8 @@ impl Operation for List {
         .cached(10);
 }
 
-/// Tells the state of one import (ingestion job): is it done or loaded yet, still running, did last night's transfer go
-/// well, fail or crash and why, when is the next.
+/// Tells how one import is doing (ingestion job): is it done or loaded yet, still running, did last night's transfer go
+/// well, fail, break or crash and why, when is the next.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The job.
@@ -229,7 +229,7 @@ impl Operation for Get {
 /// Runs an import right now (starts an ingestion job), once more or by hand, without waiting for tonight: load, sync or
 /// refresh the data immediately.
 ///
-/// Kicks off a transfer or the nightly load again.
+/// Launches or kicks off the transfer again, at once.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Start {
     /// The job.
@@ -250,7 +250,7 @@ impl Operation for Start {
 /// Stops an import that is running (cancels an ingestion job): abort it because the wrong file or database was taken,
 /// it has been going for hours or slows everything down.
 ///
-/// Halts or breaks off the load or transfer, so that no more is brought in; rows already written stay.
+/// Halts or breaks off the transfer, as with wrong data; rows already written stay.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The job.
@@ -308,7 +308,7 @@ pub struct SourceTest {
 impl Operation for TestConnection {
     type Output = SourceTest;
     const SPEC: Spec = Spec::post("ingest_sources_test", "/ingest/test-connection", Effect::Send)
-        .titled("Try to log on to a data source")
+        .titled("See whether a data source can be reached with a login")
         .requires(Permission::INGEST_TEST)
         .repeatable();
 }
@@ -316,7 +316,7 @@ impl Operation for TestConnection {
 /// Gives the figures of an import (ingestion statistics): how many rows or records came in, were imported, skipped,
 /// rejected or had errors, did all come across, how long did it take.
 ///
-/// The outcome of a load or transfer in numbers.
+/// Numbers of a load or transfer: how many were written.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// The job.

@@ -104,6 +104,8 @@ pub struct Analysis {
 
 /// Finds out what fields some data is made of (schema): which columns a strange file, export, CSV or spreadsheet has,
 /// their names and types, what its rows look like, if nobody documented it.
+///
+/// Works out or detects the structure of a table without a description.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscoverSchema {
@@ -130,8 +132,6 @@ impl Operation for DiscoverSchema {
 
 /// Suggests which column of a foreign file or old system should go into which of our fields (mapping): how theirs
 /// match, fit or correspond to ours when data moves over.
-///
-/// Pairs names that differ, as when a supplier's list is lined up with our table.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuggestMappings {
@@ -156,7 +156,7 @@ pub struct SuggestMappings {
 impl Operation for SuggestMappings {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("mappings_suggest", "/analyze/mappings", Effect::Read)
-        .titled("Match their columns to ours")
+        .titled("Propose how to match up two lists of columns")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }
@@ -164,7 +164,7 @@ impl Operation for SuggestMappings {
 /// Shows the data structures, layouts and formats that were discovered in outside sources, files and exports up to now
 /// (discovered schemas).
 ///
-/// Earlier findings of an analysis, with the fields of each source.
+/// Which schemas and fields were recognised.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSchemas {
     /// How much to answer.
@@ -198,7 +198,7 @@ pub struct DiscoveredSchema {
 impl Operation for ListSchemas {
     type Output = Page<DiscoveredSchema>;
     const SPEC: Spec = Spec::get("schemas_list", "/discovered-schemas", Effect::Read)
-        .titled("List outside data structures known already")
+        .titled("List earlier findings on data structures")
         .requires(Permission::SCHEMA_VIEW)
         .cached(30);
 }
@@ -206,7 +206,7 @@ impl Operation for ListSchemas {
 /// Rates the quality of a list or table (data quality): how good, clean, complete and reliable its rows are, or whether
 /// it has errors, holes, gaps, blanks and duplicates, before an import.
 ///
-/// A grade: can one rely on it; missing or mistyped values are counted.
+/// A quality score or grade: can one rely on it; missing or mistyped values are counted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoreQuality {
@@ -233,7 +233,7 @@ impl Operation for ScoreQuality {
 /// Generates invented customers, addresses or orders (synthetic data): fake rows that look realistic, to try out a
 /// form, for a demo, test, presentation or course, without real people.
 ///
-/// Dummy or mock records for a trial system, as many as needed.
+/// A batch of artificial, dummy or mock records to test with.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateSynthetic {

@@ -35,7 +35,7 @@ pub struct ExtractionConfig {
     /// Names of the values, such as `invoice_number`; usual ones if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<Vec<String>>,
-    /// Whether to read scanned pages by text recognition (OCR).
+    /// Whether to read scanned pages (OCR).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub include_ocr: Option<bool>,
 }
@@ -72,7 +72,7 @@ pub struct Document {
 /// Stores an attached file (document upload): add a PDF, scan, plan, letter, contract, bill or receipt to the system or
 /// archive, so that it is kept and found later.
 ///
-/// To file or keep what came with the post; 25 MB at most.
+/// Uploads or keeps what came by post; 25 MB at most.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Upload {
@@ -104,7 +104,7 @@ impl Operation for Upload {
 /// Takes the values out of a stored invoice, receipt, contract or form (extraction): which sum, total, amounts, dates,
 /// names or number it has, so that nobody must copy or type them.
 ///
-/// Reads the parties, vendor or due date of a bill, lease or scan.
+/// Reads the parties, term or due date in a lease, bill or scan.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extract {
@@ -130,7 +130,7 @@ impl Operation for Extract {
 /// Tells what type of document a scan, sheet or paper is (classification): an invoice, contract, letter, receipt or
 /// form, as when the post brought it and it must be sorted.
 ///
-/// Whether it is a bill, or which sort of mail it is.
+/// Which category a PDF belongs to, is it a bill or which sort of mail.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Classify {
@@ -187,7 +187,7 @@ impl Operation for Classify {
 /// Finds papers by what they talk about (semantic search): which document or contract mentions liability, asbestos or a
 /// notice period, where we agreed a discount or warranty.
 ///
-/// Letters or papers about a subject, such as late delivery.
+/// Is there a letter about some subject, such as damage or late delivery.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -274,7 +274,7 @@ impl Operation for Embeddings {
 /// Shows which documents and files have been added, filed or uploaded (documents), most recent first: our latest
 /// invoices, all contracts, scans and papers since Monday or from March.
 ///
-/// What was filed or came in today or this week.
+/// What is in the document store, which receipts and bills came in this week.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

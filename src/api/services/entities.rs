@@ -73,7 +73,7 @@ pub struct Entity {
 /// Prepares a structure to keep a new kind of data (entity type): a table, list, register or category of suppliers,
 /// rooms, tools, equipment or company cars, with its columns.
 ///
-/// Keeps track of things for which there was no place.
+/// A place or category for things that was missing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Define {
@@ -96,8 +96,6 @@ impl Operation for Define {
 
 /// Adds a new record to a table or list (inserts an entity): save, enter or register a new client, supplier, contact,
 /// product, car or room with its name and details.
-///
-/// Puts it on the list or into the inventory.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Insert {
     /// The type's name.
@@ -113,7 +111,7 @@ pub struct Insert {
 impl Operation for Insert {
     type Output = Entity;
     const SPEC: Spec = Spec::post("entities_insert", "/entities/{type}", Effect::Write)
-        .titled("Record or enter something new")
+        .titled("Put a new record on a list or into an inventory")
         .requires(Permission::ENTITY_INSERT)
         .answers(201)
         .repeats(&[("entityType", "type")])
@@ -121,8 +119,8 @@ impl Operation for Insert {
         .evicts(&["entities"]);
 }
 
-/// Opens one record by its id (entity) to show everything on file about a client, supplier or contact: what we know,
-/// full details, address, phone number.
+/// Displays one record or entry by its id (entity) with everything on file about a client, supplier or contact: what we
+/// know, full details, address, phone number.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The type's name.
@@ -135,15 +133,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Entity;
     const SPEC: Spec = Spec::get("entities_get", "/entities/{type}/{id}", Effect::Read)
-        .titled("Bring up one record")
+        .titled("Open one record")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
         .cached(30)
         .essential();
 }
 
-/// Corrects or changes a record (entity): a client moved, has a new phone number, street or contact person, a price or
-/// region is now different, a name or date has a typo to fix.
+/// Corrects or changes a record (entity): a client moved, now has a new phone number, street or contact person, a price
+/// or region is now different, a name or date has a typo to fix.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Update {
     /// The type's name.
@@ -170,8 +168,8 @@ impl Operation for Update {
         .evicts(&["entities"]);
 }
 
-/// Removes a record from a table for good (deletes an entity): it was entered twice, a duplicate, a mistake or a test,
-/// or the car was sold, the machine scrapped, the supplier closed.
+/// Removes or erases a record from our data for good (deletes an entity): it was entered twice, a duplicate, a mistake
+/// or a test, or the car was sold, the machine scrapped, the supplier closed.
 ///
 /// To get rid of an entry; refused while others refer to it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -194,7 +192,7 @@ impl Operation for Delete {
 /// Lists the records of one table that fit a condition (entity query), ordered by name or date: all clients in the
 /// north, products with a price above 100, ratings below three, the ten newest.
 ///
-/// Which ones have more than ten, which customers come from one region.
+/// Lists those with at least ten, from one region, biggest first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Query {
     /// The type's name.
@@ -225,7 +223,7 @@ impl Operation for Query {
 /// Searches all records everywhere for a word or name (full-text search): where a street, number or e-mail address
 /// occurs, is there any record that mentions it, have we something on a firm.
 ///
-/// Looks up every entry in which something appears, whatever the table.
+/// Finds everything or anybody with that name in our data, whatever the table.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -253,7 +251,7 @@ impl Operation for Search {
 /// Shows which kinds of records have been set up (entity types): what information, tables, lists and registers we keep
 /// or store, and which fields, columns or attributes each has.
 ///
-/// What sorts of data the platform holds, whether there is a place for something.
+/// What sorts of details the platform holds, is there a place for something.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Types {
@@ -275,8 +273,8 @@ impl Operation for Types {
         .essential();
 }
 
-/// Adds a field or column to an existing table (schema of an entity type) or changes one: suppliers also need a tax
-/// number, an e-mail must always be filled in (compulsory), a rating is a number.
+/// Adds a field or column to an existing table (schema of an entity type) or changes its structure: suppliers also need
+/// a tax number, an e-mail must always be filled in, a rating is a number.
 ///
 /// Refused where stored records do not fit.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -86,7 +86,7 @@ pub enum Delivery {
 /// Shows who is subscribed to what (subscriptions): which outside addresses, applications and webhooks are informed or
 /// notified of our events, and which fail to get them.
 ///
-/// Which callbacks and listeners are set up, and whether they work.
+/// Which webhooks, callbacks and listeners are active or set up, and whether they work.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSubscriptions {
     /// How much to answer.
@@ -105,7 +105,7 @@ impl Operation for ListSubscriptions {
 /// Has a server or web address of ours called or informed whenever something happens (webhook): as soon as an order is
 /// done, each time a case fails, an approval is answered, call its URL.
 ///
-/// Pings or notifies an app automatically when, for example, a document was processed.
+/// Sets up a webhook that pings or notifies an app automatically, say for finished approvals.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribe {
     /// A topic such as `task.created`, or a pattern such as `execution.*`.
@@ -144,7 +144,7 @@ impl Operation for RotateSigningSecret {
 /// Stops informing a server, website or web address (webhook): it should not get these messages any more, is taken off
 /// the list, its callback is cancelled.
 ///
-/// Removes a webhook that an app no longer wants or needs.
+/// Deletes or removes a webhook that a system or app no longer wants.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Unsubscribe {
     /// The subscription.
@@ -162,7 +162,7 @@ impl Operation for Unsubscribe {
 /// Shows again what was announced since an hour, nine, midnight or yesterday (event replay): the events that a server
 /// missed because it crashed, was down or offline.
 ///
-/// What happened last night or at the weekend, and each signal, repeated once more.
+/// Which events or signals there were this morning, last night or at the weekend, to get them back.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// A topic or a pattern such as `execution.*`.

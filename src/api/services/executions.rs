@@ -154,9 +154,9 @@ pub struct HistoryEntry {
 }
 
 /// Sets a real case going by a workflow (starts an execution): I need a laptop, file my holiday request, submit a
-/// refund or claim, order a repair, enrol or onboard somebody.
+/// refund or claim, return equipment, plan a trip, enrol or onboard somebody.
 ///
-/// Kicks off, runs or begins what an existing workflow is for.
+/// Kicks off whatever there is a workflow for.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
@@ -177,7 +177,7 @@ impl Operation for Start {
     type Output = Execution;
     const SPEC: Spec = Spec::post("executions_start", "/executions", Effect::Write)
         .names_users(&["initiator"])
-        .titled("Open a new case or put in a request")
+        .titled("Start a new case, put in a request")
         .requires(Permission::EXECUTION_START)
         .answers(201)
         .evicts(&["executions", "tasks"])
@@ -187,7 +187,7 @@ impl Operation for Start {
 /// Tells how one request, order or application is coming along (execution): its status, how far it is, what it is
 /// waiting for, whether it is stuck and why, or finished and through.
 ///
-/// Where a matter is right now.
+/// What is happening with it right now, at which point it is.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The execution.
@@ -206,7 +206,7 @@ impl Operation for Get {
 /// Puts a running request, order or case on hold (pauses an execution): wait or stop for the moment until a payment,
 /// part, budget, visa, call back or missing paper is settled.
 ///
-/// Suspended or frozen for some days, it is not processed any further.
+/// Interrupted, suspended or frozen for some days, it is not processed further.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     /// The execution.
@@ -251,7 +251,7 @@ pub struct Resume {
 impl Operation for Resume {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_resume", "/executions/{id}/resume", Effect::Write)
-        .titled("Continue or carry on with a request or case")
+        .titled("Continue or restart a request or case")
         .requires(Permission::EXECUTION_RESUME)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
@@ -290,7 +290,7 @@ impl Operation for Cancel {
 /// Shows everything that was done in one request, order or case so far, in sequence (execution history): when each step
 /// ran, who touched it, what happened and where it failed or broke.
 ///
-/// A log of all its steps: where exactly it went wrong.
+/// A log that lists why and where exactly it went wrong.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The execution.
@@ -309,7 +309,7 @@ impl Operation for History {
 }
 
 /// Undoes what a failed request, order or booking has completed already (compensates an execution), a rollback: refunds
-/// the payment, frees stock, cancels the hotel, last step first.
+/// the payment, reverts entries, frees stock, cancels the hotel, last step first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Compensate {
     /// The execution.
@@ -384,7 +384,7 @@ pub struct ExecutionSummary {
 /// Shows all requests, orders and cases (executions) that are running, still open, in progress, waiting, completed or
 /// broken off with an error, at the moment or since a day, week or month.
 ///
-/// What is under way now, what failed or crashed last week.
+/// What is in the works now, what crashed or ended in errors last week.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

@@ -139,7 +139,7 @@ pub struct Integration {
 /// Adds a connection to software or systems outside (registers an integration), such as Salesforce, SAP, HubSpot, Jira,
 /// a shop, HR or accounting program: hook it up by address and login.
 ///
-/// Sets up access to a new tool or API with its key or credentials, to exchange data.
+/// Sets up the link to a new tool or web service with its API key or credentials.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -198,6 +198,8 @@ impl Operation for List {
 
 /// Shows what is configured for our connection to an outside system or software (integration): its address, which login
 /// we use, mapped fields, when it last exchanged data (sync).
+///
+/// The details of the link, whether by password or key.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The integration.
@@ -216,7 +218,7 @@ impl Operation for Get {
 /// Changes the settings of our connection to outside software (integration): its web address or server has changed, an
 /// API key, token or password expired, a field mapping is wrong.
 ///
-/// The system moved or gave us a new login in place of the old one.
+/// The system moved or gave us a new login or token to replace the old one.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -262,7 +264,7 @@ impl Operation for Update {
 /// Tests whether our connection to an outside system or software works (integration): is Salesforce, SAP or the CRM
 /// reachable and alive, does it let us in, are our credentials still valid.
 ///
-/// For a link that is down or gives errors.
+/// Tries out a link that is down, gives errors or does not respond.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connect {
     /// The integration.
@@ -350,7 +352,7 @@ impl Operation for Transform {
 /// Gets something from outside software or writes to it now (executes an integration): fetch a contact from Salesforce,
 /// push a client to the CRM, book an invoice in SAP, ask for a balance.
 ///
-/// Sends a new address, creates a ticket, asks for a shipment; with `async` the API call is queued.
+/// Looks up, books, sends or creates, such as a ticket or shipment; with `async` the API call is queued.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Execute {

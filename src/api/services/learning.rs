@@ -102,10 +102,10 @@ pub struct Feedback {
     pub created_at: Option<Timestamp>,
 }
 
-/// Rates an answer of the AI (feedback): tell the system that the bot's reply or summary was excellent, good or
-/// helpful, or wrong, bad and missing something, with the right version.
+/// Rates an answer of the AI (feedback): tell the system that the bot's reply or summary was excellent, perfect, good
+/// or helpful, or wrong, bad and missing something, with the right version.
 ///
-/// In stars or marks, and what it should have said.
+/// Thumbs up or down, stars, and a note what it should have said.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Submit {
@@ -134,6 +134,8 @@ impl Operation for Submit {
 
 /// Shows what people say about answers of an AI assistant or bot (feedback): which were rated or judged poor,
 /// criticised or praised, are users happy, their stars, comments and corrections.
+///
+/// Which feedback and reviews the bot got, bad or good.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -158,7 +160,7 @@ impl Operation for Query {
 /// Puts rated answers of an AI assistant together as learning material (training dataset): its good and bad examples
 /// from a quarter, month or spring, out of which the bot will learn.
 ///
-/// Compiles its replies, question and answer, to teach it.
+/// Turns feedback of this year into a data set or collection, question and answer, for training.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateDataset {
@@ -290,7 +292,7 @@ pub struct JobFailure {
 /// Has an AI assistant or bot learn from a collection of examples (retraining job): train or fine-tune it again, now,
 /// tonight or at the weekend, so that it improves.
 ///
-/// Teaches it with last quarter's or month's material, ratings and corrections.
+/// Plans a new training from a data set, or teaches it last quarter's material.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
@@ -318,7 +320,7 @@ impl Operation for Schedule {
 /// Tells whether one training of an AI assistant is over (retraining job): how far the learning has progressed, is it
 /// done or failed, what came out, did the bot get better.
 ///
-/// Whether it finished or is still under way, and its result.
+/// Has it finished or is it still under way, how did it turn out, with what result.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetJob {
     /// The retraining job.
@@ -336,7 +338,7 @@ impl Operation for GetJob {
 /// Tells whether an AI assistant is getting worse (drift): has the bot's quality dropped, is it less accurate or
 /// reliable than before, does it give poorer answers or make more errors lately.
 ///
-/// A decline since last year or summer in how well it performs.
+/// Whether it is falling behind how it was last year or in summer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
     /// The agent.
@@ -393,7 +395,7 @@ impl Operation for Drift {
 /// Shows which learning material there is for AI assistants (training datasets): the collections and sets of examples
 /// made so far, with which a bot can be trained.
 ///
-/// What we own for teaching or fine-tuning it.
+/// Which data sets of feedback were prepared for teaching or fine-tuning it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDatasets {
@@ -413,7 +415,7 @@ impl Operation for ListDatasets {
 /// Shows all trainings of AI assistants and bots (retraining jobs): past, running and upcoming or planned ones, which
 /// failed, when a bot was last retrained or taught.
 ///
-/// An overview of all fine-tuning or learning runs.
+/// Every training or fine-tuning run, under way or coming up.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListJobs {

@@ -133,7 +133,7 @@ pub struct Notification {
 /// Sends somebody an e-mail, reminder or push alert that was prepared (notification): mail a client the invitation,
 /// remind a manager of a deadline, notify a colleague on their mobile.
 ///
-/// Tells somebody by mail or SMS that a task is due tomorrow.
+/// Alerts somebody by mail or SMS on their phone that a task is due tomorrow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Send {
@@ -159,8 +159,8 @@ impl Operation for Send {
         .essential();
 }
 
-/// Tells what happened to one e-mail, reminder, SMS or alert (notification): was it delivered, did it go out and
-/// arrive, has it reached the mailbox or phone, or did it bounce and why not.
+/// Tells what happened to one e-mail, reminder, SMS or alert (notification): was it delivered, has somebody got it, did
+/// it go out and arrive, has it reached a phone, or did it bounce and why.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The notification.
@@ -192,7 +192,7 @@ pub struct List {
     /// Requested before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_before: Option<Timestamp>,
-    /// createdAt or -createdAt (newest first, the default).
+    /// createdAt or -createdAt (newest first, default).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
     /// How much to answer.
@@ -212,7 +212,7 @@ impl Operation for List {
 /// Prepares a standard e-mail, SMS or push text to reuse (notification template): an invitation, welcome or reminder
 /// about a deadline, with blanks for the name and date.
 ///
-/// A mail or message layout with gaps to use again.
+/// A mail or message layout with gaps, such as for something overdue.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateTemplate {
@@ -271,7 +271,7 @@ impl Operation for CreateTemplate {
 /// Shows which standard e-mails, reminders and text messages have been prepared (notification templates): ready-made
 /// mail wordings to choose or pick from.
 ///
-/// Which mail templates and layouts exist.
+/// Which SMS texts and layouts we use.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListTemplates {

@@ -173,8 +173,6 @@ impl Operation for Create {
 
 /// Shows how one portal, website or login page is set up and looks (portal): which logo, colour, domain and web address
 /// it uses.
-///
-/// How a partner or dealer site is configured.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The portal.
@@ -184,7 +182,7 @@ pub struct Get {
 impl Operation for Get {
     type Output = Portal;
     const SPEC: Spec = Spec::get("portals_get", "/portals/{id}", Effect::Read)
-        .titled("Show a website's look and settings")
+        .titled("Show how a website looks at present")
         .requires(Permission::PORTAL_VIEW)
         .cached(30);
 }
@@ -213,7 +211,7 @@ impl Operation for UpdateBranding {
 /// Tells which functions are active in a portal or website (feature flags): are AI, workflow designer or document
 /// uploads switched on, enabled or off there, why is a menu missing.
 ///
-/// What an office can use there.
+/// What features an office can use, which are turned on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FeatureFlags {
     /// The portal.
@@ -229,8 +227,8 @@ impl Operation for FeatureFlags {
         .shared_in_tenant();
 }
 
-/// Adds a new company, subsidiary, branch or client organisation below its owner or holding (company): a firm we bought
-/// or that belongs to us now, an office founded or opened abroad.
+/// Adds or registers a new company, subsidiary, branch or client organisation below its owner or holding (company): a
+/// firm we bought or that belongs to us now, an office founded or opened abroad.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateCompany {
@@ -273,7 +271,7 @@ impl Operation for ConfigureApprovals {
 /// Shows which portals, websites and login pages we have or offer for outside people (portals), such as partners,
 /// dealers and offices, all of them.
 ///
-/// How many sites we run, whether one exists for a firm.
+/// All sites that have been built, whether one exists for a firm.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -292,8 +290,6 @@ impl Operation for List {
 
 /// Shows which companies, organisations, subsidiaries, branches and daughters are part of our group or holding
 /// (companies), or what one firm owns: the structure.
-///
-/// Who belongs to us, which affiliates are below a firm.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListCompanies {
@@ -308,7 +304,7 @@ pub struct ListCompanies {
 impl Operation for ListCompanies {
     type Output = Page<Company>;
     const SPEC: Spec = Spec::get("companies_list", "/companies", Effect::Read)
-        .titled("List branches and show the group's structure")
+        .titled("List the firms under our group or holding")
         .requires(Permission::PORTAL_VIEW)
         .extension();
 }

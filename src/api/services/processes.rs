@@ -94,7 +94,7 @@ pub struct Edge {
     pub from: String,
     /// The node it leads to.
     pub to: String,
-    /// CEL, such as `variables.amount > 1000` or `nodes.review.decision == 'approve'`; absent: in all other cases.
+    /// CEL, such as `nodes.review.decision == 'approve'`; absent: in all other cases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
 }
@@ -164,9 +164,9 @@ pub struct ProcessVersion {
 }
 
 /// Models a new workflow (process): the standard steps by which a matter such as holiday requests, purchases,
-/// complaints, permits or new hires is handled, and who takes each.
+/// complaints, travel or new hires is handled, and who takes each.
 ///
-/// Designs or automates how we deal with something that had no fixed route; it begins as a draft.
+/// To automate, or put together afresh, how we deal with something; it begins as a draft.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -202,7 +202,7 @@ impl Operation for Create {
 /// Shows the history of a workflow (versions of a process): each earlier revision and release, newest first, how the
 /// procedure looked before somebody edited or rewrote it.
 ///
-/// A change log: what is different since an old version, which edition was live in spring.
+/// A change log over time: what is different, which edition was live in spring.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
@@ -226,7 +226,7 @@ impl Operation for Versions {
 /// Edits an existing workflow (process): a step is added, replaced, swapped or removed, an extra check or second
 /// signature put in, a limit, condition or name changed.
 ///
-/// Renames, inserts or drops something in a new draft; cases under way keep the old flow.
+/// Adjusts, renames or drops something in a new draft; cases under way keep the old flow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -266,7 +266,7 @@ impl Operation for Update {
 /// Puts a finished or revised draft of a workflow into effect (publishes a process): it goes live, and people can
 /// actually start it from now on.
 ///
-/// Makes a new or changed flow available to everyone, in production; a released version is final.
+/// Rolls a new or changed flow out to everyone; a released version is final.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Publish {
@@ -286,10 +286,10 @@ impl Operation for Publish {
         .evicts(&["processes"]);
 }
 
-/// Checks whether a drawn-up workflow is correct and complete (validates a process) before it goes live: mistakes,
-/// steps that lead nowhere, endless loops, missing entries, wrong conditions.
+/// Checks whether a drawn workflow is correct and complete (validates a process) before it goes live: mistakes, steps
+/// that lead nowhere, endless loops, forgotten connections, wrong conditions.
 ///
-/// Whether anything is missing in a flow that was just drawn or modelled, or a branch does not end.
+/// Verifies that nothing is missing in a flow just modelled and every branch ends.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validate {
@@ -356,9 +356,9 @@ impl Operation for Validate {
 }
 
 /// Runs through a workflow as a rehearsal (sandbox), with invented data or amounts, to see how it behaves, which path
-/// it takes and what would happen, before it is used for real.
+/// or route it takes and what would happen, before it is used for real.
 ///
-/// Pretend that an order comes in: the simulation has no consequences and bothers nobody.
+/// A trial or simulation: pretend that an order comes in; nothing is really started, no consequences.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
@@ -409,7 +409,7 @@ impl Operation for Sandbox {
 /// Shows which workflows and procedures we have (processes), drafts not yet released too, or finds whether there is one
 /// for travel, building permits or parental leave already.
 ///
-/// Which flow is the right one in our company.
+/// Searches for the right flow in our company.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// Words of the name, or their beginnings.
@@ -434,10 +434,10 @@ impl Operation for List {
         .always_loaded();
 }
 
-/// Explains how a workflow or procedure works (process): what its steps or stages are, who is involved, responsible and
-/// signs where, and what must be filled in or provided to begin.
+/// Explains how a workflow or procedure works (process): what its steps or stages are, which people are involved,
+/// responsible or sign, and what must be filled in or provided to begin.
 ///
-/// How our company handles a matter, and what it involves.
+/// Describes how our company handles a matter.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The process.

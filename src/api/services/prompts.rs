@@ -113,10 +113,10 @@ pub struct Prompt {
     pub published_at: Option<Timestamp>,
 }
 
-/// Stores a good text that tells the AI what to do (prompt template): a question or instruction with blanks to fill in,
-/// which all colleagues can reuse, such as one to sum up a report.
+/// Stores a good text that tells the AI what to do (prompt template): a question or instruction with blanks to fill in
+/// or placeholders that all colleagues can reuse, such as one to sum up a report.
 ///
-/// Keeps a standard wording for the assistant that proved good, with gaps or placeholders left open.
+/// Saves a new template or standard wording for the assistant, so that others can use it as well.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Name of the prompt.
@@ -151,7 +151,7 @@ impl Operation for Create {
 /// Reads out one stored instruction to the AI (prompt template): which exact text the bot or assistant is told and
 /// follows, what is behind its answers, which placeholders it has.
 ///
-/// Opens the wording given to the AI for offers, contracts or complaints.
+/// Opens the bot's template for offers or contracts as we have written it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The prompt.
@@ -169,7 +169,7 @@ impl Operation for Get {
 /// Shows the history of an instruction to the AI (prompt versions): how the text read before, older wordings and
 /// revisions, when it was changed, how the bot's template developed.
 ///
-/// All releases of a template, and what it looked like.
+/// All revisions of a template: how often it was rewritten, what it looked like.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The prompt.
@@ -189,8 +189,6 @@ impl Operation for Versions {
 
 /// Puts real values into the blanks of an instruction to the AI (assembles a prompt), such as a name, date or amount,
 /// and shows how the complete, final text would look or read.
-///
-/// A preview with somebody's data inserted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assemble {
     /// The prompt.
@@ -222,7 +220,7 @@ pub struct Assembly {
 impl Operation for Assemble {
     type Output = Assembly;
     const SPEC: Spec = Spec::post("prompts_assemble", "/prompts/{id}/assemble", Effect::Read)
-        .titled("Fill in an AI template")
+        .titled("Combine an AI template with my values")
         .requires(Permission::PROMPT_VIEW)
         .repeatable();
 }
@@ -230,7 +228,7 @@ impl Operation for Assemble {
 /// Checks a new instruction to the AI for errors (validates a prompt): is the text technically fine, or a blank,
 /// placeholder or variable forgotten, undeclared, unused, a bracket wrong.
 ///
-/// Whether each variable has a definition and takes the values given.
+/// Tests a template for mistakes: is each variable defined and okay.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {
     /// The prompt.
@@ -291,7 +289,7 @@ impl Operation for Validate {
 /// Makes a new or updated instruction to the AI live (publishes a prompt): the approved wording is official, and every
 /// assistant and bot will use that text from now on.
 ///
-/// Activates a revised or corrected template; the answer shows which samples change.
+/// Releases or activates a template that is ready; the answer shows which samples change.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// The prompt.
@@ -350,7 +348,7 @@ impl Operation for Publish {
 /// Shows which instructions and texts for the AI are stored and available (prompt templates): all ready-made ones, or
 /// whether anyone has one for meetings, offers or letters already.
 ///
-/// An overview of what can be used with an assistant.
+/// What templates a bot or assistant can use.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

@@ -122,8 +122,6 @@ impl Operation for Register {
 
 /// Removes a server or machine from the platform's list or pool (deregisters a service instance): a host that is
 /// broken, dismantled, scrapped, shut down or switched off gets no more traffic.
-///
-/// Retires an old instance for good.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deregister {
     /// The instance, such as pds-1.
@@ -133,7 +131,7 @@ pub struct Deregister {
 impl Operation for Deregister {
     type Output = Done;
     const SPEC: Spec = Spec::delete("services_deregister", "/services/{id}", Effect::Destroy)
-        .titled("Take a retired server out of service")
+        .titled("Take an old, retired server out of service")
         .requires(Permission::SERVICE_DEREGISTER)
         .evicts(&["services"]);
 }
@@ -141,7 +139,7 @@ impl Operation for Deregister {
 /// Tells where a part of the platform can be reached (service discovery): which machines, servers or instances handle
 /// it, on which host, address and port the engine runs.
 ///
-/// How many servers are behind a service, in which version.
+/// How many servers run a service, in which version.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Discover {
     /// Service name, such as process-design-service.
@@ -165,7 +163,7 @@ impl Operation for Discover {
 /// Shows whether all parts of the platform are working (service registry): which services and components there are,
 /// which have problems or are down, is FlowMaster up today.
 ///
-/// Whether the whole system runs properly or has an outage.
+/// The state of the whole system: what is down, is there an outage.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -186,7 +184,7 @@ impl Operation for List {
 /// Checks the health of one server or machine: is the node or host alive, still responding and running, does it answer
 /// or is it dead.
 ///
-/// An instance also reports its own state here (heartbeat).
+/// Pings it: is it all right; an instance also reports its own state (heartbeat).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {

@@ -118,7 +118,7 @@ pub struct Run {
 /// Starts a workflow by itself on a regular basis (schedule): automatically every Monday morning, each Friday at five,
 /// daily at midnight, weekly, at the end or on the first of each month.
 ///
-/// Something runs once a week, each quarter or every night without anybody.
+/// Runs something once a week, every weekday, quarter or night without anybody.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -151,7 +151,7 @@ impl Operation for Create {
 /// Tells when one automatic run will start next (schedule): when is the weekly or monthly run due, its time, zone and
 /// settings, did it run last night or last Monday.
 ///
-/// What its timer is set to, whether the nightly run happened.
+/// When it is planned, what its timer is set to, whether it happened this morning.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The schedule.
@@ -169,7 +169,7 @@ impl Operation for Get {
 /// Changes the time of an automatic run (schedule): on Tuesday instead of Monday, an hour later, at six in the evening,
 /// every second month, another time zone from now on.
 ///
-/// Moves or postpones a weekly or nightly run.
+/// Moves or postpones it, say to twice a year, or gives it another input.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -205,7 +205,7 @@ impl Operation for Update {
 /// Cancels a regular, automatic run permanently (deletes a schedule): the daily, weekly or monthly run is not needed
 /// any longer, remove its timer from the calendar.
 ///
-/// Takes a recurring check, report or reminder off the timetable, gets rid of it.
+/// Stops a recurring check, list or report, to get rid of it, off the timetable.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The schedule.
@@ -241,8 +241,6 @@ impl Operation for Execute {
 
 /// Shows everything that runs automatically or on a regular basis (schedules): all planned jobs, timers and recurring
 /// runs, what starts by itself every night, week or month.
-///
-/// What is planned for tonight or this week.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

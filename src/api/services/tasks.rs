@@ -156,7 +156,7 @@ pub struct TaskEvent {
 /// Asks a person to do something by a date (human task): confirm, check, look over, sign, call back, decide or fill in
 /// a form, as when I need somebody's OK or decision.
 ///
-/// A job or to-do made by hand, as for legal, accounting or a director whose signature is missing.
+/// A new to-do made by hand, as to get legal or accounting to verify something, or a missing signature.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -195,6 +195,8 @@ impl Operation for Create {
 
 /// Shows the details of one pending to-do or approval (task): what exactly somebody is supposed to decide, answer or
 /// fill in, which options there are, who has it, when it is due.
+///
+/// The whole request: what information it asks for.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The task.
@@ -210,8 +212,8 @@ impl Operation for Get {
         .essential();
 }
 
-/// Hands a to-do or approval over to somebody else (assigns a task): its owner is sick, on holiday or busy and passes
-/// it on, so a colleague, deputy or team should do it, or I take over myself.
+/// Hands a to-do or approval over to somebody else (assigns a task): its owner is sick, on leave, on holiday or busy,
+/// so move it on: a colleague, deputy or team should do it, or I take over myself.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assign {
     /// The task.
@@ -231,8 +233,8 @@ impl Operation for Assign {
         .essential();
 }
 
-/// Answers a to-do with my decision (responds to a task): yes, I approve, agree or sign off; no, I decline, reject or
-/// turn it down; or send it back to revise, with a remark.
+/// Answers a to-do with my decision (responds to a task): yes, okay, I approve, agree, confirm or sign off; no, I
+/// decline, reject or turn it down; or send it back to revise, with a remark.
 ///
 /// Tells the others the decision, once, and lets the workflow go on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -275,7 +277,7 @@ impl Operation for Respond {
 /// Shows the inbox of a person or team (task list): what I have to do, sign or approve today, which to-dos and pending
 /// items are waiting, due, late, overdue or past their date.
 ///
-/// What is on a desk, what a colleague still has to do or has left.
+/// What is open for a team, what a colleague still has to do, what expires this week.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -297,7 +299,7 @@ pub struct List {
     /// Made before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_before: Option<Timestamp>,
-    /// createdAt or -createdAt (newest first, the default).
+    /// createdAt or -createdAt (newest first, default).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
     /// How much to answer.
@@ -311,7 +313,7 @@ pub struct List {
 pub enum SlaFilter {
     /// The deadline has passed.
     Breached,
-    /// Less than a quarter of the time is left.
+    /// Under a quarter of the time is left.
     DueSoon,
     /// In time.
     Ok,
@@ -329,7 +331,7 @@ impl Operation for List {
 /// Passes a to-do or approval up to the boss, supervisor or next level (escalates a task): nobody is answering or
 /// reacted for days, it is urgent, stuck or ignored, the deadline has passed.
 ///
-/// Time is up, and someone higher must decide.
+/// Time is up: nobody responds, and someone more senior or higher must decide.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Escalate {
     /// The task.
@@ -352,7 +354,7 @@ impl Operation for Escalate {
 /// Tells what happened to one to-do or approval (task history): who was asked or had it first, through whose hands it
 /// went, when it moved on, who answered or signed it off in the end.
 ///
-/// How often it was passed on or forwarded, on which day it was approved.
+/// How often it was handed on or forwarded, who got it on which day, who approved it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The task.

@@ -70,7 +70,7 @@ pub struct ListUsers {
 impl Operation for ListUsers {
     type Output = Page<User>;
     const SPEC: Spec = Spec::get("users_list", "/users", Effect::Read)
-        .titled("Find people in the user directory")
+        .titled("Show users, find people in the directory")
         .requires(Permission::USER_VIEW)
         .operators(&["tenantId"])
         .extension()
@@ -95,7 +95,7 @@ impl Operation for GetUser {
 /// Makes a person a manager, approver or administrator in the system (roles of a user), or takes a role off them:
 /// somebody was promoted, moved to finance, is no longer team lead.
 ///
-/// Adjusts their rights to a new job; the list replaces the roles so far.
+/// Adjusts rights to a new job; the list replaces the roles so far.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignRoles {
