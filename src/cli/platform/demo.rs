@@ -108,7 +108,7 @@ impl Company {
         {
             let data = json!({ "name": name, "city": city, "segment": segment, "since": format!("20{:02}", 12 + number * 2) });
             let made = self.call("entities_insert", json!({ "type": "customer", "data": data })).await?;
-            let relationships = json!([{ "type": "customer", "targetType": "customer", "targetId": made["id"] }]);
+            let relationships = json!({ "customer": made["id"] });
             let item = ["Oak table", "Chairs", "Shelving"][number % 3];
             let order = json!({ "item": item, "amount": 480 + 310 * number });
             self.call("entities_insert", json!({ "type": "order", "data": order, "relationships": relationships })).await?;
@@ -126,7 +126,8 @@ impl Company {
 
     /// Three processes that are in use, and one that is still a draft.
     async fn processes(&self) -> Result<[Value; 3]> {
-        let variables = json!([{ "name": "supplier", "type": "string" }, { "name": "amount", "type": "number" }]);
+        let variables =
+            json!([{ "name": "supplier", "type": "string", "required": true }, { "name": "amount", "type": "number", "required": true }]);
         let form = json!({ "fields": [
             { "name": "decision", "type": "enum", "options": ["approve", "reject"] }, { "name": "comments", "type": "text" },
         ] });
@@ -153,7 +154,7 @@ impl Company {
         });
         let leave = json!({
             "name": "Holiday request",
-            "variables": [{ "name": "employee", "type": "string" }, { "name": "days", "type": "number" }],
+            "variables": [{ "name": "employee", "type": "string", "required": true }, { "name": "days", "type": "number", "required": true }],
             "nodes": [{ "id": "decide", "type": "human_task", "config": {
                 "assignee": "manager", "title": "Leave for {{variables.employee}}", "form": form,
             } }],
@@ -161,7 +162,7 @@ impl Company {
         let totals = json!({
             "name": "Nightly totals",
             "nodes": [{ "id": "average", "type": "script", "config": { "expression": "variables.total / variables.count", "output": "average" } }],
-            "variables": [{ "name": "total", "type": "number" }, { "name": "count", "type": "number" }],
+            "variables": [{ "name": "total", "type": "number", "required": true }, { "name": "count", "type": "number", "required": true }],
         });
         self.call("processes_create", json!({ "name": "Supplier onboarding", "nodes": [{ "id": "start", "type": "start" }] })).await?;
         let mut published = [Value::Null, Value::Null, Value::Null];
@@ -222,7 +223,8 @@ impl Company {
             json!({ "channel": "sms", "name": "Workshop line", "account": "+441130000000", "baseUrl": nowhere }),
         )
         .await?;
-        self.call("subscriptions_create", json!({ "topic": "task.created", "delivery": { "type": "webhook", "url": nowhere } })).await?;
+        self.call("subscriptions_create", json!({ "topic": "process.published", "delivery": { "type": "webhook", "url": nowhere } }))
+            .await?;
         let columns = json!({ "sourceType": "csv", "sampleData": [{ "id": "S-1", "name": "Nordic Timber" }, { "id": "S-2", "name": "Brass Fittings Ltd" }] });
         self.call("schemas_discover", columns).await?;
         Ok(())
