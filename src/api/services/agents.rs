@@ -178,8 +178,6 @@ impl Operation for Invoke {
 
 /// Lets somebody watch an AI assistant write (stream): its answer appears on the screen, word for word as it is
 /// generated, for a long report or proposal, read along without waiting.
-///
-/// To follow its reply live, in real time, piece by piece.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {
@@ -257,8 +255,6 @@ impl Operation for ExecuteTool {
 
 /// Shows the usage of an AI assistant or bot (agent metrics): how often it is used, how many questions it answered, its
 /// token consumption behind the cost, how fast it is, how often it fails.
-///
-/// What it consumed this month, how busy it is, how long people wait.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
     /// The agent.

@@ -216,8 +216,6 @@ pub struct Report {
 
 /// Makes a report for the board, directors or management (report): numbers, statistics and a summary of a month,
 /// quarter or year, compared with the one before.
-///
-/// Figures for the annual meeting, an evaluation of May.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateReport {
     /// The report's title.
@@ -267,8 +265,6 @@ pub struct Kpi {
 
 /// Tells how the business is doing against its goals and targets (KPIs): are we on track, the key figures, what we
 /// reach or miss, whether it gets better or worse.
-///
-/// Where we are behind.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListKpis {
     /// How much to answer.
@@ -301,8 +297,6 @@ pub struct DashboardSummary {
 
 /// Shows which dashboards have been set up (dashboards): charts, boards and visual overviews for sales or operations
 /// that one can open or look at.
-///
-/// Available ones with charts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDashboards {

@@ -171,8 +171,6 @@ pub enum Standard {
 
 /// Creates the report that proves to auditors, an authority or regulator that we comply (compliance report): protection
 /// of personal data (GDPR), security (SOC2), health data (HIPAA).
-///
-/// Evidence for a certification.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ComplianceReport {
     /// The standard.

@@ -163,8 +163,6 @@ impl Operation for SuggestMappings {
 
 /// Shows the data structures, layouts and formats that were discovered in outside sources, files and exports up to now
 /// (discovered schemas).
-///
-/// Which schemas and fields were recognised.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSchemas {
     /// How much to answer.

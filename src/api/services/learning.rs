@@ -394,8 +394,6 @@ impl Operation for Drift {
 
 /// Shows which learning material there is for AI assistants (training datasets): the collections and sets of examples
 /// made so far, with which a bot can be trained.
-///
-/// Which data sets of feedback were prepared for teaching or fine-tuning it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDatasets {
@@ -414,8 +412,6 @@ impl Operation for ListDatasets {
 
 /// Shows all trainings of AI assistants and bots (retraining jobs): past, running and upcoming or planned ones, which
 /// failed, when a bot was last retrained or taught.
-///
-/// Every training or fine-tuning run, under way or coming up.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListJobs {

@@ -270,8 +270,6 @@ impl Operation for CreateTemplate {
 
 /// Shows which standard e-mails, reminders and text messages have been prepared (notification templates): ready-made
 /// mail wordings to choose or pick from.
-///
-/// Which SMS texts and layouts we use.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListTemplates {

@@ -189,8 +189,6 @@ impl Operation for Get {
 
 /// Changes the logo, colour or domain of a portal, website or login page (branding): our new logo, dark red or blue,
 /// another web address, adapted after a renaming.
-///
-/// A site gets another look or runs under another name.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateBranding {
     /// The portal.
@@ -270,8 +268,6 @@ impl Operation for ConfigureApprovals {
 
 /// Shows which portals, websites and login pages we have or offer for outside people (portals), such as partners,
 /// dealers and offices, all of them.
-///
-/// All sites that have been built, whether one exists for a firm.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

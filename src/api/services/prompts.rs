@@ -347,8 +347,6 @@ impl Operation for Publish {
 
 /// Shows which instructions and texts for the AI are stored and available (prompt templates): all ready-made ones, or
 /// whether anyone has one for meetings, offers or letters already.
-///
-/// What templates a bot or assistant can use.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

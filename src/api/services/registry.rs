@@ -84,8 +84,6 @@ pub struct Instance {
 
 /// Adds a new server or machine to the platform (registers a service instance): there is an additional node or host for
 /// documents, the engine or scheduling, which should get traffic.
-///
-/// A newly installed or started instance joins the pool.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
