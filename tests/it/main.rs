@@ -15,6 +15,7 @@ mod cli;
 #[cfg(feature = "platform")]
 mod client;
 mod contract;
+mod finding;
 mod hosts;
 #[cfg(feature = "platform")]
 mod http;
