@@ -28,7 +28,7 @@ async fn the_question_counts_what_the_erasure_then_reaches() {
         let filed = ok(call(&session, "records_delete", json!({ "subject": "jo@b.c", "reason": "asked by letter" })).await);
         let [asked] = host.asked().try_into().expect("a person is asked once");
         let counts = |kind: &str| {
-            let line = asked.lines().find_map(|line| line.trim().strip_prefix(&format!("{kind}: ")));
+            let line = asked.lines().find_map(|line| line.strip_prefix(&format!("- {kind}: ")));
             line.unwrap_or_else(|| panic!("{kind} is not in the question: {asked}")).parse::<u64>().unwrap()
         };
         let (entries, records, texts) = (counts("entries"), counts("records"), counts("texts"));

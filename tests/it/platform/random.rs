@@ -23,6 +23,9 @@ const SEED: u64 = 20;
 /// How many times a failing input is made smaller at most: each time the program may have to start again.
 const SHRINKS: u32 = 60;
 
+/// Longest input that a failure shows, in characters.
+const MAX_SHOWN: usize = 4_000;
+
 /// Throws inputs at one program, and says which was too much for it.
 fn throw<S, F>(cases: u32, inputs: &S, case: impl Fn(Arc<Limited>, S::Value) -> F)
 where
@@ -49,7 +52,10 @@ where
     });
     match found {
         Ok(()) => {}
-        Err(TestError::Fail(why, input)) => panic!("seed {seed}: {why}\n{input:#?}"),
+        Err(TestError::Fail(why, input)) => {
+            let input: String = format!("{input:?}").chars().take(MAX_SHOWN).collect();
+            panic!("seed {seed}: {why}\n{input}")
+        }
         Err(TestError::Abort(why)) => panic!("seed {seed}: {why}"),
     }
 }

@@ -46,7 +46,7 @@ async fn until(data: &Path, holds: impl Fn(&str, u64) -> bool) -> Value {
 async fn an_erasure_that_is_killed_goes_on_at_the_next_start_and_ends() {
     let platform = TestPlatform::start().await;
     let owner = platform.owner();
-    let rows: Vec<String> = (0..RECORDS).map(|row| json!({ "row": row, "note": "for jo@b.c" }).to_string()).collect();
+    let rows: Vec<String> = (0..RECORDS).map(|row| json!({ "id": row, "note": "for jo@b.c" }).to_string()).collect();
     let job = json!({
         "sourceType": "jsonl", "sourceConfig": { "content": rows.join("\n") }, "destination": "internal-data-hub", "entityType": "note",
     });

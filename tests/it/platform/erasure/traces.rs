@@ -3,6 +3,7 @@
 use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flowmaster_mcp::platform::Clock as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -70,12 +71,15 @@ impl Traces {
         let task = tasks["items"][0]["taskId"].as_str().unwrap().to_owned();
         let answer = json!({ "decision": "approve", "comments": format!("as {ADDRESS} asked") });
         platform.put(&format!("/tasks/{task}/respond"), token, answer).await.ok();
-        let schedule = json!({ "processId": process, "cronExpression": "0 6 1 1 *", "variables": { "who": ADDRESS } });
+        // Half a year away, so that nothing is started while the request waits.
+        let month: u32 = platform.clock.now().to_string()[5..7].parse().unwrap();
+        let cron = format!("0 6 1 {} *", (month + 5) % 12 + 1);
+        let schedule = json!({ "processId": process, "cronExpression": cron, "variables": { "who": ADDRESS } });
         platform.post("/schedules", token, schedule).await.ok();
         let event = json!({ "topic": "person.met", "event": { "who": ADDRESS } });
         platform.post("/events", boss, event).await.ok();
         let company = made(platform, "/companies", boss, json!({ "name": "Acme" }), "companyId").await;
-        let chains = json!({ "approvalChains": [{ "name": "budget", "levels": [{ "approver": person, "maxAmount": 100 }] }] });
+        let chains = json!({ "approvalChains": [{ "name": "budget", "steps": [{ "approver": person }] }] });
         let chains = platform.put(&format!("/companies/{company}/approvals"), boss, chains).await;
         assert!(chains.status < 300, "{:#}", chains.body);
         (execution, task)
@@ -105,7 +109,7 @@ impl Traces {
 
     /// Prompts, agents, feedback, datasets.
     async fn learning(platform: &TestPlatform, token: &str, execution: &str) -> String {
-        let prompt = json!({ "name": "Reply", "template": "Write to {{who}}", "variables": { "who": { "type": "string" } } });
+        let prompt = json!({ "name": "Reply", "template": "Write to {{who}}", "variables": [{ "name": "who", "type": "string" }] });
         let prompt = made(platform, "/prompts", token, prompt, "promptId").await;
         platform.post(&format!("/prompts/{prompt}/publish"), token, json!({})).await.ok();
         platform.post("/agents", token, json!({ "agentId": "agent-own", "name": "Own" })).await.ok();

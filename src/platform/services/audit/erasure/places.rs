@@ -111,7 +111,7 @@ pub(in crate::platform::services::audit) const PLACES: &[Place] = &[
         &[Who("email"), Who("user_id"), Who("phone"), Text("subject"), Text("body"), Json("variables", Things(0))],
         Then::Notification,
     ),
-    place("messages", "conversations", &["id"], &[Who("participant"), Json("data", Things(0))], Then::Conversation),
+    // Before their conversations: with a conversation all of its messages go, and none would be counted any more.
     place(
         "messages",
         "conversation_messages",
@@ -119,6 +119,7 @@ pub(in crate::platform::services::audit) const PLACES: &[Place] = &[
         &[Who("sender"), Who("recipient"), Text("body"), Json("data", Things(0)), Text("error")],
         Then::Nothing,
     ),
+    place("messages", "conversations", &["id"], &[Who("participant"), Json("data", Things(0))], Then::Conversation),
     place("messages", "channel_preferences", &["participant"], &[Who("participant")], Then::Nothing),
     place("approvals", "companies", &["id"], &[Text("name"), Json("approval_chains", Things(1))], Then::Nothing),
     place("schedules", "schedules", &["id"], &[Who("runs_as"), Json("variables", Things(0))], Then::Nothing),
