@@ -10,6 +10,7 @@ pub mod runtime;
 
 use serde_json::{Map, Value};
 
+use self::definition::flow;
 use self::expressions::fault::Fault;
 use self::runtime::rehearsal::Answers;
 use self::runtime::run::{Run, Token, Wait, size_of};
@@ -99,9 +100,15 @@ impl<'e, 'c> Engine<'e, 'c> {
                 break;
             };
             let token = run.state.tokens[place].clone();
+            let half_spent = self.budget <= MAX_STEPS_AT_ONCE / 2 || self.tx.expressions().is_half_spent();
+            if token.item.is_some() && half_spent && matches!(self.mode, Mode::Live) {
+                // The rest of the list in a transaction of its own.
+                run.state.tokens[place].wait = Wait::Until(self.tx.now());
+                continue;
+            }
             self.attempt_at(run, place, |engine, run| {
                 engine.spend(run)?;
-                if token.wait == Wait::Leaving { engine.go(run, place) } else { engine.step(run, place, &token) }
+                if token.wait == Wait::Leaving { flow::go(run, place) } else { engine.step(run, place, &token) }
             })?;
         }
         if run.is_live() {

@@ -19,8 +19,10 @@ mod finders;
 mod folder;
 mod integrations;
 mod learning;
+mod lists;
 mod notifications;
 mod portals;
+mod process_reference;
 mod processes;
 mod prompts;
 #[cfg(target_os = "linux")]

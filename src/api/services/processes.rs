@@ -58,7 +58,7 @@ pub struct Node {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// By type. human_task: assignee, title, form, sla, escalationChain, timeout, output. script: expression (CEL), output.
-    /// gateway: mode (xor, or, and). timer: seconds or until. subprocess: processId, variables. Any: compensate, onError.
+    /// gateway: mode (xor, or, and). timer: seconds or until. subprocess: processId, variables. Any: forEach, compensate, onError.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
 }

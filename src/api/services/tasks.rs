@@ -89,6 +89,9 @@ pub struct Task {
     /// Who has it: a user id or a role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assigned_to: Option<String>,
+    /// Who may answer it while nobody has it: user ids and roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<String>,
     /// The execution that waits for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<ExecutionId>,

@@ -8,6 +8,7 @@ pub mod lifecycle;
 mod passes;
 pub mod rehearsal;
 pub mod retry;
+mod rounds;
 pub mod run;
 pub mod start;
 pub mod steps;

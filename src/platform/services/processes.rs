@@ -217,10 +217,15 @@ fn warn_of_unknown_processes(connection: &Connection, tenant: &str, definition: 
 fn warn_of_unknown_people(connection: &Connection, tenant: &str, definition: &Definition, findings: &mut Findings) -> Result<()> {
     let mut known: HashMap<&str, Option<FieldError>> = HashMap::new();
     for (place, node) in definition.nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::HumanTask) {
-        let assignee = node.config.get("assignee").and_then(|value| Some((value.as_str()?, "/assignee".to_owned())));
+        let named = node.config.get("assignee");
+        let assignee = named.and_then(|value| Some((value.as_str()?, "/assignee".to_owned())));
+        let candidates = named.and_then(Value::as_array).into_iter().flatten().enumerate();
+        let candidates = candidates.filter_map(|(index, value)| Some((value.as_str()?, format!("/assignee/{index}"))));
         let chain = node.config.get("escalationChain").and_then(Value::as_array).into_iter().flatten().enumerate();
         let chain = chain.filter_map(|(index, value)| Some((value.as_str()?, format!("/escalationChain/{index}"))));
-        for (who, pointer) in assignee.into_iter().chain(chain).filter(|(who, _)| !who.starts_with('=') && !who.contains("{{")) {
+        for (who, pointer) in
+            assignee.into_iter().chain(candidates).chain(chain).filter(|(who, _)| !who.starts_with('=') && !who.contains("{{"))
+        {
             if !known.contains_key(who) {
                 // A wrong name is compared with everybody's.
                 if known.len() >= MAX_PEOPLE {

@@ -55,7 +55,7 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Task>> {
         node: None,
         title: request.title,
         description: request.description,
-        assignee: request.assignee.filter(|assignee| !assignee.is_empty()),
+        assignees: request.assignee.filter(|assignee| !assignee.is_empty()).into_iter().collect(),
         form: request.form,
         requires: None,
         seconds: hours.map(|hours| hours * 3600.0),
@@ -71,7 +71,7 @@ async fn create(cx: Cx, request: Create) -> Result<Answer<Task>> {
                 })?;
             }
             let chain = new.chain.iter().enumerate().map(|(place, who)| (who, format!("/escalationChain/{place}")));
-            let named = new.assignee.iter().map(|who| (who, "/assignee".to_owned())).chain(chain);
+            let named = new.assignees.iter().map(|who| (who, "/assignee".to_owned())).chain(chain);
             must_be_known(tx, named)?;
             tasks::create(tx, &new)
         })
@@ -163,8 +163,12 @@ async fn respond(cx: Cx, request: Respond) -> Result<Answer<Task>> {
 /// Only the assignee or an administrator may respond, with the permission that the task's node requires.
 fn check_responder(caller: &Caller, stored: &Stored) -> Result<()> {
     let assignee = stored.assignee.as_ref();
-    if !caller.is_admin() && !assignee.is_some_and(|assignee| assignee.is(caller)) {
-        let whose = assignee.map_or_else(|| "it is not assigned yet".to_owned(), |assignee| format!("it is {}'s", assignee.as_str()));
+    if !caller.is_admin() && !assignee.into_iter().chain(&stored.candidates).any(|assignee| assignee.is(caller)) {
+        let whose = match (assignee, stored.task.candidates.as_slice()) {
+            (Some(assignee), _) => format!("it is {}'s", assignee.as_str()),
+            (None, []) => "it is not assigned yet".to_owned(),
+            (None, candidates) => format!("its candidates are {}", candidates.join(", ")),
+        };
         return Err(Error::new(
             Kind::Forbidden,
             "FM-HTS-NOT-ASSIGNEE",
@@ -229,13 +233,21 @@ fn query_of(cx: &Cx, request: &List) -> Result<(String, Vec<Sql>)> {
     match request.assignee.as_deref() {
         Some("me") => {
             let whose: Vec<&str> = std::iter::once(cx.caller.subject.as_str()).chain(cx.caller.roles.iter().map(String::as_str)).collect();
-            let own = cx.caller.subject.clone().into();
+            let (whose, own, tenant): (Sql, Sql, Sql) =
+                (run::document(&whose)?.into(), cx.caller.subject.clone().into(), cx.tenant().0.into());
             and(
-                "assignee IN (SELECT value FROM json_each(?)) AND (assignee_kind = 'user') = (assignee = ?)",
-                vec![run::document(&whose)?.into(), own],
+                "(assignee IN (SELECT value FROM json_each(?)) AND (assignee_kind = 'user') = (assignee = ?) OR id IN (SELECT task_id FROM \
+                 task_candidates WHERE tenant_id = ? AND assignee IN (SELECT value FROM json_each(?)) AND (assignee_kind = 'user') = (assignee = ?)))",
+                vec![whose.clone(), own.clone(), tenant, whose, own],
             );
         }
-        Some(assignee) => and("assignee = ?", vec![assignee.to_owned().into()]),
+        Some(assignee) => {
+            let (who, tenant): (Sql, Sql) = (assignee.to_owned().into(), cx.tenant().0.into());
+            and(
+                "(assignee = ? OR id IN (SELECT task_id FROM task_candidates WHERE tenant_id = ? AND assignee = ?))",
+                vec![who.clone(), tenant, who],
+            );
+        }
         None => {}
     }
     if let Some(status) = &request.status {

@@ -259,16 +259,25 @@ async fn whatever_is_designed_is_refused_or_runs_to_a_known_state() {
     let owner = bench.owner();
     let mut dice = Dice(7);
     let (mut published, mut ended) = (0, 0);
-    for _ in 0..30 {
+    for _ in 0..60 {
         let count = 2 + dice.roll(6);
         let nodes: Vec<Value> = (0..count)
             .map(|place| {
-                let config = match dice.roll(8) {
-                    0 | 1 => ("human_task", json!({ "assignee": "x", "compensate": { "type": "script", "expression": "1" } })),
+                let other = format!("n{}", 1 + dice.roll(count - 1));
+                let undone = json!({ "type": "script", "expression": "1" });
+                let config = match dice.roll(13) {
+                    0 | 1 => ("human_task", json!({ "assignee": "x", "compensate": undone })),
                     2 => ("gateway", json!({ "mode": "and" })),
                     3 => ("gateway", json!({ "mode": "xor" })),
                     4 => ("timer", json!({ "seconds": dice.roll(2) * 60 })),
                     5 if place + 1 == count => ("end", json!({})),
+                    6 => ("gateway", json!({ "mode": "or" })),
+                    7 => ("human_task", json!({ "assignee": "x", "timeout": { "after": 60, "to": other } })),
+                    8 => ("script", json!({ "expression": "variables.none", "onError": other })),
+                    9 => ("script", json!({ "expression": "each.item", "forEach": "[1, 2, 3]", "compensate": undone })),
+                    10 => {
+                        ("human_task", json!({ "assignee": "x", "forEach": "[1, 2]", "parallel": 1 + dice.roll(2), "compensate": undone }))
+                    }
                     _ => ("script", json!({ "expression": "has(variables.n) ? variables.n + 1 : 1", "output": "n" })),
                 };
                 json!({ "id": format!("n{place}"), "type": if place == 0 { "start" } else { config.0 }, "config": config.1 })
@@ -319,6 +328,32 @@ async fn whatever_is_designed_is_refused_or_runs_to_a_known_state() {
             "waiting" => assert!(execution["currentNode"].is_string(), "{execution:#}"),
             other => panic!("{other}: {execution:#} {design:#}"),
         }
+        // What failed is retried into a known state, and undoing leaves nothing done.
+        let path = format!("/executions/{}", execution["executionId"].as_str().unwrap());
+        if execution["status"] == "failed" {
+            execution = bench.put(&format!("{path}/resume"), &owner, json!({})).await.ok();
+        }
+        while !["completed", "failed", "cancelled"].contains(&execution["status"].as_str().unwrap()) {
+            // A long list goes on by itself, so it may have ended meanwhile.
+            let cancelled = bench.put(&format!("{path}/cancel"), &owner, json!({})).await;
+            assert!(matches!(cancelled.status, 200 | 409), "{:#}", cancelled.body);
+            execution = bench.get(&path, &owner).await.ok();
+        }
+        let undone = bench.post(&format!("{path}/compensate"), &owner, json!({})).await;
+        if undone.status == 202 {
+            execution = undone.body;
+            for _ in 0..500 {
+                if execution["status"] != "compensating" {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                execution = bench.get(&path, &owner).await.ok();
+            }
+            assert_eq!(execution["status"], "compensated", "{execution:#} {design:#}");
+        } else {
+            undone.refused(409, "FM-EES-NOTHING-TO-COMPENSATE");
+        }
+        assert!(crate::platform::executions::open_tasks(&bench, &execution).await.is_empty());
     }
     assert!(published > 5 && ended > 3, "{published} published, {ended} ended");
 }

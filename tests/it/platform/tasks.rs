@@ -240,6 +240,59 @@ async fn a_change_of_a_task_that_is_not_as_it_was_read_is_412() {
 }
 
 #[tokio::test]
+async fn each_candidate_may_answer_until_the_task_is_given_to_one() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let rights = ["task:view", "task:approve"];
+    let ann = bench.user("tenant-local", "ann", &[], &rights).await;
+    bench.user("tenant-local", "fay", &["finance"], &rights).await;
+    let (ann_token, fay) = (bench.login("tenant-local", "ann").await, bench.login("tenant-local", "fay").await);
+    let stranger = bench.signed_in("tenant-local", "ben", &rights).await;
+    let candidates = json!(["finance", "=variables.more", ""]);
+    let sign = json!({ "id": "sign", "type": "human_task", "config": { "assignee": candidates, "title": "Sign" } });
+    let refused = json!({ "name": "Test", "nodes": [sign] });
+    let id = bench.post("/processes/designs", &owner, refused).await.ok()["id"].as_str().unwrap().to_owned();
+    let found = bench.post(&format!("/processes/{id}/validate"), &owner, json!({})).await.ok();
+    assert_eq!(found["errors"][0]["pointer"], "/nodes/0/config/assignee", "{found:#}");
+
+    let sign = json!({ "id": "sign", "type": "human_task", "config": { "assignee": ["finance", "=variables.more"], "title": "Sign" } });
+    let process = publish(&bench, json!([sign]), json!([])).await;
+    let begin = async || start(&bench, &process, json!({ "more": [ann, "finance"] })).await;
+    let (first, second, third) = (begin().await, begin().await, begin().await);
+    let task = async |execution: &Value| open_tasks(&bench, execution).await.remove(0);
+    let path = async |execution: &Value| format!("/tasks/{}", task(execution).await["taskId"].as_str().unwrap());
+    let made = task(&first).await;
+    assert_eq!((made.get("assignedTo"), &made["candidates"]), (None, &json!(["finance", ann])), "{made:#}");
+    for (token, count) in [(&ann_token, 3), (&fay, 3), (&stranger, 0)] {
+        assert_eq!(ids(&bench.get("/tasks?assignee=me", token).await.ok()).len(), count);
+    }
+    assert_eq!(ids(&bench.get("/tasks?assignee=finance", &owner).await.ok()).len(), 3);
+    let refused = bench.put(&format!("{}/respond", path(&first).await), &stranger, json!({ "decision": "yes" })).await;
+    assert!(refused.refused(403, "FM-HTS-NOT-ASSIGNEE")["detail"].as_str().unwrap().contains("finance"));
+    for (token, execution) in [(&ann_token, &first), (&fay, &second)] {
+        let done = bench.put(&format!("{}/respond", path(execution).await), token, json!({ "decision": "yes" })).await.ok();
+        assert_eq!(done["status"], "completed");
+    }
+    // One has it, and the others are no candidates any more.
+    let given = bench.put(&format!("{}/assign", path(&third).await), &owner, json!({ "assignee": ann })).await.ok();
+    assert_eq!((&given["assignedTo"], given.get("candidates")), (&json!(ann), None));
+    bench.put(&format!("{}/respond", path(&third).await), &fay, json!({ "decision": "yes" })).await.refused(403, "FM-HTS-NOT-ASSIGNEE");
+}
+
+#[tokio::test]
+async fn a_candidate_who_does_not_exist_is_told_beforehand() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let gone = "user-0198c9a0-0000-7000-8000-000000000000";
+    let sign = json!({ "id": "sign", "type": "human_task", "config": { "assignee": ["admin", gone] } });
+    let id =
+        bench.post("/processes/designs", &owner, json!({ "name": "Test", "nodes": [sign] })).await.ok()["id"].as_str().unwrap().to_owned();
+    let found = bench.post(&format!("/processes/{id}/validate"), &owner, json!({})).await.ok();
+    let said = (&found["warnings"][0]["code"], &found["warnings"][0]["pointer"]);
+    assert_eq!(said, (&json!("UNKNOWN_ASSIGNEE"), &json!("/nodes/0/config/assignee/1")), "{found:#}");
+}
+
+#[tokio::test]
 async fn nobody_gets_at_a_users_tasks_by_a_role_of_the_same_name() {
     let bench = TestPlatform::start().await;
     let owner = bench.owner();

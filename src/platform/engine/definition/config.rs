@@ -17,6 +17,11 @@ use crate::platform::engine::expressions::template::Text;
 /// Longest time that a timer or a deadline may run: ten years.
 const MAX_SECONDS: f64 = 10.0 * 366.0 * 86_400.0;
 
+/// Most candidates of a task.
+pub const MAX_CANDIDATES: usize = 20;
+/// Most items of a list that a step works on at the same time.
+const MAX_PARALLEL: u64 = 100;
+
 /// What a node does.
 #[derive(Debug, Clone)]
 pub enum Step {
@@ -54,8 +59,8 @@ pub enum Mode {
 /// A task for a person.
 #[derive(Debug, Clone, Default)]
 pub struct HumanTask {
-    /// A user id or a role.
-    pub assignee: Option<Text>,
+    /// User ids or roles: of several, each may answer.
+    pub assignees: Vec<Text>,
     /// What is to be done.
     pub title: Option<Text>,
     /// What one should know.
@@ -68,8 +73,6 @@ pub struct HumanTask {
     pub chain: Vec<String>,
     /// The permission required to respond.
     pub requires: Option<String>,
-    /// The variable that the answer goes to.
-    pub output: Option<String>,
     /// When its time is over, and it is left by another way.
     pub timeout: Option<Timer>,
 }
@@ -103,8 +106,15 @@ pub struct Subprocess {
     pub version: Option<String>,
     /// What it is started with; all variables if absent. A text that begins with `=` is an expression.
     pub variables: Option<Map<String, Value>>,
-    /// The variable that its variables go to at the end.
-    pub output: Option<String>,
+}
+
+/// A list that a step works through.
+#[derive(Debug, Clone)]
+pub struct ForEach {
+    /// The CEL expression that gives the list.
+    pub list: String,
+    /// How many items are done at the same time.
+    pub parallel: usize,
 }
 
 /// How a step is undone.
@@ -125,7 +135,7 @@ impl Undo {
         match self {
             Self::Script(script) => paths.extend(Expression::compile(&script.expression)?.paths()),
             Self::HumanTask(task) => {
-                for text in [&task.assignee, &task.title, &task.description].into_iter().flatten() {
+                for text in task.assignees.iter().chain(&task.title).chain(&task.description) {
                     paths.extend(text.paths()?);
                 }
             }
@@ -160,7 +170,7 @@ pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
     if node.config.contains_key("onError") {
         match reader.word("onError") {
             _ if matches!(step, Step::Start | Step::End | Step::Gateway(_)) => {
-                reader.fault("onError", "has no effect here: this step cannot fail")
+                reader.fault("onError", "has no effect here: this step cannot fail");
             }
             Some(to) if to == node.id => {
                 let detail = "leads into its own step, which would fail again and again; name another node";
@@ -169,7 +179,41 @@ pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
             _ => {}
         }
     }
+    if let Err(faults) = for_each_of(node) {
+        reader.faults.extend(faults);
+    }
     if reader.faults.is_empty() { Ok(step) } else { Err(reader.faults) }
+}
+
+/// Reads the list that a node works through, if it does.
+pub fn for_each_of(node: &Node) -> Result<Option<ForEach>, Vec<FieldError>> {
+    if !node.config.contains_key("forEach") && !node.config.contains_key("parallel") {
+        return Ok(None);
+    }
+    let mut reader = Reader { config: &node.config, base: "/config".to_owned(), faults: Vec::new() };
+    let works =
+        matches!(node.kind, NodeKind::HumanTask | NodeKind::Script | NodeKind::Integration | NodeKind::AiAgent | NodeKind::Subprocess);
+    let list = reader.word("forEach");
+    if !works {
+        reader.fault("forEach", "has no effect here: people, scripts, integrations, agents and subprocesses work through lists");
+    } else if list.is_none() && reader.faults.is_empty() {
+        reader.fault("forEach", "is missing: an expression that gives a list, such as variables.items");
+    }
+    let parallel = match node.config.get("parallel") {
+        None | Some(Value::Null) => 1,
+        Some(parallel) => {
+            if let Some(parallel @ 1..=MAX_PARALLEL) = parallel.as_u64() {
+                usize::try_from(parallel).unwrap_or(1)
+            } else {
+                reader.fault("parallel", format!("must be a whole number from 1 to {MAX_PARALLEL}"));
+                1
+            }
+        }
+    };
+    match list {
+        Some(list) if reader.faults.is_empty() => Ok(Some(ForEach { list, parallel })),
+        _ => Err(reader.faults),
+    }
 }
 
 /// The mode of a gateway; none of what is not one.
@@ -216,27 +260,33 @@ pub fn known_names(kind: &NodeKind) -> Option<&'static [&'static str]> {
             "requires",
             "output",
             "timeout",
+            "forEach",
+            "parallel",
             "onError",
             "compensate",
         ],
-        NodeKind::Script => &["expression", "output", "onError", "compensate"],
+        NodeKind::Script => &["expression", "output", "forEach", "parallel", "onError", "compensate"],
         NodeKind::Gateway => &["mode"],
         NodeKind::Timer => &["seconds", "until", "onError", "compensate"],
-        NodeKind::Subprocess => &["processId", "version", "variables", "output", "onError", "compensate"],
-        NodeKind::AiAgent => &["agentId", "prompt", "context", "model", "temperature", "maxTokens", "output", "onError", "compensate"],
-        NodeKind::Integration => &["integrationId", "method", "path", "query", "body", "output", "onError", "compensate"],
+        NodeKind::Subprocess => &["processId", "version", "variables", "output", "forEach", "parallel", "onError", "compensate"],
+        NodeKind::AiAgent => {
+            &["agentId", "prompt", "context", "model", "temperature", "maxTokens", "output", "forEach", "parallel", "onError", "compensate"]
+        }
+        NodeKind::Integration => {
+            &["integrationId", "method", "path", "query", "body", "output", "forEach", "parallel", "onError", "compensate"]
+        }
         NodeKind::Other(_) => return None,
     })
 }
 
 impl Reader<'_> {
     fn human_task(&mut self) -> HumanTask {
+        self.output();
         let mut task = HumanTask {
-            assignee: self.text("assignee"),
+            assignees: self.assignees(),
             title: self.text("title"),
             description: self.text("description"),
             requires: self.word("requires"),
-            output: self.output(),
             timeout: self.timeout(),
             ..HumanTask::default()
         };
@@ -294,10 +344,28 @@ impl Reader<'_> {
         }
     }
 
+    /// One assignee, or a list of candidates.
+    fn assignees(&mut self) -> Vec<Text> {
+        let Some(Value::Array(candidates)) = self.config.get("assignee") else { return self.text("assignee").into_iter().collect() };
+        let named = |who: &Value| who.as_str().is_some_and(|who| !who.is_empty() && who.len() <= 2048);
+        if candidates.is_empty() || candidates.len() > MAX_CANDIDATES || !candidates.iter().all(named) {
+            self.fault("assignee", format!("must be a user id or a role, or a list of 1 to {MAX_CANDIDATES} of them"));
+            return Vec::new();
+        }
+        let mut texts = Vec::new();
+        for (place, source) in candidates.iter().filter_map(Value::as_str).enumerate() {
+            match Text::read(source) {
+                Ok(text) => texts.push(text),
+                Err(fault) => self.fault(&format!("assignee/{place}"), fault.message),
+            }
+        }
+        texts
+    }
+
     /// When the time of a task is over; where it leads then is one of the node's exits.
     fn timeout(&mut self) -> Option<Timer> {
         let given = self.config.get("timeout").filter(|timeout| !timeout.is_null())?;
-        if !given.get("to").is_some_and(|to| to.as_str().is_some_and(|to| !to.is_empty())) {
+        if given.get("to").and_then(Value::as_str).is_none_or(str::is_empty) {
             self.fault("timeout/to", "is missing: the node that is next when the time is over");
         }
         let after = match given.get("after") {
@@ -339,6 +407,7 @@ impl Reader<'_> {
     }
 
     fn subprocess(&mut self) -> Subprocess {
+        self.output();
         let process = self.word("processId").unwrap_or_else(|| {
             if !self.config.contains_key("processId") {
                 self.fault("processId", "is missing: the process to run");
@@ -353,7 +422,7 @@ impl Reader<'_> {
                 None
             }
         };
-        Subprocess { process, version: self.word("version"), variables, output: self.output() }
+        Subprocess { process, version: self.word("version"), variables }
     }
 }
 

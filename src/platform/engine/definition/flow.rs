@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::MAX_BRANCHES;
 use super::config::{self, Mode, Step};
@@ -29,40 +29,24 @@ impl Engine<'_, '_> {
             }
         }
         history::append(self.tx, &run.head.id, "node.completed", Some(&node.id), data)?;
-        self.keep(run, node)?;
-        run.state.tokens[place].wait = Wait::Leaving;
-        self.go(run, place)
-    }
-
-    /// Moves the token of a node that is done on. What fails here can be retried without doing the node again.
-    pub(crate) fn go(&mut self, run: &mut Run, place: usize) -> Result<(), Stop> {
-        let node = run.node(&run.state.tokens[place].node)?;
-        run.state.node_states.insert(node.id.clone(), json!("completed"));
-        let ways: Vec<(usize, String)> = match config::step_of(&node)? {
-            Step::Gateway(Mode::All) => run.plan.leaving(&node.id).map(|(edge, to)| (edge, to.to.clone())).collect(),
-            Step::Gateway(Mode::Some) => choose(run, &node.id, usize::MAX)?,
-            _ => choose(run, &node.id, 1)?,
-        };
-        if run.state.tokens.len() + ways.len() > MAX_BRANCHES {
-            return Err(Stop::failed(
-                "FM-EES-TOO-MANY-BRANCHES",
-                format!("more than {MAX_BRANCHES} branches would run side by side; join them before they divide again"),
-            ));
+        // Items were kept one by one.
+        if !node.config.contains_key("forEach") {
+            self.keep(run, node)?;
         }
-        run.state.tokens.remove(place);
-        run.state.tokens.extend(ways.into_iter().map(|(edge, to)| Token::at(to, Some(edge))));
-        Ok(())
+        run.state.tokens[place].wait = Wait::Leaving;
+        go(run, place)
     }
 
     /// Moves a token on by a way out beside the connections; false where the node has none.
-    pub(crate) fn exit(&mut self, run: &mut Run, place: usize, exit: Exit, result: Value) -> bool {
+    pub(crate) fn exit(&mut self, run: &mut Run, place: usize, exit: Exit, result: Value) -> Result<bool> {
         let node = run.state.tokens[place].node.clone();
-        let Some((edge, to)) = run.plan.exit(&node, exit) else { return false };
+        let Some((edge, to)) = run.plan.exit(&node, exit) else { return Ok(false) };
         let token = Token::at(to.to_owned(), Some(edge));
+        let place = self.close_round(run, place)?;
         run.state.results.insert(node, result);
         run.state.tokens.remove(place);
         run.state.tokens.push(token);
-        true
+        Ok(true)
     }
 
     /// Joins the branches at a gateway to which no other branch can come any more; false where there is none.
@@ -108,6 +92,27 @@ impl Engine<'_, '_> {
         let last = run.state.tokens.len() - 1;
         self.leave(run, last, node, Value::Null)
     }
+}
+
+/// Moves the token of a node that is done on. What fails here can be retried without doing the node again.
+pub(crate) fn go(run: &mut Run, place: usize) -> Result<(), Stop> {
+    let node = run.node(&run.state.tokens[place].node)?;
+    run.each = Map::new();
+    run.state.node_states.insert(node.id.clone(), json!("completed"));
+    let ways: Vec<(usize, String)> = match config::step_of(&node)? {
+        Step::Gateway(Mode::All) => run.plan.leaving(&node.id).map(|(edge, to)| (edge, to.to.clone())).collect(),
+        Step::Gateway(Mode::Some) => choose(run, &node.id, usize::MAX)?,
+        _ => choose(run, &node.id, 1)?,
+    };
+    if run.state.tokens.len() + ways.len() > MAX_BRANCHES {
+        return Err(Stop::failed(
+            "FM-EES-TOO-MANY-BRANCHES",
+            format!("more than {MAX_BRANCHES} branches would run side by side; join them before they divide again"),
+        ));
+    }
+    run.state.tokens.remove(place);
+    run.state.tokens.extend(ways.into_iter().map(|(edge, to)| Token::at(to, Some(edge))));
+    Ok(())
 }
 
 /// The connections that are taken from a node: the first so many whose conditions hold, or else the one without.

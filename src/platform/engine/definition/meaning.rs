@@ -32,6 +32,8 @@ impl Shapes {
             let set: Vec<(String, Shape)> = match (output, nodes.get(&node.id)) {
                 (Some(output), Some(shape)) => vec![(output.to_owned(), shape.clone())],
                 // A script without output sets a variable for each field.
+                // Not for the items of a list.
+                _ if node.config.contains_key("forEach") && output.is_none() => Vec::new(),
                 (None, Some(Shape::Object(fields))) if node.kind == NodeKind::Script => {
                     fields.known.iter().map(|(name, (shape, _))| (name.clone(), shape.clone())).collect()
                 }
@@ -89,6 +91,15 @@ impl Shapes {
         }
         for (left, right) in &found.compared {
             self.check_comparison(left, right, node, pointer, findings);
+        }
+    }
+
+    /// What an expression gives.
+    pub(super) fn given_by(&self, expression: &Expression) -> Shape {
+        match expression.side() {
+            Side::Path(path) => self.at(&path),
+            Side::Text(_) => Shape::Text(None),
+            Side::Of(shape) => shape,
         }
     }
 
@@ -172,7 +183,7 @@ impl Shapes {
 
 /// What a node gives.
 fn result_of(node: &Node) -> Shape {
-    let mut shape = work_of(node);
+    let mut shape = if node.config.contains_key("forEach") { Shape::List } else { work_of(node) };
     for way in exits_of(node) {
         let text = || (Shape::Text(None), true);
         match &mut shape {

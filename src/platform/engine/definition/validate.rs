@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::Definition;
-use super::config::{self, HumanTask, Script, Step, Subprocess, Timer, Undo};
+use super::config::{self, ForEach, HumanTask, Script, Step, Subprocess, Timer, Undo};
 use super::findings::Findings;
 use super::graph;
 use super::meaning::Shapes;
@@ -15,7 +15,11 @@ use crate::api::permission;
 use crate::api::processes::{Node, NodeKind};
 use crate::platform::engine::expressions::conditions::Expression;
 use crate::platform::engine::expressions::fault::Fault;
+use crate::platform::engine::expressions::shape::Shape;
 use crate::platform::engine::expressions::template::{Piece, Text};
+
+/// What a step that works through a list knows of an item.
+const EACH: [&str; 3] = ["item", "index", "count"];
 
 /// The types that a variable can be declared with.
 pub const VARIABLE_TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "object", "array"];
@@ -128,6 +132,13 @@ fn check_expression(source: &str, node: Option<&Node>, pointer: String, known: &
 fn check_path(path: &[String], node: Option<&Node>, pointer: &str, known: &Known<'_>, findings: &mut Findings) {
     let [root, name, ..] = path else { return };
     match root.as_str() {
+        "each" => {
+            let within = node.is_some_and(|node| node.config.contains_key("forEach")) && !pointer.starts_with("/edges/");
+            if !within || !EACH.contains(&name.as_str()) {
+                let message = format!("each.{} is known within a step with forEach alone; there it has {}", quote(name), EACH.join(", "));
+                findings.error("UNKNOWN_ITEM", node, pointer, message);
+            }
+        }
         "nodes" if !known.nodes.contains(name.as_str()) => {
             let meant = findings.meant(name, known.nodes.iter().copied());
             findings.error("UNKNOWN_NODE", node, pointer, format!("there is no node {}{meant}", quote(name)));
@@ -158,6 +169,9 @@ impl Check<'_, '_> {
             Ok(step) => self.step(&step),
             Err(faults) => self.faults(faults),
         }
+        if let Ok(Some(each)) = config::for_each_of(self.node) {
+            self.for_each(&each);
+        }
         match config::undo_of(self.node) {
             Ok(Some(Undo::Script(script))) => self.script(&script, "/config/compensate/expression"),
             Ok(Some(Undo::HumanTask(task))) => self.human_task(&task, "/config/compensate"),
@@ -178,7 +192,7 @@ impl Check<'_, '_> {
         match step {
             Step::HumanTask(task) => {
                 self.human_task(task, "/config");
-                if task.assignee.is_none() {
+                if task.assignees.is_empty() {
                     let message =
                         "the task has no assignee: it waits until it is assigned by hand. Set config.assignee to a user id or a role";
                     self.findings.warning("NO_ASSIGNEE", Some(self.node), format!("{}/config", self.base), message);
@@ -196,6 +210,16 @@ impl Check<'_, '_> {
             Step::Integration(call) => self.texts(call.texts(), "/config"),
             Step::Agent(call) => self.texts(call.texts(), "/config"),
             _ => {}
+        }
+    }
+
+    fn for_each(&mut self, each: &ForEach) {
+        self.expression(&each.list, "/config/forEach");
+        let pointer = format!("{}/config/forEach", self.base);
+        let Ok(list) = Expression::compile(&each.list) else { return };
+        let given = self.known.shapes.given_by(&list);
+        if let Some(kind) = given.kind().filter(|_| given != Shape::List) {
+            self.findings.error("NOT_A_LIST", Some(self.node), &pointer, format!("it gives {kind}, which is not a list"));
         }
     }
 
@@ -228,10 +252,10 @@ impl Check<'_, '_> {
     }
 
     fn human_task(&mut self, task: &HumanTask, pointer: &str) {
-        for (name, text) in [("assignee", &task.assignee), ("title", &task.title), ("description", &task.description)] {
-            if let Some(text) = text {
-                self.text(text, &format!("{pointer}/{name}"));
-            }
+        let assignees = task.assignees.iter().map(|text| ("assignee", text));
+        let texts = [("title", &task.title), ("description", &task.description)];
+        for (name, text) in assignees.chain(texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)))) {
+            self.text(text, &format!("{pointer}/{name}"));
         }
         if let Some(Timer::Computed(source)) = &task.timeout {
             self.expression(source, &format!("{pointer}/timeout/after"));

@@ -34,6 +34,11 @@ impl Budget {
         self.steps.get() >= parsing(length)
     }
 
+    /// Whether less than half of a transaction's is left: what can wait for another transaction should.
+    pub fn is_half_spent(&self) -> bool {
+        self.steps.get() < STEPS * EVALUATIONS / 2 || self.bytes.get() < BYTES * EVALUATIONS / 2
+    }
+
     /// What one evaluation may spend of it.
     pub fn meter(&self) -> Meter<'_> {
         let (steps, bytes) = (self.steps.get().min(STEPS), self.bytes.get().min(BYTES));

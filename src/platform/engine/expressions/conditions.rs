@@ -12,9 +12,10 @@ use super::budget::Budget;
 use super::evaluate::{Evaluator, TYPES};
 use super::fault::Fault;
 use super::functions::FUNCTIONS;
-use super::reading::{Found, shape_of};
+use super::reading::{Found, Side, shape_of, side_of};
 use super::shape::Shape;
 use super::values::{self, Fields};
+use crate::api::Timestamp;
 
 /// Longest expression, in bytes.
 pub const MAX_LENGTH: usize = 2048;
@@ -32,12 +33,16 @@ pub struct Facts<'a> {
     pub nodes: &'a Map<String, Value>,
     /// The execution itself, as `execution`: id, processId, version, initiator, startedAt.
     pub execution: &'a Map<String, Value>,
+    /// The item of a list that a step works on, as `each`: item, index, count.
+    pub each: &'a Map<String, Value>,
+    /// The time of the step, as `now`.
+    pub now: Timestamp,
     /// What evaluating may cost.
     pub budget: &'a Budget,
 }
 
 /// The names that an expression can begin with.
-pub const ROOTS: [&str; 3] = ["variables", "nodes", "execution"];
+pub const ROOTS: [&str; 5] = ["variables", "nodes", "execution", "each", "now"];
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -107,6 +112,12 @@ impl Expression {
         found
     }
 
+    /// The whole of it, as a side of a comparison.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        side_of(&self.parsed, &[])
+    }
+
     /// What it gives, as far as its form says.
     #[must_use]
     pub fn shape(&self) -> Shape {
@@ -115,12 +126,22 @@ impl Expression {
 
     /// Evaluates it to JSON.
     pub fn evaluate(&self, facts: Facts<'_>) -> Result<Value, Fault> {
-        self.evaluate_over(&[("variables", facts.variables), ("nodes", facts.nodes), ("execution", facts.execution)], facts.budget)
+        let fields = [("variables", facts.variables), ("nodes", facts.nodes), ("execution", facts.execution), ("each", facts.each)];
+        self.evaluate_with(&fields, Some(("now", values::Value::Time(facts.now.utc()))), facts.budget)
     }
 
     /// Evaluates it over the names that it was compiled for.
     pub fn evaluate_over(&self, facts: &[(&str, &Map<String, Value>)], budget: &Budget) -> Result<Value, Fault> {
-        let names = facts.iter().map(|(name, fields)| (*name, values::Value::Map(Fields::Given(fields))));
+        self.evaluate_with(facts, None, budget)
+    }
+
+    fn evaluate_with(
+        &self,
+        facts: &[(&str, &Map<String, Value>)],
+        more: Option<(&str, values::Value<'_>)>,
+        budget: &Budget,
+    ) -> Result<Value, Fault> {
+        let names = facts.iter().map(|(name, fields)| (*name, values::Value::Map(Fields::Given(fields)))).chain(more);
         let mut meter = budget.meter();
         meter.parsed(self.source.len()).map_err(|fault| self.explain(fault, facts))?;
         let mut evaluator = Evaluator::new(names, meter);
@@ -214,6 +235,8 @@ mod tests {
                 variables: &variables,
                 nodes: &nodes,
                 execution: &Map::new(),
+                each: &Map::new(),
+                now: Timestamp::from_millis(0),
                 budget: &Budget::of_transaction(),
             })
         })
@@ -331,7 +354,14 @@ mod tests {
             let none = Map::new();
             large(|| {
                 let budget = Budget::of_transaction();
-                Expression::compile(source)?.holds(Facts { variables: &none, nodes: &none, execution: &none, budget: &budget })
+                Expression::compile(source)?.holds(Facts {
+                    variables: &none,
+                    nodes: &none,
+                    execution: &none,
+                    each: &none,
+                    now: Timestamp::from_millis(0),
+                    budget: &budget,
+                })
             })
         };
         assert_eq!(holds("1 < 2"), Ok(true));
@@ -379,7 +409,14 @@ mod tests {
         let none = Map::new();
         let codes = large(|| {
             let budget = Budget::of_transaction();
-            let facts = Facts { variables: &variables, nodes: &none, execution: &none, budget: &budget };
+            let facts = Facts {
+                variables: &variables,
+                nodes: &none,
+                execution: &none,
+                each: &none,
+                now: Timestamp::from_millis(0),
+                budget: &budget,
+            };
             let expression = Expression::compile("variables.l.all(x, x > 0)").unwrap();
             std::iter::from_fn(|| Some(expression.evaluate(facts))).take(100).find_map(Result::err).map(|fault| fault.code)
         });

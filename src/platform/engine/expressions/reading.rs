@@ -99,7 +99,8 @@ impl Found {
     }
 }
 
-fn side_of(node: &IdedExpr, bound: &[&str]) -> Side {
+/// A part of an expression as a side of a comparison.
+pub fn side_of(node: &IdedExpr, bound: &[&str]) -> Side {
     if let Expr::Literal(LiteralValue::String(text)) = &node.expr {
         return Side::Text(text.inner().to_owned());
     }

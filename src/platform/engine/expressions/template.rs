@@ -62,6 +62,16 @@ impl Text {
         }
     }
 
+    /// Fills it in as one text, or as several where an expression gives a list.
+    pub fn render_all(&self, facts: Facts<'_>) -> Result<Vec<String>, Fault> {
+        if let Self::Computed(source) = self
+            && let Value::Array(items) = Expression::compile(source)?.evaluate(facts)?
+        {
+            return Ok(items.iter().map(plain).collect());
+        }
+        Ok(vec![self.render(facts)?])
+    }
+
     /// Fills it in. Text stays text, anything else is written as JSON.
     pub fn render(&self, facts: Facts<'_>) -> Result<String, Fault> {
         let text = match self {
@@ -113,6 +123,7 @@ fn look_up<'a>(facts: Facts<'a>, path: &[String]) -> Result<&'a Value, Fault> {
     let fields: &'a Map<String, Value> = match root.as_str() {
         "variables" => facts.variables,
         "nodes" => facts.nodes,
+        "each" => facts.each,
         _ => facts.execution,
     };
     let mut value = fields.get(first).ok_or_else(missing)?;
@@ -150,7 +161,14 @@ mod tests {
         else {
             unreachable!()
         };
-        Text::read(source)?.render(Facts { variables: &variables, nodes: &nodes, execution: &execution, budget: &Budget::of_transaction() })
+        Text::read(source)?.render(Facts {
+            variables: &variables,
+            nodes: &nodes,
+            execution: &execution,
+            each: &Map::new(),
+            now: crate::api::Timestamp::from_millis(0),
+            budget: &Budget::of_transaction(),
+        })
     }
 
     #[test]

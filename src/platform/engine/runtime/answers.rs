@@ -5,8 +5,7 @@ use serde_json::Value;
 use super::run::{Run, Wait};
 use crate::api::executions::ExecutionStatus;
 use crate::error::Result;
-use crate::platform::engine::definition::config::{self, Step};
-use crate::platform::engine::{Engine, Stop};
+use crate::platform::engine::Engine;
 
 impl Engine<'_, '_> {
     /// Takes the answer to a task; an execution that is held takes it and goes on when it is resumed.
@@ -18,10 +17,7 @@ impl Engine<'_, '_> {
             return self.undone(&mut run, place, &answer);
         }
         let node = run.node(&run.state.tokens[place].node)?;
-        self.attempt_at(&mut run, place, |engine, run| match config::step_of(&node)? {
-            Step::HumanTask(asked) => engine.answered_with(run, place, &node, &asked, answer),
-            _ => Err(Stop::failed("FM-EES-CONFIG", format!("{} is not a human task", node.id))),
-        })?;
+        self.attempt_at(&mut run, place, |engine, run| engine.done(run, place, &node, answer))?;
         self.go_on(&mut run)
     }
 }

@@ -94,7 +94,7 @@ impl Engine<'_, '_> {
         let at_step = run.state.tokens.get(place).is_some_and(|token| token.node == node && token.wait != Wait::Leaving);
         if at_step && !ENDS_ALL.contains(&failure.code.as_str()) {
             let said = json!({ "code": failure.code, "message": failure.message });
-            if self.exit(run, place, Exit::Failed, json!({ "error": said })) {
+            if self.exit(run, place, Exit::Failed, json!({ "error": said }))? {
                 run.state.node_states.insert(node.clone(), json!("failed"));
                 return history::append(self.tx, &run.head.id, "node.failed", Some(&node), said);
             }

@@ -30,6 +30,9 @@ pub(crate) struct Pass {
 struct Facts {
     variables: Map<String, Value>,
     nodes: Map<String, Value>,
+    /// The item of a list, where the step worked on one.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    each: Map<String, Value>,
 }
 
 impl Engine<'_, '_> {
@@ -41,6 +44,7 @@ impl Engine<'_, '_> {
             let (from, into) = match path.first().map(String::as_str) {
                 Some("variables") => (&run.state.variables, &mut facts.variables),
                 Some("nodes") => (&run.state.results, &mut facts.nodes),
+                Some("each") => (&run.each, &mut facts.each),
                 _ => continue,
             };
             match path.get(1) {
@@ -87,6 +91,7 @@ impl Pass {
                 }
             }
         }
+        run.each.clone_from(&facts.each);
         let outcome = work(run);
         (run.state.variables, run.state.results) = (variables, results);
         outcome

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::history;
 use super::lifecycle::require;
-use super::run::{Run, Wait};
+use super::rounds::take_item;
+use super::run::{Item, Run, Wait};
 use super::start::check_variables;
 use super::variables::set_variable;
 use super::work::WorkKind;
@@ -117,7 +118,7 @@ impl Engine<'_, '_> {
                     }
                     wait
                 }
-                Wait::Work(work) => self.hand_over_again(&run, &token.node, work)?,
+                Wait::Work(work) => self.hand_over_again(&mut run, &token.node, token.item.as_ref(), work)?,
                 wait => wait,
             };
             if !matches!(wait, Wait::Nothing | Wait::Leaving) {
@@ -134,8 +135,16 @@ impl Engine<'_, '_> {
     }
 
     /// Hands work over again that was taken away under way, under its id: the service knows what was done under it.
-    fn hand_over_again(&mut self, run: &Run, node: &str, work: String) -> Result<Wait> {
+    fn hand_over_again(&mut self, run: &mut Run, node: &str, item: Option<&Item>, work: String) -> Result<Wait> {
         let node = run.node(node)?;
+        run.each = Map::new();
+        if let Some(item) = item {
+            match take_item(run, &node, item) {
+                Ok(()) => {}
+                Err(Stop::Failed(_)) => return Ok(Wait::Nothing),
+                Err(Stop::Broken(error)) => return Err(error),
+            }
+        }
         let request = match config::step_of(&node) {
             Ok(Step::Integration(call)) => call.request(run.facts()).map(|request| (WorkKind::Integration, request)),
             Ok(Step::Agent(call)) => call.request(run.facts()).map(|request| (WorkKind::Agent, request)),

@@ -1,6 +1,6 @@
 //! An execution while it is worked on: loaded whole, changed, and stored whole within one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -28,7 +28,12 @@ pub struct Run {
     pub state: State,
     /// The definition it was started with.
     pub plan: Plan,
+    /// The item that expressions see.
+    pub each: Map<String, Value>,
+    /// The lists that were evaluated, by their rounds.
+    pub items: HashMap<u64, Rc<Vec<Value>>>,
     facts: Map<String, Value>,
+    now: Timestamp,
     expressions: Rc<Budget>,
 }
 
@@ -74,6 +79,9 @@ pub struct State {
     /// Where it stood when it failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stopped: Vec<Token>,
+    /// The lists that are worked through.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rounds: BTreeMap<u64, Round>,
     /// The variables that undoing set; none until undoing begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undone: Option<BTreeSet<String>>,
@@ -95,19 +103,22 @@ pub struct Token {
     /// When it waits for it no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The item of a list that it works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Item>,
 }
 
 impl Token {
     /// A token that came to a node by a connection.
     #[must_use]
     pub fn at(node: String, via: Option<usize>) -> Self {
-        Self { node, via, wait: Wait::Nothing, until: None }
+        Self { node, via, wait: Wait::Nothing, until: None, item: None }
     }
 
     /// A token that waits at a node.
     #[must_use]
     pub fn waiting(node: String, wait: Wait) -> Self {
-        Self { node, via: None, wait, until: None }
+        Self { node, via: None, wait, until: None, item: None }
     }
 
     /// When it goes on by itself.
@@ -115,6 +126,28 @@ impl Token {
     pub fn due(&self) -> Option<Timestamp> {
         if let Wait::Until(time) = self.wait { Some(time) } else { self.until }
     }
+}
+
+/// A list that is worked through.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Round {
+    /// Digest of the list.
+    pub list: String,
+    /// The next item that is begun.
+    pub next: usize,
+    /// What the items gave so far.
+    pub results: Vec<Value>,
+    /// Bytes of the results.
+    pub bytes: usize,
+}
+
+/// An item of a list, as a token stands for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The round that it belongs to.
+    pub round: u64,
+    /// Its place in the list.
+    pub index: usize,
 }
 
 /// What a token waits for.
@@ -144,16 +177,19 @@ impl Run {
     pub fn new(tx: &Tx<'_>, head: Head, definition: &Definition, variables: Map<String, Value>, depth: u32) -> Self {
         let plan = Plan::new(definition);
         let tokens = plan.entry().map(|node| Token::at(node.to_owned(), None)).into_iter().collect();
-        let facts = facts_of(&head);
-        Self { head, state: State { variables, tokens, depth, ..State::default() }, plan, facts, expressions: Rc::clone(tx.expressions()) }
+        Self::of(tx, head, State { variables, tokens, depth, ..State::default() }, plan)
     }
 
     /// Loads an execution of the tenant.
     pub fn load(tx: &Tx<'_>, id: &str) -> Result<Self> {
         let (head, state) = read(tx, tx.scope().tenant.as_str(), id)?.ok_or_else(|| not_found(id))?;
         let definition = definition_of(tx, tx.scope().tenant.as_str(), &head.process, &head.version)?;
+        Ok(Self::of(tx, head, state, Plan::new(&definition)))
+    }
+
+    fn of(tx: &Tx<'_>, head: Head, state: State, plan: Plan) -> Self {
         let facts = facts_of(&head);
-        Ok(Self { plan: Plan::new(&definition), head, state, facts, expressions: Rc::clone(tx.expressions()) })
+        Self { head, state, plan, each: Map::new(), items: HashMap::new(), facts, now: tx.now(), expressions: Rc::clone(tx.expressions()) }
     }
 
     /// Stores it for the first time.
@@ -203,7 +239,14 @@ impl Run {
     /// What its expressions see.
     #[must_use]
     pub fn facts(&self) -> Facts<'_> {
-        Facts { variables: &self.state.variables, nodes: &self.state.results, execution: &self.facts, budget: &self.expressions }
+        Facts {
+            variables: &self.state.variables,
+            nodes: &self.state.results,
+            execution: &self.facts,
+            each: &self.each,
+            now: self.now,
+            budget: &self.expressions,
+        }
     }
 
     /// A node of its definition.

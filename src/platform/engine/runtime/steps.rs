@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::rounds::take_item;
 use super::run::{Run, Token, Wait};
 use super::start::Begin;
 use super::tasks::{self, NewTask};
@@ -35,13 +36,23 @@ impl Engine<'_, '_> {
             return self.join(run, place, &node, mode);
         }
         run.state.node_states.insert(node.id.clone(), json!("running"));
-        history::append(self.tx, &run.head.id, "node.started", Some(&node.id), json!({ "type": node.kind }))?;
+        if let Some(item) = &token.item {
+            take_item(run, &node, item)?;
+        } else {
+            run.each = Map::new();
+            history::append(self.tx, &run.head.id, "node.started", Some(&node.id), json!({ "type": node.kind }))?;
+            if let Some(each) = config::for_each_of(&node)? {
+                return self.begin_round(run, place, &node, &each);
+            }
+        }
         match step {
             Step::Start | Step::End | Step::Gateway(_) => self.leave(run, place, &node, Value::Null),
             Step::Script(script) => {
                 let result = compute(run, &script)?;
-                assign(run, &script, &result)?;
-                self.leave(run, place, &node, result)
+                if script.output.is_none() && token.item.is_none() {
+                    assign(run, &script, &result)?;
+                }
+                self.done(run, place, &node, result)
             }
             Step::HumanTask(task) => self.ask(run, place, &node, &task),
             Step::Timer(timer) => self.wait_for_time(run, place, &node, timer),
@@ -67,13 +78,17 @@ impl Engine<'_, '_> {
                 return self.time_over(run, place, node);
             }
             let answer = rehearsal::check(node, new.form.as_ref(), &answer)?;
-            return self.answered_with(run, place, node, task, answer);
+            return self.done(run, place, node, answer);
         }
+        let until = task.timeout.clone().map(|timeout| self.time_of(run, timeout)).transpose()?;
         let made = tasks::create(self.tx, &new)?;
-        run.state.tokens[place].wait = Wait::Task(made.task_id.0.clone());
-        run.state.tokens[place].until = task.timeout.clone().map(|timeout| self.time_of(run, timeout)).transpose()?;
-        let until = run.state.tokens[place].until;
-        self.waits(run, node, json!({ "taskId": made.task_id, "assignedTo": made.assigned_to, "until": until }))
+        let token = &mut run.state.tokens[place];
+        (token.wait, token.until) = (Wait::Task(made.task_id.0.clone()), until);
+        self.waits(
+            run,
+            node,
+            json!({ "taskId": made.task_id, "assignedTo": made.assigned_to, "candidates": tasks::candidates_of(&made), "until": until }),
+        )
     }
 
     /// The time of a task is over: the node is left by its other way.
@@ -81,19 +96,11 @@ impl Engine<'_, '_> {
         let said = json!({ "timedOut": true, "at": self.tx.now() });
         run.state.node_states.insert(node.id.clone(), json!("timed_out"));
         history::append(self.tx, &run.head.id, "node.timed_out", Some(&node.id), said.clone())?;
-        if self.exit(run, place, Exit::TimedOut, said) {
+        if self.exit(run, place, Exit::TimedOut, said)? {
             Ok(())
         } else {
             Err(Stop::failed("FM-EES-CONFIG", "config.timeout names no node"))
         }
-    }
-
-    /// A person answered.
-    pub(crate) fn answered_with(&mut self, run: &mut Run, place: usize, node: &Node, task: &HumanTask, answer: Value) -> Result<(), Stop> {
-        if let Some(output) = &task.output {
-            set_variable(run, output, answer.clone())?;
-        }
-        self.leave(run, place, node, answer)
     }
 
     fn wait_for_time(&mut self, run: &mut Run, place: usize, node: &Node, timer: Timer) -> Result<(), Stop> {
@@ -137,6 +144,11 @@ impl Engine<'_, '_> {
             Wait::Task(task) => {
                 tasks::cancel(self.tx, &task, "the time of the task is over")?;
                 self.time_over(run, place, &node)
+            }
+            // The rest of a list.
+            Wait::Until(_) if token.item.is_some() => {
+                run.state.tokens[place].wait = Wait::Nothing;
+                Ok(())
             }
             Wait::Until(until) => self.leave(run, place, &node, json!({ "until": until })),
             _ => {
@@ -187,13 +199,10 @@ impl Engine<'_, '_> {
             return Err(Stop::failed("FM-EES-SUBPROCESS", message));
         }
         let result = Value::Object(below.state.variables.clone());
-        if let Step::Subprocess(Subprocess { output: Some(output), .. }) = config::step_of(&node)? {
-            set_variable(run, &output, result.clone())?;
-        }
         if !node.config.contains_key("compensate") {
             self.keep_below(run, &node.id, &below.head.id)?;
         }
-        self.leave(run, place, &node, result)
+        self.done(run, place, &node, result)
     }
 
     pub(crate) fn waits(&mut self, run: &mut Run, node: &Node, data: Value) -> Result<(), Stop> {
@@ -234,10 +243,28 @@ pub(crate) fn new_task(run: &Run, node: &Node, task: &HumanTask) -> Result<NewTa
         node: Some(node.id.clone()),
         title: title.chars().take(500).collect(),
         description: render(&task.description)?,
-        assignee: render(&task.assignee)?.filter(|assignee| !assignee.is_empty()),
+        assignees: assignees_of(run, task)?,
         form: task.form.clone(),
         requires: task.requires.clone(),
         seconds: task.seconds,
         chain: task.chain.clone(),
     })
+}
+
+/// Those whom a task is for, each once.
+fn assignees_of(run: &Run, task: &HumanTask) -> Result<Vec<String>, Stop> {
+    let mut assignees: Vec<String> = Vec::new();
+    for text in &task.assignees {
+        for who in text.render_all(run.facts())? {
+            if !who.is_empty() && !assignees.contains(&who) {
+                assignees.push(who);
+            }
+        }
+    }
+    if assignees.len() > config::MAX_CANDIDATES {
+        let message =
+            format!("the task would be for {} people and roles; at most {} may be named", assignees.len(), config::MAX_CANDIDATES);
+        return Err(Stop::failed("FM-EES-TOO-MANY-CANDIDATES", message));
+    }
+    Ok(assignees)
 }

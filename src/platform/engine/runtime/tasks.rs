@@ -24,8 +24,8 @@ pub struct NewTask {
     pub title: String,
     /// What one should know.
     pub description: Option<String>,
-    /// A user id or a role.
-    pub assignee: Option<String>,
+    /// A user id or a role; of several, each may answer.
+    pub assignees: Vec<String>,
     /// What is asked.
     pub form: Option<Form>,
     /// The permission required to respond.
@@ -45,6 +45,8 @@ pub struct Stored {
     pub requires: Option<String>,
     /// Whom it is for.
     pub assignee: Option<Assignee>,
+    /// Who may answer it, until it is given to one.
+    pub candidates: Vec<Assignee>,
     /// The next of the chain.
     position: usize,
     seconds: Option<f64>,
@@ -87,10 +89,13 @@ impl Stored {
 /// The columns that [`from_row`] reads.
 pub const COLUMNS: &str = "id, execution_id, node_id, title, description, status, assignee, form, requires, chain, chain_position, \
      escalation_level, sla_seconds, sla_deadline, response, created_at, ended_at, \
-     (SELECT coalesce(max(sequence), 0) FROM task_history AS h WHERE h.tenant_id = tasks.tenant_id AND h.task_id = tasks.id), assignee_kind";
+     (SELECT coalesce(max(sequence), 0) FROM task_history AS h WHERE h.tenant_id = tasks.tenant_id AND h.task_id = tasks.id), assignee_kind, \
+     (SELECT json_group_array(json_array(assignee, assignee_kind)) FROM (SELECT c.assignee, c.assignee_kind FROM task_candidates AS c \
+     WHERE c.tenant_id = tasks.tenant_id AND c.task_id = tasks.id ORDER BY c.place))";
 
 /// Reads one row.
 pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
+    let candidates: String = row.get(19)?;
     let (form, chain, response): (Option<String>, String, Option<String>) = (row.get(7)?, row.get(9)?, row.get(14)?);
     let time = |place: usize| row.get::<_, Option<i64>>(place).map(|millis| millis.map(Timestamp::from_millis));
     let task = Task {
@@ -101,6 +106,7 @@ pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
         description: row.get(4)?,
         status: TaskStatus::from(row.get_ref(5)?.as_str()?),
         assigned_to: row.get(6)?,
+        candidates: Vec::new(),
         created_at: Timestamp::from_millis(row.get(15)?),
         sla_deadline: time(13)?,
         sla_status: None,
@@ -113,16 +119,20 @@ pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Stored>> {
     let stored = Stored {
         assignee: kind.zip(task.assigned_to.clone()).map(|(kind, text)| Assignee::stored(&kind, text)),
         task,
+        candidates: Vec::new(),
         requires: row.get(8)?,
         position: row.get::<_, u32>(10)? as usize,
         seconds: row.get(12)?,
         ended_at: time(16)?,
         version: row.get(17)?,
     };
-    Ok(complete(stored, form.as_deref(), &chain, response.as_deref()))
+    Ok(complete(stored, form.as_deref(), &chain, response.as_deref(), &candidates))
 }
 
-fn complete(mut stored: Stored, form: Option<&str>, chain: &str, response: Option<&str>) -> Result<Stored> {
+fn complete(mut stored: Stored, form: Option<&str>, chain: &str, response: Option<&str>, candidates: &str) -> Result<Stored> {
+    let candidates: Vec<(String, String)> = parse(candidates)?;
+    stored.task.candidates = candidates.iter().map(|(who, _)| who.clone()).collect();
+    stored.candidates = candidates.into_iter().map(|(who, kind)| Assignee::stored(&kind, who)).collect();
     stored.task.form = form.map(parse).transpose()?;
     stored.task.escalation_chain = parse(chain)?;
     stored.task.response = response.map(parse).transpose()?;
@@ -145,7 +155,9 @@ pub fn load(connection: &rusqlite::Connection, tenant: &str, id: &str) -> Result
 pub fn create(tx: &mut Tx<'_>, new: &NewTask) -> Result<Task> {
     let id = tx.mint("task");
     let deadline = new.seconds.map(|seconds| tx.now().plus_seconds(seconds));
-    let assignee = new.assignee.as_deref().map(|text| Assignee::of(tx, tx.tenant(), text)).transpose()?;
+    let named = new.assignees.iter().map(|text| Assignee::of(tx, tx.tenant(), text)).collect::<Result<Vec<_>>>()?;
+    let assignee = named.first().filter(|_| named.len() == 1);
+    let candidates: &[Assignee] = if assignee.is_some() { &[] } else { &named };
     let status = if assignee.is_some() { TaskStatus::Assigned } else { TaskStatus::Created };
     tx.prepare_cached(
         "INSERT INTO tasks (tenant_id, id, execution_id, node_id, title, description, status, assignee, form, requires, chain, \
@@ -160,17 +172,26 @@ pub fn create(tx: &mut Tx<'_>, new: &NewTask) -> Result<Task> {
         new.title,
         new.description,
         status.as_str(),
-        new.assignee,
+        assignee.map(Assignee::as_str),
         new.form.as_ref().map(document).transpose()?,
         new.requires,
         document(&new.chain)?,
         new.seconds,
         deadline.map(Timestamp::millis),
         tx.now().millis(),
-        assignee.as_ref().map(Assignee::kind),
+        assignee.map(Assignee::kind),
     ])?;
+    for (place, candidate) in candidates.iter().enumerate() {
+        tx.prepare_cached("INSERT INTO task_candidates (tenant_id, task_id, place, assignee, assignee_kind) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![tx.tenant(), id, i64::try_from(place).unwrap_or_default(), candidate.as_str(), candidate.kind()])?;
+    }
     let stored = load(tx, tx.tenant(), &id)?;
-    note(tx, &id, "created", json!({ "title": new.title, "assignedTo": new.assignee }))?;
+    note(
+        tx,
+        &id,
+        "created",
+        json!({ "title": new.title, "assignedTo": stored.task.assigned_to, "candidates": candidates_of(&stored.task) }),
+    )?;
     publish(tx, "task.created", &stored.task, json!({ "title": new.title, "slaDeadline": deadline }))?;
     audit(tx, "task.created", &id, None, &stored.task)?;
     Ok(stored.at(tx.now()))
@@ -184,6 +205,7 @@ pub fn assign(tx: &mut Tx<'_>, id: &str, assignee: &str) -> Result<Task> {
         return Ok(before.at(tx.now()));
     }
     let given = Assignee::of(tx, tx.tenant(), assignee)?;
+    drop_candidates(tx, id)?;
     tx.prepare_cached("UPDATE tasks SET assignee = ?3, assignee_kind = ?4, status = 'assigned' WHERE tenant_id = ?1 AND id = ?2")?
         .execute(params![tx.tenant(), id, given.as_str(), given.kind()])?;
     let after = load(tx, tx.tenant(), id)?;
@@ -191,6 +213,12 @@ pub fn assign(tx: &mut Tx<'_>, id: &str, assignee: &str) -> Result<Task> {
     publish(tx, "task.assigned", &after.task, json!({}))?;
     audit(tx, "task.assigned", id, Some(&before.task), &after.task)?;
     Ok(after.at(tx.now()))
+}
+
+/// The task is one's alone from now on.
+fn drop_candidates(tx: &Tx<'_>, id: &str) -> Result<()> {
+    tx.prepare_cached("DELETE FROM task_candidates WHERE tenant_id = ?1 AND task_id = ?2")?.execute((tx.tenant(), id))?;
+    Ok(())
 }
 
 /// Stores an answer that was checked.
@@ -241,6 +269,7 @@ fn raise(tx: &mut Tx<'_>, before: &Stored, reason: Option<&str>) -> Result<Task>
     let Some((place, next)) = before.next() else { return Ok(before.clone().at(tx.now())) };
     // The next assignee has as long again before the next escalation; the task's own deadline stays.
     let given = Assignee::of(tx, tx.tenant(), next)?;
+    drop_candidates(tx, id)?;
     let alarm = before.seconds.map(|seconds| tx.now().plus_seconds(seconds));
     tx.prepare_cached(
         "UPDATE tasks SET assignee = ?3, status = 'escalated', chain_position = ?4, escalation_level = escalation_level + 1, alarm_at = ?5, \
@@ -317,6 +346,11 @@ pub fn history(connection: &rusqlite::Connection, tenant: &str, task: &str, afte
     .collect()
 }
 
+/// Those who may answer a task that nobody has, if there are any.
+pub(crate) fn candidates_of(task: &Task) -> Option<&[String]> {
+    Some(task.candidates.as_slice()).filter(|candidates| !candidates.is_empty())
+}
+
 fn note(tx: &Tx<'_>, task: &str, action: &str, data: Value) -> Result<()> {
     let data: Map<String, Value> = match data {
         Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
@@ -332,9 +366,12 @@ fn note(tx: &Tx<'_>, task: &str, action: &str, data: Value) -> Result<()> {
 
 fn publish(tx: &mut Tx<'_>, topic: &str, task: &Task, more: Value) -> Result<()> {
     let mut data = Map::from_iter([("taskId".to_owned(), json!(task.task_id)), ("status".to_owned(), json!(task.status))]);
-    for (name, value) in
-        [("assignedTo", json!(task.assigned_to)), ("executionId", json!(task.execution_id)), ("nodeId", json!(task.node_id))]
-    {
+    for (name, value) in [
+        ("assignedTo", json!(task.assigned_to)),
+        ("candidates", json!(candidates_of(task))),
+        ("executionId", json!(task.execution_id)),
+        ("nodeId", json!(task.node_id)),
+    ] {
         data.insert(name.to_owned(), value);
     }
     if let Value::Object(more) = more {

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::rehearsal;
 use super::run::{Run, Token, Wait, document, parse, size_of};
-use super::variables::set_variable;
 use crate::api::Timestamp;
 use crate::api::executions::{ExecutionStatus, Failure};
 use crate::api::processes::Node;
@@ -100,7 +99,7 @@ impl Engine<'_, '_> {
             && let Some(answer) = answers.next(&node.id)?
         {
             rehearsal::fails(&answer)?;
-            return self.served(run, place, node, answer);
+            return self.done(run, place, node, answer);
         }
         let id = self.add_work(run, node, kind, request, self.tx.mint("work"))?;
         run.state.tokens[place].wait = Wait::Work(id.clone());
@@ -143,7 +142,7 @@ impl Engine<'_, '_> {
             };
         }
         self.attempt_at(&mut run, place, |engine, run| match end {
-            End::Answered(answer) => engine.served(run, place, &node, answer),
+            End::Answered(answer) => engine.done(run, place, &node, answer),
             End::Failed { code, message } => {
                 // It ended: another try is other work.
                 run.state.tokens[place].wait = Wait::Nothing;
@@ -168,14 +167,6 @@ impl Engine<'_, '_> {
         .execute(params![tx.tenant(), id, kind.as_str(), run.head.id, node.id, tx.scope().actor, document(request)?, now])
         .map_err(Error::from)?;
         Ok(id)
-    }
-
-    /// A service answered, or a rehearsal says what it would.
-    fn served(&mut self, run: &mut Run, place: usize, node: &Node, answer: Value) -> Result<(), Stop> {
-        if let Some(output) = node.config.get("output").and_then(Value::as_str) {
-            set_variable(run, output, answer.clone())?;
-        }
-        self.leave(run, place, node, answer)
     }
 }
 
@@ -204,6 +195,12 @@ pub(crate) fn begin(tx: &mut Tx<'_>, name: &WorkId) -> Result<Option<Work>> {
         return Ok(None);
     }
     Ok(Some(Work { request: parse(&request)?, ..work }))
+}
+
+/// Takes a piece of work away that is no longer needed.
+pub(crate) fn drop_one(tx: &Tx<'_>, id: &str) -> Result<()> {
+    tx.prepare_cached("DELETE FROM node_work WHERE tenant_id = ?1 AND id = ?2")?.execute((tx.tenant(), id))?;
+    Ok(())
 }
 
 /// Takes the work of an execution that ended away.

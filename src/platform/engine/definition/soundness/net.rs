@@ -94,7 +94,9 @@ impl Net {
     pub(super) fn towards(&self, node: usize) -> Vec<bool> {
         let mut from = vec![0; self.to.len()];
         for (place, ways) in self.leaving.iter().enumerate() {
-            ways.iter().for_each(|way| from[*way] = place);
+            for way in ways {
+                from[*way] = place;
+            }
         }
         let mut found = vec![false; self.to.len()];
         let mut next: Vec<usize> = self.entering[node].clone();

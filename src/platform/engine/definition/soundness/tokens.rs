@@ -71,8 +71,8 @@ pub(super) fn explore(net: &Net) -> Moved {
             }
             Gives::Some => (1..1_usize << ways.len())
                 .map(|chosen| {
-                    let taken: Vec<usize> = (0..ways.len()).filter(|place| chosen >> place & 1 == 1).map(|place| ways[place]).collect();
-                    with(&rest, &taken)
+                    let some = ways.iter().enumerate().filter(|(place, _)| (chosen >> place) & 1 == 1);
+                    with(&rest, &some.map(|(_, way)| *way).collect::<Vec<_>>())
                 })
                 .collect(),
             Gives::One => ways.iter().map(|way| with(&rest, &[*way])).collect(),

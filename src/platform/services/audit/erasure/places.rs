@@ -85,6 +85,7 @@ pub(in crate::platform::services::audit) const PLACES: &[Place] = &[
         ],
         Then::Nothing,
     ),
+    place("tasks", "task_candidates", &["task_id", "place"], &[Who("assignee")], Then::Nothing),
     place("tasks", "task_history", &["task_id", "sequence"], &[Who("actor"), Json("data", Things(1))], Then::Nothing),
     place("events", "events", &["position"], &[Who("subject"), Text("source"), Json("data", Things(1))], Then::Nothing),
     place("documents", "documents", &["number"], &[Text("text"), Json("extracted", Record), Json("metadata", Record)], Then::Document),
