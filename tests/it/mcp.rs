@@ -10,6 +10,7 @@ mod isolation;
 mod names;
 mod policy;
 mod renewed_rights;
+mod resources;
 mod secrets;
 mod stdio;
 mod toolsets;
