@@ -13,6 +13,7 @@
 
 mod call;
 pub mod credentials;
+pub mod events;
 mod extensions;
 mod http;
 mod layer;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::api::{Entry, Operation, catalogue, wire};
+use crate::api::{Entry, Operation, catalogue, realtime, wire};
 use crate::auth::{Access, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
@@ -37,10 +38,12 @@ pub use credentials::token_status::{JWKS_PATH, PlatformKeys, TokenStatus};
 pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
 pub use extensions::Extensions;
 pub(crate) use http::connector::Connector;
+use http::websocket;
 pub use layer::{Layer, Next, Transport};
 use layers::breaker::Circuits;
 pub use layers::breaker::{BreakerSettings, CircuitState, ServiceHealth};
 pub use layers::cache::CacheSettings;
+use layers::sign;
 pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
 use stack::Stack;
@@ -53,6 +56,7 @@ pub struct Client {
     upstream: Arc<Upstream>,
     circuits: Arc<Circuits>,
     extensions: Arc<Extensions>,
+    reach: Arc<Connector>,
 }
 
 /// How a client behaves; every field has a default.
@@ -165,8 +169,9 @@ impl Builder {
         let upstream = Arc::new(self.upstream);
         let circuits = Arc::new(Circuits::new(self.settings.breaker.wait));
         let (to, around) = (Arc::clone(&upstream), Arc::clone(&circuits));
+        let reach = Arc::new(Connector::within(Arc::clone(&self.origin), self.settings.timeouts.connect));
         let stack = Arc::new(stack::build(self.origin, self.settings, to, around, self.own, self.principal));
-        Client { stack, access, upstream, circuits, extensions: Arc::new(self.extensions) }
+        Client { stack, access, upstream, circuits, extensions: Arc::new(self.extensions), reach }
     }
 }
 
@@ -206,6 +211,31 @@ impl Client {
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
+    }
+
+    /// Opens the WebSocket of a channel, after the frame of a place where one is named.
+    ///
+    /// # Errors
+    /// What the platform has against it, or a platform without a gateway.
+    async fn listen(&self, caller: &Arc<Caller>, channel: &str, last_seq: Option<u64>) -> Result<websocket::Socket> {
+        let spec = &realtime::SUBSCRIBE;
+        self.access.check(caller, spec)?;
+        self.upstream.check(caller, spec)?;
+        let mut arguments = Map::from_iter([("channel".to_owned(), channel.into())]);
+        if let Some(seq) = last_seq {
+            arguments.insert(realtime::LAST_SEQ.to_owned(), seq.into());
+        }
+        let request = wire::encode(spec, &caller.tenant, arguments).map_err(|fault| {
+            Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", "the platform's channel cannot go into a path").with_fields(vec![fault])
+        })?;
+        let located = self.reach.locate().await?;
+        let proof = self.upstream.prove(caller, &located, None).await?;
+        let headers = sign::identity(caller, &proof)?;
+        let opened = websocket::open(&self.reach, &located, &request, headers).await;
+        if opened.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+            self.upstream.refused(caller, &proof.token).await;
+        }
+        opened
     }
 
     /// Calls an operation by its type.

@@ -3,6 +3,7 @@
 mod conceal;
 pub(crate) mod connector;
 pub(crate) mod problem;
+pub(in crate::client) mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;

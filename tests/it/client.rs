@@ -1,5 +1,6 @@
 //! The client's stack before a platform that fails on request.
 
 mod cache;
+mod events;
 mod faults;
 mod limits;

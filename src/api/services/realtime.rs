@@ -20,6 +20,13 @@ pub const SERVICE: Service =
         .operations(operations![Publish, Presence])
         .shown(&["channel", "type", "payload"]);
 
+/// The user's own connection.
+pub const CONNECT: Spec = Spec::get("realtime_connect", "/connect", Effect::Read);
+/// Listening to a channel.
+pub const SUBSCRIBE: Spec = Spec::get("realtime_subscribe", "/channels/{channel}/subscribe", Effect::Read).requires(Permission::EVENT_VIEW);
+/// Publishing on a channel, frame by frame.
+pub const PUBLISH: Spec = Spec::get("realtime_publish", "/channels/{channel}/publish", Effect::Write).requires(Permission::EVENT_PUBLISH);
+
 /// The query parameter by which a stream goes on after a frame.
 pub const LAST_SEQ: &str = "lastSeq";
 /// The subprotocol of the gateway, for clients that can set no header.

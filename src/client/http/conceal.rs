@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -34,6 +35,12 @@ impl Secrets {
         }
         secrets.retain(|secret| secret.len() >= SHORTEST);
         Self(secrets)
+    }
+
+    /// The token that headers carry.
+    pub(super) fn of_headers(headers: &HeaderMap) -> Self {
+        let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        Self(sent.filter(|token| token.len() >= SHORTEST).map(str::to_owned).into_iter().collect())
     }
 
     /// A body without them.

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::HeaderName;
 use http::header::{AUTHORIZATION, HeaderValue, IF_MATCH};
+use http::{HeaderMap, HeaderName};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::auth::Caller;
 use crate::client::call::{Call, Reply};
-use crate::client::credentials::upstream::Upstream;
+use crate::client::credentials::upstream::{Upstream, UpstreamCredential};
 use crate::client::layer::{Layer, Next};
 use crate::client::origin::Origin;
 use crate::error::{Error, Kind, Result};
@@ -38,12 +39,7 @@ impl Layer for Sign {
                 // A token endpoint that fails is not asked again by every attempt.
                 let proof =
                     self.upstream.prove(&call.caller, &located, call.fresh.take()).await.map_err(|error| error.unsent().conclusive())?;
-                call.headers.insert(AUTHORIZATION, bearer(&proof.token)?);
-                let tenant = call.caller.tenant.to_string();
-                call.header(TENANT, &tenant)?;
-                if let Some(subject) = proof.on_behalf_of {
-                    call.headers.insert(ON_BEHALF_OF, HeaderValue::from_str(&subject).map_err(|_| unspeakable())?);
-                }
+                call.headers.extend(identity(&call.caller, &proof)?);
                 sent = Some(proof.token);
             }
             call.header(SERVICE, "flowmaster-mcp")?;
@@ -64,6 +60,16 @@ impl Layer for Sign {
             answer
         })
     }
+}
+
+/// The headers that say who calls.
+pub(in crate::client) fn identity(caller: &Caller, proof: &UpstreamCredential) -> Result<HeaderMap> {
+    let tenant = HeaderValue::from_str(caller.tenant.as_str()).map_err(Error::internal)?;
+    let mut headers = HeaderMap::from_iter([(AUTHORIZATION, bearer(&proof.token)?), (TENANT, tenant)]);
+    if let Some(subject) = &proof.on_behalf_of {
+        headers.insert(ON_BEHALF_OF, HeaderValue::from_str(subject).map_err(|_| unspeakable())?);
+    }
+    Ok(headers)
 }
 
 fn bearer(token: &SecretString) -> Result<HeaderValue> {

@@ -18,8 +18,7 @@ use axum::extract::Request;
 use axum::routing::get;
 
 use super::super::Platform;
-use crate::api::realtime::{Presence, Present};
-use crate::api::{Effect, Permission, Spec};
+use crate::api::realtime::{CONNECT, PUBLISH, Presence, Present, SUBSCRIBE};
 use crate::error::Result;
 use crate::platform::http::context::Cx;
 use crate::platform::http::routes::Routes;
@@ -40,11 +39,6 @@ impl State {
 
 /// Most bytes of a frame that a client sends.
 const MAX_FRAME: usize = 64 * 1024;
-
-/// The contract's WebSockets, as the checks of callers and the conditions of roles know them.
-const CONNECT: Spec = Spec::get("realtime_connect", "/connect", Effect::Read);
-const SUBSCRIBE: Spec = Spec::get("realtime_subscribe", "/channels/{channel}/subscribe", Effect::Read).requires(Permission::EVENT_VIEW);
-const PUBLISH: Spec = Spec::get("realtime_publish", "/channels/{channel}/publish", Effect::Write).requires(Permission::EVENT_PUBLISH);
 
 /// The operations of the service, both beyond the contract: its own routes are WebSockets.
 pub(crate) fn routes() -> Routes {

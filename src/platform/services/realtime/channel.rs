@@ -3,10 +3,9 @@
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 
-use super::{CONNECT, PUBLISH};
 use crate::api::arguments::quote;
 use crate::api::cloud_event::topic_matches;
-use crate::api::realtime::{Frame, USERS};
+use crate::api::realtime::{CONNECT, Frame, PUBLISH, USERS};
 use crate::api::{Event, Permission, Spec};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};

@@ -5,14 +5,14 @@ use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use axum::response::Response;
 use http::request::Parts;
 
+use super::MAX_FRAME;
 use super::channel::Channel;
 use super::connection::Connection;
 use super::presence::Place;
 use super::proof::Proof;
-use super::{MAX_FRAME, PUBLISH};
 use crate::api::Spec;
 use crate::api::arguments::quote;
-use crate::api::realtime::{LAST_SEQ, SUBPROTOCOL};
+use crate::api::realtime::{LAST_SEQ, PUBLISH, SUBPROTOCOL};
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
 use crate::platform::http::problem;
