@@ -23,6 +23,7 @@ mod services;
 mod stdio;
 mod tools;
 mod toolsets;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::arguments::Reading;
 use crate::api::{Entry, catalogue};
 use crate::auth::Caller;
+use crate::client::events::Hub;
 use crate::client::{CallOptions, Client, Reply};
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
@@ -130,6 +132,7 @@ pub struct App {
     approvals: consent::approvals::Approvals,
     audit: audit::Audit,
     calls: TaskTracker,
+    hub: Hub,
 }
 
 impl App {
@@ -139,6 +142,7 @@ impl App {
     /// No random numbers from the system.
     pub fn new(options: Options) -> Result<Arc<Self>> {
         let Options { client, settings } = options;
+        let hub = Hub::new(client.clone());
         let implementation = Implementation::new("flowmaster-mcp", env!("CARGO_PKG_VERSION"))
             .with_title("FlowMaster")
             .with_description(env!("CARGO_PKG_DESCRIPTION"));
@@ -159,6 +163,7 @@ impl App {
             lists: tools::ListCache::default(),
             seen: known_ids::KnownIds::default(),
             calls: TaskTracker::new(),
+            hub,
             settings,
         }))
     }

@@ -82,7 +82,9 @@ impl Catalogue {
         let entries: Vec<Entry> = SERVICES
             .iter()
             .enumerate()
-            .flat_map(|(index, service)| service.operations.iter().map(move |endpoint| Entry::new(index, service, endpoint)))
+            .flat_map(|(index, service)| {
+                service.operations.iter().chain(service.composites).map(move |endpoint| Entry::new(index, service, endpoint))
+            })
             .collect();
         let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.spec.name, index)).collect();
         Self { entries, by_name }
@@ -101,12 +103,17 @@ impl Catalogue {
     }
 
     /// All operations in the contract's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.spec.is_composite())
+    }
+
+    /// All operations and composites, in the contract's order.
     #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Entry> {
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// All operations that hosts see as tools.
+    /// All operations and composites that hosts see as tools.
     pub fn tools(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.spec.tool)
     }
@@ -124,10 +131,10 @@ mod tests {
     fn every_operation_is_complete_and_unique() {
         let mut names = HashSet::new();
         let mut routes = HashSet::new();
-        for entry in catalogue().iter() {
+        for entry in catalogue().entries() {
             let spec = entry.spec;
             assert!(names.insert(spec.name), "{} is there twice", spec.name);
-            assert!(routes.insert((spec.method.name(), spec.path)), "{} has another's route", spec.name);
+            assert!(spec.is_composite() || routes.insert((spec.method.name(), spec.path)), "{} has another's route", spec.name);
             assert!(spec.name.len() <= 40 && spec.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", spec.name);
             assert!(!spec.title.is_empty(), "{} has no title", spec.name);
             let first = entry.shape.description.lines().next().unwrap_or_default();
@@ -137,7 +144,7 @@ mod tests {
 
     #[test]
     fn input_schemas_are_what_every_host_accepts() {
-        for entry in catalogue().iter() {
+        for entry in catalogue().entries() {
             walk(entry.spec.name, &Value::Object(entry.shape.input.clone()), true);
             for name in super::super::wire::path_fields(&entry.spec) {
                 assert!(entry.shape.input["properties"].get(name).is_some(), "{}: no field fills {{{name}}}", entry.spec.name);

@@ -129,7 +129,7 @@ pub struct Spec {
     pub title: &'static str,
     /// The HTTP method.
     pub method: Method,
-    /// The contract's path; `{id}` names the field that fills the segment.
+    /// The contract's path; `{id}` names the field that fills the segment. A composite has none.
     pub path: &'static str,
     /// What the operation does to the world.
     pub effect: Effect,
@@ -155,6 +155,8 @@ pub struct Spec {
     pub names_tenant: bool,
     /// Whether the contract lacks it, and a platform may too.
     pub extension: bool,
+    /// The operation beyond the contract that a composite is made of.
+    pub made_of: Option<&'static str>,
     /// The name that the id of the answer goes by elsewhere, where that is not `id`.
     pub id_alias: Option<&'static str>,
     /// Prefixes of operations whose cached answers a call makes stale.
@@ -199,6 +201,7 @@ impl Spec {
             repeats: &[],
             names_tenant: false,
             extension: false,
+            made_of: None,
             id_alias: None,
             evicts: &[],
             cache: None,
@@ -233,6 +236,18 @@ impl Spec {
     #[must_use]
     pub const fn delete(name: &'static str, path: &'static str, effect: Effect) -> Self {
         Self::new(Method::Delete, name, path, effect)
+    }
+
+    /// A tool that the server makes of other reads: it has no route of its own.
+    #[must_use]
+    pub const fn composite(name: &'static str) -> Self {
+        Self::new(Method::Get, name, "", Effect::Read)
+    }
+
+    /// Whether the server makes it of other reads.
+    #[must_use]
+    pub const fn is_composite(&self) -> bool {
+        self.path.is_empty()
     }
 
     /// The title shown to people.
@@ -324,6 +339,14 @@ impl Spec {
     #[must_use]
     pub const fn extension(mut self) -> Self {
         self.extension = true;
+        self
+    }
+
+    /// A composite that is there where an operation beyond the contract is.
+    #[must_use]
+    pub const fn made_of_extension(mut self, operation: &'static str) -> Self {
+        self.extension = true;
+        self.made_of = Some(operation);
         self
     }
 

@@ -17,6 +17,8 @@ pub struct Service {
     pub about: &'static str,
     /// Its operations in the contract's order.
     pub operations: &'static [Endpoint],
+    /// Tools that the server makes of its reads, such as those that wait.
+    pub composites: &'static [Endpoint],
     /// A sentence on which tools find a valid id, with the tools in back quotes.
     pub finder: &'static str,
     /// The ids in its answers.
@@ -136,6 +138,7 @@ impl Service {
             code,
             about,
             operations: &[],
+            composites: &[],
             finder: "",
             ids: &[],
             resources: &[],
@@ -166,6 +169,13 @@ impl Service {
     #[must_use]
     pub const fn operations(mut self, operations: &'static [Endpoint]) -> Self {
         self.operations = operations;
+        self
+    }
+
+    /// The tools that the server makes of its reads.
+    #[must_use]
+    pub const fn composites(mut self, composites: &'static [Endpoint]) -> Self {
+        self.composites = composites;
         self
     }
 

@@ -55,7 +55,7 @@ pub fn files() -> Result<BTreeMap<PathBuf, String>> {
     let mut all = list_tools_json();
     let all = all.get_mut("tools").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
     for service in SERVICES {
-        let mine = |tool: &&Value| service.operations.iter().any(|operation| tool["name"] == operation.spec.name);
+        let mine = |tool: &&Value| service.operations.iter().chain(service.composites).any(|operation| tool["name"] == operation.spec.name);
         put(format!("tools/{}.json", service.module), &json!({ "tools": all.iter().filter(mine).collect::<Vec<_>>() }))?;
         let shapes: Map<String, Value> = catalogue()
             .iter()

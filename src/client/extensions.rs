@@ -115,8 +115,11 @@ impl Extensions {
         !spec.extension
             || match &self.0 {
                 Source::All => true,
-                Source::Named(names) => names.contains(spec.name),
-                Source::Asked(asked) => matches!(asked.learned(), Learned::Served(served) if served.contains(spec.name)),
+                Source::Named(names) => names.contains(spec.made_of.unwrap_or(spec.name)),
+                Source::Asked(asked) => {
+                    let needed = spec.made_of.unwrap_or(spec.name);
+                    matches!(asked.learned(), Learned::Served(served) if served.contains(needed))
+                }
             }
     }
 

@@ -162,6 +162,7 @@ pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: Cance
         over.cancel();
         serving.await
     };
+    app.hub.close().await;
     app.audit.flush().await;
     served.map_err(Error::internal)
 }

@@ -41,6 +41,7 @@ where
         shutdown,
     };
     let served = serve(&app, &principal, transport).await;
+    app.hub.close().await;
     app.audit.flush().await;
     served
 }

@@ -187,7 +187,9 @@ fn build(entry: &'static Entry) -> Tool {
     let spec = &entry.spec;
     let mut meta = Map::new();
     meta.insert("flowmaster/service".to_owned(), entry.service.name.into());
-    meta.insert("flowmaster/route".to_owned(), format!("{} {}", spec.method.name(), spec.path).into());
+    if !spec.is_composite() {
+        meta.insert("flowmaster/route".to_owned(), format!("{} {}", spec.method.name(), spec.path).into());
+    }
     if let Some(permission) = spec.permission {
         meta.insert("flowmaster/permission".to_owned(), permission.name().into());
     }

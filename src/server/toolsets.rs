@@ -69,12 +69,12 @@ impl Toolset {
 
 impl Mask {
     fn none() -> Self {
-        Self(vec![0; catalogue().iter().len().div_ceil(64)].into())
+        Self(vec![0; catalogue().entries().len().div_ceil(64)].into())
     }
 
     fn of(member: impl Fn(&Entry) -> bool) -> Self {
         let Self(mut words) = Self::none();
-        for (place, _) in catalogue().iter().enumerate().filter(|(_, entry)| member(entry)) {
+        for (place, _) in catalogue().entries().enumerate().filter(|(_, entry)| member(entry)) {
             if let Some(word) = words.get_mut(place / 64) {
                 *word |= 1 << (place % 64);
             }
@@ -116,9 +116,9 @@ mod tests {
 
     #[test]
     fn what_is_always_loaded_is_essential_and_a_tool() {
-        let loaded: Vec<&str> = catalogue().iter().filter(|entry| entry.spec.always_loaded).map(|entry| entry.spec.name).collect();
+        let loaded: Vec<&str> = catalogue().entries().filter(|entry| entry.spec.always_loaded).map(|entry| entry.spec.name).collect();
         assert!((5..=8).contains(&loaded.len()), "{loaded:?}");
-        for entry in catalogue().iter().filter(|entry| entry.spec.essential || entry.spec.always_loaded) {
+        for entry in catalogue().entries().filter(|entry| entry.spec.essential || entry.spec.always_loaded) {
             assert!(entry.spec.essential && entry.spec.tool, "{}", entry.spec.name);
         }
     }

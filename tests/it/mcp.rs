@@ -14,3 +14,4 @@ mod resources;
 mod secrets;
 mod stdio;
 mod toolsets;
+mod waits;

@@ -1,5 +1,7 @@
 //! Event Bus Service: publishing, subscriptions and replay (contract, section 15).
 
+mod since;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,10 +13,13 @@ use crate::api::page::{Page, PageRequest};
 use crate::api::service::{Id, Layer, Lister};
 use crate::api::{Done, Effect, Operation, Permission, Secret, Service, Spec, Timestamp};
 
+pub use since::{News, Since, Wait, Waited};
+
 /// Event Bus Service.
 pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events by topic: publish, subscribe, replay.")
     .layer(Layer::Foundation)
-    .operations(operations![Publish, ListSubscriptions, Subscribe, RotateSigningSecret, Unsubscribe, Replay])
+    .operations(operations![Publish, ListSubscriptions, Subscribe, RotateSigningSecret, Unsubscribe, Replay, Since])
+    .composites(operations![Wait])
     .finder("`subscriptions_list` shows the subscriptions there are and their ids.")
     .ids(&[Id::of("subscriptionId", "subscription").listed(Lister::new("subscriptions_list", &[], "subscriptionId"))])
     .shown(&["topic", "delivery", "status", "data", "createdAt"]);

@@ -1,5 +1,7 @@
 //! Execution Engine Service: runs of processes (contract, section 2).
 
+mod wait;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,10 +14,13 @@ use crate::api::page::{Page, PageRequest};
 use crate::api::service::{Id, Layer, Lister, Resource};
 use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timestamp};
 
+pub use wait::{Wait, WaitUntil, Waited};
+
 /// Execution Engine Service.
 pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES", "Starts, steers and explains runs of processes.")
     .layer(Layer::Core)
     .operations(operations![Start, Get, Pause, Resume, Cancel, History, Compensate, List])
+    .composites(operations![Wait])
     .finder(
         "`executions_list` shows the executions of a process, in a state or since a day; `tasks_list` names the executions that wait \
          (executionId); `events_replay` with topic execution.started names all of them.",

@@ -1,8 +1,10 @@
 //! Human Task Service: approvals, forms and decisions of people (contract, section 3).
 
 pub mod forms;
+mod wait;
 
 pub use forms::{Form, FormField};
+pub use wait::{Wait, Waited};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,7 @@ pub const SERVICE: Service =
     Service::new("human-task", "tasks", "HTS", "Tasks that wait for a person: approvals, forms, decisions, deadlines and escalation.")
         .layer(Layer::Core)
         .operations(operations![Create, Get, Assign, Respond, List, Escalate, History])
+        .composites(operations![Wait])
         .finder("`tasks_list` shows the tasks there are and their ids.")
         .ids(&[Id::of("taskId", "task").listed(Lister::new("tasks_list", &[], "taskId"))])
         .resources(&[

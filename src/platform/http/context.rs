@@ -107,7 +107,7 @@ impl Cx {
     }
 
     /// Makes a cursor of a text.
-    fn seal(&self, text: &str) -> String {
+    pub(crate) fn seal(&self, text: &str) -> String {
         URL_SAFE_NO_PAD.encode([&self.cursor_tag(text)[..], text.as_bytes()].concat())
     }
 

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod replay;
+mod since;
 mod subscriptions;
 mod topics;
 
@@ -25,6 +26,7 @@ pub(crate) fn routes() -> Routes {
         .on(subscriptions::rotate_signing_secret)
         .on(subscriptions::unsubscribe)
         .on(replay::replay)
+        .on(since::since)
         .extend(&SERVICE, dead_letters::list)
 }
 

@@ -127,7 +127,7 @@ impl Policy {
 fn tools() -> impl Iterator<Item = (&'static Service, &'static Spec)> {
     SERVICES
         .iter()
-        .flat_map(|service| service.operations.iter().map(move |endpoint| (service, &endpoint.spec)))
+        .flat_map(|service| service.operations.iter().chain(service.composites).map(move |endpoint| (service, &endpoint.spec)))
         .filter(|(_, spec)| spec.tool)
 }
 

@@ -100,6 +100,9 @@ impl Request {
             }
             Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
         };
+        if entry.spec.is_composite() {
+            return self.wait(entry, arguments, context, traceparent).await.map(Outcome::Answered);
+        }
         let arguments = files::fill(self.app.settings.files.as_ref(), entry, arguments).await?;
         let options = CallOptions { if_match, traceparent: Some(traceparent), secrets, ..CallOptions::default() };
         self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await.map(Outcome::Answered)

@@ -1,0 +1,37 @@
+//! Waiting for a person's answer: made on this side of reads and events, since the contract has no such route.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Task;
+use crate::api::ids::TaskId;
+use crate::api::{Operation, Permission, Spec};
+
+/// Waits until a task is answered or cancelled: await a person's decision.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Wait {
+    /// The task.
+    pub id: TaskId,
+    /// Longest wait in seconds; 50 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 300))]
+    pub timeout_seconds: Option<u32>,
+}
+
+/// How a wait for a task ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Waited {
+    /// Whether the task is settled; if not, wait again.
+    pub reached: bool,
+    /// Why the wait ended: completed, cancelled or timeout.
+    pub reason: String,
+    /// The task now, with its answer.
+    pub task: Task,
+}
+
+impl Operation for Wait {
+    type Output = Waited;
+    const SPEC: Spec = Spec::composite("tasks_wait").titled("Wait for a task's answer").requires(Permission::TASK_VIEW);
+}

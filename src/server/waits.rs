@@ -1,0 +1,140 @@
+//! Tools that wait: made of reads and events, since the contract has no route for them.
+//!
+//! A wait is an event plus a read every few seconds. Whether something has come is read with the caller's own rights; an
+//! event only says when to read. So a wait is right without events, too, and an event of another gives nothing away.
+
+mod events;
+mod executions;
+mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::ProgressNotificationParam;
+use rmcp::service::RequestContext;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::request::Request;
+use super::{App, answer};
+use crate::api::events::Subscribe;
+use crate::api::{self, Entry, Event, Operation, catalogue};
+use crate::auth::Caller;
+use crate::client::events::Follower;
+use crate::client::{CallOptions, Reply};
+use crate::config::PolicyDecision;
+use crate::error::{Error, Kind, Result};
+
+/// How long a wait lasts that names no time.
+const DEFAULT_WAIT: Duration = Duration::from_secs(50);
+
+/// One wait.
+pub(super) struct Waiting<'a> {
+    app: &'a App,
+    caller: &'a Arc<Caller>,
+    context: &'a RequestContext<RoleServer>,
+    traceparent: String,
+    follower: Follower,
+    deadline: Instant,
+    told: u32,
+}
+
+impl Request {
+    /// Runs a composite tool, and fits its answer into the bytes that a model gets.
+    pub(super) async fn wait(
+        &self,
+        entry: &'static Entry,
+        arguments: Map<String, Value>,
+        context: &RequestContext<RoleServer>,
+        traceparent: String,
+    ) -> Result<Reply> {
+        let seconds = arguments.get("timeoutSeconds").and_then(Value::as_u64);
+        let subscribe = catalogue().get(Subscribe::SPEC.name);
+        // Where the operator denies subscriptions, a wait is made of reads alone.
+        let may_follow = subscribe.is_some_and(|subscribe| self.app.may_freely(&self.caller, subscribe));
+        let waiting = Waiting {
+            app: &self.app,
+            caller: &self.caller,
+            context,
+            traceparent,
+            follower: if may_follow { self.app.hub.follow(&self.caller) } else { Follower::without_events() },
+            deadline: Instant::now() + seconds.map_or(DEFAULT_WAIT, Duration::from_secs),
+            told: 0,
+        };
+        let arguments = Value::Object(arguments);
+        let mut body = match entry.spec.name {
+            name if name == api::executions::Wait::SPEC.name => value(executions::wait(waiting, typed(arguments)?).await?)?,
+            name if name == api::tasks::Wait::SPEC.name => value(tasks::wait(waiting, typed(arguments)?).await?)?,
+            name if name == api::events::Wait::SPEC.name => value(events::wait(waiting, typed(arguments)?).await?)?,
+            name => return Err(Error::internal(format!("{name} is not made of anything"))),
+        };
+        let withheld = answer::redact::redact(&mut body);
+        answer::truncate::fit(&mut body, &entry.shape.output, self.app.settings.answer_limit, withheld);
+        Ok(Reply { status: 200, etag: None, body })
+    }
+}
+
+impl Waiting<'_> {
+    /// Reads the present state, as the caller would by the operation's own tool.
+    async fn read<O: Operation>(&self, request: &O) -> Result<O::Output> {
+        let name = O::SPEC.name;
+        let entry = super::operation(name)?;
+        if self.app.authorise(self.caller, entry)? != PolicyDecision::Allow {
+            return Err(Error::new(
+                Kind::Forbidden,
+                "FM-MCP-POLICY",
+                format!("a person is asked before {name}, so nothing can wait by it"),
+            )
+            .hint(format!("Call the tool {name} instead.")));
+        }
+        let Value::Object(arguments) = serde_json::to_value(request).map_err(Error::internal)? else {
+            return Err(Error::internal(format!("a request of {name} is not an object")));
+        };
+        let options = CallOptions { is_fresh: true, traceparent: Some(self.traceparent.clone()), ..CallOptions::default() };
+        typed(self.app.send(self.caller, entry, arguments, options).await?.body)
+    }
+
+    /// Waits until it is worth reading again; false when the time is up.
+    async fn goes_on(&mut self, concerns: impl Fn(&Event) -> bool) -> bool {
+        if Instant::now() >= self.deadline {
+            return false;
+        }
+        self.follower.wait(concerns, self.deadline).await;
+        true
+    }
+
+    /// Tells a host that wants to know how far it is.
+    async fn tell(&mut self, message: String) {
+        let Some(token) = self.context.meta.get_progress_token() else { return };
+        self.told = self.told.saturating_add(1);
+        let progress = ProgressNotificationParam::new(token, f64::from(self.told)).with_message(message);
+        if let Err(error) = self.context.peer.notify_progress(progress).await {
+            tracing::debug!(%error, "a host did not hear of a wait's progress");
+        }
+    }
+}
+
+/// Whether an event is about something, by its subject or a field of it.
+fn is_about(event: &Event, field: &str, id: &str) -> bool {
+    event.subject.as_deref() == Some(id) || event.data.get(field).and_then(Value::as_str) == Some(id)
+}
+
+fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(Error::internal)
+}
+
+fn value(waited: impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(waited).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_composite_tool_is_one_of_those_that_run() {
+        let composites: Vec<&str> = catalogue().tools().filter(|entry| entry.spec.is_composite()).map(|entry| entry.spec.name).collect();
+        assert_eq!(composites, [api::executions::Wait::SPEC.name, api::tasks::Wait::SPEC.name, api::events::Wait::SPEC.name]);
+    }
+}
