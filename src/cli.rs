@@ -7,6 +7,7 @@ mod confirm;
 mod doctor;
 #[cfg(feature = "platform")]
 mod embedded;
+mod events;
 pub mod export;
 mod host;
 mod login;
@@ -76,6 +77,8 @@ enum Command {
     Tools(tools::Arguments),
     /// Calls a tool as a host would.
     Call(call::Arguments),
+    /// Follows what happens on the platform, on a terminal or as lines of JSON.
+    Events(events::Arguments),
     /// Signs a user in and keeps the login, for hosts to use.
     Login(login::Arguments),
     /// Ends the stored login.
@@ -199,6 +202,7 @@ async fn run(command: Command, config: Config, faults: Vec<Error>) -> Result<Out
         Command::Platform(arguments) => platform::run(arguments, &config).await,
         Command::Tools(arguments) => tools::run(&arguments, &config).await,
         Command::Call(arguments) => call::run(arguments, &config).await,
+        Command::Events(arguments) => events::run(&arguments, &config).await,
         Command::Login(arguments) => login::run(arguments, &config).await,
         Command::Logout => logout::run(&config).await,
         Command::Whoami(arguments) => whoami::run(&arguments, &config).await,

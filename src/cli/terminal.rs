@@ -18,6 +18,11 @@ pub(crate) fn say(line: impl Display) {
     let _ = writeln!(anstream::stdout().lock(), "{line}");
 }
 
+/// Writes a line to stdout, and tells whether anybody reads it.
+pub(crate) fn try_say(line: impl Display) -> io::Result<()> {
+    writeln!(anstream::stdout().lock(), "{line}")
+}
+
 /// Writes the beginning of a line to stdout, seen at once.
 #[cfg(feature = "platform")]
 pub(crate) fn begin(text: impl Display) {

@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod events;
 mod files;
 mod readme;
 mod signing_secret;
