@@ -196,9 +196,14 @@ impl App {
         self.tools_of(caller, &self.offer()).len()
     }
 
-    /// Whether a caller may call an operation without anybody being asked.
+    /// Whether a caller may see an operation, and call it without anybody being asked.
     fn may_freely(&self, caller: &Caller, offer: &Offer, entry: &Entry) -> bool {
-        offer.holds(entry) && self.authorise(caller, entry).is_ok_and(|decision| decision == PolicyDecision::Allow)
+        offer.holds(entry) && self.asks_nobody(caller, entry)
+    }
+
+    /// Whether a caller may call an operation without anybody being asked, by a tool or for the sake of another.
+    fn asks_nobody(&self, caller: &Caller, entry: &Entry) -> bool {
+        self.authorise(caller, entry).is_ok_and(|decision| decision == PolicyDecision::Allow)
     }
 
     /// Refuses a call that the caller's permissions, the way upstream or the operator's policy rule out, and says

@@ -392,7 +392,10 @@ mod tests {
     const WITHOUT_COMPLETION: [(&str, &str); 1] = [("records/{id}", "`requestId` is another id in entries of the same service")];
 
     /// Reads of one thing by its id that have no address, each with the reason.
-    const WITHOUT_ADDRESS: [(&str, &str); 1] = [("users_get", "is not a tool: it is read for the person who is asked")];
+    const WITHOUT_ADDRESS: [(&str, &str); 2] = [
+        ("users_get", "is not a tool: it is read for the person who is asked"),
+        ("realtime_presence", "tells who is there at the moment, under no id of its own"),
+    ];
 
     #[test]
     fn everything_that_is_read_by_its_id_has_an_address() {

@@ -156,7 +156,7 @@ mod tests {
         assert_eq!((operation, Value::Object(arguments)), ("entities_get", json!({ "type": "customer", "id": "entity/1 a" })));
         assert_eq!(find("tasks").unwrap().0, "tasks_list");
         assert_eq!(find("tasks/task-1/history").unwrap().0, "tasks_history");
-        for path in ["", "tasks/", "tasks/a/b", "executions", "processes/p", "tasks/a/history/x", "tasks/%ff"] {
+        for path in ["", "tasks/", "tasks/a/b", "executions", "processes/p/x", "tasks/a/history/x", "tasks/%ff"] {
             assert!(find(path).is_none(), "{path}");
         }
     }

@@ -52,7 +52,7 @@ impl Request {
         let seconds = arguments.get("timeoutSeconds").and_then(Value::as_u64);
         let subscribe = catalogue().get(Subscribe::SPEC.name);
         // Where the operator denies subscriptions, a wait is made of reads alone.
-        let may_follow = subscribe.is_some_and(|subscribe| self.app.may_freely(&self.caller, subscribe));
+        let may_follow = subscribe.is_some_and(|subscribe| self.app.asks_nobody(&self.caller, subscribe));
         let waiting = Waiting {
             app: &self.app,
             caller: &self.caller,

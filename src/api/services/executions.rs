@@ -234,8 +234,8 @@ impl Operation for Pause {
     }
 }
 
-/// Lets a request, order or case that was on hold go ahead again (resumes an execution), now that the payment, part or
-/// paper has come, or mends one that failed: the failed step is tried again, with corrected values where given.
+/// Lets a request, order or case that was on hold go ahead again (resumes an execution),
+/// now that the payment or paper has come; or mends one that failed, by trying its step again with corrected values.
 ///
 /// Of a failed execution nothing that was done is done again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

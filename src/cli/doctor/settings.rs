@@ -168,6 +168,7 @@ mod tests {
             "username",
             "password",
             "tenant",
+            "allow_dir",
             "http.public_url",
             "http.allowed_hosts",
             "http.allowed_origins",

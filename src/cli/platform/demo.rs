@@ -269,8 +269,8 @@ impl Company {
     async fn lessons(&self) -> Result<()> {
         let prompts = self.call("prompts_list", json!({})).await?;
         let prompt = &prompts["items"][0]["promptId"];
-        for (rating, comments) in [(5, "Clear and friendly"), (4, "Good, a little long"), (2, "Missed the replacement")] {
-            let feedback = json!({ "rating": rating, "comments": comments });
+        for (stars, notes) in [(5, "Clear and friendly"), (4, "Good, a little long"), (2, "Missed the replacement")] {
+            let feedback = json!({ "userSatisfaction": stars, "notes": notes });
             self.call("feedback_submit", json!({ "agentId": "agent-assistant", "promptId": prompt, "feedback": feedback })).await?;
         }
         self.call("datasets_create", json!({ "name": "Complaints in autumn", "agentId": "agent-assistant" })).await?;

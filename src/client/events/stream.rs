@@ -169,18 +169,17 @@ impl Follow {
     /// Subscribes unless that was done, opens the channel, and replays what is owed.
     async fn connect(&mut self, caller: &Arc<Caller>) -> Result<Socket> {
         self.tenant = Some(caller.tenant.clone());
-        let channel = match &self.subscription {
-            Some((_, channel)) => channel.clone(),
-            None => {
-                let request = Subscribe { topic: self.topic.clone(), delivery: Delivery::Channel };
-                let made = self.client.send(caller, &request).await?;
-                let channel = made.channel.clone().ok_or_else(|| {
-                    Error::new(Kind::Unsupported, "FM-MCP-WEBSOCKET", "the platform answers a subscription without a channel")
-                })?;
-                self.subscription = Some((made.subscription_id, channel.clone()));
-                self.latest.get_or_insert(made.created_at);
-                channel
-            }
+        let channel = if let Some((_, channel)) = &self.subscription {
+            channel.clone()
+        } else {
+            let request = Subscribe { topic: self.topic.clone(), delivery: Delivery::Channel };
+            let made = self.client.send(caller, &request).await?;
+            let channel = made.channel.clone().ok_or_else(|| {
+                Error::new(Kind::Unsupported, "FM-MCP-WEBSOCKET", "the platform answers a subscription without a channel")
+            })?;
+            self.subscription = Some((made.subscription_id, channel.clone()));
+            self.latest.get_or_insert(made.created_at);
+            channel
         };
         let socket = self.client.listen(caller, &channel, self.last_seq).await?;
         if self.is_owed_replay {

@@ -111,7 +111,7 @@ mod tests {
         };
         assert_eq!(
             held("/mcp?toolsets=tasks,documents&readonly=1", &[("x-mcp-toolsets", "tasks")]),
-            ["tasks_get", "tasks_list", "tasks_history"]
+            ["tasks_get", "tasks_list", "tasks_history", "tasks_wait"]
         );
         assert_eq!(held("/mcp?toolsets=registry", &[("x-mcp-readonly", "true")]), held("/mcp?toolsets=registry&readonly=true", &[]));
         assert_eq!(held("/mcp?toolsets=tasks&toolsets=audit", &[]), held("/mcp", &[("x-mcp-toolsets", "tasks, audit,")]));

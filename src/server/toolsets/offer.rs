@@ -67,7 +67,7 @@ mod tests {
             names
         };
         let narrowed = offer(host(&["tasks", "documents"], false), host(&[], true));
-        assert_eq!(offered(&narrowed), ["tasks_get", "tasks_list", "tasks_history"]);
+        assert_eq!(offered(&narrowed), ["tasks_get", "tasks_list", "tasks_history", "tasks_wait"]);
         let why = |tool: &str| narrowed.check(catalogue().get(tool).unwrap()).unwrap_err().to_string();
         assert!(why("tasks_escalate").contains("excludes tasks_escalate"), "{}", why("tasks_escalate"));
         assert!(why("documents_list").contains("offers the toolset core"), "{}", why("documents_list"));

@@ -17,7 +17,7 @@ use crate::support::cut::Way;
 use crate::support::platform::{TestPlatform, http};
 
 /// Longest that a test waits for what must come.
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_mins(1);
 
 fn client(url: &str) -> Client {
     Client::builder(Arc::new(Fixed::new(url).unwrap())).build()

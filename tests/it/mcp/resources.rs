@@ -34,6 +34,15 @@ async fn furnish(bench: &TestPlatform) {
     bench.post("/templates", &owner, json!({ "templateId": "hello", "name": "Hello", "body": "Hello" })).await.ok();
     let to = json!({ "templateId": "hello", "recipient": { "email": "ann@company.example" }, "channels": ["email"] });
     bench.post("/notifications/send", &owner, to).await.ok();
+    let there = "http://127.0.0.1:9/";
+    bench.post("/integrations", &owner, json!({ "name": "Books", "connectorType": "rest_api", "baseUrl": there })).await.ok();
+    let import = json!({
+        "sourceType": "csv", "sourceConfig": { "content": "id\n1\n" }, "destination": "internal-data-hub", "entityType": "lead",
+    });
+    bench.post("/ingest/jobs", &owner, import).await.ok();
+    let channel = bench.post("/channels/register", &owner, json!({ "channel": "sms", "baseUrl": there })).await.ok();
+    let message = json!({ "recipientId": "+14155550100", "message": "Hello" });
+    bench.post(&format!("/channels/{}/send", channel["channelId"].as_str().unwrap()), &owner, message).await;
 }
 
 /// The templates whose ids a finder lists, each with its placeholder and the kind of it.
