@@ -211,7 +211,7 @@ fn pieces() -> impl Strategy<Value = String> {
 #[test]
 fn no_expression_ends_or_holds_the_platform() {
     let sources = prop_oneof![6 => over(FACTS), 1 => pieces()];
-    throw(32, &(sources, place(), facts()), |program, (source, place, facts)| async move {
+    throw(24, &(sources, place(), facts()), |program, (source, place, facts)| async move {
         let design = program.send("POST", "/processes/designs", &place.process(&source)).await?;
         let Some(process) = design.text("id") else { return Ok(()) };
         program.send("POST", &format!("/processes/{process}/validate"), &json!({})).await?;

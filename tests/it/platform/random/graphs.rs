@@ -145,7 +145,7 @@ impl Process {
 
 #[test]
 fn no_process_ends_or_holds_the_platform() {
-    throw(40, &process(), |program, process| async move {
+    throw(28, &process(), |program, process| async move {
         let empty = json!({ "name": "random", "version": "1.0.0", "nodes": [{ "id": "a", "type": "start" }] });
         let Some(id) = program.send("POST", "/processes/designs", &empty).await?.text("id") else { return Err("no draft".to_owned()) };
         let path = format!("/processes/{id}");

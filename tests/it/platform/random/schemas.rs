@@ -166,7 +166,7 @@ impl Record {
 #[test]
 fn no_schema_and_no_record_ends_or_holds_the_platform() {
     let types = AtomicU32::new(0);
-    throw(40, &(rooted(), prop::collection::vec(record(), 1..4), schema()), |program, (schema, records, other)| {
+    throw(16, &(rooted(), prop::collection::vec(record(), 1..4), schema()), |program, (schema, records, other)| {
         let kind = format!("random-{}", types.fetch_add(1, Ordering::Relaxed));
         async move {
             // What is larger than any body may be is refused before it is read.
