@@ -2,7 +2,7 @@
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::error::Error;
 use crate::platform::keys;
@@ -10,9 +10,11 @@ use crate::platform::keys;
 /// Most signatures of a message: one for each key while keys change.
 const MAX_SIGNATURES: usize = 8;
 
-/// The key in `whsec_` and base64; the failure completes a sentence about what the key belongs to.
+/// The key in `whsec_` and base64, of which earlier releases wrote the other alphabet; the failure completes a sentence about
+/// what the key belongs to.
 pub(crate) fn key_of(secret: &str) -> Result<hmac::Key, &'static str> {
-    let key = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok()).filter(|key| !key.is_empty());
+    let decode = |text: &str| STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok();
+    let key = secret.strip_prefix("whsec_").and_then(decode).filter(|key| !key.is_empty());
     let key = key.ok_or("has a key that is not `whsec_` and base64")?;
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
 }
@@ -46,7 +48,11 @@ mod tests {
         let key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let signed = signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-        assert!(key_of("plain text").is_err());
+        for (text, good) in
+            [("plain text", false), ("whsec_", false), ("whsec_a!", false), ("whsec_-_-_AA", true), ("whsec_+/+/AA==", true)]
+        {
+            assert_eq!(key_of(text).is_ok(), good, "{text}");
+        }
         let body = br#"{"test": 2432232314}"#;
         let holds = |id: &str, at: i64, body: &[u8], given: &str| is_signed(&key, id, at, body, given);
         let (id, at) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330);
