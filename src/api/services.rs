@@ -49,8 +49,5 @@ pub const SERVICES: &[Service] = &[
     analytics::SERVICE,
 ];
 
-/// The gateways of the contract that have no operations, each with whether the embedded platform has it.
-pub fn gateways() -> impl Iterator<Item = (&'static str, bool)> {
-    let known = |name: &str| SERVICES.iter().any(|service| service.name == name);
-    [("api-gateway", true), ("websocket-gateway", false)].into_iter().filter(move |(name, _)| !known(name))
-}
+/// The service of the contract that has no operations: the listener is the gateway.
+pub const API_GATEWAY: &str = "api-gateway";

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::App;
 use crate::api::service::Layer;
-use crate::api::{SERVICES, Timestamp, gateways};
+use crate::api::{API_GATEWAY, SERVICES, Timestamp};
 use crate::client::{CircuitState, ServiceHealth};
 
 /// The resource that shows them, after the scheme.
@@ -18,8 +18,8 @@ pub(super) const PATH: &str = "services";
 /// Every service of the contract with its state.
 pub(super) fn all(app: &App) -> Value {
     let (health, now) = (app.client.health(), Timestamp::now());
-    let begin = |name: &str, layer: Option<Layer>, is_embedded: bool| {
-        let place = if app.settings.embedded { is_embedded.then_some("embedded") } else { Some("elsewhere") };
+    let begin = |name: &str, layer: Option<Layer>| {
+        let place = if app.settings.embedded { "embedded" } else { "elsewhere" };
         let mut service = Map::new();
         service.insert("service".to_owned(), name.into());
         service.insert("layer".to_owned(), layer.map(Layer::name).into());
@@ -28,7 +28,7 @@ pub(super) fn all(app: &App) -> Value {
     };
     let mut items: Vec<Value> = Vec::new();
     for service in SERVICES {
-        let mut item = begin(service.name, service.layer, true);
+        let mut item = begin(service.name, service.layer);
         item.insert("about".to_owned(), service.about.into());
         item.insert("toolset".to_owned(), service.module.into());
         for known in health.iter().filter(|health| health.service == service.name) {
@@ -46,11 +46,9 @@ pub(super) fn all(app: &App) -> Value {
         }
         items.push(item.into());
     }
-    for (name, is_embedded) in gateways() {
-        let mut item = begin(name, Some(Layer::Foundation), is_embedded);
-        item.insert("about".to_owned(), "The other services are called through it.".into());
-        items.push(item.into());
-    }
+    let mut gateway = begin(API_GATEWAY, Some(Layer::Foundation));
+    gateway.insert("about".to_owned(), "The other services are called through it.".into());
+    items.push(gateway.into());
     json!({ "platform": app.settings.platform_name, "items": items })
 }
 

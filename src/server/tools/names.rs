@@ -1,7 +1,7 @@
 //! Names in place of ids: where a call names a thing that people call by a name, its exact name does as well, if one thing
 //! alone has it.
 //!
-//! It is looked up as the caller, in the list that shows such things. What cannot be looked up goes to the platform as it is,
+//! It is looked up as the caller, in the list that shows such things, if that is offered. What cannot be looked up goes to the platform as it is,
 //! which says what is wrong with it. What is destroyed or granted takes ids alone.
 
 use std::collections::HashMap;
@@ -80,7 +80,7 @@ impl Request {
         }
         let (mut ids, mut looked_at) = (Vec::new(), 0);
         loop {
-            let reply = self.app.read(&self.caller, lister.operation, asked.clone(), usize::MAX).await?;
+            let reply = self.read(lister.operation, asked.clone(), usize::MAX).await?;
             let items = reply.body.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             for item in items {
                 let Some(id) = item.get(lister.field).and_then(Value::as_str) else { continue };

@@ -55,4 +55,11 @@ fn the_demo_fills_every_list_once_and_looks_like_a_fortnight() {
     }
     let counted = call("metrics_query", &["metric=process.execution_count", "groupBy=day"]);
     assert!(counted["items"].as_array().is_some_and(|days| days.len() >= 6), "{counted:#}");
+
+    // A process is started by its name, unless the list that shows names is withheld.
+    let start = ["call", "--yes", "executions_start", "processId=Holiday request", "variables.employee=Ann", "variables.days=2"];
+    let started = run(home.path(), &start);
+    assert!(started.status.success(), "{}", stderr(&started));
+    let withheld = run(home.path(), &[&["--exclude-tools", "processes_list"], &start[..]].concat());
+    assert!(stderr(&withheld).contains("FM-EES-PROCESS-NOT-FOUND"), "{}", stderr(&withheld));
 }

@@ -2,17 +2,14 @@
 
 use serde_json::json;
 
-use crate::api::SERVICES;
 use crate::api::registry::{Health, Instance};
+use crate::api::{API_GATEWAY, SERVICES};
 use crate::platform::Platform;
-
-/// The services of the contract that have no operations, and whether they are embedded: the listener is the gateway.
-const WITHOUT_OPERATIONS: [(&str, bool); 1] = [("api-gateway", true)];
 
 /// An instance for each service of the contract. A service that is not embedded has no address and gets no calls.
 pub(super) fn all(platform: &Platform) -> Vec<Instance> {
     let with_operations = SERVICES.iter().map(|service| (service.name, platform.embedded().contains(service.name)));
-    with_operations.chain(WITHOUT_OPERATIONS).map(|(name, is_embedded)| instance(platform, name, is_embedded)).collect()
+    with_operations.chain([(API_GATEWAY, true)]).map(|(name, is_embedded)| instance(platform, name, is_embedded)).collect()
 }
 
 /// Finds an own instance by its id.
