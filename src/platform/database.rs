@@ -1,5 +1,6 @@
 //! The one SQLite file: a single writer on a thread of its own, a few readers, nothing acknowledged before it is on disk.
 
+use std::iter;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -7,35 +8,31 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use include_dir::{Dir, include_dir};
-use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
 use super::engine::expressions::budget::Budget;
-use super::full_text;
 use super::turns::{Turns, stopped};
 use crate::api::cloud_event::topic_matches;
 use crate::api::ids::{self, TenantId};
 use crate::api::{Event, SERVICES, Service, Timestamp, events};
 use crate::error::{Error, Kind, Result};
-use crate::io::migrations;
 
 mod mark;
+mod opening;
+mod stage;
 mod trail;
 
 pub(crate) use mark::Mark;
+pub(crate) use opening::open_reader;
 pub(crate) use trail::{Link, is_critical};
 
-/// `FMDB`, so that another program's database is told from ours; the first migration writes it.
-const APPLICATION_ID: i64 = 0x464D_4442;
 /// CEL's parser needs a deep stack; memory is only taken as it is used.
 const STACK: usize = 64 * 1024 * 1024;
 const READERS: usize = 3;
-
-/// The schema, step by step; a file more in the folder is a step more.
-static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/platform/database/migrations");
+/// Rehearsals at once; a tenant has one of them at most.
+const STAGES: usize = 2;
 
 /// Who writes, for whom, and in the course of which request.
 #[derive(Debug, Clone)]
@@ -78,13 +75,17 @@ impl Deref for Tx<'_> {
     }
 }
 
-impl Tx<'_> {
+impl<'c> Tx<'c> {
+    fn new(connection: &'c Connection, now: Timestamp, scope: Scope, expressions: Budget) -> Self {
+        Self { connection, now, scope, last_event: None, expressions: Rc::new(expressions) }
+    }
+
     /// The moment of the transaction.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// What the expressions that are evaluated in the transaction may cost together: it holds the only writer.
+    /// What the expressions that are evaluated in the transaction may cost together: others wait for its thread.
     pub(crate) fn expressions(&self) -> &Rc<Budget> {
         &self.expressions
     }
@@ -176,6 +177,7 @@ pub(crate) struct Database {
 struct Inner {
     writer: Arc<Turns<Job>>,
     readers: Arc<Turns<Job>>,
+    stages: Arc<Turns<Job>>,
     clock: Arc<dyn Clock>,
     events: watch::Sender<i64>,
 }
@@ -184,13 +186,15 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.writer.close();
         self.readers.close();
+        self.stages.close();
     }
 }
 
 impl Database {
     /// Opens or creates the file. `guard` is held until the writer has closed it; the receiver hears of that.
     pub(crate) async fn open(path: PathBuf, clock: Arc<dyn Clock>, guard: impl Send + 'static) -> Result<(Self, oneshot::Receiver<()>)> {
-        let (writer, readers) = (Arc::new(Turns::<Job>::new(1)), Arc::new(Turns::<Job>::new(READERS)));
+        let line = |places| Arc::new(Turns::<Job>::new(places));
+        let (writer, readers, stages) = (line(1), line(READERS), line(STAGES));
         let (opened, opening) = oneshot::channel();
         let (closed, closing) = oneshot::channel();
         let (reading, all_read) = mpsc::channel::<()>();
@@ -199,7 +203,7 @@ impl Database {
             .name("platform-writer".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                match open_writer(&file) {
+                match opening::open_writer(&file) {
                     Ok((mut connection, last_event)) => {
                         let _ = opened.send(Ok(last_event));
                         while let Some(mut turn) = jobs.next() {
@@ -224,14 +228,16 @@ impl Database {
         let last_event = opening.await.map_err(Error::internal)??;
         // What cannot be opened leaves no thread behind that waits for jobs.
         let events = watch::Sender::new(last_event);
-        let inner = Arc::new(Inner { writer, readers, clock, events });
-        for _ in 0..READERS {
-            let (reads, path, reading) = (Arc::clone(&inner.readers), path.clone(), reading.clone());
+        let inner = Arc::new(Inner { writer, readers, stages, clock, events });
+        let readers = iter::repeat_n(("platform-reader", &inner.readers, open_reader as Opens), READERS);
+        let stages = iter::repeat_n(("platform-stage", &inner.stages, stage::open as Opens), STAGES);
+        for (name, line, opens) in readers.chain(stages) {
+            let (line, path, reading) = (Arc::clone(line), path.clone(), reading.clone());
             thread::Builder::new()
-                .name("platform-reader".to_owned())
+                .name(name.to_owned())
                 .stack_size(STACK)
                 .spawn(move || {
-                    read_jobs(&path, &reads);
+                    take_turns(&path, &line, opens);
                     drop(reading);
                 })
                 .map_err(Error::internal)?;
@@ -245,24 +251,6 @@ impl Database {
         scope: Scope,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.transact(scope, true, work).await
-    }
-
-    /// Runs work in a transaction that is always rolled back: a trial without consequences.
-    pub(crate) async fn rehearse<T: Send + 'static>(
-        &self,
-        scope: Scope,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.transact(scope, false, work).await
-    }
-
-    async fn transact<T: Send + 'static>(
-        &self,
-        scope: Scope,
-        keep: bool,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let tenant = scope.tenant.clone();
         let inner = Arc::downgrade(&self.inner);
@@ -270,24 +258,14 @@ impl Database {
         let job: Job = Box::new(move |connection| {
             let result = catch(|| {
                 let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let mut tx = Tx {
-                    connection: &transaction,
-                    now: clock.now(),
-                    scope,
-                    last_event: None,
-                    expressions: Rc::new(Budget::of_transaction()),
-                };
+                let mut tx = Tx::new(&transaction, clock.now(), scope, Budget::of_transaction());
                 let value = work(&mut tx)?;
-                if keep && let Some(mark) = tx.scope.mark.clone() {
+                if let Some(mark) = tx.scope.mark.clone() {
                     mark.note(&tx)?;
                 }
                 let last_event = tx.last_event;
-                if keep {
-                    transaction.commit()?;
-                } else {
-                    transaction.rollback()?;
-                }
-                Ok((value, last_event.filter(|_| keep)))
+                transaction.commit()?;
+                Ok((value, last_event))
             });
             let result = result.map(|(value, last_event)| {
                 if let (Some(position), Some(inner)) = (last_event, inner.upgrade()) {
@@ -298,6 +276,28 @@ impl Database {
             let _ = answer.send(result);
         });
         self.inner.writer.bring(tenant.as_str(), job)?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Runs work without consequences, beside the writer: see [`stage`].
+    pub(crate) async fn rehearse<T: Send + 'static>(
+        &self,
+        scope: Scope,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let tenant = scope.tenant.clone();
+        let clock = Arc::clone(&self.inner.clock);
+        let job: Job = Box::new(move |connection| {
+            let result = catch(|| {
+                let transaction = connection.transaction()?;
+                let value = work(&mut Tx::new(&transaction, clock.now(), scope, Budget::of_rehearsal()))?;
+                transaction.rollback()?;
+                Ok(value)
+            });
+            let _ = answer.send(result.map_err(stage::fault));
+        });
+        self.inner.stages.bring(tenant.as_str(), job)?;
         answered.await.map_err(|_| stopped())?
     }
 
@@ -352,77 +352,19 @@ fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-fn read_jobs(path: &Path, jobs: &Arc<Turns<Job>>) {
+type Opens = fn(&Path) -> Result<Connection>;
+
+fn take_turns(path: &Path, jobs: &Arc<Turns<Job>>, opens: Opens) {
     let mut connection = None;
     while let Some(mut turn) = jobs.next() {
         // Opened at the first need: most platforms of a short command never read with three hands.
         if connection.is_none() {
-            connection = open_reader(path).inspect_err(|error| tracing::error!(%error, "a reader cannot open the database")).ok();
+            connection = opens(path).inspect_err(|error| tracing::error!(%error, "the database cannot be opened once more")).ok();
         }
         if let (Some(connection), Some(job)) = (&mut connection, turn.job()) {
             job(connection);
         }
     }
-}
-
-pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.set_prepared_statement_cache_capacity(128);
-    connection
-        .execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;")?;
-    Ok(connection)
-}
-
-fn open_writer(path: &Path) -> Result<(Connection, i64)> {
-    let mut connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.set_prepared_statement_cache_capacity(256);
-    let steps = migrations::steps(&MIGRATIONS);
-    check_version(&connection, path, steps.len())?;
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;
-         PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON;",
-    )?;
-    // A step that builds the index again needs the words as they are indexed.
-    connection.create_scalar_function("words_of", 1, FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC, |context| {
-        let data: String = context.get(0)?;
-        Ok(full_text::words_of(&serde_json::from_str(&data).unwrap_or_default()))
-    })?;
-    migrations::migrate(&mut connection, &steps)?;
-    let last_event = connection.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| row.get(0))?;
-    Ok((connection, last_event))
-}
-
-/// Refuses a file that another program or a newer version wrote, before anything in it is touched.
-fn check_version(connection: &Connection, path: &Path, newest: usize) -> Result<()> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let (version, application) = match (number("PRAGMA user_version"), number("PRAGMA application_id")) {
-        (Ok(version), Ok(application)) => (version, application),
-        (Err(error), _) | (_, Err(error)) => {
-            return Err(Error::new(
-                Kind::Conflict,
-                "FM-PLATFORM-SCHEMA-UNREADABLE",
-                format!("{} is not an SQLite database", path.display()),
-            )
-            .hint("Choose another data folder, or move the file away.")
-            .caused_by(error));
-        }
-    };
-    if application != APPLICATION_ID && (version != 0 || number("SELECT count(*) FROM sqlite_master")? != 0) {
-        return Err(Error::new(Kind::Conflict, "FM-PLATFORM-SCHEMA-FOREIGN", format!("{} was written by another program", path.display()))
-            .hint("Choose another data folder, or move the file away."));
-    }
-    if usize::try_from(version).is_ok_and(|version| version <= newest) {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Conflict,
-        "FM-PLATFORM-SCHEMA-VERSION",
-        format!("{} has schema version {version}; this program reads and writes versions up to {newest}", path.display()),
-    )
-    .hint("Use the version of flowmaster-mcp that wrote the folder, or choose another data folder."))
 }
 
 impl From<rusqlite::Error> for Error {
@@ -449,7 +391,7 @@ mod tests {
     use super::*;
     use crate::platform::clock::SystemClock;
 
-    async fn open() -> (Database, tempfile::TempDir) {
+    pub(super) async fn open() -> (Database, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let (database, _) = Database::open(folder.path().join("platform.db"), Arc::new(SystemClock), ()).await.unwrap();
         (database, folder)

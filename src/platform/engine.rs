@@ -32,7 +32,7 @@ pub enum Mode {
     /// For real.
     #[default]
     Live,
-    /// Without waiting, in a transaction that is rolled back; with what people and services would answer.
+    /// Without waiting and without consequences; with what people and services would answer.
     Rehearsal(Answers),
 }
 
@@ -101,10 +101,14 @@ impl<'e, 'c> Engine<'e, 'c> {
             };
             let token = run.state.tokens[place].clone();
             let half_spent = self.budget <= MAX_STEPS_AT_ONCE / 2 || self.tx.expressions().is_half_spent();
-            if token.item.is_some() && half_spent && matches!(self.mode, Mode::Live) {
+            if token.item.is_some() && half_spent {
                 // The rest of the list in a transaction of its own.
-                run.state.tokens[place].wait = Wait::Until(self.tx.now());
-                continue;
+                if matches!(self.mode, Mode::Live) {
+                    run.state.tokens[place].wait = Wait::Until(self.tx.now());
+                    continue;
+                }
+                run.items.clear();
+                self.goes_on_later();
             }
             self.attempt_at(run, place, |engine, run| {
                 engine.spend(run)?;
@@ -115,6 +119,12 @@ impl<'e, 'c> Engine<'e, 'c> {
             self.rest(run)?;
         }
         run.store(self.tx)
+    }
+
+    /// A rehearsal comes to where an execution waits: what one transaction may cost is there again.
+    fn goes_on_later(&mut self) {
+        self.tx.expressions().refill();
+        self.budget = MAX_STEPS_AT_ONCE;
     }
 
     /// One step, out of those that are allowed.

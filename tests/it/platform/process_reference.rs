@@ -89,3 +89,25 @@ fn the_reference_has_an_example_of_each_construct() {
     let rehearsed = examples.iter().all(|example| example["rehearsals"].as_array().is_some_and(|list| !list.is_empty()));
     assert!(rehearsed, "an example without a rehearsal shows nothing");
 }
+
+#[tokio::test]
+async fn a_long_list_is_rehearsed_as_it_would_be_run() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let sandbox = async |node: Value| {
+        let nodes = json!([{ "id": "start", "type": "start" }, node, { "id": "end", "type": "end" }]);
+        let edges = json!([{ "from": "start", "to": "each" }, { "from": "each", "to": "end" }]);
+        let design = json!({ "name": "Long", "nodes": nodes, "edges": edges });
+        let id = bench.post("/processes/designs", &owner, design).await.ok()["id"].as_str().unwrap().to_owned();
+        let items: Vec<usize> = (0..3_000).collect();
+        let asked = json!({ "variables": { "items": items }, "answers": { "each": "approve" } });
+        bench.post(&format!("/processes/{id}/sandbox"), &owner, asked).await.ok()
+    };
+    let config = json!({ "forEach": "variables.items", "expression": "each.item + 1", "output": "sums" });
+    let trial = sandbox(json!({ "id": "each", "type": "script", "config": config })).await;
+    assert_eq!(trial["status"], "completed", "{}", trial["error"]);
+    assert_eq!(trial["state"]["variables"]["sums"][2_999], 3_000);
+    let config = json!({ "forEach": "variables.items", "assignee": "manager", "parallel": 10 });
+    let trial = sandbox(json!({ "id": "each", "type": "human_task", "config": config })).await;
+    assert_eq!(trial["status"], "completed", "{}", trial["error"]);
+}

@@ -10,23 +10,44 @@ const STEPS: u64 = 200_000;
 const BYTES: u64 = 8 * 1024 * 1024;
 /// How many evaluations at their limit fit into one transaction.
 const EVALUATIONS: u64 = 4;
+/// How many transactions with all their expressions a rehearsal may stand for.
+const TRANSACTIONS: u32 = 20;
 
 /// Steps and bytes that are left to all evaluations that share it.
 #[derive(Debug)]
 pub struct Budget {
     steps: Cell<u64>,
     bytes: Cell<u64>,
+    /// How many times it can be filled again.
+    refills: Cell<u32>,
 }
 
 impl Budget {
     /// The budget of a transaction.
     pub fn of_transaction() -> Self {
-        Self { steps: Cell::new(STEPS * EVALUATIONS), bytes: Cell::new(BYTES * EVALUATIONS) }
+        Self { steps: Cell::new(STEPS * EVALUATIONS), bytes: Cell::new(BYTES * EVALUATIONS), refills: Cell::new(0) }
+    }
+
+    /// The budget of a rehearsal, which stands for several transactions.
+    pub fn of_rehearsal() -> Self {
+        Self { refills: Cell::new(TRANSACTIONS - 1), ..Self::of_transaction() }
+    }
+
+    /// Gives a rehearsal what its next transaction has, as long as there is any left.
+    pub fn refill(&self) {
+        if self.is_half_spent()
+            && let Some(left) = self.refills.get().checked_sub(1)
+        {
+            let Self { steps, bytes, .. } = Self::of_transaction();
+            self.steps.swap(&steps);
+            self.bytes.swap(&bytes);
+            self.refills.set(left);
+        }
     }
 
     /// The budget of all conditions that one request is judged by.
     pub fn of_request() -> Self {
-        Self { steps: Cell::new(STEPS / 4), bytes: Cell::new(BYTES / 4) }
+        Self { steps: Cell::new(STEPS / 4), bytes: Cell::new(BYTES / 4), refills: Cell::new(0) }
     }
 
     /// Whether what is left is enough to parse so many bytes of source.

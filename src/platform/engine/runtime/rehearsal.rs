@@ -1,4 +1,4 @@
-//! A trial run: the engine as it is, in a transaction that is rolled back, without waiting for anybody.
+//! A trial run: the engine as it is, on a stage where nothing is kept, without waiting for anybody.
 
 use std::collections::HashMap;
 
@@ -53,7 +53,7 @@ impl Answers {
     }
 }
 
-/// Tries a process out. The transaction must be one that is rolled back.
+/// Tries a process out, in a transaction of the stage.
 pub fn rehearse(tx: &mut Tx<'_>, trial: Sandbox) -> Result<Trial> {
     let begin = Begin {
         process: trial.id.0,

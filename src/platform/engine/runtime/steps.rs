@@ -74,6 +74,7 @@ impl Engine<'_, '_> {
         if let engine::Mode::Rehearsal(answers) = &mut self.mode
             && let Some(answer) = answers.next(&node.id)?
         {
+            self.goes_on_later();
             if rehearsal::times_out(node, &answer)? {
                 return self.time_over(run, place, node);
             }
@@ -105,7 +106,11 @@ impl Engine<'_, '_> {
 
     fn wait_for_time(&mut self, run: &mut Run, place: usize, node: &Node, timer: Timer) -> Result<(), Stop> {
         let until = self.time_of(run, timer)?;
-        if until <= self.tx.now() || matches!(self.mode, engine::Mode::Rehearsal(_)) {
+        if matches!(self.mode, engine::Mode::Rehearsal(_)) {
+            self.goes_on_later();
+            return self.leave(run, place, node, json!({ "until": until }));
+        }
+        if until <= self.tx.now() {
             return self.leave(run, place, node, json!({ "until": until }));
         }
         run.state.tokens[place].wait = Wait::Until(until);

@@ -98,6 +98,7 @@ impl Engine<'_, '_> {
         if let Mode::Rehearsal(answers) = &mut self.mode
             && let Some(answer) = answers.next(&node.id)?
         {
+            self.goes_on_later();
             rehearsal::fails(&answer)?;
             return self.done(run, place, node, answer);
         }

@@ -1,7 +1,7 @@
 //! A type's schema, changed where all its records keep to the new one.
 //!
-//! The records are read in portions, off the writer. In the transaction that changes the schema only those are read again
-//! that changed meanwhile.
+//! The records are read in portions, off the writer, and then those that changed meanwhile, until they are few. Only these
+//! are read in the transaction that changes the schema.
 
 use std::sync::Arc;
 
@@ -17,7 +17,11 @@ use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::{Answer, Cx, matches};
 
 /// How many records are read at once.
-const PORTION: i64 = 500;
+const PORTION: usize = 500;
+/// Most records that the transaction reads; checking one may be costly.
+const FEW: usize = 20;
+/// How many times the records that changed meanwhile are read.
+const PASSES: usize = 5;
 /// Most records of a type whose schema is changed.
 const MAX_RECORDS: i64 = 200_000;
 /// Most records that an error names.
@@ -33,9 +37,15 @@ pub(super) async fn redefine(cx: Cx, request: Redefine) -> Result<Answer<EntityT
             Ok::<_, Error>((request, Arc::new(checker)))
         })
         .await??;
-    let (began, if_match) = (cx.now(), cx.if_match.clone());
-    let revision = check(&cx, &request, &checker).await?;
-    matches(if_match.as_deref(), &revision.to_string())?;
+    let revision = present_revision(&cx, &request).await?;
+    matches(cx.if_match.as_deref(), &revision.to_string())?;
+    let mut began = Timestamp::from_millis(i64::MIN);
+    for _ in 0..PASSES {
+        let since = std::mem::replace(&mut began, cx.now());
+        if check(&cx, &request, &checker, since).await? <= FEW {
+            break;
+        }
+    }
     cx.write(move |tx| {
         let tenant = tx.tenant().to_owned();
         let name = request.kind.as_str();
@@ -46,13 +56,13 @@ pub(super) async fn redefine(cx: Cx, request: Redefine) -> Result<Answer<EntityT
         let mut misfits = Vec::new();
         let mut statement =
             tx.prepare_cached("SELECT id, data FROM entities WHERE tenant_id = ? AND type = ? AND updated_at >= ? LIMIT ?")?;
-        let rows = statement.query_map(params![tenant, name, began.millis(), PORTION], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut read = 0;
-        judge(&checker, rows.inspect(|_| read += 1), &mut misfits)?;
+        let rows = statement.query_map(params![tenant, name, began.millis(), FEW + 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let changed = rows.collect::<rusqlite::Result<Vec<_>>>()?;
         drop(statement);
-        if read == PORTION {
+        if changed.len() > FEW {
             return Err(changed_meanwhile());
         }
+        judge(&checker, changed.into_iter().map(Ok), &mut misfits)?;
         must_fit(misfits)?;
         let fields = |schema: Option<&Value>| {
             let names = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object).into_iter().flat_map(Map::keys);
@@ -83,53 +93,56 @@ fn head(connection: &Connection, tenant: &str, name: &str) -> Result<(i64, Times
     }
 }
 
-/// Checks the records that there are, in portions, and returns the type's revision.
-async fn check(cx: &Cx, request: &Redefine, checker: &Arc<Checker>) -> Result<i64> {
+/// The type's revision, whose records are not too many to be checked.
+async fn present_revision(cx: &Cx, request: &Redefine) -> Result<i64> {
     let (tenant, name) = (cx.tenant(), request.kind.clone());
-    let (revision, records) = {
-        let (tenant, name) = (tenant.clone(), name.clone());
-        cx.read(move |connection| {
+    let (revision, records) = cx
+        .read(move |connection| {
             let (revision, _) = head(connection, tenant.as_str(), &name)?;
             let records: i64 = connection
                 .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM entities WHERE tenant_id = ? AND type = ? LIMIT ?)")?
                 .query_row(params![tenant.as_str(), name, MAX_RECORDS + 1], |row| row.get(0))?;
             Ok((revision, records))
         })
-        .await?
-    };
+        .await?;
     if records > MAX_RECORDS {
         let message = format!("the type has more than {MAX_RECORDS} records, too many to be checked against a new schema");
         return Err(Error::new(Kind::TooLarge, "FM-IDHS-TOO-MANY-RECORDS", message)
             .hint("Define another type with entities_define for what is stored from now on."));
     }
-    let mut misfits = Vec::new();
-    let mut after = (i64::MIN, 0);
+    Ok(revision)
+}
+
+/// Checks the records that changed since a time, in portions, and answers how many they are.
+async fn check(cx: &Cx, request: &Redefine, checker: &Arc<Checker>, since: Timestamp) -> Result<usize> {
+    let (tenant, name) = (cx.tenant(), request.kind.clone());
+    let (mut misfits, mut total) = (Vec::new(), 0);
+    let mut after = (since.millis(), i64::MIN);
     loop {
         let (tenant, name, checker) = (tenant.clone(), name.clone(), Arc::clone(checker));
-        let (found, last) = cx
+        let (found, read, last) = cx
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(
                     "SELECT id, data, updated_at, number FROM entities
                      WHERE tenant_id = ?1 AND type = ?2 AND (updated_at, number) > (?3, ?4) ORDER BY updated_at, number LIMIT ?5",
                 )?;
-                let (mut read, mut last) = (0, None);
+                let (mut read, mut last) = (0, after);
                 let rows = statement.query_map(params![tenant.as_str(), name, after.0, after.1, PORTION], |row| {
-                    (read, last) = (read + 1, Some((row.get(2)?, row.get(3)?)));
+                    (read, last) = (read + 1, (row.get(2)?, row.get(3)?));
                     Ok((row.get(0)?, row.get(1)?))
                 })?;
                 let mut found = Vec::new();
                 judge(&checker, rows, &mut found)?;
-                Ok((found, last.filter(|_| read == PORTION)))
+                Ok((found, read, last))
             })
             .await?;
         misfits.extend(found);
-        match last {
-            Some(last) if misfits.len() <= MAX_NAMED => after = last,
-            _ => break,
+        (total, after) = (total + read, last);
+        if read < PORTION || misfits.len() > MAX_NAMED {
+            must_fit(misfits)?;
+            return Ok(total);
         }
     }
-    must_fit(misfits)?;
-    Ok(revision)
 }
 
 /// Adds the records that do not keep to a schema, each with its first fault. One record at a time is in memory.
