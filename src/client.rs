@@ -13,6 +13,7 @@
 
 mod call;
 pub mod credentials;
+mod discovery;
 pub mod events;
 mod extensions;
 mod http;
@@ -36,6 +37,8 @@ pub use call::{Call, CallOptions, Reply};
 pub use credentials::service_accounts::{Configured, ServiceAccounts};
 pub use credentials::token_status::{JWKS_PATH, PlatformKeys, TokenStatus};
 pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
+use discovery::Finder;
+pub use discovery::{Discovery, RegistryRules, service_named};
 pub use extensions::Extensions;
 pub(crate) use http::connector::Connector;
 use http::websocket;
@@ -57,6 +60,7 @@ pub struct Client {
     circuits: Arc<Circuits>,
     extensions: Arc<Extensions>,
     reach: Arc<Connector>,
+    finder: Option<Arc<Finder>>,
 }
 
 /// How a client behaves; every field has a default.
@@ -65,6 +69,7 @@ pub struct Builder {
     settings: Settings,
     upstream: Upstream,
     extensions: Extensions,
+    discovery: Discovery,
     own: Vec<Arc<dyn Layer>>,
     principal: Option<Arc<dyn Principal>>,
 }
@@ -148,6 +153,13 @@ impl Builder {
         self
     }
 
+    /// Where services are found; all of them at the origin unless it is said.
+    #[must_use]
+    pub fn discovery(mut self, discovery: Discovery) -> Self {
+        self.discovery = discovery;
+        self
+    }
+
     /// Adds a layer of one's own: once per call, after the caller was let through.
     #[must_use]
     pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
@@ -170,8 +182,8 @@ impl Builder {
         let circuits = Arc::new(Circuits::new(self.settings.breaker.wait));
         let (to, around) = (Arc::clone(&upstream), Arc::clone(&circuits));
         let reach = Arc::new(Connector::within(Arc::clone(&self.origin), self.settings.timeouts.connect));
-        let stack = Arc::new(stack::build(self.origin, self.settings, to, around, self.own, self.principal));
-        Client { stack, access, upstream, circuits, extensions: Arc::new(self.extensions), reach }
+        let (stack, finder) = stack::build(self.origin, self.settings, to, around, self.own, self.principal, self.discovery);
+        Client { stack: Arc::new(stack), access, upstream, circuits, extensions: Arc::new(self.extensions), reach, finder }
     }
 }
 
@@ -184,6 +196,7 @@ impl Client {
             settings: Settings::default(),
             upstream: Upstream::default(),
             extensions: Extensions::default(),
+            discovery: Discovery::default(),
             own: Vec::new(),
             principal: None,
         }
@@ -228,7 +241,14 @@ impl Client {
         let request = wire::encode(spec, &caller.tenant, arguments).map_err(|fault| {
             Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", "the platform's channel cannot go into a path").with_fields(vec![fault])
         })?;
-        let located = self.reach.locate().await?;
+        let picked = match &self.finder {
+            Some(finder) => finder.find(&realtime::SERVICE, caller).await?,
+            None => None,
+        };
+        let located = match &picked {
+            Some(instance) => instance.located().clone(),
+            None => self.reach.locate().await?,
+        };
         let proof = self.upstream.prove(caller, &located, None).await?;
         let headers = sign::identity(caller, &proof)?;
         let opened = websocket::open(&self.reach, &located, &request, headers).await;

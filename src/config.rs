@@ -6,6 +6,7 @@ mod agents;
 mod audit;
 mod auth;
 mod calls;
+mod discovery;
 mod embedded;
 mod http;
 mod layers;
@@ -32,6 +33,7 @@ pub use agents::{AgentSettings, ProviderForm, ProviderSettings};
 pub use audit::AuditSettings;
 pub use auth::{AuthMode, AuthSettings};
 pub use calls::{CallSettings, ConfirmSettings, Fallback};
+pub use discovery::{DiscoveryMode, DiscoverySettings};
 pub use embedded::EmbeddedSettings;
 pub use http::{DEFAULT_LISTEN, HttpSettings, listen_address};
 pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
@@ -109,6 +111,9 @@ pub struct Settings {
     /// How calls go on to the platform.
     #[command(flatten)]
     pub upstream: UpstreamSettings,
+    /// Where the services of a platform are found.
+    #[command(flatten)]
+    pub discovery: DiscoverySettings,
     /// The server's own account at the platform.
     #[command(flatten)]
     pub service: ServiceSettings,
@@ -223,6 +228,8 @@ pub struct Config {
     pub auth: AuthSettings,
     /// How calls go on to the platform, as it was set.
     pub upstream: UpstreamSettings,
+    /// Where the services of a platform are found, as it was set.
+    pub discovery: DiscoverySettings,
     /// The server's own account, as it was set.
     pub service: ServiceSettings,
     /// Whether permissions are looked at on this side.
@@ -301,6 +308,7 @@ impl Config {
             http: settings.http,
             auth: settings.auth,
             upstream: settings.upstream,
+            discovery: settings.discovery,
             service: settings.service,
             policy: settings.policy,
             secrets: settings.secrets,

@@ -64,6 +64,19 @@ pub const OWNER_SUBJECT: &str = "user-owner";
 const NAMELESS: &str = "unknown";
 
 impl Caller {
+    /// The server's own account in a tenant, whose token is found when it is used.
+    pub(crate) fn service(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            subject: "flowmaster-mcp".to_owned(),
+            roles: Vec::new(),
+            permissions: None,
+            kind: CallerKind::Service,
+            expires: None,
+            credential: Credential::Service,
+        }
+    }
+
     /// The owner of an embedded platform's data folder: may do everything in it.
     #[must_use]
     pub fn owner(credential: Credential) -> Self {

@@ -11,6 +11,7 @@ use self::settings::Row;
 use super::Outcome;
 use super::setup::connection::{Connection, access, selection};
 use super::setup::credentials::Credentials;
+use super::setup::discovery;
 use super::setup::http_auth;
 use super::setup::identity::Identity;
 use super::setup::name_of;
@@ -148,7 +149,8 @@ fn contradictions(config: &Config) -> Vec<Finding> {
     let mut login = None;
     errors.extend(access(config).err());
     errors.extend(selection(config).err());
-    errors.extend(upstream::check_encryption(config).err());
+    errors.extend(config.url.as_ref().and_then(|url| upstream::check_encryption(config, url, "FLOWMASTER_URL").err()));
+    errors.extend(discovery::discovery(config).err());
     let origin = match idle(config.url.as_deref().unwrap_or(NOWHERE)) {
         Err(error) => {
             errors.push(error);
@@ -202,7 +204,7 @@ fn exposed(config: &Config) -> Vec<Finding> {
     if upstream::is_exposed(config) {
         findings.push(Finding::care(
             "platform",
-            "the token goes to FLOWMASTER_URL unencrypted",
+            "tokens go to the platform unencrypted",
             "Use https:// where the network is not yours alone.",
         ));
     }

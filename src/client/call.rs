@@ -26,7 +26,7 @@ pub struct Call {
     pub options: CallOptions,
     /// The headers so far.
     pub headers: HeaderMap,
-    /// Where it goes; set by `sign`, since address and credential belong together.
+    /// Where it goes: to the instance that was picked, else set by `sign`, since address and credential belong together.
     pub located: Option<Located>,
     /// Which of the service's instances it goes to, where one was picked.
     pub instance: Option<Arc<str>>,
@@ -96,6 +96,12 @@ impl Call {
             request,
             fresh: None,
         })
+    }
+
+    /// The call, ending after a time at the latest.
+    pub(super) fn ending(mut self, after: Duration) -> Self {
+        self.deadline = Some(Instant::now() + after);
+        self
     }
 
     /// How long the call may still take.

@@ -5,6 +5,7 @@ pub(super) mod breaker;
 pub(super) mod bulkhead;
 pub(super) mod cache;
 pub(super) mod deadline;
+pub(super) mod pick;
 pub(super) mod rate_limit;
 pub(super) mod renew;
 pub(super) mod retry;

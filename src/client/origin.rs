@@ -64,6 +64,11 @@ impl Fixed {
     pub fn base(&self) -> &str {
         &self.0.base
     }
+
+    /// Where it is.
+    pub(super) const fn located(&self) -> &Located {
+        &self.0
+    }
 }
 
 impl Origin for Fixed {

@@ -5,24 +5,28 @@ use std::sync::Arc;
 use super::Settings;
 use super::call::{Call, Reply};
 use super::credentials::upstream::Upstream;
+use super::discovery::{Discovery, Finder};
 use super::http::Http;
 use super::layer::{Layer, Next, Transport};
 use super::layers::breaker::{Breaker, Circuits};
 use super::layers::bulkhead::Bulkhead;
 use super::layers::cache::Cache;
 use super::layers::rate_limit::{Limits, RateLimit};
-use super::layers::{deadline::Deadline, renew::Renew, retry::Retry, reveal::Reveal, sign::Sign, timeout::Timeout, trace::Trace};
+use super::layers::{
+    deadline::Deadline, pick::Pick, renew::Renew, retry::Retry, reveal::Reveal, sign::Sign, timeout::Timeout, trace::Trace,
+};
 use super::origin::Origin;
 use crate::auth::Principal;
 use crate::error::Result;
 
 /// Layers from the outside in, and the transport at the end.
+#[derive(Clone)]
 pub(super) struct Stack {
     layers: Vec<Arc<dyn Layer>>,
-    transport: Box<dyn Transport>,
+    transport: Arc<dyn Transport>,
 }
 
-/// The stack of a client.
+/// The stack of a client, and what finds services where there are several places.
 pub(super) fn build(
     origin: Arc<dyn Origin>,
     settings: Settings,
@@ -30,14 +34,23 @@ pub(super) fn build(
     circuits: Arc<Circuits>,
     own: Vec<Arc<dyn Layer>>,
     principal: Option<Arc<dyn Principal>>,
-) -> Stack {
+    discovery: Discovery,
+) -> (Stack, Option<Arc<Finder>>) {
     let renews = principal.is_some() || upstream.exchanges();
     let renew = renews.then(|| Arc::new(Renew { principal, upstream: Arc::clone(&upstream) }) as Arc<dyn Layer>);
     let limits = Arc::new(Limits::default());
     let cache = Cache::new(settings.cache).map(|cache| Arc::new(cache) as Arc<dyn Layer>);
-    // `pick` comes before the breaker, when there are instances to choose from.
-    Stack::new(Http::new(Arc::clone(&origin), settings.answer_limit, settings.timeouts.connect, Arc::clone(&limits)))
-        // once per call
+    let http = Http::new(Arc::clone(&origin), settings.answer_limit, settings.timeouts.connect, Arc::clone(&limits));
+    let attempt = Stack::new(Arc::new(http))
+        .then(Breaker { circuits: Arc::clone(&circuits), slow_call: settings.breaker.slow_call })
+        .then(Bulkhead::new(settings.in_flight))
+        .then(RateLimit(limits))
+        .then(Timeout(settings.timeouts))
+        .then(Sign { origin, upstream: Arc::clone(&upstream) })
+        .then(Reveal);
+    let finder = Finder::new(discovery, &circuits, attempt.clone(), upstream.has_account()).map(Arc::new);
+    let pick = finder.clone().map(|finder| Arc::new(Pick(finder)) as Arc<dyn Layer>);
+    let call = Stack::new(Arc::clone(&attempt.transport))
         .then(Trace)
         .then(settings.access)
         .then_all(own)
@@ -46,17 +59,14 @@ pub(super) fn build(
         .then(Retry::new(settings.attempts, settings.idempotency_keys))
         // once per attempt
         .then_all(renew)
-        .then(Breaker { circuits, slow_call: settings.breaker.slow_call })
-        .then(Bulkhead::new(settings.in_flight))
-        .then(RateLimit(limits))
-        .then(Timeout(settings.timeouts))
-        .then(Sign { origin, upstream })
-        .then(Reveal)
+        .then_all(pick)
+        .then_all(attempt.layers);
+    (call, finder)
 }
 
 impl Stack {
-    fn new(transport: impl Transport + 'static) -> Self {
-        Self { layers: Vec::new(), transport: Box::new(transport) }
+    fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { layers: Vec::new(), transport }
     }
 
     fn then(mut self, layer: impl Layer + 'static) -> Self {

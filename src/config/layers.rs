@@ -59,6 +59,9 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("upstream.max_in_flight", "FLOWMASTER_MAX_IN_FLIGHT"),
     ("upstream.extensions", "FLOWMASTER_UPSTREAM_EXTENSIONS"),
     ("upstream.allow_plain_http", "FLOWMASTER_UPSTREAM_ALLOW_PLAIN_HTTP"),
+    ("discovery.mode", "FLOWMASTER_DISCOVERY"),
+    ("discovery.allowed_hosts", "FLOWMASTER_DISCOVERY_HOSTS"),
+    ("discovery.refresh", "FLOWMASTER_DISCOVERY_REFRESH"),
     ("service.token", "FLOWMASTER_SERVICE_TOKEN"),
     ("permissions.filter", "FLOWMASTER_PERMISSIONS_FILTER"),
     ("toolsets", "FLOWMASTER_TOOLSETS"),
@@ -74,7 +77,8 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 ];
 
 /// Settings that the file alone can hold: tables and lists of a company's own.
-pub const FILE_ONLY: &[&str] = &["service.tokens", "permissions.names", "policy", "secrets", "agents.providers"];
+pub const FILE_ONLY: &[&str] =
+    &["discovery.services", "discovery.prefer", "service.tokens", "permissions.names", "policy", "secrets", "agents.providers"];
 
 /// Settings whose values are never shown.
 pub const SECRETS: &[&str] = &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token"];

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Access;
 use crate::cli::setup::bounds::bounds;
+use crate::cli::setup::discovery;
 use crate::cli::setup::http_auth;
 use crate::cli::setup::upstream;
 use crate::config::{Config, ENVIRONMENT, FILE_ONLY, SECRETS, Source, environment_of};
@@ -126,6 +127,13 @@ fn value(config: &Config, setting: &str) -> Value {
         "tools" => json!(config.tools),
         "exclude_tools" => json!(config.exclude_tools),
         "read_only" => json!(config.read_only),
+        "discovery.mode" => json!(config.discovery.mode.unwrap_or_default()),
+        "discovery.services" if config.discovery.services.is_empty() => Value::Null,
+        "discovery.services" => json!(config.discovery.services),
+        "discovery.allowed_hosts" => json!(config.discovery.allowed_hosts),
+        "discovery.prefer" if config.discovery.prefer.is_empty() => Value::Null,
+        "discovery.prefer" => json!(config.discovery.prefer),
+        "discovery.refresh" => json!(discovery::refresh(config).as_secs()),
         "audit.platform" => json!(upstream::platform_records(config)),
         "audit.file" => json!(config.audit.file.as_ref().map(|path| path.display().to_string())),
         "embedded.hosts" => json!(config.embedded.hosts),
@@ -182,11 +190,14 @@ mod tests {
             "upstream.client_id",
             "upstream.client_secret",
             "upstream.extensions",
+            "discovery.allowed_hosts",
             "service.token",
             "tools",
             "exclude_tools",
             "audit.file",
             "embedded.hosts",
+            "discovery.services",
+            "discovery.prefer",
             "service.tokens",
             "permissions.names",
             "policy",

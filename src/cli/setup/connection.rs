@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::server::{self, App, Folder, Selection};
 
 use super::credentials::Credentials;
-use super::{bounds, upstream};
+use super::{bounds, discovery, upstream};
 #[cfg(feature = "platform")]
 use crate::cli::Embedded;
 
@@ -49,7 +49,9 @@ impl Connection {
     }
 
     fn make(config: &Config, with_login: bool, verified: bool) -> Result<Self> {
-        upstream::check_encryption(config)?;
+        if let Some(url) = &config.url {
+            upstream::check_encryption(config, url, "FLOWMASTER_URL")?;
+        }
         let access = access(config)?;
         #[cfg(feature = "platform")]
         let embedded = config.url.is_none().then(|| Embedded::new(crate::cli::embedded::platform_options(config)));
@@ -83,12 +85,14 @@ impl Connection {
         let mut builder = Client::builder(Arc::clone(&origin))
             .settings(bounds)
             .upstream(upstream::upstream(config, &origin, verified)?)
-            .extensions(upstream::extensions(config, &origin)?);
+            .extensions(upstream::extensions(config, &origin)?)
+            .discovery(discovery::discovery(config)?);
         let mut credentials = None;
         if with_login {
             // A login signs in and renews by a client of its own, which no login stands before.
             let bounds = bounds::bounds_of_login(config, RENEWAL);
-            let chosen = Credentials::choose(config, Client::builder(Arc::clone(&origin)).settings(bounds).build())?;
+            let to_sign_in = Client::builder(Arc::clone(&origin)).settings(bounds).discovery(discovery::of_login(config)?).build();
+            let chosen = Credentials::choose(config, to_sign_in)?;
             builder = builder.renewing(chosen.principal());
             credentials = Some(chosen);
         }

@@ -15,19 +15,22 @@ const AUDIENCE: &str = "flowmaster";
 
 /// Whether tokens, passwords and signing keys would travel unencrypted beyond this machine.
 pub(crate) fn is_exposed(config: &Config) -> bool {
-    let url = config.url.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
-    url.is_some_and(|url| url.scheme() == "http" && !outbound::is_loopback(&url))
+    config.url.iter().chain(config.discovery.services.values()).any(|url| travels_plainly(url))
 }
 
-/// Rejects a platform that is called unencrypted, unless the operator allows it.
-pub(crate) fn check_encryption(config: &Config) -> Result<()> {
-    if !is_exposed(config) || config.upstream.allow_plain_http == Some(true) {
+fn travels_plainly(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !outbound::is_loopback(&url))
+}
+
+/// Rejects an address that is called unencrypted, unless the operator allows it.
+pub(crate) fn check_encryption(config: &Config, url: &str, setting: &str) -> Result<()> {
+    if !travels_plainly(url) || config.upstream.allow_plain_http == Some(true) {
         return Ok(());
     }
     Err(Error::configuration(
         Kind::Invalid,
         "FM-CONFIG-PLAIN-HTTP",
-        "FLOWMASTER_URL is http:// beyond this machine: tokens, passwords and signing keys would travel unencrypted",
+        format!("{setting} is http:// beyond this machine: tokens, passwords and signing keys would travel unencrypted"),
     )
     .hint("Use https://. Where the network is yours alone, set upstream.allow_plain_http (FLOWMASTER_UPSTREAM_ALLOW_PLAIN_HTTP) to true."))
 }

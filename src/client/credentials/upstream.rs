@@ -41,6 +41,11 @@ pub(crate) struct UpstreamCredential {
 }
 
 impl Upstream {
+    /// Whether the server has an account of its own.
+    pub(crate) const fn has_account(&self) -> bool {
+        self.accounts.is_some()
+    }
+
     /// Calls in a mode; the accounts are the server's own.
     #[must_use]
     pub fn new(mode: Mode, accounts: Option<Arc<dyn ServiceAccounts>>) -> Self {

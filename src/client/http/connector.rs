@@ -1,5 +1,6 @@
 //! The HTTP client for the place where the platform is. It sends nothing to another process that took that address meanwhile.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +14,14 @@ use crate::io::outbound;
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 /// How long a connection is kept that nothing uses.
 const IDLE: Duration = Duration::from_mins(1);
+/// Places whose connections are kept.
+const MAX_PLACES: usize = 256;
 
-/// Makes the client when it is first needed: reading certificates takes time.
+/// Makes a client when it is first needed: reading certificates takes time.
 pub(crate) struct Connector {
     origin: Arc<dyn Origin>,
     connect: Duration,
-    last: Mutex<Option<(Arc<str>, Client)>>,
+    clients: Mutex<HashMap<Arc<str>, Client>>,
 }
 
 impl Connector {
@@ -28,7 +31,7 @@ impl Connector {
 
     /// A connector whose connections come about within a time.
     pub(crate) fn within(origin: Arc<dyn Origin>, connect: Duration) -> Self {
-        Self { origin, connect, last: Mutex::default() }
+        Self { origin, connect, clients: Mutex::default() }
     }
 
     /// Where the platform is now.
@@ -36,13 +39,14 @@ impl Connector {
         self.origin.locate().await
     }
 
-    /// The client for a place. Only an embedded platform moves, and then its connections are worth nothing any more.
+    /// The client for a place. Connections to a place that was left are worth nothing any more.
     pub(crate) fn client(&self, located: &Located) -> Result<Client> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((base, client)) = &*last
-            && *base == located.base
-        {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&located.base) {
             return Ok(client.clone());
+        }
+        if clients.len() >= MAX_PLACES {
+            clients.clear();
         }
         let builder = outbound::client(located.loopback).connect_timeout(self.connect).pool_idle_timeout(IDLE).tcp_nodelay(true);
         let (origin, base) = (Arc::clone(&self.origin), Arc::clone(&located.base));
@@ -51,7 +55,7 @@ impl Connector {
             async move { origin.is_at(&base).await }
         };
         let client = outbound::only_while(builder, still_there).build().map_err(Error::internal)?;
-        *last = Some((Arc::clone(&located.base), client.clone()));
+        clients.insert(Arc::clone(&located.base), client.clone());
         Ok(client)
     }
 }

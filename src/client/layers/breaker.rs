@@ -106,6 +106,21 @@ impl Circuits {
         circuit
     }
 
+    /// Whether calls to an instance of a service would be refused now.
+    pub(in crate::client) fn is_open(&self, service: &Service, instance: &str) -> bool {
+        let now = Instant::now();
+        let known = self.services.iter().find(|(name, _)| *name == service.name);
+        known.is_some_and(|(_, known)| {
+            let instances = known.instances.lock().unwrap_or_else(PoisonError::into_inner);
+            let circuit = instances.iter().find(|(name, _)| **name == *instance);
+            circuit.is_some_and(|(_, circuit)| match circuit.look(now).0 {
+                Phase::Closed => false,
+                Phase::Open { until } => until > now,
+                Phase::HalfOpen { .. } => true,
+            })
+        })
+    }
+
     /// What is known of every instance that was called, and of every service.
     pub(in crate::client) fn health(&self) -> Vec<ServiceHealth> {
         let now = Instant::now();

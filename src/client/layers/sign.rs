@@ -1,4 +1,4 @@
-//! Finds where the platform is now, and says there who calls: token, tenant, service.
+//! Finds where the platform is now, unless an instance was picked, and says there who calls: token, tenant, service.
 //!
 //! It stands innermost, so that every attempt has a fresh address and a fresh token, and a token goes to no place
 //! but the one it was found for.
@@ -33,7 +33,10 @@ impl Layer for Sign {
         Box::pin(async move {
             // A person's decision never goes out as the server's own, by whatever way it came to the client.
             self.upstream.check(&call.caller, &call.entry.spec)?;
-            let located = self.origin.locate().await.map_err(Error::unsent)?;
+            let located = match call.located.take() {
+                Some(picked) => picked,
+                None => self.origin.locate().await.map_err(Error::unsent)?,
+            };
             let mut sent = None;
             if !call.entry.spec.public {
                 // A token endpoint that fails is not asked again by every attempt.

@@ -7,9 +7,8 @@ use serde_json::{Map, Value};
 
 use super::entry::AuditEntry;
 use crate::api::audit::{Changes, Log};
-use crate::api::ids::TenantId;
 use crate::api::{Entry, Operation as _, catalogue};
-use crate::auth::{Caller, CallerKind, Credential};
+use crate::auth::Caller;
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Kind, Origin, Result};
 
@@ -37,22 +36,9 @@ pub(super) async fn send(client: &Client, tenant: &str, entry: &AuditEntry, with
     let Ok((operation, arguments)) = request_of(entry) else { return Outcome::Undeliverable("FM-INTERNAL".to_owned()) };
     // The dispatcher repeats by itself, a tenant's entries apart from another's.
     let options = CallOptions { idempotency_key: Some(entry.id.clone()), deadline: Some(within), is_paced: true, ..CallOptions::default() };
-    match client.call(&Arc::new(account_in(tenant)), operation, arguments, options).await {
+    match client.call(&Arc::new(Caller::service(tenant)), operation, arguments, options).await {
         Ok(_) => Outcome::Delivered,
         Err(error) => outcome_of(&error),
-    }
-}
-
-/// The server's own account.
-fn account_in(tenant: TenantId) -> Caller {
-    Caller {
-        tenant,
-        subject: "flowmaster-mcp".to_owned(),
-        roles: Vec::new(),
-        permissions: None,
-        kind: CallerKind::Service,
-        expires: None,
-        credential: Credential::Service,
     }
 }
 
