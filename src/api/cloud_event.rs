@@ -55,6 +55,14 @@ pub struct Event {
     pub data: Map<String, Value>,
 }
 
+impl Event {
+    /// Whether the platform or one of its services published it, and no user can have.
+    #[must_use]
+    pub fn is_of_platform(&self) -> bool {
+        TOPICS.contains(&&*self.topic) || self.source.starts_with("/services/")
+    }
+}
+
 fn version() -> String {
     "1.0".to_owned()
 }

@@ -1,5 +1,6 @@
 //! A service of the platform: its operations, and every fact about it that server, platform and tests walk.
 
+use super::cloud_event::{Event, topic_matches};
 use super::operation::Endpoint;
 
 /// One service of the platform. To add a fact is to add it here, and nowhere else.
@@ -125,6 +126,17 @@ pub struct Resource {
     pub fixed: &'static [(&'static str, &'static str)],
     /// The kinds of the ids that its placeholders take.
     pub ids: &'static [(&'static str, &'static str)],
+    /// The events that tell of its changes.
+    pub changes: &'static [Change],
+}
+
+/// Events that tell of a resource's changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// A topic, or a pattern such as `task.*`.
+    pub topic: &'static str,
+    /// The fields of the event's data that hold the ids in the resource's address, in their order.
+    pub fields: &'static [&'static str],
 }
 
 impl Service {
@@ -296,7 +308,7 @@ impl Resource {
         title: &'static str,
         description: &'static str,
     ) -> Self {
-        Self { path, name, title, description, operation, fixed: &[], ids: &[] }
+        Self { path, name, title, description, operation, fixed: &[], ids: &[], changes: &[] }
     }
 
     /// Arguments beyond those in the address.
@@ -313,6 +325,18 @@ impl Resource {
         self
     }
 
+    /// The events that tell of its changes.
+    #[must_use]
+    pub const fn changed_by(mut self, changes: &'static [Change]) -> Self {
+        self.changes = changes;
+        self
+    }
+
+    /// The names of the placeholders in their order.
+    pub fn placeholders(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    }
+
     /// Whether the path has placeholders.
     #[must_use]
     pub fn is_template(&self) -> bool {
@@ -320,98 +344,20 @@ impl Resource {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use crate::api::{Effect, Entry, Method, SERVICES, catalogue, wire};
-
-    fn reads(operation: &str) -> &'static Entry {
-        let entry = catalogue().get(operation).unwrap_or_else(|| panic!("there is no operation {operation}"));
-        assert_eq!(entry.spec.effect, Effect::Read, "{operation}");
-        entry
+impl Change {
+    /// Events of a topic, with the fields that hold the ids in the address.
+    #[must_use]
+    pub const fn new(topic: &'static str, fields: &'static [&'static str]) -> Self {
+        Self { topic, fields }
     }
 
-    fn properties(entry: &Entry, schema: &str) -> serde_json::Value {
-        let schema = if schema == "input" { &entry.shape.input } else { &entry.shape.output };
-        schema.get("properties").cloned().unwrap_or_default()
-    }
-
-    #[test]
-    fn every_tool_field_and_topic_that_a_service_names_exists() {
-        let mut topics = HashSet::new();
-        for service in SERVICES {
-            for name in service.finder.split('`').skip(1).step_by(2) {
-                assert!(catalogue().get(name).is_some_and(|entry| entry.spec.tool), "{}: {name}", service.name);
-            }
-            let outputs: Vec<_> = service
-                .operations
-                .iter()
-                .map(|endpoint| properties(catalogue().get(endpoint.spec.name).unwrap(), "output"))
-                .flat_map(|output| [output["items"]["items"]["properties"].clone(), output])
-                .collect();
-            for field in service.shown.iter().chain(&service.judged_by) {
-                assert!(outputs.iter().any(|output| output.get(field).is_some()), "{}: no answer has {field}", service.name);
-            }
-            for pattern in service.topics {
-                assert!(topics.insert(pattern), "{pattern} is of two services");
-            }
-        }
-    }
-
-    #[test]
-    fn every_address_and_lister_is_read_by_an_operation_with_these_arguments() {
-        let kinds: HashSet<&str> = SERVICES.iter().flat_map(|service| service.ids).map(|id| id.kind).collect();
-        for service in SERVICES {
-            for resource in service.resources {
-                let entry = reads(resource.operation);
-                let input = properties(entry, "input");
-                for field in wire::path_fields(&entry.spec) {
-                    assert!(resource.path.contains(&format!("{{{field}}}")), "{}", resource.path);
-                }
-                assert!(resource.fixed.iter().all(|(name, _)| input.get(name).is_some()), "{}", resource.path);
-                for (placeholder, kind) in resource.ids {
-                    assert!(resource.path.contains(&format!("{{{placeholder}}}")) && kinds.contains(kind), "{}", resource.path);
-                }
-                let placeholders = resource.path.split('/').filter(|segment| segment.starts_with('{')).count();
-                let completed = if WITHOUT_COMPLETION.iter().any(|(path, _)| *path == resource.path) { 0 } else { placeholders };
-                assert_eq!(resource.ids.len(), completed, "{}: placeholders that take a kind of id", resource.path);
-            }
-            for lister in service.ids.iter().flat_map(|id| id.lister.into_iter().chain(id.fallback)) {
-                let input = properties(reads(lister.operation), "input");
-                assert!(lister.arguments.iter().all(|(name, _)| input.get(name).is_some()), "{}", lister.operation);
-                assert!(lister.within.is_none_or(|name| input.get(name).is_some()), "{}", lister.operation);
-                let item = properties(reads(lister.operation), "output")["items"]["items"]["properties"].clone();
-                assert!(lister.named.is_none_or(|named| item.get(named.field).is_some()), "{}", lister.operation);
-                assert!(lister.named.and_then(|named| named.filter).is_none_or(|name| input.get(name).is_some()), "{}", lister.operation);
-            }
-        }
-    }
-
-    /// Addresses whose ids are not completed, each with the reason.
-    const WITHOUT_COMPLETION: [(&str, &str); 1] = [("records/{id}", "`requestId` is another id in entries of the same service")];
-
-    /// Reads of one thing by its id that have no address, each with the reason.
-    const WITHOUT_ADDRESS: [(&str, &str); 2] = [
-        ("users_get", "is not a tool: it is read for the person who is asked"),
-        ("realtime_presence", "tells who is there at the moment, under no id of its own"),
-    ];
-
-    #[test]
-    fn everything_that_is_read_by_its_id_has_an_address() {
-        let addressed: HashSet<&str> = SERVICES
-            .iter()
-            .flat_map(|service| service.resources)
-            .filter(|resource| resource.is_template())
-            .map(|it| it.operation)
-            .collect();
-        for entry in catalogue().iter() {
-            let reads_one = entry.spec.method == Method::Get
-                && wire::path_fields(&entry.spec).next().is_some()
-                && properties(entry, "output").get("items").is_none();
-            let exception = WITHOUT_ADDRESS.iter().any(|(name, _)| *name == entry.spec.name);
-            assert!(!reads_one || addressed.contains(entry.spec.name) != exception, "{}", entry.spec.name);
-        }
-        assert!(WITHOUT_ADDRESS.iter().all(|(name, _)| catalogue().get(name).is_some()));
+    /// Returns the ids of the resource that an event tells of; `None` where it tells of none.
+    #[must_use]
+    pub fn ids_in(&self, event: &Event) -> Option<Vec<String>> {
+        let id = |field: &&str| event.data.get(*field)?.as_str().map(str::to_owned);
+        if topic_matches(self.topic, &event.topic) { self.fields.iter().map(id).collect() } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use crate::api::ids::AgentId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec};
 
 /// AI Agent Service.
@@ -19,7 +19,8 @@ pub const SERVICE: Service =
         .finder("`agents_list` shows the agents there are and their ids.")
         .ids(&[Id::of("agentId", "agent").listed(Lister::new("agents_list", &[], "agentId").named("name"))])
         .resources(&[
-            Resource::new("agents", "agents_list", "agents", "Agents", "The AI agents that can be asked, with their models and tools."),
+            Resource::new("agents", "agents_list", "agents", "Agents", "The AI agents that can be asked, with their models and tools.")
+                .changed_by(&[Change::new("agent.registered", &[]), Change::new("agent.updated", &[])]),
             Resource::new(
                 "agents/{id}/metrics",
                 "agents_metrics",
@@ -27,7 +28,8 @@ pub const SERVICE: Service =
                 "Usage of an agent",
                 "The usage of an AI agent: calls, tokens, latency and errors.",
             )
-            .takes(&[("id", "agent")]),
+            .takes(&[("id", "agent")])
+            .changed_by(&[Change::new("agent.*", &["agentId"])]),
         ])
         .shown(&["name", "description", "provider", "model", "status"])
         .topics(&["agent.*"]);

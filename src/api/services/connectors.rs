@@ -8,7 +8,7 @@ use crate::api::ids::IngestJobId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Data Connector Service.
@@ -26,7 +26,8 @@ pub const SERVICE: Service =
                 "Ingestion job",
                 "An import: its source, destination, schedule and status.",
             )
-            .takes(&[("id", "ingest-job")]),
+            .takes(&[("id", "ingest-job")])
+            .changed_by(&[Change::new("ingest.*", &["jobId"])]),
             Resource::new(
                 "ingest/jobs/{id}/stats",
                 "ingest_jobs_stats",
@@ -34,7 +35,8 @@ pub const SERVICE: Service =
                 "Statistics of an ingestion job",
                 "What an import read, wrote and rejected.",
             )
-            .takes(&[("id", "ingest-job")]),
+            .takes(&[("id", "ingest-job")])
+            .changed_by(&[Change::new("ingest.*", &["jobId"])]),
         ])
         .shown(&["sourceType", "destination", "schedule", "status", "startedAt", "createdAt"])
         .judged_by("status")

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::api::ids::DocumentId;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Document Intelligence Service.
@@ -24,7 +24,8 @@ pub const SERVICE: Service =
             "Embeddings of a document",
             "The vector that stands for a document's content.",
         )
-        .takes(&[("id", "document")])])
+        .takes(&[("id", "document")])
+        .changed_by(&[Change::new("document.*", &["documentId"])])])
         .shown(&["type", "extractedData", "confidence", "createdAt"])
         .topics(&["document.*"]);
 

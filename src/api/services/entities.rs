@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::api::ids::{EntityId, TenantId};
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Internal Data Hub Service.
@@ -27,7 +27,8 @@ pub const SERVICE: Service =
             "Record",
             "A record of the data hub with its fields and relationships.",
         )
-        .takes(&[("type", "type"), ("id", "record")])])
+        .takes(&[("type", "type"), ("id", "record")])
+        .changed_by(&[Change::new("entity.*", &["entityType", "entityId"])])])
         .shown(&["entityType", "data", "version", "createdAt"])
         .topics(&["entity.*"]);
 

@@ -11,7 +11,7 @@ use crate::api::ids::{ExecutionId, ProcessId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timestamp};
 
 pub use wait::{Wait, WaitUntil, Waited};
@@ -38,7 +38,8 @@ pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES
             "Execution",
             "Where an execution stands: status, current step, variables, error.",
         )
-        .takes(&[("id", "execution")]),
+        .takes(&[("id", "execution")])
+        .changed_by(EVENTS),
         Resource::new(
             "executions/{id}/history",
             "executions_history",
@@ -46,11 +47,21 @@ pub const SERVICE: Service = Service::new("execution-engine", "executions", "EES
             "History of an execution",
             "What happened in an execution, step by step.",
         )
-        .takes(&[("id", "execution")]),
+        .takes(&[("id", "execution")])
+        .changed_by(EVENTS),
     ])
     .shown(&["status", "currentNode", "processId", "executionId", "initiator", "data", "error", "version", "startedAt", "completedAt"])
     .judged_by("status")
     .topics(&["execution.*", "node.*"]);
+
+/// Events that tell of a change in an execution: its own, and those of the people, agents and systems that work in it.
+const EVENTS: &[Change] = &[
+    Change::new("execution.*", &["executionId"]),
+    Change::new("node.*", &["executionId"]),
+    Change::new("task.*", &["executionId"]),
+    Change::new("agent.*", &["executionId"]),
+    Change::new("integration.*", &["executionId"]),
+];
 
 open_enum! {
     /// The states of an execution.

@@ -8,7 +8,7 @@ use crate::api::ids::IntegrationId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Integration Hub Service.
@@ -29,7 +29,8 @@ pub const SERVICE: Service = Service::new(
     "Integration",
     "An outside system: its address, kind of sign-in, field mapping, status and last sync.",
 )
-.takes(&[("id", "integration")])])
+.takes(&[("id", "integration")])
+.changed_by(&[Change::new("integration.*", &["integrationId"])])])
 .shown(&["name", "connectorType", "baseUrl", "authType", "status", "lastSyncAt", "createdAt"])
 .topics(&["integration.*"]);
 

@@ -8,7 +8,7 @@ use crate::api::ids::{AgentId, DatasetId, ExecutionId, FeedbackId, PromptId, Ret
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Learning Management Service.
@@ -34,7 +34,8 @@ pub const SERVICE: Service = Service::new(
         "Retraining job",
         "A retraining of an AI agent: its status, progress and outcome.",
     )
-    .takes(&[("id", "retraining-job")]),
+    .takes(&[("id", "retraining-job")])
+    .changed_by(&[Change::new("retraining.*", &["jobId"])]),
     Resource::new(
         "agents/{id}/metrics/drift",
         "agents_drift",
@@ -42,7 +43,8 @@ pub const SERVICE: Service = Service::new(
         "Drift of an agent",
         "The recent feedback on an AI agent against its baseline.",
     )
-    .takes(&[("id", "agent")]),
+    .takes(&[("id", "agent")])
+    .changed_by(&[Change::new("feedback.*", &["agentId"])]),
 ])
 .shown(&["agentId", "promptId", "feedback", "name", "records", "datasetId", "status", "scheduledAt", "createdAt"])
 .topics(&["feedback.*", "dataset.*", "retraining.*"]);

@@ -8,7 +8,7 @@ use crate::api::ids::ProcessId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Process Design Service.
@@ -32,7 +32,8 @@ pub const SERVICE: Service =
                 "Process",
                 "A process: its steps, who does them, and the inputs of a start.",
             )
-            .takes(&[("id", "process")]),
+            .takes(&[("id", "process")])
+            .changed_by(&[Change::new("process.*", &["processId"])]),
             Resource::new(
                 "processes/{id}/versions",
                 "processes_versions",
@@ -40,7 +41,8 @@ pub const SERVICE: Service =
                 "Versions of a process",
                 "The versions of a process with their steps, newest first.",
             )
-            .takes(&[("id", "process")]),
+            .takes(&[("id", "process")])
+            .changed_by(&[Change::new("process.*", &["processId"])]),
         ])
         .shown(&["name", "status", "currentNode", "error", "version", "createdAt"])
         .topics(&["process.*"]);

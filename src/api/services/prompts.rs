@@ -8,7 +8,7 @@ use crate::api::ids::PromptId;
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Prompt Engineering Service.
@@ -20,7 +20,8 @@ pub const SERVICE: Service =
         .ids(&[Id::of("promptId", "prompt").listed(Lister::new("prompts_list", &[], "promptId").named("name"))])
         .resources(&[
             Resource::new("prompts/{id}", "prompts_get", "prompt", "Prompt", "A prompt template with its variables, blocks and version.")
-                .takes(&[("id", "prompt")]),
+                .takes(&[("id", "prompt")])
+                .changed_by(&[Change::new("prompt.*", &["promptId"])]),
             Resource::new(
                 "prompts/{id}/versions",
                 "prompts_versions",
@@ -28,7 +29,8 @@ pub const SERVICE: Service =
                 "Versions of a prompt",
                 "The versions of a prompt template, newest first.",
             )
-            .takes(&[("id", "prompt")]),
+            .takes(&[("id", "prompt")])
+            .changed_by(&[Change::new("prompt.*", &["promptId"])]),
         ])
         .shown(&["name", "template", "tags", "version", "status", "createdAt"])
         .topics(&["prompt.*"]);

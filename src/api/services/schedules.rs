@@ -9,7 +9,7 @@ use crate::api::ids::{ExecutionId, ProcessId, ScheduleId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Done, Effect, Operation, Permission, Service, Spec, Timestamp};
 
 /// Scheduling Service.
@@ -25,7 +25,8 @@ pub const SERVICE: Service = Service::new("scheduling", "schedules", "SS", "Sche
         "Schedule",
         "Which process a schedule starts, at which times, with which variables, and when it is next due.",
     )
-    .takes(&[("id", "schedule")])])
+    .takes(&[("id", "schedule")])
+    .changed_by(&[Change::new("schedule.*", &["scheduleId"])])])
     .shown(&["processId", "cronExpression", "timezone", "variables", "misfirePolicy", "nextRunAt", "lastRunAt", "createdAt"])
     .topics(&["schedule.*"]);
 

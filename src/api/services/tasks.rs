@@ -14,7 +14,7 @@ use crate::api::ids::{ExecutionId, TaskId};
 use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
-use crate::api::service::{Id, Layer, Lister, Resource};
+use crate::api::service::{Change, Id, Layer, Lister, Resource};
 use crate::api::{Effect, Objection, Operation, Permission, Service, Spec, Timestamp};
 
 /// Human Task Service.
@@ -27,7 +27,11 @@ pub const SERVICE: Service =
         .ids(&[Id::of("taskId", "task").listed(Lister::new("tasks_list", &[], "taskId"))])
         .resources(&[
             Resource::new("tasks", "tasks_list", "tasks", "Open tasks", "Tasks that wait for a person, newest first.")
-                .fixed(&[("status", OPEN)]),
+                .fixed(&[("status", OPEN)])
+                .changed_by(&[Change::new("task.*", &[])]),
+            Resource::new("tasks/inbox", "tasks_list", "inbox", "Own open tasks", "The open tasks of the caller, newest first.")
+                .fixed(&[("status", OPEN), ("assignee", ME)])
+                .changed_by(&[Change::new("task.*", &[])]),
             Resource::new(
                 "tasks/{id}",
                 "tasks_get",
@@ -35,7 +39,8 @@ pub const SERVICE: Service =
                 "Task",
                 "A task: what is asked, its form, who has it, its deadline and answer.",
             )
-            .takes(&[("id", "task")]),
+            .takes(&[("id", "task")])
+            .changed_by(&[Change::new("task.*", &["taskId"])]),
             Resource::new(
                 "tasks/{id}/history",
                 "tasks_history",
@@ -43,13 +48,16 @@ pub const SERVICE: Service =
                 "History of a task",
                 "What happened to a task, and who did it.",
             )
-            .takes(&[("id", "task")]),
+            .takes(&[("id", "task")])
+            .changed_by(&[Change::new("task.*", &["taskId"])]),
         ])
         .shown(&["title", "description", "status", "assignedTo", "executionId", "data", "slaDeadline", "response", "createdAt"])
         .topics(&["task.*"]);
 
 /// The statuses of a task that somebody still has to answer, as `GET /tasks` takes them.
 pub const OPEN: &str = "created,assigned,escalated";
+/// The caller, as an assignee in `GET /tasks`.
+const ME: &str = "me";
 
 open_enum! {
     /// The states of a task.
