@@ -21,6 +21,7 @@ mod resources;
 mod secrets;
 mod services;
 mod stdio;
+mod subscriptions;
 mod tools;
 mod toolsets;
 mod waits;
@@ -133,6 +134,7 @@ pub struct App {
     audit: audit::Audit,
     calls: TaskTracker,
     hub: Hub,
+    boards: subscriptions::Boards,
 }
 
 impl App {
@@ -147,7 +149,13 @@ impl App {
             .with_title("FlowMaster")
             .with_description(env!("CARGO_PKG_DESCRIPTION"));
         let identity = serde_json::to_value(&implementation).map_err(Error::internal)?;
-        let capabilities = ServerCapabilities::builder().enable_completions().enable_prompts().enable_resources().enable_tools().build();
+        let capabilities = ServerCapabilities::builder()
+            .enable_completions()
+            .enable_prompts()
+            .enable_resources()
+            .enable_resources_subscribe()
+            .enable_tools()
+            .build();
         let info =
             ServerConfig::new(capabilities).with_server_info(implementation).with_instructions(include_str!("server/instructions.md"));
         let data_dir = settings.data_dir.as_deref();
@@ -164,6 +172,7 @@ impl App {
             seen: known_ids::KnownIds::default(),
             calls: TaskTracker::new(),
             hub,
+            boards: subscriptions::Boards::default(),
             settings,
         }))
     }

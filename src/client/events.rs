@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::api::Event;
 
-pub use hub::{Follower, Hub};
+pub use hub::{Follower, Hub, StreamKey};
 pub use stream::EventStream;
 
 /// What a stream tells.

@@ -6,15 +6,18 @@ use http::request::Parts;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest, CustomResult,
     GetPromptRequestParams, GetPromptResponse, InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerConfig, Tool,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerConfig,
+    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::audit::{Refusal, Transport};
 use super::list_changed::ListChanged;
 use super::request::{Request, is_stateless};
+use super::subscriptions::{self, Subscribed, Whom};
 use super::tools::{self, call};
 use super::toolsets::{Offer, Selection};
 use super::{App, audit, completion, message, prompts, resources};
@@ -32,12 +35,24 @@ pub(super) struct Handler {
     changes: Option<Arc<ListChanged>>,
     /// Which tools the host chose when it opened a session of 2025-11-25.
     chosen: OnceLock<Arc<Selection>>,
+    /// The subscriptions of a session of 2025-11-25, and for whom they are.
+    subscribed: Subscribed,
+    whom: OnceLock<Arc<Whom>>,
+    /// Cancelled when the connection ends or the server does.
+    closing: CancellationToken,
 }
 
 impl Handler {
-    pub(super) fn new(app: &Arc<App>, principal: &Arc<dyn Principal>) -> Self {
-        let changes = principal.renews().then(Arc::default);
-        Self { app: Arc::clone(app), principal: Arc::clone(principal), changes, chosen: OnceLock::new() }
+    pub(super) fn new(app: &Arc<App>, principal: &Arc<dyn Principal>, closing: CancellationToken) -> Self {
+        Self {
+            app: Arc::clone(app),
+            principal: Arc::clone(principal),
+            changes: principal.renews().then(Arc::default),
+            chosen: OnceLock::new(),
+            subscribed: Subscribed::default(),
+            whom: OnceLock::new(),
+            closing,
+        }
     }
 
     /// Returns the caller: the one that the HTTP layer authenticated, or the principal of the connection.
@@ -50,14 +65,17 @@ impl Handler {
             ..app.offer()
         };
         let admit = extensions.and_then(|extensions| extensions.get::<Arc<dyn Admit>>()).map(Arc::clone);
-        if let Some(caller) = extensions.and_then(|extensions| extensions.get::<Arc<Caller>>()) {
-            return Ok(Request { app, caller: Arc::clone(caller), offer, principal: None, admit });
+        let (caller, principal) = match extensions.and_then(|extensions| extensions.get::<Arc<Caller>>()) {
+            Some(caller) => (Arc::clone(caller), None),
+            None => (self.principal.caller().await?, Some(Arc::clone(&self.principal))),
+        };
+        if let Some(whom) = self.whom.get() {
+            whom.comes_again(&caller);
         }
-        let caller = self.principal.caller().await?;
         if let Some(changes) = &self.changes {
             changes.tell(&app, &caller, context).await;
         }
-        Ok(Request { app, caller, offer, principal: Some(Arc::clone(&self.principal)), admit })
+        Ok(Request { app, caller, offer, principal, admit })
     }
 
     /// The same for requests that have no error of their own.
@@ -93,10 +111,13 @@ macro_rules! dated {
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        self.app.info.clone()
+        let mut info = self.app.info.clone();
+        if self.changes.is_some() {
+            ListChanged::announce(&mut info.capabilities);
+        }
+        info
     }
 
-    /// 2025-11-25's opening; there alone changes are told without being asked for.
     async fn initialize(
         &self,
         params: InitializeRequestParams,
@@ -107,11 +128,7 @@ impl ServerHandler for Handler {
             let _set = self.chosen.set(Arc::clone(chosen));
         }
         context.peer.set_peer_info(params.clone());
-        let mut result = self.negotiate_initialize(&params)?;
-        if self.changes.is_some() {
-            ListChanged::announce(&mut result.capabilities);
-        }
-        Ok(result)
+        self.negotiate_initialize(&params)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -182,6 +199,28 @@ impl ServerHandler for Handler {
             (result.ttl_ms, result.cache_scope) = (None, None);
         }
         Ok(result.into())
+    }
+
+    /// What cannot be found or read is told in the answer: here nobody knows yet who asks.
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        let request = self.request_or_refuse("subscriptions/listen", subscription.request_context()).await?;
+        let whom = Arc::new(Whom::of(&request));
+        subscriptions::listen(&request, whom, &subscription, &self.closing).await
+    }
+
+    async fn subscribe(&self, params: SubscribeRequestParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        let request = self.request_or_refuse("resources/subscribe", &context).await?;
+        let whom = self.whom.get_or_init(|| Arc::new(Whom::of(&request)));
+        self.subscribed.subscribe(&request, Arc::clone(whom), params.uri, &context, &self.closing).await
+    }
+
+    async fn unsubscribe(&self, params: UnsubscribeRequestParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.request_or_refuse("resources/unsubscribe", &context).await?;
+        self.subscribed.unsubscribe(&params.uri)
     }
 
     async fn list_prompts(

@@ -185,7 +185,8 @@ fn routes(
         .with_cancellation_token(ended.clone());
     let per_request: Arc<dyn Principal> = Arc::new(PerRequest);
     let served = Arc::clone(app);
-    let service = StreamableHttpService::new(move || Ok(Handler::new(&served, &per_request)), gate.sessions(), config);
+    let closing = shutdown.clone();
+    let service = StreamableHttpService::new(move || Ok(Handler::new(&served, &per_request, closing.clone())), gate.sessions(), config);
     let (shutdown, ready) = (shutdown.clone(), Arc::clone(app));
     Ok(Router::new()
         .route_service("/mcp", service.clone())
@@ -206,11 +207,15 @@ fn readiness(app: &App, ending: bool) -> Response {
     (status, Json(json!({ "status": said, "refused": services::refused(&app.client.health()) }))).into_response()
 }
 
-/// Over HTTP each request has its own caller; the connection has none.
+/// Over HTTP each request has its own caller, with rights of its own; the connection has none.
 struct PerRequest;
 
 impl Principal for PerRequest {
     fn caller(&self) -> BoxFuture<'_, Result<Arc<Caller>>> {
         Box::pin(std::future::ready(Err(Error::internal("a request reached the handler without a caller"))))
+    }
+
+    fn renews(&self) -> bool {
+        true
     }
 }

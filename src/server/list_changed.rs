@@ -1,12 +1,13 @@
-//! Tells a host of 2025-11-25 that its lists changed, when a login came back from its renewal with other rights.
+//! Tells a host that its lists changed, when its caller came back with other rights: a login from its renewal, or a
+//! session with another token.
 //!
-//! It is noticed at the host's next request, since nothing is renewed before one. The newer protocol hints by
-//! `subscriptions/listen` alone, which is not offered; there a list is good for as long as its `ttlMs` says.
+//! Under 2025-11-25 it is noticed at the host's next request, since nothing is renewed before one; a subscriber looks by
+//! itself. Under 2026-07-28 those are told who listen.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::model::ServerCapabilities;
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionSink};
 use rmcp::{Peer, RoleServer};
 
 use super::request::is_stateless;
@@ -21,7 +22,7 @@ pub(super) struct ListChanged {
 
 /// Which lists are others than before.
 #[derive(Debug, PartialEq, Eq)]
-struct Changed {
+pub(super) struct Changed {
     tools: bool,
     resources: bool,
     prompts: bool,
@@ -61,7 +62,8 @@ impl ListChanged {
 }
 
 impl Changed {
-    fn between(app: &App, before: &Caller, now: &Caller) -> Self {
+    /// Compares what two callers see.
+    pub(super) fn between(app: &App, before: &Caller, now: &Caller) -> Self {
         let offer = &app.offer();
         Self {
             tools: app.tools_of(before, offer) != app.tools_of(now, offer),
@@ -72,7 +74,7 @@ impl Changed {
     }
 
     /// A host that does not hear it finds out by being refused.
-    async fn tell(&self, host: &Peer<RoleServer>) {
+    pub(super) async fn tell(&self, host: &Peer<RoleServer>) {
         if self.tools {
             let _heard = host.notify_tool_list_changed().await;
         }
@@ -81,6 +83,19 @@ impl Changed {
         }
         if self.prompts {
             let _heard = host.notify_prompt_list_changed().await;
+        }
+    }
+
+    /// The same on a stream, which passes on only what its host listens to.
+    pub(super) async fn tell_stream(&self, stream: &SubscriptionSink) {
+        if self.tools {
+            let _heard = stream.notify_tool_list_changed().await;
+        }
+        if self.resources {
+            let _heard = stream.notify_resource_list_changed().await;
+        }
+        if self.prompts {
+            let _heard = stream.notify_prompt_list_changed().await;
         }
     }
 }

@@ -86,13 +86,32 @@ pub(super) fn templates(app: &App, caller: &Caller, offer: &Offer) -> Vec<Resour
         .collect()
 }
 
+/// A resource of the caller's, with the arguments of the operation that reads it.
+pub(super) struct Located {
+    pub(super) resource: &'static Resource,
+    pub(super) arguments: Map<String, Value>,
+}
+
+/// Finds the resource at an address.
+pub(super) async fn locate(request: &Request, uri: &str) -> Result<Located, ErrorData> {
+    let path = uri.strip_prefix(SCHEME).filter(|_| uri.len() <= MAX_ADDRESS_LENGTH);
+    let found = match path {
+        Some(path) => find(request, |resource| arguments_of(resource, path)).await,
+        None => None,
+    };
+    found.map(|(resource, arguments)| Located { resource, arguments }).ok_or_else(|| missing(uri, None))
+}
+
+/// Whether an address is that of the services' states, which are this server's own.
+pub(super) fn is_services(uri: &str) -> bool {
+    uri.strip_prefix(SCHEME) == Some(services::PATH)
+}
+
 pub(super) async fn read(request: &Request, uri: &str, context: &RequestContext<RoleServer>) -> Result<ReadResourceResult, ErrorData> {
-    let Some(path) = uri.strip_prefix(SCHEME).filter(|_| uri.len() <= MAX_ADDRESS_LENGTH) else { return Err(missing(uri, None)) };
-    if path == services::PATH {
+    if is_services(uri) {
         return Ok(contents(uri, &services::all(&request.app), Duration::ZERO));
     }
-    let found = find(request, |address| arguments_of(address, path)).await;
-    let Some((address, arguments)) = found else { return Err(missing(uri, None)) };
+    let Located { resource: address, arguments } = locate(request, uri).await?;
     let app = Arc::clone(&request.app);
     let _counted = app.calls.token();
     let reply = tokio::select! {
@@ -127,7 +146,7 @@ fn missing(uri: &str, code: Option<&str>) -> ErrorData {
     ErrorData::resource_not_found(format!("there is no resource {shown}"), Some(data))
 }
 
-fn refusal(request: &Request, uri: &str, address: &Resource, error: &Error) -> ErrorData {
+pub(super) fn refusal(request: &Request, uri: &str, address: &Resource, error: &Error) -> ErrorData {
     // What cannot be an id names nothing. A list is always there: a platform without it is another fault.
     if address.is_template() && matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Malformed) {
         return missing(uri, Some(error.code()));

@@ -39,6 +39,7 @@ where
         output: AsyncRwTransport::new_server(tokio::io::empty(), output),
         opened: false,
         shutdown,
+        ended: CancellationToken::new(),
     };
     let served = serve(&app, &principal, transport).await;
     app.hub.close().await;
@@ -51,7 +52,7 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let running = match serve_server(Handler::new(app, principal), transport).await {
+    let running = match serve_server(Handler::new(app, principal, transport.ended.clone()), transport).await {
         Ok(running) => running,
         // Some hosts start a server and go away before they say anything.
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => return Ok(()),
@@ -68,6 +69,8 @@ struct Stdio<R: AsyncRead, W: AsyncWrite> {
     output: AsyncRwTransport<RoleServer, Empty, W>,
     opened: bool,
     shutdown: CancellationToken,
+    /// Cancelled at the end of the input, which ends what would go on for ever.
+    ended: CancellationToken,
 }
 
 impl<R, W> Transport<RoleServer> for Stdio<R, W>
@@ -82,6 +85,21 @@ where
     }
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        let message = self.next().await;
+        if message.is_none() {
+            self.ended.cancel();
+        }
+        message
+    }
+
+    async fn close(&mut self) -> std::result::Result<(), Self::Error> {
+        self.output.close().await
+    }
+}
+
+impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Stdio<R, W> {
+    /// The next message that is one.
+    async fn next(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
             // A shutdown looks like the end of input: what runs is finished, nothing new is begun.
             let line = tokio::select! {
@@ -132,10 +150,6 @@ where
             };
             return Some(message);
         }
-    }
-
-    async fn close(&mut self) -> std::result::Result<(), Self::Error> {
-        self.output.close().await
     }
 }
 

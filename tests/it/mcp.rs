@@ -13,5 +13,6 @@ mod renewed_rights;
 mod resources;
 mod secrets;
 mod stdio;
+mod subscriptions;
 mod toolsets;
 mod waits;

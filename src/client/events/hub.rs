@@ -9,20 +9,25 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{EventStream, Notice};
 use crate::api::Event;
+use crate::api::ids::TenantId;
 use crate::auth::{Caller, Credential, Principal};
 use crate::client::Client;
+use crate::error::{Error, Kind, Result};
 use crate::io::hash::sha256;
 
 /// Notices that wait for the slowest follower; one further behind is told to read again.
 const RING: usize = 1024;
 /// Most streams at once. A caller beyond that waits by reading.
 const MAX_STREAMS: usize = 256;
+/// Most of them for one tenant.
+const MAX_STREAMS_PER_TENANT: usize = 128;
 /// How long a stream is kept that nobody follows.
 const LINGER: Duration = Duration::from_mins(1);
 /// How often a stream looks whether it is followed.
@@ -33,12 +38,33 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(4);
 
 /// The digest of tenant, subject and credential: a stream is its caller's alone.
-type Key = [u8; 32];
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamKey([u8; 32]);
+
+type Streams = Arc<Mutex<HashMap<StreamKey, Shared>>>;
+
+/// A stream as its followers see it.
+struct Shared {
+    tenant: TenantId,
+    notices: broadcast::Sender<Notice>,
+    standing: watch::Receiver<Standing>,
+}
+
+/// What has become of a stream.
+#[derive(Debug, Clone)]
+enum Standing {
+    /// It is being opened.
+    Opening,
+    /// From here on nothing is left out.
+    Stands,
+    /// There are no more events, and why.
+    Ended(Arc<Error>),
+}
 
 /// See the module.
 pub struct Hub {
     client: Client,
-    streams: Arc<Mutex<HashMap<Key, broadcast::Sender<Notice>>>>,
+    streams: Streams,
     /// Ends the streams that were opened so far.
     stop: Mutex<CancellationToken>,
     tasks: TaskTracker,
@@ -49,6 +75,7 @@ pub struct Hub {
 pub struct Follower {
     /// None once the stream has ended, or where there is none.
     notices: Option<broadcast::Receiver<Notice>>,
+    standing: Option<watch::Receiver<Standing>>,
 }
 
 impl Hub {
@@ -62,21 +89,29 @@ impl Hub {
     /// told of, once the stream stands.
     #[must_use]
     pub fn follow(&self, caller: &Arc<Caller>) -> Follower {
-        let key = key_of(caller);
+        let key = StreamKey::of(caller);
         let mut streams = lock(&self.streams);
-        if let Some(sender) = streams.get(&key) {
-            return Follower { notices: Some(sender.subscribe()) };
+        if let Some(stream) = streams.get(&key) {
+            return Follower { notices: Some(stream.notices.subscribe()), standing: Some(stream.standing.clone()) };
         }
-        if streams.len() >= MAX_STREAMS {
+        let of_tenant = streams.values().filter(|stream| stream.tenant == caller.tenant).count();
+        if streams.len() >= MAX_STREAMS || of_tenant >= MAX_STREAMS_PER_TENANT {
             return Follower::without_events();
         }
         let (sender, notices) = broadcast::channel(RING);
-        streams.insert(key, sender.clone());
+        let (stands, standing) = watch::channel(Standing::Opening);
+        streams.insert(key, Shared { tenant: caller.tenant.clone(), notices: sender.clone(), standing: standing.clone() });
         let principal: Arc<dyn Principal> = Arc::new(Arc::clone(caller));
-        let stream = EventStream::open(self.client.clone(), principal, "*", None);
+        let sharing = Sharing {
+            stream: EventStream::open(self.client.clone(), principal, "*", None),
+            sender,
+            stands,
+            key,
+            streams: Arc::clone(&self.streams),
+        };
         let stop = lock(&self.stop).clone();
-        self.tasks.spawn(share(stream, sender, key, Arc::clone(&self.streams), stop));
-        Follower { notices: Some(notices) }
+        self.tasks.spawn(sharing.run(stop));
+        Follower { notices: Some(notices), standing: Some(standing) }
     }
 
     /// Ends the streams there are and removes their subscriptions.
@@ -99,7 +134,27 @@ impl Follower {
     /// One who is told of nothing, and so reads every few seconds.
     #[must_use]
     pub const fn without_events() -> Self {
-        Self { notices: None }
+        Self { notices: None, standing: None }
+    }
+
+    /// Waits until the stream stands: what is read after this misses nothing that the follower is not told of.
+    ///
+    /// # Errors
+    /// The stream has ended, or there is none.
+    pub async fn stands(&mut self) -> Result<()> {
+        let none = || {
+            Error::new(Kind::Unavailable, "FM-MCP-NO-EVENTS", "the server follows no events for this caller")
+                .hint("Read again from time to time, or try again later: the server follows a bounded number of callers.")
+        };
+        let Some(standing) = &mut self.standing else { return Err(none()) };
+        loop {
+            match &*standing.borrow_and_update() {
+                Standing::Opening => {}
+                Standing::Stands => return Ok(()),
+                Standing::Ended(error) => return Err(error.again()),
+            }
+            standing.changed().await.map_err(|_| none())?;
+        }
     }
 
     /// Waits until it is worth reading again: an event of interest, a hint, a few seconds, or the deadline.
@@ -108,8 +163,9 @@ impl Follower {
         let noticed = async {
             loop {
                 match self.next().await {
-                    Notice::Event(event) if !concerns(&event) => {}
-                    _ => return,
+                    Some(Notice::Event(event)) if !concerns(&event) => {}
+                    Some(_) => return,
+                    None => std::future::pending().await,
                 }
             }
         };
@@ -119,69 +175,87 @@ impl Follower {
         }
     }
 
-    /// The next notice. Without a stream there is none.
-    async fn next(&mut self) -> Notice {
-        if let Some(notices) = &mut self.notices {
-            match notices.recv().await {
-                Ok(notice) => return notice,
-                Err(RecvError::Lagged(_)) => return Notice::Hint,
-                Err(RecvError::Closed) => self.notices = None,
+    /// The next notice; `None` once the stream has ended, or where there is none.
+    pub async fn next(&mut self) -> Option<Notice> {
+        match self.notices.as_mut()?.recv().await {
+            Ok(notice) => Some(notice),
+            Err(RecvError::Lagged(_)) => Some(Notice::Hint),
+            Err(RecvError::Closed) => {
+                self.notices = None;
+                None
             }
         }
-        std::future::pending().await
     }
 }
 
-/// Hands a stream's notices to its followers until it ends, or nobody has followed it for a while.
-async fn share(
-    mut stream: EventStream,
+/// A stream that is handed to its followers until it ends, or nobody has followed it for a while.
+struct Sharing {
+    stream: EventStream,
     sender: broadcast::Sender<Notice>,
-    key: Key,
-    streams: Arc<Mutex<HashMap<Key, broadcast::Sender<Notice>>>>,
-    stop: CancellationToken,
-) {
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut followed = Instant::now();
-    let is_removed = loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break false,
-            notice = stream.next() => match notice {
-                Some(Ok(notice)) => drop(sender.send(notice)),
-                Some(Err(error)) => {
-                    tracing::debug!(code = error.code(), "an event stream ended: {}", error.message());
-                    break false;
-                }
-                None => break false,
-            },
-            _ = look.tick() => {
-                let mut streams = lock(&streams);
-                if sender.receiver_count() > 0 {
-                    followed = Instant::now();
-                } else if followed.elapsed() > LINGER {
-                    // Under the lock, so that nobody begins to follow what ends.
-                    streams.remove(&key);
-                    break true;
-                }
-            }
-        }
-    };
-    if !is_removed {
-        lock(&streams).remove(&key);
-    }
-    drop(sender);
-    stream.close().await;
+    stands: watch::Sender<Standing>,
+    key: StreamKey,
+    streams: Streams,
 }
 
-fn key_of(caller: &Caller) -> Key {
-    let credential = match &caller.credential {
-        Credential::Bearer(token) => token.expose_secret(),
-        Credential::Owner => "owner",
-        Credential::Service => "service",
-        Credential::Verified => "verified",
-    };
-    sha256(format!("{}\0{}\0{:?}\0{credential}", caller.tenant, caller.subject, caller.kind).as_bytes())
+impl Sharing {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut followed = Instant::now();
+        let ended = || Error::new(Kind::Cancelled, "FM-MCP-STREAM-ENDED", "the event stream ended");
+        let (why, is_removed) = loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break (ended(), false),
+                notice = self.stream.next() => match notice {
+                    Some(Ok(notice)) => self.tell(notice),
+                    Some(Err(error)) => {
+                        tracing::debug!(code = error.code(), "an event stream ended: {}", error.message());
+                        break (error, false);
+                    }
+                    None => break (ended(), false),
+                },
+                _ = look.tick() => {
+                    // Under the lock, so that nobody begins to follow what ends.
+                    let mut streams = lock(&self.streams);
+                    if self.sender.receiver_count() > 0 {
+                        followed = Instant::now();
+                    } else if followed.elapsed() > LINGER {
+                        streams.remove(&self.key);
+                        break (ended(), true);
+                    }
+                }
+            }
+        };
+        if !is_removed {
+            lock(&self.streams).remove(&self.key);
+        }
+        self.stands.send_replace(Standing::Ended(Arc::new(why)));
+        drop(self.sender);
+        self.stream.close().await;
+    }
+
+    fn tell(&self, notice: Notice) {
+        if matches!(notice, Notice::Started(_)) {
+            self.stands.send_replace(Standing::Stands);
+        }
+        // Without a receiver there is nobody to tell.
+        let _ = self.sender.send(notice);
+    }
+}
+
+impl StreamKey {
+    /// The key of a caller's stream.
+    #[must_use]
+    pub fn of(caller: &Caller) -> Self {
+        let credential = match &caller.credential {
+            Credential::Bearer(token) => token.expose_secret(),
+            Credential::Owner => "owner",
+            Credential::Service => "service",
+            Credential::Verified => "verified",
+        };
+        Self(sha256(format!("{}\0{}\0{:?}\0{credential}", caller.tenant, caller.subject, caller.kind).as_bytes()))
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -40,7 +40,7 @@ use crate::server::toolsets::Selection;
 use crate::server::{App, tools};
 
 /// The header that names a session of 2025-11-25.
-pub(super) const SESSION: &str = "mcp-session-id";
+const SESSION: &str = "mcp-session-id";
 
 /// What every request passes. A clone is the same gate.
 #[derive(Clone)]

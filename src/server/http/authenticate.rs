@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
-use super::admission::{Admission, SESSION};
+use super::admission::Admission;
 use super::cors::OriginVerdict;
 use super::refusal::{NO_TOKEN, Refusal, TOKEN_IN_QUERY, TOKEN_TWICE};
 use super::{Authentication, approvals, expiry};
@@ -34,9 +34,7 @@ pub(super) async fn authenticate(State(gate): State<Admission>, mut request: Req
         return gate.refuse(Some(&caller), Refusal::from(error).at(endpoint));
     }
     let end = expiry::deadline(&caller);
-    // Only a session's streams stay open long enough for the token to be revoked meanwhile.
-    let in_session = request.headers().contains_key(SESSION);
-    let revocable = gate.revocable(token.filter(|_| in_session));
+    let revocable = gate.revocable(token);
     request.extensions_mut().insert(Arc::clone(&caller));
     if let Authentication::Bearer(admit) = gate.authentication() {
         request.extensions_mut().insert(Arc::clone(admit));

@@ -26,6 +26,11 @@ pub(in crate::server) fn deadline(caller: &Caller) -> Option<Instant> {
     Some(Instant::now() + left)
 }
 
+/// Whether a caller's credential has ended.
+pub(in crate::server) fn has_ended(caller: &Caller) -> bool {
+    caller.expires.is_some_and(|end| end.plus_seconds(LEEWAY) < Timestamp::now())
+}
+
 /// Waits for the end of a caller's credential, which may never come.
 pub(in crate::server) async fn expired(end: Option<Instant>) {
     match end {

@@ -1,0 +1,126 @@
+//! Subscriptions of hosts to resources and to changes of lists: `subscriptions/listen` of 2026-07-28, and
+//! `resources/subscribe` of 2025-11-25.
+//!
+//! An event says that a resource may be another now. Before the host is told, the caller is found again and reads the
+//! resource with its own rights, so that no host hears of what its caller may not read.
+
+mod board;
+mod concerns;
+mod subscriber;
+mod whom;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rmcp::service::{RequestContext, SubscriptionContext};
+use rmcp::{ErrorData, Peer, RoleServer};
+use serde_json::json;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(super) use board::Boards;
+use subscriber::{Host, Subscriber};
+pub(super) use whom::Whom;
+
+use super::request::Request;
+use crate::error::{Error, Kind};
+
+/// Most resources that a session, or one `subscriptions/listen`, subscribes to.
+const MAX_SUBSCRIPTIONS: usize = 64;
+
+/// Tells a host of 2026-07-28 what it listens to, until it hangs up, its caller's credential ends or the server does.
+pub(super) async fn listen(
+    request: &Request,
+    whom: Arc<Whom>,
+    subscription: &SubscriptionContext,
+    closing: &CancellationToken,
+) -> Result<(), ErrorData> {
+    let accepted = subscription.accepted();
+    let uris = accepted.resource_subscriptions.as_deref().unwrap_or_default();
+    if uris.len() > MAX_SUBSCRIPTIONS {
+        return Err(too_many("one subscriptions/listen", uris.len()));
+    }
+    let subscriber = Subscriber::open(request, whom, Host::Stream(subscription.sink().clone()), uris).await?;
+    tokio::select! {
+        biased;
+        () = subscription.cancelled() => Ok(()),
+        () = closing.cancelled() => Ok(()),
+        error = subscriber.run() => Err(ended(&error)),
+    }
+}
+
+/// The subscriptions of a session of 2025-11-25, which end with it.
+#[derive(Default)]
+pub(super) struct Subscribed(Mutex<HashMap<String, DropGuard>>);
+
+impl Subscribed {
+    /// Subscribes the session to a resource; a repeat changes nothing.
+    pub(super) async fn subscribe(
+        &self,
+        request: &Request,
+        whom: Arc<Whom>,
+        uri: String,
+        context: &RequestContext<RoleServer>,
+        closing: &CancellationToken,
+    ) -> Result<(), ErrorData> {
+        self.check_room(&uri)?;
+        let host = Host::Session(Peer::clone(&context.peer));
+        let subscriber = Subscriber::open(request, whom, host, std::slice::from_ref(&uri)).await?;
+        let stop = closing.child_token();
+        {
+            let mut subscribed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if subscribed.len() >= MAX_SUBSCRIPTIONS && !subscribed.contains_key(&uri) {
+                return Err(too_many("a session", subscribed.len() + 1));
+            }
+            subscribed.insert(uri.clone(), stop.clone().drop_guard());
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                error = subscriber.run() => tracing::debug!(code = error.code(), uri, "a subscription ended: {}", error.message()),
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends a subscription.
+    pub(super) fn unsubscribe(&self, uri: &str) -> Result<(), ErrorData> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uri) {
+            Some(_stopped) => Ok(()),
+            None => {
+                let shown: String = uri.chars().take(200).collect();
+                Err(ErrorData::invalid_params(
+                    format!("this session has no subscription to {shown}"),
+                    Some(json!({ "uri": shown, "code": "FM-MCP-NOT-SUBSCRIBED" })),
+                ))
+            }
+        }
+    }
+
+    fn check_room(&self, uri: &str) -> Result<(), ErrorData> {
+        let subscribed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if subscribed.len() < MAX_SUBSCRIPTIONS || subscribed.contains_key(uri) {
+            return Ok(());
+        }
+        Err(too_many("a session", subscribed.len() + 1))
+    }
+}
+
+fn too_many(whose: &str, wanted: usize) -> ErrorData {
+    ErrorData::invalid_params(
+        format!(
+            "{whose} subscribes to {MAX_SUBSCRIPTIONS} resources at most, not to {wanted}; end some subscriptions, or subscribe to \
+             a list such as flowmaster://tasks/inbox"
+        ),
+        Some(json!({ "code": "FM-MCP-SUBSCRIPTIONS", "limit": MAX_SUBSCRIPTIONS })),
+    )
+}
+
+/// Why a subscription ended before the host ended it.
+fn ended(error: &Error) -> ErrorData {
+    let data = Some(json!({ "code": error.code() }));
+    match error.kind() {
+        Kind::Forbidden | Kind::Unauthenticated | Kind::RateLimited => ErrorData::invalid_request(error.to_string(), data),
+        _ => ErrorData::internal_error(error.to_string(), data),
+    }
+}
