@@ -29,7 +29,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::api::{Entry, Operation, catalogue, realtime, wire};
+use crate::api::ids::TenantId;
+use crate::api::{Entry, Event, Operation, catalogue, realtime, wire};
 use crate::auth::{Access, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
@@ -45,16 +46,18 @@ use http::websocket;
 pub use layer::{Layer, Next, Transport};
 use layers::breaker::Circuits;
 pub use layers::breaker::{BreakerSettings, CircuitState, ServiceHealth};
+use layers::cache::Cache;
 pub use layers::cache::CacheSettings;
 use layers::sign;
 pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
-use stack::Stack;
+use stack::{Parts, Stack};
 
 /// The client. A clone shares everything.
 #[derive(Clone)]
 pub struct Client {
     stack: Arc<Stack>,
+    cache: Option<Arc<Cache>>,
     access: Access,
     upstream: Arc<Upstream>,
     circuits: Arc<Circuits>,
@@ -180,10 +183,19 @@ impl Builder {
         let access = self.settings.access.clone();
         let upstream = Arc::new(self.upstream);
         let circuits = Arc::new(Circuits::new(self.settings.breaker.wait));
-        let (to, around) = (Arc::clone(&upstream), Arc::clone(&circuits));
         let reach = Arc::new(Connector::within(Arc::clone(&self.origin), self.settings.timeouts.connect));
-        let (stack, finder) = stack::build(self.origin, self.settings, to, around, self.own, self.principal, self.discovery);
-        Client { stack: Arc::new(stack), access, upstream, circuits, extensions: Arc::new(self.extensions), reach, finder }
+        let cache = Cache::new(self.settings.cache).map(Arc::new);
+        let (stack, finder) = stack::build(Parts {
+            origin: self.origin,
+            settings: self.settings,
+            upstream: Arc::clone(&upstream),
+            circuits: Arc::clone(&circuits),
+            cache: cache.clone(),
+            discovery: self.discovery,
+            own: self.own,
+            principal: self.principal,
+        });
+        Client { stack: Arc::new(stack), cache, access, upstream, circuits, extensions: Arc::new(self.extensions), reach, finder }
     }
 }
 
@@ -224,6 +236,13 @@ impl Client {
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
+    }
+
+    /// Evicts from the cache what an event of a tenant says to have changed; everything of the tenant without an event.
+    fn evict(&self, tenant: &TenantId, event: Option<&Event>) {
+        if let Some(cache) = &self.cache {
+            cache.evict(tenant, event);
+        }
     }
 
     /// Opens the WebSocket of a channel, after the frame of a place where one is named.

@@ -26,20 +26,24 @@ pub(super) struct Stack {
     transport: Arc<dyn Transport>,
 }
 
+/// What a stack is made of.
+pub(super) struct Parts {
+    pub(super) origin: Arc<dyn Origin>,
+    pub(super) settings: Settings,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) circuits: Arc<Circuits>,
+    pub(super) cache: Option<Arc<Cache>>,
+    pub(super) discovery: Discovery,
+    pub(super) own: Vec<Arc<dyn Layer>>,
+    pub(super) principal: Option<Arc<dyn Principal>>,
+}
+
 /// The stack of a client, and what finds services where there are several places.
-pub(super) fn build(
-    origin: Arc<dyn Origin>,
-    settings: Settings,
-    upstream: Arc<Upstream>,
-    circuits: Arc<Circuits>,
-    own: Vec<Arc<dyn Layer>>,
-    principal: Option<Arc<dyn Principal>>,
-    discovery: Discovery,
-) -> (Stack, Option<Arc<Finder>>) {
+pub(super) fn build(parts: Parts) -> (Stack, Option<Arc<Finder>>) {
+    let Parts { origin, settings, upstream, circuits, cache, discovery, own, principal } = parts;
     let renews = principal.is_some() || upstream.exchanges();
     let renew = renews.then(|| Arc::new(Renew { principal, upstream: Arc::clone(&upstream) }) as Arc<dyn Layer>);
     let limits = Arc::new(Limits::default());
-    let cache = Cache::new(settings.cache).map(|cache| Arc::new(cache) as Arc<dyn Layer>);
     let http = Http::new(Arc::clone(&origin), settings.answer_limit, settings.timeouts.connect, Arc::clone(&limits));
     let attempt = Stack::new(Arc::new(http))
         .then(Breaker { circuits: Arc::clone(&circuits), slow_call: settings.breaker.slow_call })
@@ -51,11 +55,12 @@ pub(super) fn build(
     let finder = Finder::new(discovery, &circuits, attempt.clone(), upstream.has_account()).map(Arc::new);
     let pick = finder.clone().map(|finder| Arc::new(Pick(finder)) as Arc<dyn Layer>);
     let call = Stack::new(Arc::clone(&attempt.transport))
+        // once per call
         .then(Trace)
         .then(settings.access)
         .then_all(own)
         .then(Deadline(settings.deadline))
-        .then_all(cache)
+        .then_all(cache.map(|cache| cache as Arc<dyn Layer>))
         .then(Retry::new(settings.attempts, settings.idempotency_keys))
         // once per attempt
         .then_all(renew)

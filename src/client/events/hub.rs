@@ -14,9 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::repeats::Repeats;
 use super::{EventStream, Notice};
 use crate::api::Event;
-use crate::api::ids::TenantId;
+use crate::api::ids::{EventId, TenantId};
 use crate::auth::{Caller, Credential, Principal};
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
@@ -65,6 +66,8 @@ enum Standing {
 pub struct Hub {
     client: Client,
     streams: Streams,
+    /// The events that evicted answers.
+    evicted: Arc<Mutex<Repeats>>,
     /// Ends the streams that were opened so far.
     stop: Mutex<CancellationToken>,
     tasks: TaskTracker,
@@ -82,7 +85,7 @@ impl Hub {
     /// A hub over a client. Nothing is connected before somebody follows.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, streams: Arc::default(), stop: Mutex::default(), tasks: TaskTracker::new() }
+        Self { client, streams: Arc::default(), evicted: Arc::default(), stop: Mutex::default(), tasks: TaskTracker::new() }
     }
 
     /// Follows what happens, as far as a caller may see it. What is read after this misses nothing that the follower is not
@@ -107,6 +110,7 @@ impl Hub {
             sender,
             stands,
             key,
+            evicting: Evicting { client: self.client.clone(), tenant: caller.tenant.clone(), evicted: Arc::clone(&self.evicted) },
             streams: Arc::clone(&self.streams),
         };
         let stop = lock(&self.stop).clone();
@@ -194,7 +198,30 @@ struct Sharing {
     sender: broadcast::Sender<Notice>,
     stands: watch::Sender<Standing>,
     key: StreamKey,
+    evicting: Evicting,
     streams: Streams,
+}
+
+/// Keeps the cache of a tenant's answers honest, by each event once however many streams of the tenant tell of it.
+struct Evicting {
+    client: Client,
+    tenant: TenantId,
+    evicted: Arc<Mutex<Repeats>>,
+}
+
+impl Evicting {
+    fn evict(&self, notice: &Notice) {
+        match notice {
+            Notice::Event(event) => {
+                let id = EventId(format!("{}/{}", self.tenant, event.id));
+                if lock(&self.evicted).is_new(&id) {
+                    self.client.evict(&self.tenant, Some(event));
+                }
+            }
+            Notice::Hint => self.client.evict(&self.tenant, None),
+            Notice::Started(_) => {}
+        }
+    }
 }
 
 impl Sharing {
@@ -236,6 +263,8 @@ impl Sharing {
     }
 
     fn tell(&self, notice: Notice) {
+        // Before anybody hears of it, so that who reads then does not read what was kept.
+        self.evicting.evict(&notice);
         if matches!(notice, Notice::Started(_)) {
             self.stands.send_replace(Standing::Stands);
         }

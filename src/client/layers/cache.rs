@@ -15,7 +15,8 @@ use http::header::{HeaderValue, IF_NONE_MATCH};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use crate::api::{Effect, Spec};
+use crate::api::ids::TenantId;
+use crate::api::{Effect, Event, Spec};
 use crate::auth::Credential;
 use crate::client::call::{Call, Reply};
 use crate::client::layer::{Layer, Next};
@@ -67,6 +68,16 @@ impl Cache {
             .build();
         let shares = Shares::new(settings.bytes / 4);
         Some(Self { answers, shares, generations: Generations::default(), stale: settings.stale })
+    }
+
+    /// Evicts what an event of a tenant says to have changed, and everything of the tenant where something happened that is
+    /// not told. An event that a user may have published evicts nothing.
+    pub(in crate::client) fn evict(&self, tenant: &TenantId, event: Option<&Event>) {
+        match event {
+            Some(event) if event.is_of_platform() => self.generations.evict_told(tenant, event),
+            Some(_) => {}
+            None => self.generations.evict_all(tenant),
+        }
     }
 
     async fn read(&self, call: Call, next: Next<'_>, fresh_for: Duration) -> Result<Reply> {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::support::mcp::{admission, app, over_stdio, owner, revisions};
 use crate::support::platform::{TestPlatform, http};
+use crate::support::program::{Host, REVISIONS, Revision};
 use crate::support::raw::{Served, serve};
 
 /// What a host was told, whichever way it listens.
@@ -262,4 +263,37 @@ async fn a_stream_ends_with_the_logout_of_its_caller() {
     assert!(!text.contains("notifications/resources/updated"), "{text}");
     let again = served.modern(&token, "subscriptions/listen", &params).send().await.unwrap();
     assert_eq!(again.status(), 401);
+}
+
+#[tokio::test]
+async fn a_process_with_a_cache_reads_what_another_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let cached = [("FLOWMASTER_CACHE_SIZE", "16")];
+    for (number, revision) in REVISIONS.into_iter().enumerate() {
+        let mut reader = Host::start_with(&data, revision, Some("accept"), &cached).await;
+        let mut writer = Host::start_with(&data, Revision::V2025_11_25, Some("accept"), &cached).await;
+        let kind = format!("customer-{number}");
+        writer.good("entities_define", json!({ "entityType": kind })).await;
+        let record = writer.good("entities_insert", json!({ "type": kind, "data": { "name": "Acme" } })).await;
+        let of = json!({ "type": kind, "id": record["id"] });
+        let address = format!("flowmaster://entities/{kind}/{}", record["id"].as_str().unwrap());
+        if revision == Revision::V2025_11_25 {
+            reader.request("resources/subscribe", json!({ "uri": address })).await["result"].as_object().unwrap();
+        } else {
+            reader.listen(json!({ "resourceSubscriptions": [address] })).await;
+        }
+        let began = std::time::Instant::now();
+        assert_eq!(reader.good("entities_get", of.clone()).await["data"]["name"], "Acme");
+        let changed = json!({ "type": kind, "id": record["id"], "data": { "name": "Globex" } });
+        writer.good("entities_update", changed).await;
+        let told = reader.receive().await;
+        assert_eq!((&told["method"], &told["params"]["uri"]), (&json!("notifications/resources/updated"), &json!(address)), "{told}");
+        assert_eq!(reader.good("entities_get", of).await["data"]["name"], "Globex");
+        assert!(began.elapsed() < Duration::from_secs(25), "a kept record is good for 30 seconds");
+        // A stream that is open does not keep a server from its end.
+        let ending = std::time::Instant::now();
+        assert!(reader.end().await.success() && ending.elapsed() < Duration::from_secs(4), "{:?}", ending.elapsed());
+        assert!(writer.end().await.success());
+    }
 }

@@ -110,6 +110,20 @@ impl Host {
         }
     }
 
+    /// Listens by `subscriptions/listen`, until the server has acknowledged it.
+    pub async fn listen(&mut self, notifications: Value) {
+        self.last += 1;
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let params = json!({ "notifications": notifications, "_meta": meta });
+        self.send(&json!({ "jsonrpc": "2.0", "id": self.last, "method": "subscriptions/listen", "params": params })).await;
+        let acknowledged = self.receive().await;
+        assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{acknowledged}");
+    }
+
     fn ask(&mut self, question: &Value) -> Value {
         self.asked.push(question["message"].as_str().unwrap_or_default().to_owned());
         let action = self.person.unwrap_or("cancel");

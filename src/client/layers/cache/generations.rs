@@ -3,8 +3,9 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::api::cloud_event::topic_matches;
 use crate::api::ids::TenantId;
-use crate::api::{Entry, SERVICES};
+use crate::api::{Entry, Event, SERVICES};
 
 /// Counters; tenants and services share them by their hash, which evicts too much at times and never too little.
 const COUNTERS: usize = 8_192;
@@ -45,6 +46,25 @@ impl Generations {
             *index == entry.service_index || service.operations.iter().any(|operation| is_evicted(operation.spec.name))
         });
         Evicting(services.map(|(index, _)| self.counter(tenant, index)).collect())
+    }
+
+    /// What an event of a tenant may have changed is another generation: the services that publish on its topic, and those
+    /// with resources that it tells of.
+    pub(super) fn evict_told(&self, tenant: &TenantId, event: &Event) {
+        let tells = |topic: &str| topic_matches(topic, &event.topic);
+        for (index, service) in SERVICES.iter().enumerate() {
+            let mut changes = service.resources.iter().flat_map(|resource| resource.changes);
+            if service.topics.iter().any(|topic| tells(topic)) || changes.any(|change| tells(change.topic)) {
+                self.counter(tenant, index).fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Everything of a tenant is another generation.
+    pub(super) fn evict_all(&self, tenant: &TenantId) {
+        for index in 0..SERVICES.len() {
+            self.counter(tenant, index).fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     fn counter(&self, tenant: &TenantId, service_index: usize) -> &AtomicU64 {

@@ -234,3 +234,25 @@ async fn a_tenant_keeps_a_quarter_at_most() {
     bench.cache.answers.run_pending_tasks().await;
     assert_eq!(bench.cache.shares.of("tenant-1"), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_the_platform_evicts_what_it_tells_of() {
+    let (bench, anna) = (Bench::new(), user("anna", &[]));
+    let event = |topic: &str, source: &str| -> Event {
+        serde_json::from_value(json!({ "id": "evt-1", "type": topic, "source": source, "data": { "taskId": "task-1" } })).unwrap()
+    };
+    assert_eq!(bench.read(&anna).await, 1);
+    for (topic, source) in [("task.imagined", "/users/eve"), ("order.opened", "/services/shop"), ("schedule.fired", "/services/scheduler")]
+    {
+        bench.cache.evict(&anna.tenant, Some(&event(topic, source)));
+        assert_eq!(bench.read(&anna).await, 1, "{topic} evicts nothing");
+    }
+    bench.cache.evict(&"tenant-2".into(), Some(&event("task.responded", "")));
+    assert_eq!(bench.read(&anna).await, 1, "an event of another tenant evicts nothing");
+    bench.cache.evict(&anna.tenant, Some(&event("task.responded", "")));
+    assert_eq!(bench.read(&anna).await, 2);
+    bench.cache.evict(&anna.tenant, Some(&event("task.sla_breached", "/services/human-task")));
+    assert_eq!(bench.read(&anna).await, 3);
+    bench.cache.evict(&anna.tenant, None);
+    assert_eq!(bench.read(&anna).await, 4);
+}
