@@ -14,6 +14,7 @@ pub mod operation;
 pub mod page;
 pub mod permission;
 pub mod problem;
+pub mod route;
 pub mod schema;
 pub mod secret;
 pub mod service;

@@ -309,6 +309,21 @@ impl Client {
         self.call_by(caller, entry, arguments, options, None).await
     }
 
+    /// Calls a route that no operation has, for a tool whose calls name it. What it may name was judged before.
+    ///
+    /// # Errors
+    /// What the platform or a layer has against it.
+    pub async fn request(
+        &self,
+        caller: &Arc<Caller>,
+        entry: &'static Entry,
+        request: wire::WireRequest,
+        options: CallOptions,
+    ) -> Result<Reply> {
+        let call = Call::new(entry, Arc::clone(caller), request, options)?;
+        self.stack.run(call).await.map_err(|error| error.during(entry.spec.name))
+    }
+
     /// Calls by a token that the caller's was exchanged for just now, where there is one.
     async fn call_by(
         &self,

@@ -10,6 +10,7 @@ mod completion;
 pub mod consent;
 mod digest;
 mod files;
+mod gateway;
 mod handler;
 mod http;
 mod known_ids;
@@ -285,6 +286,11 @@ impl App {
         let options = CallOptions { deadline: Some(self.settings.call_timeout), ..options };
         self.client.call(caller, entry, arguments, options).await
     }
+}
+
+/// A JSON value as one of our types, which it was checked to be.
+fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(Error::internal)
 }
 
 fn operation(name: &str) -> Result<&'static Entry> {

@@ -155,6 +155,8 @@ pub struct Spec {
     pub names_tenant: bool,
     /// Whether the contract lacks it, and a platform may too.
     pub extension: bool,
+    /// Whether a call names method and path by itself: the effect is that of the method, and no service owns the route.
+    pub names_route: bool,
     /// The operation beyond the contract that a composite is made of.
     pub made_of: Option<&'static str>,
     /// The name that the id of the answer goes by elsewhere, where that is not `id`.
@@ -201,6 +203,7 @@ impl Spec {
             repeats: &[],
             names_tenant: false,
             extension: false,
+            names_route: false,
             made_of: None,
             id_alias: None,
             evicts: &[],
@@ -244,7 +247,23 @@ impl Spec {
         Self::new(Method::Get, name, "", Effect::Read)
     }
 
-    /// Whether the server makes it of other reads.
+    /// A tool whose calls name method and path: it destroys, unless the method reads.
+    #[must_use]
+    pub const fn any_route(name: &'static str) -> Self {
+        let mut spec = Self::new(Method::Post, name, "", Effect::Destroy);
+        spec.names_route = true;
+        spec
+    }
+
+    /// The same tool as a call that only reads goes by it.
+    #[must_use]
+    pub const fn reading(mut self) -> Self {
+        self.effect = Effect::Read;
+        self.idempotent = true;
+        self
+    }
+
+    /// Whether it has no route of its own: the server makes it of other reads, or each call names one.
     #[must_use]
     pub const fn is_composite(&self) -> bool {
         self.path.is_empty()

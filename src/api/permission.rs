@@ -108,6 +108,7 @@ permissions! {
     DASHBOARD_VIEW = "dashboard:view",
     REPORT_VIEW = "report:view",
     KPI_VIEW = "kpi:view",
+    GATEWAY_REQUEST = "gateway:request",
 }
 
 impl Permission {

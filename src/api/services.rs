@@ -13,6 +13,7 @@ pub mod documents;
 pub mod entities;
 pub mod events;
 pub mod executions;
+pub mod gateway;
 pub mod integrations;
 pub mod learning;
 pub mod notifications;
@@ -39,6 +40,7 @@ pub const SERVICES: &[Service] = &[
     connectors::SERVICE,
     communication::SERVICE,
     auth::SERVICE,
+    gateway::SERVICE,
     events::SERVICE,
     realtime::SERVICE,
     registry::SERVICE,
@@ -48,6 +50,3 @@ pub const SERVICES: &[Service] = &[
     schedules::SERVICE,
     analytics::SERVICE,
 ];
-
-/// The service of the contract that has no operations: the listener is the gateway.
-pub const API_GATEWAY: &str = "api-gateway";

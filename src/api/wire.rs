@@ -8,7 +8,7 @@ use super::operation::{Method, Spec};
 use super::problem::FieldError;
 
 /// What a path segment keeps as it is: RFC 3986's unreserved characters.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~').remove(b'.');
+pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~').remove(b'.');
 
 /// The body field that names the caller's tenant.
 pub const TENANT: &str = "tenantId";

@@ -163,7 +163,9 @@ fn show(tool: &Shown) {
     let spec = &entry.spec;
     say(format_args!("{}  {}", paint.strong(spec.name), spec.title));
     say(format_args!("{}\n", wrap(&entry.shape.description, 0)));
-    say(format_args!("  route       {} {}", spec.method.name(), spec.path));
+    if !spec.is_composite() {
+        say(format_args!("  route       {} {}", spec.method.name(), spec.path));
+    }
     let asks = tool.tool["annotations"]["destructiveHint"] == true;
     say(format_args!("  effect      {}{}", spec.effect.name(), if asks { ", a person is asked" } else { "" }));
     if let Some(permission) = spec.permission {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::call::{Call, Reply};
@@ -78,7 +78,9 @@ impl Http {
         if !(200..300).contains(&status) {
             return Err(problem::decode(status, &headers, &body, |text| secrets.conceal_text(text).into_owned()));
         }
-        let mut body = if body.is_empty() && (status == 204 || call.entry.spec.success == 204) {
+        let mut body = if body.is_empty() && call.entry.spec.names_route {
+            Value::Object(Map::new())
+        } else if body.is_empty() && (status == 204 || call.entry.spec.success == 204) {
             Value::Object(Map::from_iter([("done".to_owned(), call.entry.spec.title.into())]))
         } else if body.is_empty() {
             Value::Null
@@ -89,6 +91,9 @@ impl Http {
                     .caused_by(error)
             })?
         };
+        if call.entry.spec.names_route {
+            body = beside_status(status, body);
+        }
         wire::normalise(&call.entry.spec, &call.entry.shape.answer, &mut body);
         if let Some(fault) = mismatch(&call.entry.shape.output, &body) {
             let message = format!("the platform answered {status} with something else than {} answers", call.entry.spec.name);
@@ -128,6 +133,16 @@ impl Transport for Http {
     fn send(&self, call: Call) -> BoxFuture<'_, Result<Reply>> {
         Box::pin(self.exchange(call))
     }
+}
+
+/// The answer of a route that no operation has: nothing is known of it, so it stands as an object beside its status.
+fn beside_status(status: u16, body: Value) -> Value {
+    let body = match body {
+        body @ Value::Object(_) => body,
+        items @ Value::Array(_) => json!({ "items": items }),
+        value => json!({ "value": value }),
+    };
+    json!({ "status": status, "body": body })
 }
 
 fn unreachable(error: reqwest::Error, base: &str) -> Error {

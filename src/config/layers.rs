@@ -58,6 +58,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("upstream.breaker_wait", "FLOWMASTER_BREAKER_WAIT"),
     ("upstream.max_in_flight", "FLOWMASTER_MAX_IN_FLIGHT"),
     ("upstream.extensions", "FLOWMASTER_UPSTREAM_EXTENSIONS"),
+    ("upstream.gateway_request", "FLOWMASTER_GATEWAY_REQUEST"),
     ("upstream.allow_plain_http", "FLOWMASTER_UPSTREAM_ALLOW_PLAIN_HTTP"),
     ("discovery.mode", "FLOWMASTER_DISCOVERY"),
     ("discovery.allowed_hosts", "FLOWMASTER_DISCOVERY_HOSTS"),

@@ -61,6 +61,10 @@ pub struct UpstreamSettings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Vec<String>>,
+    /// Whether the tool gateway_request is offered, which calls routes that no other tool covers; false if absent.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_request: Option<bool>,
     /// Whether a platform beyond this machine may be called by http://, where tokens and passwords travel unencrypted.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]

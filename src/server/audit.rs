@@ -188,7 +188,8 @@ impl Audit {
         arguments: Option<&Map<String, Value>>,
         traceparent: &str,
     ) -> Note {
-        let mut note = self.begin_reading(caller, transport, "tool", entry.spec.name);
+        let named = arguments.filter(|_| entry.spec.names_route).map(|arguments| entry::route(entry.spec.name, arguments));
+        let mut note = self.begin_reading(caller, transport, "tool", named.as_deref().unwrap_or(entry.spec.name));
         let (Note(Some(begun)), Some(Recorder { options, .. })) = (&mut note, &self.recorder) else { return note };
         begun.draft.is_read = entry.spec.effect == Effect::Read;
         let noted = &mut begun.draft.entry;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::App;
 use crate::api::service::Layer;
-use crate::api::{API_GATEWAY, SERVICES, Timestamp};
+use crate::api::{SERVICES, Timestamp};
 use crate::client::{CircuitState, ServiceHealth};
 
 /// The resource that shows them, after the scheme.
@@ -46,9 +46,6 @@ pub(super) fn all(app: &App) -> Value {
         }
         items.push(item.into());
     }
-    let mut gateway = begin(API_GATEWAY, Some(Layer::Foundation));
-    gateway.insert("about".to_owned(), "The other services are called through it.".into());
-    items.push(gateway.into());
     json!({ "platform": app.settings.platform_name, "items": items })
 }
 

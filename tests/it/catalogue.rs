@@ -107,7 +107,7 @@ fn a_null_for_an_optional_argument_is_dropped_and_a_number_as_text_is_taken() {
 fn every_permission_in_use_is_in_the_table_and_the_table_holds_no_other() {
     let table: BTreeSet<&str> = Permission::ALL.iter().map(|permission| permission.name()).collect();
     assert_eq!(table.len(), Permission::ALL.len(), "a permission is there twice");
-    let used: BTreeSet<&str> = catalogue().iter().filter_map(|entry| entry.spec.permission).map(Permission::name).collect();
+    let used: BTreeSet<&str> = catalogue().entries().filter_map(|entry| entry.spec.permission).map(Permission::name).collect();
     assert_eq!(used, table);
     for permission in table {
         assert!(permission.split_once(':').is_some_and(|(resource, verb)| !resource.is_empty() && !verb.is_empty()), "{permission}");

@@ -4,6 +4,7 @@ mod bad_input;
 mod consent;
 mod erasure;
 mod extensions;
+mod gateway;
 mod handler;
 mod hints;
 mod isolation;

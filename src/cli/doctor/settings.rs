@@ -110,6 +110,7 @@ fn value(config: &Config, setting: &str) -> Value {
         "upstream.audience" => json!(upstream::audience(config)),
         "upstream.on_behalf_of" => json!(upstream::on_behalf_of(config)),
         "upstream.extensions" => json!(config.upstream.extensions),
+        "upstream.gateway_request" => json!(upstream.gateway_request.unwrap_or_default()),
         "upstream.idempotency_keys" => json!(bounds.idempotency_keys),
         "upstream.slow_call" => json!(bounds.breaker.slow_call.as_secs()),
         "upstream.breaker_wait" => json!(bounds.breaker.wait.as_secs()),

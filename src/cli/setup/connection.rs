@@ -171,7 +171,8 @@ pub(crate) fn access(config: &Config) -> Result<Access> {
 
 /// Which tools are offered.
 pub(crate) fn selection(config: &Config) -> Result<Selection> {
-    Selection::of_operator(&config.toolsets, &config.tools, &config.exclude_tools, config.read_only)
+    let selection = Selection::of_operator(&config.toolsets, &config.tools, &config.exclude_tools, config.read_only)?;
+    Ok(selection.with_any_route(config.upstream.gateway_request.unwrap_or_default()))
 }
 
 fn no_platform() -> Error {

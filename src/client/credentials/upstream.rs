@@ -60,7 +60,8 @@ impl Upstream {
 
     /// Refuses what must not reach the platform as the server's own: a person's decision, unless the platform honours
     /// on whose behalf it is, the calls of callers whose permissions are not known, since the platform cannot judge them,
-    /// and what the platform would do to or by the account: its login, its rights, and rights that it hands on.
+    /// and what the platform would do to or by the account: its login, its rights, rights that it hands on, and routes whose
+    /// permission nobody knows.
     ///
     /// # Errors
     /// `FM-MCP-DECIDE-AS-SERVICE`, `FM-MCP-AS-SERVICE` or `FM-MCP-FORBIDDEN`.
@@ -75,7 +76,7 @@ impl Upstream {
             .hint("Use a token that names its permissions."));
         }
         let hands_on = spec.effect == Effect::Grant && !caller.permissions.as_ref().is_some_and(|held| held.covers("*"));
-        if hands_on || (spec.permission.is_none() && !spec.public) {
+        if hands_on || spec.names_route || (spec.permission.is_none() && !spec.public) {
             return Err(Error::new(
                 Kind::Forbidden,
                 "FM-MCP-AS-SERVICE",

@@ -187,6 +187,12 @@ impl AuditEntry {
     }
 }
 
+/// A tool with the route that its call names.
+pub(super) fn route(tool: &str, arguments: &Map<String, Value>) -> String {
+    let text = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or("?");
+    format!("{tool} {} {}", text("method"), text("path"))
+}
+
 /// The names of the fields that a write changes; one level into what is free-form.
 pub(super) fn fields(arguments: &Map<String, Value>) -> Vec<String> {
     let mut names = Vec::new();

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::api::near::nearest;
-use crate::api::{SERVICES, Service, Spec};
+use crate::api::{Effect, SERVICES, Service, Spec};
 use crate::auth::Caller;
 use crate::config::{PolicyDecision as Decision, PolicyRule};
 use crate::error::{Error, Kind, Result};
@@ -18,7 +18,8 @@ const EFFECTS: [&str; 6] = ["read", "write", "send", "decide", "grant", "destroy
 /// The rules, worked out for each tool.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    courses: HashMap<&'static str, Course>,
+    /// By name and effect, since the effect of a tool that names its route is that of the method.
+    courses: HashMap<(&'static str, Effect), Course>,
     /// The roles that any rule names: only these tell callers apart.
     roles: HashSet<Arc<str>>,
     rules: usize,
@@ -75,13 +76,16 @@ impl Policy {
                 (rule, Arc::new(named))
             })
             .collect();
-        let courses = tools().map(|(service, spec)| (spec.name, course(&rules, service, spec))).collect();
+        // Where a call names the method, one that reads is judged as a read.
+        let reading = tools().filter(|(_, spec)| spec.names_route).map(|(service, spec)| (service, spec.reading()));
+        let courses = tools().map(|(service, spec)| (service, *spec)).chain(reading);
+        let courses = courses.map(|(service, spec)| ((spec.name, spec.effect), course(&rules, service, &spec))).collect();
         Self { courses, roles: all_roles, rules: rules.len() }
     }
 
     /// What happens to a call of an operation. What is not a tool is the server's own business.
     pub(crate) fn decide(&self, caller: &Caller, spec: &Spec) -> Decision {
-        let Some(course) = self.courses.get(spec.name) else { return by_effect(spec) };
+        let Some(course) = self.courses.get(&(spec.name, spec.effect)) else { return by_effect(spec) };
         let holds = |named: &HashSet<Arc<str>>| caller.roles.iter().any(|role| named.contains(role.as_str()));
         course.by_role.iter().find(|(named, _)| holds(named)).map_or(course.otherwise, |(_, decision)| *decision)
     }
@@ -113,7 +117,8 @@ impl Policy {
     /// How the tools are divided for a caller without any role.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        self.courses.values().fold(Tally { rules: self.rules, ..Tally::default() }, |mut tally, course| {
+        let courses = tools().filter_map(|(_, spec)| self.courses.get(&(spec.name, spec.effect)));
+        courses.fold(Tally { rules: self.rules, ..Tally::default() }, |mut tally, course| {
             *match course.otherwise {
                 Decision::Allow => &mut tally.allowed,
                 Decision::Confirm => &mut tally.confirmed,
@@ -194,7 +199,7 @@ fn unknown(number: usize, what: &str, name: &str, known: &[&str], hint: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Effect, catalogue};
+    use crate::api::catalogue;
     use crate::auth::Credential;
 
     fn rule(decision: Decision) -> PolicyRule {

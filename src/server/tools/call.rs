@@ -16,7 +16,7 @@ use crate::server::audit::{Decision, Note, Refusal, Transport};
 use crate::server::consent::{Retry, Verdict};
 use crate::server::http::expiry;
 use crate::server::request::Request;
-use crate::server::{App, answer, files, tools};
+use crate::server::{App, answer, files, gateway, tools};
 
 enum Outcome {
     Answered(Reply),
@@ -90,6 +90,8 @@ impl Request {
     ) -> Result<Outcome> {
         self.app.learn(entry).await;
         let arguments = App::checked(&self.caller, entry, arguments)?;
+        let route = entry.spec.names_route.then(|| gateway::judge(entry, &arguments)).transpose()?;
+        let entry = route.as_ref().map_or(entry, |route| route.entry);
         let policy = self.app.authorise(&self.caller, entry)?;
         let arguments = self.resolve_names(entry, arguments).await?;
         let secrets = self.app.settings.secrets.of_call(&self.caller, entry, &arguments)?;
@@ -100,6 +102,10 @@ impl Request {
             }
             Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
         };
+        if let Some(route) = route {
+            let options = CallOptions { traceparent: Some(traceparent), ..CallOptions::default() };
+            return route.send(&self.app, &self.caller, options).await.map(Outcome::Answered);
+        }
         if entry.spec.is_composite() {
             return self.wait(entry, arguments, context, traceparent).await.map(Outcome::Answered);
         }

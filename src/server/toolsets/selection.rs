@@ -18,6 +18,8 @@ pub struct Selection {
     excluded: Vec<&'static str>,
     read_only: bool,
     by_host: bool,
+    /// Whether the operator opened routes that no tool covers.
+    any_route: bool,
 }
 
 /// Operations that only read.
@@ -49,7 +51,8 @@ impl Selection {
         if read_only {
             selection.keep(reads());
         }
-        if selection.narrows() && !catalogue().tools().any(|entry| selection.holds(entry)) {
+        let is_left = |entry: &Entry| selection.offered.as_ref().is_none_or(|offered| offered.has(entry));
+        if !catalogue().tools().any(is_left) {
             return Err(Error::configuration(
                 Kind::Invalid,
                 "FM-CONFIG-TOOLSETS",
@@ -58,6 +61,13 @@ impl Selection {
             .hint("`flowmaster-mcp tools --all` lists the tools."));
         }
         Ok(selection)
+    }
+
+    /// The same selection, with the tool that calls routes which no other tool covers; it is off unless that is said.
+    #[must_use]
+    pub const fn with_any_route(mut self, is_open: bool) -> Self {
+        self.any_route = is_open;
+        self
     }
 
     /// A host's selection: each list of toolsets narrows it, each under the name by which an error tells where it stands.
@@ -95,7 +105,12 @@ impl Selection {
     /// Whether it holds an operation.
     #[must_use]
     pub fn holds(&self, entry: &Entry) -> bool {
-        self.offered.as_ref().is_none_or(|offered| offered.has(entry))
+        self.opens(entry) && self.offered.as_ref().is_none_or(|offered| offered.has(entry))
+    }
+
+    /// Whether an operation is on as far as this selection decides about it.
+    const fn opens(&self, entry: &Entry) -> bool {
+        !entry.spec.names_route || self.any_route || self.by_host
     }
 
     /// Whether anything is withheld.
@@ -148,7 +163,9 @@ impl Selection {
                 "The host's configuration decides about it: tell the person which toolset is missing, and go on with the tools of tools/list.",
             )
         } else {
-            let message = if self.excluded.contains(&tool) {
+            let message = if !self.opens(entry) {
+                format!("{tool} is off unless the operator of this server sets upstream.gateway_request")
+            } else if self.excluded.contains(&tool) {
                 format!("the operator of this server excludes {tool}")
             } else if more_than_reads {
                 format!("this server is read-only, and {tool} does more than read")
@@ -250,13 +267,15 @@ mod tests {
     #[test]
     fn an_operator_adds_excludes_and_reads_only() {
         assert!(!Selection::default().narrows() && !operator(&[], &[], &[], false).unwrap().narrows());
-        assert_eq!(held(&operator(&["all"], &[], &[], false).unwrap()).len(), catalogue().tools().count());
+        let all = operator(&["all"], &[], &[], false).unwrap();
+        assert_eq!(held(&all).len() + 1, catalogue().tools().count(), "routes that no tool covers are off");
+        assert_eq!(held(&all.with_any_route(true)).len(), catalogue().tools().count());
         let chosen = operator(&["registry"], &["tasks_g*", "tasks_get"], &["services_register"], false).unwrap();
         assert_eq!(held(&chosen), ["tasks_get", "services_deregister", "services_discover", "services_list", "services_check"]);
         assert_eq!(chosen.about(), "the toolset registry and the tool tasks_get without services_register");
         let reads = operator(&["registry"], &["tasks_respond"], &[], true).unwrap();
         assert_eq!(held(&reads), ["services_discover", "services_list"]);
-        let excluded = operator(&[], &[], &["tasks_*"], false).unwrap();
+        let excluded = operator(&[], &[], &["tasks_*"], false).unwrap().with_any_route(true);
         assert_eq!(held(&excluded).len(), catalogue().tools().filter(|entry| entry.service.module != "tasks").count());
     }
 

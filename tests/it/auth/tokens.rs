@@ -157,7 +157,7 @@ async fn users_and_services_of_the_embedded_platform_come_in_as_themselves() {
     let listed = list(&served, service).await;
     let seen = names(&listed);
     assert!(seen.contains(&"entities_define") && !seen.contains(&"tasks_list"), "{seen:?}");
-    assert_eq!(json!({ "tools": list(&served, &platform.owner()).await.result()["tools"] }), flowmaster_mcp::server::list_tools_json());
+    assert_eq!(json!({ "tools": list(&served, &platform.owner()).await.result()["tools"] }), crate::support::mcp::all_tools());
 
     for (token, tenant) in [(user.as_str(), "tenant-a"), (service, "tenant-b"), (&platform.owner(), "tenant-local")] {
         let who = answer(served.modern(token, "tools/call", &json!({ "name": "auth_validate", "arguments": {} }))).await;

@@ -81,7 +81,7 @@ async fn both_eras_list_call_read_and_ask_on_one_endpoint() {
         let host = Host::new(ElicitationAction::Accept);
         let session = served.connect(revision, host.clone()).await;
         let tools = session.list_all_tools().await.unwrap();
-        assert_eq!(json!({ "tools": tools }), flowmaster_mcp::server::list_tools_json());
+        assert_eq!(json!({ "tools": tools }), mcp::all_tools());
         ok(call(&session, "entities_define", json!({ "entityType": kind })).await);
         let record = ok(call(&session, "entities_insert", json!({ "type": kind, "data": { "name": "Acme" } })).await);
         let id = record["id"].as_str().unwrap();

@@ -41,7 +41,7 @@ async fn tools(session: &Session) -> Vec<String> {
 }
 
 fn names(member: impl Fn(&Entry) -> bool) -> Vec<String> {
-    catalogue().tools().filter(|entry| member(entry)).map(|entry| entry.spec.name.to_owned()).collect()
+    catalogue().tools().filter(|entry| member(entry) && !entry.spec.names_route).map(|entry| entry.spec.name.to_owned()).collect()
 }
 
 fn listed(answer: &Answer) -> Vec<&str> {

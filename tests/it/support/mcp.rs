@@ -54,6 +54,13 @@ pub fn owner() -> Arc<dyn Principal> {
     Arc::new(Arc::new(Caller::owner(Credential::Owner)))
 }
 
+/// What tools/list answers to whoever may do everything, where the operator has opened nothing that is off.
+pub fn all_tools() -> Value {
+    let mut all = flowmaster_mcp::server::list_tools_json();
+    all["tools"].as_array_mut().unwrap().retain(|tool| tool["name"] != "gateway_request");
+    all
+}
+
 /// What happens while a person thinks.
 pub type Meanwhile = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 

@@ -13,7 +13,10 @@ use http::HeaderMap;
 /// One request, as it came.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    pub method: http::Method,
     pub path: String,
+    /// The query, empty where there is none.
+    pub query: String,
     pub headers: HeaderMap,
     pub body: String,
 }
@@ -58,8 +61,8 @@ impl StandIn {
 async fn note(State((noted, answering)): State<(Arc<Mutex<Vec<Asked>>>, Answering)>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, 1 << 24).await.unwrap();
-    let path = parts.uri.path().to_owned();
-    let asked = Asked { path, headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() };
+    let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
+    let asked = Asked { method: parts.method, path, query, headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() };
     noted.lock().unwrap().push(asked.clone());
     answering(asked).await
 }

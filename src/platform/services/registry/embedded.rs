@@ -3,13 +3,14 @@
 use serde_json::json;
 
 use crate::api::registry::{Health, Instance};
-use crate::api::{API_GATEWAY, SERVICES};
+use crate::api::{SERVICES, gateway};
 use crate::platform::Platform;
 
 /// An instance for each service of the contract. A service that is not embedded has no address and gets no calls.
 pub(super) fn all(platform: &Platform) -> Vec<Instance> {
-    let with_operations = SERVICES.iter().map(|service| (service.name, platform.embedded().contains(service.name)));
-    with_operations.chain([(API_GATEWAY, true)]).map(|(name, is_embedded)| instance(platform, name, is_embedded)).collect()
+    // The gateway has no operation of its own: it is the listener.
+    let is_embedded = |name| name == gateway::SERVICE.name || platform.embedded().contains(name);
+    SERVICES.iter().map(|service| instance(platform, service.name, is_embedded(service.name))).collect()
 }
 
 /// Finds an own instance by its id.
