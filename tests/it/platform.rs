@@ -18,6 +18,7 @@ mod executions;
 mod finders;
 mod folder;
 mod integrations;
+mod killed_processes;
 mod learning;
 mod lists;
 mod notifications;

@@ -1,6 +1,7 @@
 //! What the tests share: a platform of their own in a folder of its own, and the ways to talk to it.
 
 pub mod callers;
+pub mod child;
 pub mod cut;
 pub mod fixture;
 pub mod home;

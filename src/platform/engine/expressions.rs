@@ -9,4 +9,5 @@ pub mod operate;
 pub mod reading;
 pub mod shape;
 pub mod template;
+pub mod times;
 pub mod values;

@@ -2,113 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
-use std::path::Path;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flowmaster_mcp::platform::folder::{self, Opened};
 use flowmaster_mcp::platform::{Options, verify_trails};
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
 
-use crate::support::platform::http;
-use crate::support::program::binary;
+use crate::support::child::{ChildPlatform, Client};
 
 /// How often it is killed; FLOWMASTER_KILLS sets another number.
 const KILLS: u64 = 6;
 /// How many clients write at once.
 const WRITERS: usize = 4;
-
-/// The program with its platform, in a process of its own.
-struct Host {
-    child: Child,
-    client: Client,
-}
-
-impl Host {
-    /// Starts the program on a folder and waits for its address.
-    async fn start(home: &Path) -> Self {
-        let data = home.join("data");
-        let mut child = binary(home)
-            .args(["platform", "--listen", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = async {
-            loop {
-                let line = lines.next_line().await.unwrap().expect("the program prints its address");
-                if let Some(at) = line.find("http://") {
-                    return line[at..].trim().to_owned();
-                }
-            }
-        };
-        let url = tokio::time::timeout(Duration::from_secs(30), address).await.unwrap();
-        let token = folder::owner_token(&data).unwrap().expose_secret().to_owned();
-        Self { child, client: Client { http: http(), url, token } }
-    }
-
-    /// Ends the program at once, in the middle of whatever it does.
-    async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-}
-
-#[derive(Clone)]
-struct Client {
-    http: reqwest::Client,
-    url: String,
-    token: String,
-}
-
-impl Client {
-    /// Calls and answers the body; `None` when the program died before it answered whole. A refusal fails the test.
-    async fn try_call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Value> {
-        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url)).bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await.ok()?;
-        let status = response.status();
-        let body = serde_json::from_slice(&response.bytes().await.ok()?).unwrap_or(Value::Null);
-        assert!(status.is_success(), "{method} {path}: {status} {body}");
-        Some(body)
-    }
-
-    async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        self.try_call(method, path, body).await.expect("the program answers")
-    }
-
-    /// All items of a list.
-    async fn all(&self, path: &str) -> Vec<Value> {
-        let (mut items, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let page = self.call("GET", &format!("{path}{cursor}"), None).await;
-            items.extend(page["items"].as_array().unwrap().iter().cloned());
-            let Some(next) = page["nextCursor"].as_str() else { return items };
-            cursor = format!("&cursor={next}");
-        }
-    }
-
-    /// Looks until something is there.
-    async fn wait_for(&self, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let mut seen = Value::Null;
-        for _ in 0..500 {
-            seen = self.call("GET", path, None).await;
-            if holds(&seen) {
-                return seen;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{path} stays at {seen}");
-    }
-}
 
 /// What the program said it had done.
 #[derive(Default)]
@@ -155,9 +61,7 @@ async fn publish_process(client: &Client) -> String {
         "nodes": [{ "id": "node-1", "type": "human_task", "config": { "assignee": "user-owner" } }],
         "version": "1.0.0",
     });
-    let process = text(&client.call("POST", "/processes/designs", Some(&design)).await["id"]);
-    client.call("POST", &format!("/processes/{process}/publish"), Some(&json!({}))).await;
-    process
+    client.publish(&design).await
 }
 
 /// Answers the task that an execution waits at, and sees it through.
@@ -205,7 +109,7 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
     let kills = std::env::var("FLOWMASTER_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let home = tempfile::tempdir().unwrap();
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
-    let mut host = Host::start(home.path()).await;
+    let mut host = ChildPlatform::start(home.path()).await;
     let process = publish_process(&host.client).await;
     for kill in 0..kills {
         let writers: Vec<_> =
@@ -224,7 +128,7 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
         for writer in writers {
             writer.await.unwrap();
         }
-        host = Host::start(home.path()).await;
+        host = ChildPlatform::start(home.path()).await;
         let waiting = acknowledged.lock().unwrap().executions.pop();
         if let Some(execution) = waiting {
             complete(&host.client, &execution).await;

@@ -258,14 +258,18 @@ async fn whatever_is_designed_is_refused_or_runs_to_a_known_state() {
     let bench = TestPlatform::start().await;
     let owner = bench.owner();
     let mut dice = Dice(7);
+    let undone = json!({ "type": "script", "expression": "1" });
+    let steps = json!([
+        { "id": "s", "type": "script", "config": { "expression": "1", "output": "m", "compensate": undone } }, human("t")
+    ]);
+    let below = publish(&bench, steps, json!([{ "from": "s", "to": "t" }])).await;
     let (mut published, mut ended) = (0, 0);
     for _ in 0..60 {
         let count = 2 + dice.roll(6);
         let nodes: Vec<Value> = (0..count)
             .map(|place| {
                 let other = format!("n{}", 1 + dice.roll(count - 1));
-                let undone = json!({ "type": "script", "expression": "1" });
-                let config = match dice.roll(13) {
+                let config = match dice.roll(16) {
                     0 | 1 => ("human_task", json!({ "assignee": "x", "compensate": undone })),
                     2 => ("gateway", json!({ "mode": "and" })),
                     3 => ("gateway", json!({ "mode": "xor" })),
@@ -278,6 +282,9 @@ async fn whatever_is_designed_is_refused_or_runs_to_a_known_state() {
                     10 => {
                         ("human_task", json!({ "assignee": "x", "forEach": "[1, 2]", "parallel": 1 + dice.roll(2), "compensate": undone }))
                     }
+                    11 => ("subprocess", json!({ "processId": below, "variables": { "n": "=1" }, "output": "below" })),
+                    12 => ("ai_agent", json!({ "agentId": "agent-assistant", "prompt": "Judge it", "compensate": undone })),
+                    13 => ("integration", json!({ "integrationId": "int-none", "method": "GET", "path": "/x", "onError": other })),
                     _ => ("script", json!({ "expression": "has(variables.n) ? variables.n + 1 : 1", "output": "n" })),
                 };
                 json!({ "id": format!("n{place}"), "type": if place == 0 { "start" } else { config.0 }, "config": config.1 })

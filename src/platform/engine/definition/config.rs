@@ -11,8 +11,8 @@ use crate::api::tasks::forms;
 use crate::api::{FieldError, Timestamp};
 use crate::platform::engine::expressions::conditions::Expression;
 use crate::platform::engine::expressions::fault::Fault;
-use crate::platform::engine::expressions::functions::{read_duration, read_time};
 use crate::platform::engine::expressions::template::Text;
+use crate::platform::engine::expressions::times::{Zone, read_duration, read_time};
 
 /// Longest time that a timer or a deadline may run: ten years.
 const MAX_SECONDS: f64 = 10.0 * 366.0 * 86_400.0;
@@ -93,8 +93,8 @@ pub enum Timer {
     Seconds(f64),
     /// Until then.
     Until(Timestamp),
-    /// A CEL expression that gives seconds or a time.
-    Computed(String),
+    /// A CEL expression that gives seconds or a time, and where a day begins that it gives.
+    Computed(String, Option<Zone>),
 }
 
 /// A run of another process.
@@ -260,6 +260,7 @@ pub fn known_names(kind: &NodeKind) -> Option<&'static [&'static str]> {
             "requires",
             "output",
             "timeout",
+            "timeZone",
             "forEach",
             "parallel",
             "onError",
@@ -267,7 +268,7 @@ pub fn known_names(kind: &NodeKind) -> Option<&'static [&'static str]> {
         ],
         NodeKind::Script => &["expression", "output", "forEach", "parallel", "onError", "compensate"],
         NodeKind::Gateway => &["mode"],
-        NodeKind::Timer => &["seconds", "until", "onError", "compensate"],
+        NodeKind::Timer => &["seconds", "until", "timeZone", "onError", "compensate"],
         NodeKind::Subprocess => &["processId", "version", "variables", "output", "forEach", "parallel", "onError", "compensate"],
         NodeKind::AiAgent => {
             &["agentId", "prompt", "context", "model", "temperature", "maxTokens", "output", "forEach", "parallel", "onError", "compensate"]
@@ -368,9 +369,10 @@ impl Reader<'_> {
         if given.get("to").and_then(Value::as_str).is_none_or(str::is_empty) {
             self.fault("timeout/to", "is missing: the node that is next when the time is over");
         }
+        let zone = self.zone();
         let after = match given.get("after") {
-            Some(Value::String(text)) if text.starts_with('=') => Some(Timer::Computed(text.clone())),
-            Some(after) => timer_of(after),
+            Some(Value::String(text)) if text.starts_with('=') => Some(Timer::Computed(text.clone(), zone)),
+            Some(after) => timer_of(after, zone),
             None => None,
         };
         if after.is_none() {
@@ -382,18 +384,31 @@ impl Reader<'_> {
         after
     }
 
+    /// The time zone in which days begin at a node.
+    fn zone(&mut self) -> Option<Zone> {
+        let given = self.config.get("timeZone").filter(|zone| !zone.is_null())?;
+        let zone = given.as_str().and_then(Zone::read);
+        if zone.is_none() {
+            self.fault("timeZone", "must be a time zone such as Europe/Berlin, UTC, or an offset such as +02:00");
+        }
+        zone
+    }
+
     fn timer(&mut self) -> Timer {
+        let zone = self.zone();
         match (self.config.get("seconds"), self.config.get("until")) {
-            (Some(Value::String(text)), None) | (None, Some(Value::String(text))) if text.starts_with('=') => Timer::Computed(text.clone()),
+            (Some(Value::String(text)), None) | (None, Some(Value::String(text))) if text.starts_with('=') => {
+                Timer::Computed(text.clone(), zone)
+            }
             (Some(seconds), None) => {
-                if let Some(timer @ Timer::Seconds(_)) = timer_of(seconds) {
+                if let Some(timer @ Timer::Seconds(_)) = timer_of(seconds, zone) {
                     return timer;
                 }
                 self.fault("seconds", "must be a number from 0 to ten years, a duration such as PT1H, or an expression that begins with =");
                 Timer::Seconds(0.0)
             }
             (None, Some(until)) => {
-                if let Some(timer @ Timer::Until(_)) = timer_of(until) {
+                if let Some(timer @ Timer::Until(_)) = timer_of(until, zone) {
                     return timer;
                 }
                 self.fault("until", "must be a day or an RFC 3339 time such as 2025-02-07T10:00:00Z, or an expression that begins with =");
@@ -426,14 +441,14 @@ impl Reader<'_> {
     }
 }
 
-/// Seconds or a point in time, as configuration or an expression gives them.
+/// Seconds or a point in time, as configuration or an expression gives them; a day begins in the zone.
 #[must_use]
-pub fn timer_of(value: &Value) -> Option<Timer> {
+pub fn timer_of(value: &Value, zone: Option<Zone>) -> Option<Timer> {
     match value {
         Value::Number(seconds) => seconds.as_f64().filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds)).map(Timer::Seconds),
-        Value::String(text) => match (read_time(text), read_duration(text)) {
+        Value::String(text) => match (read_time(text, zone), read_duration(text)) {
             (Some(time), _) => Some(Timer::Until(Timestamp::from_millis(time.timestamp_millis()))),
-            (None, Some(duration)) => timer_of(&Value::from(duration.as_seconds_f64())),
+            (None, Some(duration)) => timer_of(&Value::from(duration.as_seconds_f64()), zone),
             (None, None) => None,
         },
         _ => None,

@@ -199,7 +199,7 @@ impl Check<'_, '_> {
                 }
             }
             Step::Script(script) => self.script(script, "/config/expression"),
-            Step::Timer(Timer::Computed(source)) => self.expression(source, "/config"),
+            Step::Timer(Timer::Computed(source, _)) => self.expression(source, "/config"),
             Step::Subprocess(Subprocess { variables: Some(variables), .. }) => {
                 for (name, value) in variables {
                     if let Some(source) = value.as_str().filter(|text| text.starts_with('=')) {
@@ -257,7 +257,7 @@ impl Check<'_, '_> {
         for (name, text) in assignees.chain(texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)))) {
             self.text(text, &format!("{pointer}/{name}"));
         }
-        if let Some(Timer::Computed(source)) = &task.timeout {
+        if let Some(Timer::Computed(source, _)) = &task.timeout {
             self.expression(source, &format!("{pointer}/timeout/after"));
         }
         if let Some(meant) = task.requires.as_deref().and_then(permission::slip) {

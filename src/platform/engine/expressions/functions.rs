@@ -1,11 +1,13 @@
 //! The functions of expressions: sizes, texts, conversions and times.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, TimeDelta, Timelike as _};
 
 use super::budget::Meter;
 use super::fault::Fault;
 use super::operate::in_range;
+use super::times::{Zone, read_duration, read_time};
 use super::values::{Evaluated, Value, said_duration, said_number, said_time};
+use crate::api::arguments::quote;
 
 /// The functions that an expression can call, besides operators and comprehensions.
 pub const FUNCTIONS: [&str; 24] = [
@@ -71,18 +73,16 @@ pub fn call<'a>(name: &str, target: Option<&Value<'a>>, arguments: &[Value<'a>],
         }
         ("bytes", [Value::Bytes(bytes)]) if target.is_none() => Some(Ok(Value::Bytes(bytes.clone()))),
         ("bool", [value]) if target.is_none() => boolean(value),
-        ("timestamp", [value]) if target.is_none() => time(value),
+        ("timestamp", [value]) if target.is_none() => time(value, None),
+        ("timestamp", [value @ Value::Text(_), Value::Text(zone)]) if target.is_none() => match Zone::read(zone.as_str()) {
+            Some(zone) => time(value, Some(zone)),
+            None => Some(Err(unknown_zone(zone.as_str()))),
+        },
         ("duration", [value]) if target.is_none() => duration(value),
         (_, [Value::Time(time)]) => part_of_time(name, time.fixed_offset()),
-        (_, [Value::Time(time), Value::Text(zone)]) => match zone_of(zone.as_str()) {
-            Some(zone) => part_of_time(name, time.with_timezone(&zone)),
-            None => Some(Err(Fault::new(
-                "EXPRESSION_FAILED",
-                format!(
-                    "{} is not a time zone that is known here; write UTC or an offset such as +02:00",
-                    crate::api::arguments::quote(zone.as_str())
-                ),
-            ))),
+        (_, [Value::Time(time), Value::Text(zone)]) => match Zone::read(zone.as_str()) {
+            Some(zone) => part_of_time(name, zone.there(*time)),
+            None => Some(Err(unknown_zone(zone.as_str()))),
         },
         (_, [Value::Duration(duration)]) => part_of_duration(name, *duration),
         _ => None,
@@ -107,8 +107,15 @@ fn size<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
     Some(in_range(i128::try_from(size).ok()))
 }
 
+fn unknown_zone(zone: &str) -> Fault {
+    Fault::new(
+        "EXPRESSION_FAILED",
+        format!("{} is not a time zone; write one such as Europe/Berlin, UTC, or an offset such as +02:00", quote(zone)),
+    )
+}
+
 fn unreadable(function: &str, text: &str) -> Fault {
-    Fault::new("EXPRESSION_FAILED", format!("{function}() cannot read {}", crate::api::arguments::quote(text)))
+    Fault::new("EXPRESSION_FAILED", format!("{function}() cannot read {}", quote(text)))
 }
 
 fn whole<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
@@ -166,16 +173,16 @@ fn boolean<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
 }
 
 /// A time of RFC 3339, a day, which begins at midnight UTC, or seconds since 1970.
-fn time<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
+fn time<'a>(value: &Value<'a>, zone: Option<Zone>) -> Option<Evaluated<'a>> {
     let read = match value {
         Value::Time(time) => Some(*time),
         Value::Whole(seconds) => i64::try_from(*seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-        Value::Text(text) => read_time(text.as_str()),
+        Value::Text(text) => read_time(text.as_str(), zone),
         _ => return None,
     };
     Some(read.map(Value::Time).ok_or_else(|| {
         let given = match value {
-            Value::Text(text) => crate::api::arguments::quote(text.as_str()),
+            Value::Text(text) => quote(text.as_str()),
             _ => "that number".to_owned(),
         };
         Fault::new("EXPRESSION_FAILED", format!("timestamp() cannot read {given}; write a time such as 2026-01-31T09:00:00Z, or a day"))
@@ -189,68 +196,11 @@ fn duration<'a>(value: &Value<'a>) -> Option<Evaluated<'a>> {
         Value::Text(text) => Some(read_duration(text.as_str()).map(Value::Duration).ok_or_else(|| {
             Fault::new(
                 "EXPRESSION_FAILED",
-                format!("duration() cannot read {}; write such as 48h, 1h30m, 45s or P2DT12H", crate::api::arguments::quote(text.as_str())),
+                format!("duration() cannot read {}; write such as 48h, 1h30m, 45s or P2DT12H", quote(text.as_str())),
             )
         })),
         _ => None,
     }
-}
-
-/// A time of RFC 3339, or a day, which begins at midnight UTC.
-pub fn read_time(text: &str) -> Option<DateTime<Utc>> {
-    let day = || Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?.and_utc());
-    DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).ok().or_else(day)
-}
-
-/// A duration such as `1h30m`, or one of ISO 8601 such as `P1DT12H`. Months and years have no length of their own.
-pub fn read_duration(text: &str) -> Option<TimeDelta> {
-    const CEL: &[(&str, f64)] = &[("h", 3600e9), ("m", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("µs", 1e3), ("ns", 1.0)];
-    const DAYS: &[(&str, f64)] = &[("W", 7.0 * 86_400e9), ("D", 86_400e9)];
-    const TIMES: &[(&str, f64)] = &[("H", 3600e9), ("M", 60e9), ("S", 1e9)];
-    let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    let nanos = match rest.strip_prefix('P') {
-        Some(iso) => {
-            let (days, times) = iso.split_once('T').map_or((iso, None), |(days, times)| (days, Some(times)));
-            let days = if days.is_empty() && times.is_some() { 0.0 } else { sum_of(days, DAYS)? };
-            days + times.map_or(Some(0.0), |times| sum_of(times, TIMES))?
-        }
-        None if rest == "0" => 0.0,
-        None => sum_of(rest, CEL)?,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "the bound is checked before")]
-    let nanos = (nanos < 9.2e18).then_some(nanos.round() as i64)?;
-    Some(TimeDelta::nanoseconds(if negative { -nanos } else { nanos }))
-}
-
-/// The sum of numbers with units, at least one.
-fn sum_of(mut rest: &str, units: &[(&str, f64)]) -> Option<f64> {
-    let mut sum = 0.0;
-    loop {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|digits| *digits > 0)?;
-        let (number, behind) = rest.split_at(digits);
-        let end = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(end);
-        sum += number.parse::<f64>().ok()? * units.iter().find(|(known, _)| *known == unit)?.1;
-        if behind.is_empty() {
-            return Some(sum);
-        }
-        rest = behind;
-    }
-}
-
-/// UTC, or an offset such as `+02:00`.
-fn zone_of(zone: &str) -> Option<FixedOffset> {
-    if matches!(zone, "UTC" | "Z") {
-        return FixedOffset::east_opt(0);
-    }
-    let (sign, rest) = match zone.as_bytes().first()? {
-        b'-' => (-1, zone.get(1..)?),
-        b'+' => (1, zone.get(1..)?),
-        _ => (1, zone),
-    };
-    let (hours, minutes) = rest.split_once(':')?;
-    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok().filter(|minutes| *minutes < 60)?);
-    FixedOffset::east_opt(sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60))
 }
 
 fn part_of_time<'a>(name: &str, time: DateTime<FixedOffset>) -> Option<Evaluated<'a>> {

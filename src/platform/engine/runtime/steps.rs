@@ -120,9 +120,9 @@ impl Engine<'_, '_> {
     /// The time that a timer stands for now.
     fn time_of(&self, run: &Run, timer: Timer) -> Result<Timestamp, Stop> {
         let timer = match timer {
-            Timer::Computed(source) => {
+            Timer::Computed(source, zone) => {
                 let value = Expression::compile(&source)?.evaluate(run.facts())?;
-                config::timer_of(&value).ok_or_else(|| {
+                config::timer_of(&value, zone).ok_or_else(|| {
                     Stop::failed(
                         "FM-EES-TIMER",
                         format!(
@@ -137,7 +137,7 @@ impl Engine<'_, '_> {
         Ok(match timer {
             Timer::Seconds(seconds) => self.tx.now().plus_seconds(seconds),
             Timer::Until(time) => time,
-            Timer::Computed(_) => self.tx.now(),
+            Timer::Computed(..) => self.tx.now(),
         })
     }
 

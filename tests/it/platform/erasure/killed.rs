@@ -2,30 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
 
 use super::holding;
+use crate::support::child::ChildPlatform;
 use crate::support::platform::TestPlatform;
-use crate::support::program::binary;
 
 /// How many records are about the person: many transactions of the erasure.
 const RECORDS: u64 = 3_000;
-
-/// Starts the program on a folder and waits until it serves.
-async fn start(home: &Path) -> Child {
-    let mut command = binary(home);
-    command.args(["platform", "--listen", "127.0.0.1:0", "--data"]).arg(home.join("data"));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-    said.next_line().await.unwrap().expect("the program prints its address");
-    child
-}
 
 /// Looks at the request in the file until it is as it should be.
 async fn until(data: &Path, holds: impl Fn(&str, u64) -> bool) -> Value {
@@ -65,15 +52,15 @@ async fn an_erasure_that_is_killed_goes_on_at_the_next_start_and_ends() {
     // The program goes by the system's time, so the notice is over by another way.
     Connection::open(data.join("platform.db")).unwrap().execute("UPDATE audit_deletions SET due_at = 0", []).unwrap();
     for share in [1, RECORDS / 3, RECORDS / 2] {
-        let mut program = start(folder.path()).await;
+        let program = ChildPlatform::start(folder.path()).await;
         let erased = until(&data, |_, records| records >= share).await;
-        program.kill().await.unwrap();
+        program.kill().await;
         assert!(erased["records"].as_u64().unwrap() < RECORDS, "it was killed before it was done: {erased}");
         assert!(holding(&data, &["jo@b.c"]).contains("entities.data"), "half of it is left");
     }
-    let mut program = start(folder.path()).await;
+    let program = ChildPlatform::start(folder.path()).await;
     let erased = until(&data, |status, _| status == "done").await;
     assert_eq!(erased, preview["counts"], "no row was counted twice, and none was left out");
-    program.kill().await.unwrap();
+    program.kill().await;
     assert_eq!(holding(&data, &["jo@b.c"]), BTreeSet::new());
 }

@@ -1,19 +1,14 @@
 //! The program as a child with little memory, and what is asked of each of its answers.
 
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flowmaster_mcp::platform::folder;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
-use crate::support::platform::http;
-use crate::support::program::binary;
+use crate::support::child::{ChildPlatform, Client};
 
 /// What the program may take beyond what it begins with, its threads' stacks of 64 MiB included.
 const MEMORY: u64 = 512 << 20;
@@ -29,9 +24,7 @@ pub struct Host {
 /// A running program.
 pub struct Limited {
     child: tokio::sync::Mutex<Child>,
-    http: reqwest::Client,
-    url: String,
-    token: String,
+    client: Client,
 }
 
 impl Host {
@@ -58,28 +51,9 @@ impl Host {
 
 impl Limited {
     async fn start(home: &Path) -> Self {
-        let data = home.join("data");
-        let mut child = binary(home)
-            .args(["platform", "--listen", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = async {
-            loop {
-                let line = lines.next_line().await.unwrap().expect("the program prints its address");
-                if let Some(at) = line.find("http://") {
-                    return line[at..].trim().to_owned();
-                }
-            }
-        };
-        let url = tokio::time::timeout(PATIENCE, address).await.unwrap();
+        let ChildPlatform { child, client } = ChildPlatform::start(home).await;
         limit(&child);
-        let token = folder::owner_token(&data).unwrap().expose_secret().to_owned();
-        Self { child: tokio::sync::Mutex::new(child), http: http(), url, token }
+        Self { child: tokio::sync::Mutex::new(child), client }
     }
 
     /// Whether it runs on.
@@ -92,12 +66,13 @@ impl Limited {
 
     /// Sends a request as the owner, and holds the answer to be a success or a refusal with a reason.
     pub async fn send(&self, method: &str, path: &str, body: &Value) -> Result<Answer, String> {
-        self.send_as(&self.token, method, path, body).await
+        self.send_as(&self.client.token, method, path, body).await
     }
 
     /// Sends a request with a token.
     pub async fn send_as(&self, token: &str, method: &str, path: &str, body: &Value) -> Result<Answer, String> {
-        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url)).bearer_auth(token).timeout(PATIENCE);
+        let Client { http, url, .. } = &self.client;
+        let mut request = http.request(method.parse().unwrap(), format!("{url}{path}")).bearer_auth(token).timeout(PATIENCE);
         if !body.is_null() {
             request = request.json(body);
         }
