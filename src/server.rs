@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod audit;
+mod background;
 mod completion;
 pub mod consent;
 mod digest;
@@ -133,6 +134,7 @@ pub struct App {
     seen: known_ids::KnownIds,
     approvals: consent::approvals::Approvals,
     audit: audit::Audit,
+    state: State,
     calls: TaskTracker,
     hub: Hub,
     boards: subscriptions::Boards,
@@ -155,6 +157,7 @@ impl App {
             .enable_prompts()
             .enable_resources()
             .enable_resources_subscribe()
+            .enable_tasks()
             .enable_tools()
             .build();
         let info =
@@ -166,11 +169,12 @@ impl App {
         Ok(Arc::new(Self {
             audit: audit::Audit::new(settings.audit.clone(), &client, &log_state),
             client,
-            approvals: consent::approvals::Approvals::new(state, settings.ask_timeout, data_dir),
+            approvals: consent::approvals::Approvals::new(state.clone(), settings.ask_timeout, data_dir),
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
             lists: tools::ListCache::default(),
             seen: known_ids::KnownIds::default(),
+            state,
             calls: TaskTracker::new(),
             hub,
             boards: subscriptions::Boards::default(),

@@ -53,15 +53,26 @@ impl Request {
         let subscribe = catalogue().get(Subscribe::SPEC.name);
         // Where the operator denies subscriptions, a wait is made of reads alone.
         let may_follow = subscribe.is_some_and(|subscribe| self.app.asks_nobody(&self.caller, subscribe));
-        let waiting = Waiting {
-            app: &self.app,
-            caller: &self.caller,
-            context,
-            traceparent,
-            follower: if may_follow { self.app.hub.follow(&self.caller) } else { Follower::without_events() },
-            deadline: Instant::now() + seconds.map_or(DEFAULT_WAIT, Duration::from_secs),
-            told: 0,
-        };
+        let follower = if may_follow { self.app.hub.follow(&self.caller) } else { Follower::without_events() };
+        let deadline = Instant::now() + seconds.map_or(DEFAULT_WAIT, Duration::from_secs);
+        let (app, caller) = (&*self.app, &self.caller);
+        self.run_wait(entry, arguments, Waiting { app, caller, context, traceparent, follower, deadline, told: 0 }).await
+    }
+
+    /// Runs a composite tool as a wait without time: it reads once.
+    pub(super) async fn look(
+        &self,
+        entry: &'static Entry,
+        arguments: Map<String, Value>,
+        context: &RequestContext<RoleServer>,
+        traceparent: String,
+    ) -> Result<Reply> {
+        let (app, caller, follower) = (&*self.app, &self.caller, Follower::without_events());
+        let waiting = Waiting { app, caller, context, traceparent, follower, deadline: Instant::now(), told: 0 };
+        self.run_wait(entry, arguments, waiting).await
+    }
+
+    async fn run_wait(&self, entry: &'static Entry, arguments: Map<String, Value>, waiting: Waiting<'_>) -> Result<Reply> {
         let arguments = Value::Object(arguments);
         let mut body = match entry.spec.name {
             name if name == api::executions::Wait::SPEC.name => value(executions::wait(waiting, typed(arguments)?).await?)?,

@@ -14,6 +14,8 @@ pub(crate) enum RecordKind {
     Question,
     /// A call that waits for `flowmaster-mcp confirm`.
     Pending,
+    /// A wait that its host asks about by `tasks/get`.
+    Task,
 }
 
 impl RecordKind {
@@ -21,6 +23,7 @@ impl RecordKind {
         match self {
             Self::Question => "question",
             Self::Pending => "pending",
+            Self::Task => "task",
         }
     }
 }

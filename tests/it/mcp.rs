@@ -1,5 +1,6 @@
 //! MCP as hosts speak it: stdio, consent, policy, bad input, rights that change, callers kept apart.
 
+mod background;
 mod bad_input;
 mod consent;
 mod erasure;

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
-use rmcp::model::{CallToolRequestParams, CallToolResponse};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, CreateTaskResult};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
@@ -13,6 +13,7 @@ use crate::api::{Entry, catalogue};
 use crate::client::{CallOptions, Reply, traceparent};
 use crate::error::{Error, Kind, Result};
 use crate::server::audit::{Decision, Note, Refusal, Transport};
+use crate::server::background::{self, Begun};
 use crate::server::consent::{Retry, Verdict};
 use crate::server::http::expiry;
 use crate::server::request::Request;
@@ -21,6 +22,8 @@ use crate::server::{App, answer, files, gateway, tools};
 enum Outcome {
     Answered(Reply),
     Asked(CallToolResponse),
+    /// The call goes on as a task.
+    Begun(Box<CreateTaskResult>),
 }
 
 impl Request {
@@ -69,6 +72,10 @@ impl Request {
                 self.app.audit.end(note, "asked", None);
                 response
             }
+            Ok(Outcome::Begun(task)) => {
+                self.app.audit.end(note, "ok", None);
+                CallToolResponse::Task(*task)
+            }
             Err(error) => {
                 let error = error.during(entry.spec.name);
                 tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, code = error.code(), "not done");
@@ -105,6 +112,12 @@ impl Request {
         if let Some(route) = route {
             let options = CallOptions { traceparent: Some(traceparent), ..CallOptions::default() };
             return route.send(&self.app, &self.caller, options).await.map(Outcome::Answered);
+        }
+        if background::may_be_task(entry, context) {
+            return Ok(match self.begin_task(entry, arguments, context, traceparent).await? {
+                Begun::Done(reply) => Outcome::Answered(reply),
+                Begun::Waits(task) => Outcome::Begun(task),
+            });
         }
         if entry.spec.is_composite() {
             return self.wait(entry, arguments, context, traceparent).await.map(Outcome::Answered);

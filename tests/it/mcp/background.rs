@@ -1,0 +1,109 @@
+//! Waits as tasks of MCP: begun in one server, asked for in another, and nobody else's.
+
+use std::time::Duration;
+
+use flowmaster_mcp::server::Settings;
+use serde_json::{Value, json};
+
+use crate::support::mcp::{admission, app};
+use crate::support::platform::TestPlatform;
+use crate::support::raw::{Served, answer, serve};
+
+/// A server on a data folder, as one of several processes.
+async fn server(platform: &TestPlatform, data: &std::path::Path) -> Served {
+    let settings = Settings { data_dir: Some(data.to_owned()), ..Settings::default() };
+    serve(app(platform, settings), admission(platform, Duration::from_mins(1)), |_| {}).await
+}
+
+/// A request of a host that knows tasks.
+async fn request(served: &Served, token: &str, method: &str, mut params: Value) -> Value {
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": { "extensions": { "io.modelcontextprotocol/tasks": {} } },
+    });
+    let mut request =
+        served.request(reqwest::Method::POST, "/mcp", token).header("mcp-protocol-version", "2026-07-28").header("mcp-method", method);
+    if let Some(name) = params["name"].as_str().or(params["taskId"].as_str()) {
+        request = request.header("mcp-name", name);
+    }
+    answer(request.body(json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string())).await.body
+}
+
+async fn wait(served: &Served, token: &str, arguments: Value) -> Value {
+    request(served, token, "tools/call", json!({ "name": "executions_wait", "arguments": arguments })).await["result"].clone()
+}
+
+/// An execution that waits for the owner, and its task.
+async fn execution(platform: &TestPlatform) -> (String, String) {
+    let owner = platform.owner();
+    let nodes = json!([{ "id": "ask", "type": "human_task", "config": { "assignee": "user-owner", "title": "Approve" } }]);
+    let id = platform.post("/processes/designs", &owner, json!({ "name": "Approval", "nodes": nodes })).await.ok()["id"].clone();
+    platform.post(&format!("/processes/{}/publish", id.as_str().unwrap()), &owner, json!({})).await.ok();
+    let started = platform.post("/executions", &owner, json!({ "processId": id })).await.ok();
+    let execution = started["executionId"].as_str().unwrap().to_owned();
+    let tasks = platform.get(&format!("/tasks?executionId={execution}"), &owner).await.ok();
+    (execution, tasks["items"][0]["taskId"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_task_is_its_owners_and_outlives_its_server() {
+    let (platform, folder) = (TestPlatform::start().await, tempfile::tempdir().unwrap());
+    let owner = platform.owner();
+    let stranger = platform.signed_in("globex", "eve@globex.example", &["*"]).await;
+    let (execution, task) = execution(&platform).await;
+    let first = server(&platform, folder.path()).await;
+    let begun = wait(&first, &owner, json!({ "id": execution, "until": "end" })).await;
+    assert_eq!((&begun["resultType"], &begun["status"]), (&json!("task"), &json!("working")), "{begun}");
+    let id = json!({ "taskId": begun["taskId"] });
+    assert_eq!(request(&first, &owner, "tasks/get", id.clone()).await["result"]["status"], "working");
+    drop(first);
+
+    let second = server(&platform, folder.path()).await;
+    for method in ["tasks/get", "tasks/cancel"] {
+        let refused = request(&second, &stranger, method, id.clone()).await;
+        assert_eq!(refused["error"]["data"]["code"], "FM-MCP-TASK-UNKNOWN", "{method}: {refused}");
+    }
+    assert_eq!(request(&second, &owner, "tasks/get", id.clone()).await["result"]["status"], "working");
+    platform.put(&format!("/tasks/{task}/respond"), &owner, json!({ "decision": "approve" })).await.ok();
+    for _ in 0..2 {
+        let done = request(&second, &owner, "tasks/get", id.clone()).await["result"].clone();
+        assert_eq!(done["status"], "completed", "{done}");
+        let answer = &done["result"]["structuredContent"];
+        assert_eq!((&answer["reached"], &answer["execution"]["status"]), (&json!(true), &json!("completed")), "{done}");
+    }
+    // What has come needs no task.
+    assert_eq!(wait(&second, &owner, json!({ "id": execution })).await["structuredContent"]["reached"], true);
+}
+
+#[tokio::test]
+async fn a_task_is_cancelled_once_and_ends_with_its_time() {
+    let (platform, folder) = (TestPlatform::start().await, tempfile::tempdir().unwrap());
+    let owner = platform.owner();
+    let (execution, task) = execution(&platform).await;
+    let served = server(&platform, folder.path()).await;
+    let begun = wait(&served, &owner, json!({ "id": execution, "until": "end" })).await;
+    let id = json!({ "taskId": begun["taskId"] });
+    assert_eq!(request(&served, &owner, "tasks/cancel", id.clone()).await["result"]["resultType"], "complete");
+    let short = wait(&served, &owner, json!({ "id": execution, "until": "end", "timeoutSeconds": 1 })).await;
+    let short_id = json!({ "taskId": short["taskId"] });
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let late = request(&served, &owner, "tasks/get", short_id).await["result"].clone();
+    assert_eq!((&late["status"], &late["result"]["structuredContent"]["reached"]), (&json!("completed"), &json!(false)), "{late}");
+    platform.put(&format!("/tasks/{task}/respond"), &owner, json!({ "decision": "approve" })).await.ok();
+    assert_eq!(request(&served, &owner, "tasks/get", id.clone()).await["result"]["status"], "cancelled");
+    let answered = json!({ "taskId": begun["taskId"], "inputResponses": {} });
+    assert_eq!(request(&served, &owner, "tasks/update", answered).await["error"]["data"]["code"], "FM-MCP-TASK-ASKS-NOTHING");
+}
+
+#[tokio::test]
+async fn a_host_that_knows_no_tasks_waits_for_the_answer() {
+    let (platform, folder) = (TestPlatform::start().await, tempfile::tempdir().unwrap());
+    let (execution, _) = execution(&platform).await;
+    let served = server(&platform, folder.path()).await;
+    let params = json!({ "name": "executions_wait", "arguments": { "id": execution, "until": "end", "timeoutSeconds": 1 } });
+    let waited = answer(served.modern(&platform.owner(), "tools/call", &params)).await;
+    assert_eq!(waited.result()["structuredContent"]["reason"], "timeout");
+    let refused = answer(served.modern(&platform.owner(), "tasks/get", &json!({ "taskId": "x" }))).await;
+    assert!(refused.body.get("error").is_some(), "{:#}", refused.body);
+}
