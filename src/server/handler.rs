@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{Refusal, Transport};
 use super::list_changed::ListChanged;
 use super::request::{Request, is_stateless};
-use super::subscriptions::{self, Subscribed, Whom};
+use super::subscriptions::{self, Host, Subscribed, Whom};
 use super::tools::{self, call};
 use super::toolsets::{Offer, Selection};
 use super::{App, audit, completion, message, prompts, resources};
@@ -73,8 +73,8 @@ impl Handler {
         if let Some(whom) = self.whom.get() {
             whom.comes_again(&caller);
         }
-        if let Some(changes) = &self.changes {
-            changes.tell(&app, &caller, context).await;
+        if let Some(changes) = self.changes.as_ref().filter(|_| !is_stateless(context)) {
+            changes.tell(&app, &caller, &context.peer).await;
         }
         Ok(Request { app, caller, offer, principal, admit })
     }
@@ -216,7 +216,8 @@ impl ServerHandler for Handler {
     async fn subscribe(&self, params: SubscribeRequestParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
         let request = self.request_or_refuse("resources/subscribe", &context).await?;
         let whom = self.whom.get_or_init(|| Arc::new(Whom::of(&request)));
-        self.subscribed.subscribe(&request, Arc::clone(whom), params.uri, &context, &self.closing).await
+        let host = Host::Session { peer: context.peer.clone(), changes: self.changes.clone() };
+        self.subscribed.subscribe(&request, Arc::clone(whom), host, params.uri, &self.closing).await
     }
 
     async fn unsubscribe(&self, params: UnsubscribeRequestParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {

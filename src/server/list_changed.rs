@@ -7,10 +7,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::model::ServerCapabilities;
-use rmcp::service::{RequestContext, SubscriptionSink};
+use rmcp::service::SubscriptionSink;
 use rmcp::{Peer, RoleServer};
 
-use super::request::is_stateless;
 use super::{App, prompts, resources};
 use crate::auth::Caller;
 
@@ -42,11 +41,8 @@ impl ListChanged {
         }
     }
 
-    /// Tells the host what has changed since its last request.
-    pub(super) async fn tell(&self, app: &App, caller: &Arc<Caller>, context: &RequestContext<RoleServer>) {
-        if is_stateless(context) {
-            return;
-        }
+    /// Tells the host of a session what has changed since the caller was seen last, by a request or by a subscription.
+    pub(super) async fn tell(&self, app: &App, caller: &Arc<Caller>, host: &Peer<RoleServer>) {
         let before = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             // A login gives the same caller until it is renewed, so most requests end here.
@@ -56,7 +52,7 @@ impl ListChanged {
             last.replace(Arc::clone(caller))
         };
         if let Some(changed) = before.map(|before| Changed::between(app, &before, caller)) {
-            changed.tell(&context.peer).await;
+            changed.tell(host).await;
         }
     }
 }
@@ -74,7 +70,7 @@ impl Changed {
     }
 
     /// A host that does not hear it finds out by being refused.
-    pub(super) async fn tell(&self, host: &Peer<RoleServer>) {
+    async fn tell(&self, host: &Peer<RoleServer>) {
         if self.tools {
             let _heard = host.notify_tool_list_changed().await;
         }

@@ -52,7 +52,9 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let running = match serve_server(Handler::new(app, principal, transport.ended.clone()), transport).await {
+    let handler = Handler::new(app, principal, transport.ended.clone());
+    // rmcp moves handler and transport from one future into the next.
+    let running = match Box::pin(serve_server(handler, transport)).await {
         Ok(running) => running,
         // Some hosts start a server and go away before they say anything.
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => return Ok(()),

@@ -10,15 +10,16 @@ mod subscriber;
 mod whom;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rmcp::service::{RequestContext, SubscriptionContext};
-use rmcp::{ErrorData, Peer, RoleServer};
+use rmcp::ErrorData;
+use rmcp::service::SubscriptionContext;
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use board::Boards;
-use subscriber::{Host, Subscriber};
+pub(super) use subscriber::Host;
+use subscriber::Subscriber;
 pub(super) use whom::Whom;
 
 use super::request::Request;
@@ -53,25 +54,22 @@ pub(super) async fn listen(
 pub(super) struct Subscribed(Mutex<HashMap<String, DropGuard>>);
 
 impl Subscribed {
-    /// Subscribes the session to a resource; a repeat changes nothing.
+    /// Subscribes the session to a resource; a repeat takes the place of the subscription before it.
     pub(super) async fn subscribe(
         &self,
         request: &Request,
         whom: Arc<Whom>,
+        host: Host,
         uri: String,
-        context: &RequestContext<RoleServer>,
         closing: &CancellationToken,
     ) -> Result<(), ErrorData> {
-        self.check_room(&uri)?;
-        let host = Host::Session(Peer::clone(&context.peer));
+        check_room(&self.lock(), &uri)?;
         let subscriber = Subscriber::open(request, whom, host, std::slice::from_ref(&uri)).await?;
         let stop = closing.child_token();
         {
-            let mut subscribed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if subscribed.len() >= MAX_SUBSCRIPTIONS && !subscribed.contains_key(&uri) {
-                return Err(too_many("a session", subscribed.len() + 1));
-            }
-            subscribed.insert(uri.clone(), stop.clone().drop_guard());
+            let mut known = self.lock();
+            check_room(&known, &uri)?;
+            known.insert(uri.clone(), stop.clone().drop_guard());
         }
         tokio::spawn(async move {
             tokio::select! {
@@ -85,25 +83,27 @@ impl Subscribed {
 
     /// Ends a subscription.
     pub(super) fn unsubscribe(&self, uri: &str) -> Result<(), ErrorData> {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uri) {
-            Some(_stopped) => Ok(()),
-            None => {
-                let shown: String = uri.chars().take(200).collect();
-                Err(ErrorData::invalid_params(
-                    format!("this session has no subscription to {shown}"),
-                    Some(json!({ "uri": shown, "code": "FM-MCP-NOT-SUBSCRIBED" })),
-                ))
-            }
-        }
-    }
-
-    fn check_room(&self, uri: &str) -> Result<(), ErrorData> {
-        let subscribed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if subscribed.len() < MAX_SUBSCRIPTIONS || subscribed.contains_key(uri) {
+        if self.lock().remove(uri).is_some() {
             return Ok(());
         }
-        Err(too_many("a session", subscribed.len() + 1))
+        let shown: String = uri.chars().take(200).collect();
+        Err(ErrorData::invalid_params(
+            format!("this session has no subscription to {shown}"),
+            Some(json!({ "uri": shown, "code": "FM-MCP-NOT-SUBSCRIBED" })),
+        ))
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, DropGuard>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rejects one more subscription than a session may have.
+fn check_room(known: &HashMap<String, DropGuard>, uri: &str) -> Result<(), ErrorData> {
+    if known.len() < MAX_SUBSCRIPTIONS || known.contains_key(uri) {
+        return Ok(());
+    }
+    Err(too_many("a session", known.len() + 1))
 }
 
 fn too_many(whose: &str, wanted: usize) -> ErrorData {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::concerns::{Address, Mark, concerned};
+use crate::api::Event;
 use crate::auth::Caller;
 use crate::client::events::{Follower, Hub, Notice, StreamKey};
 use crate::error::{Error, Kind, Result};
@@ -72,10 +73,7 @@ impl Boards {
             )
             .hint("End some of them, or subscribe to a list such as flowmaster://tasks/inbox."));
         }
-        board.taken += addresses.len();
-        for (place, address) in addresses.iter().enumerate() {
-            board.places.entry(address.clone()).or_default().push((place, Arc::clone(inbox)));
-        }
+        board.join(&addresses, inbox);
         Ok(Places { boards: self.clone(), key, addresses, inbox: Arc::clone(inbox) })
     }
 
@@ -94,13 +92,7 @@ impl Boards {
             }
             let Some(board) = boards.get(&key) else { return };
             match notice {
-                Some(Notice::Event(event)) => {
-                    for (address, mark) in concerned(&event) {
-                        for (place, inbox) in board.places.get(&address).into_iter().flatten() {
-                            inbox.mark(*place, mark);
-                        }
-                    }
-                }
+                Some(Notice::Event(event)) => board.mark_concerned(&event),
                 // What happened meanwhile is not told.
                 Some(Notice::Hint | Notice::Started(_)) => board.all().for_each(|(place, inbox)| inbox.mark(*place, Mark::Maybe)),
                 None => {
@@ -118,6 +110,22 @@ impl Boards {
 }
 
 impl Board {
+    /// Marks who waits for what an event tells of, and looks at nobody else.
+    fn mark_concerned(&self, event: &Event) {
+        for (address, mark) in concerned(event) {
+            for (place, inbox) in self.places.get(&address).into_iter().flatten() {
+                inbox.mark(*place, mark);
+            }
+        }
+    }
+
+    fn join(&mut self, addresses: &[Address], inbox: &Arc<Inbox>) {
+        self.taken += addresses.len();
+        for (place, address) in addresses.iter().enumerate() {
+            self.places.entry(address.clone()).or_default().push((place, Arc::clone(inbox)));
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &(usize, Arc<Inbox>)> {
         self.places.values().flatten()
     }
@@ -178,5 +186,48 @@ impl Inbox {
 
     fn lock(&self) -> MutexGuard<'_, Marks> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::api::SERVICES;
+
+    fn address(task: &str) -> Address {
+        let mut resources = SERVICES.iter().flat_map(|service| service.resources);
+        let resource = resources.find(|resource| resource.path == "tasks/{id}").unwrap();
+        Address::of(resource, &Map::from_iter([("id".to_owned(), task.into())])).unwrap()
+    }
+
+    #[test]
+    fn of_a_thousand_subscribers_those_concerned_are_marked_once() {
+        let mut board = Board::default();
+        let inboxes: Vec<Arc<Inbox>> = (0..1000).map(|_| Arc::default()).collect();
+        for (number, inbox) in inboxes.iter().enumerate() {
+            board.join(&[address("another"), address(&format!("task-{}", number / 10))], inbox);
+        }
+        assert_eq!(board.taken, 2000);
+        let event = json!({ "id": "evt-1", "type": "task.responded", "data": { "taskId": "task-7" } });
+        let event: Event = serde_json::from_value(event).unwrap();
+        for _ in 0..10 {
+            board.mark_concerned(&event);
+        }
+        for (number, inbox) in inboxes.iter().enumerate() {
+            let expected = if number / 10 == 7 { BTreeMap::from([(1, Mark::Changed)]) } else { BTreeMap::new() };
+            assert_eq!(inbox.take(), (expected, false), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_to_have_changed_stays_so() {
+        let inbox = Inbox::default();
+        inbox.mark(0, Mark::Changed);
+        inbox.put_back(0, Mark::Maybe);
+        inbox.mark(1, Mark::Maybe);
+        inbox.mark(1, Mark::Changed);
+        assert_eq!(inbox.take().0, BTreeMap::from([(0, Mark::Changed), (1, Mark::Changed)]));
     }
 }

@@ -21,7 +21,7 @@ use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::io::hash::sha256;
 use crate::server::audit;
-use crate::server::list_changed::Changed;
+use crate::server::list_changed::{Changed, ListChanged};
 use crate::server::request::Request;
 use crate::server::resources::{self, Located};
 use crate::server::{App, toolsets::Offer};
@@ -32,11 +32,16 @@ const LOOK: Duration = Duration::from_secs(5);
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Where a host is told.
-pub(super) enum Host {
+pub(in crate::server) enum Host {
     /// The stream of a `subscriptions/listen`.
     Stream(SubscriptionSink),
     /// A session of 2025-11-25.
-    Session(Peer<RoleServer>),
+    Session {
+        /// The host.
+        peer: Peer<RoleServer>,
+        /// What the host knows of its lists, where they may change.
+        changes: Option<Arc<ListChanged>>,
+    },
 }
 
 /// A resource that is subscribed to.
@@ -130,7 +135,7 @@ impl Subscriber {
         if !Arc::ptr_eq(&caller, &self.caller) {
             has_moved |= StreamKey::of(&self.caller) != StreamKey::of(&caller);
             let before = std::mem::replace(&mut self.caller, caller);
-            self.host.lists_changed(&Changed::between(&self.app, &before, &self.caller)).await;
+            self.host.lists_changed(&self.app, &before, &self.caller).await;
         }
         if has_moved {
             // Where the platform is away, the stream tells when it stands again.
@@ -234,15 +239,18 @@ impl Host {
     async fn updated(&self, uri: &str) -> Result<()> {
         let told = match self {
             Self::Stream(sink) => sink.notify_resource_updated(uri).await.map_err(Error::internal),
-            Self::Session(peer) => peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await.map_err(Error::internal),
+            Self::Session { peer, .. } => {
+                peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await.map_err(Error::internal)
+            }
         };
         told.map_err(|error| Error::new(Kind::Cancelled, "FM-MCP-HOST-GONE", "the host is gone").caused_by(error))
     }
 
-    async fn lists_changed(&self, changed: &Changed) {
+    async fn lists_changed(&self, app: &App, before: &Caller, now: &Arc<Caller>) {
         match self {
-            Self::Stream(sink) => changed.tell_stream(sink).await,
-            Self::Session(peer) => changed.tell(peer).await,
+            Self::Stream(sink) => Changed::between(app, before, now).tell_stream(sink).await,
+            Self::Session { peer, changes: Some(changes) } => changes.tell(app, now, peer).await,
+            Self::Session { changes: None, .. } => {}
         }
     }
 }
