@@ -171,6 +171,8 @@ pub struct Spec {
     pub users: &'static [&'static str],
     /// Arguments that the operator's own commands send alone: hosts neither see nor send them.
     pub operators: &'static [&'static str],
+    /// The composite that waits for what the operation begins, where a host says how long by [`WAIT_SECONDS`].
+    pub waits: Option<&'static str>,
     /// What there must be only one of.
     pub unique: Option<Unique>,
     /// The operation that tells, by the same arguments, what a call would do; a platform may lack it.
@@ -178,6 +180,11 @@ pub struct Spec {
     /// Largest body, in bytes.
     pub max_body: usize,
 }
+
+/// The argument of hosts that has the server wait for what a call begins; the platform does not know it.
+pub const WAIT_SECONDS: &str = "waitSeconds";
+/// Longest such wait, in seconds.
+pub const MAX_WAIT_SECONDS: u64 = 300;
 
 /// Largest body of an operation that carries no file, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -211,6 +218,7 @@ impl Spec {
             shared_in_tenant: false,
             users: &[],
             operators: &[],
+            waits: None,
             unique: None,
             preview: None,
             max_body: MAX_BODY,
@@ -390,6 +398,13 @@ impl Spec {
         self
     }
 
+    /// A composite waits for what the operation begins, where a host asks for it.
+    #[must_use]
+    pub const fn waits_by(mut self, composite: &'static str) -> Self {
+        self.waits = Some(composite);
+        self
+    }
+
     /// Arguments that hosts neither see nor send, such as another tenant.
     #[must_use]
     pub const fn operators(mut self, arguments: &'static [&'static str]) -> Self {
@@ -465,6 +480,13 @@ impl Endpoint {
         let mut shape = Shape::new((self.request)(), (self.answer)(), matches!(self.spec.effect, Effect::Read));
         if let Some(serde_json::Value::Object(listed)) = shape.listed.get_mut("properties") {
             listed.retain(|name, _| !self.spec.operators.contains(&name.as_str()));
+            if self.spec.waits.is_some() {
+                let schema = serde_json::json!({
+                    "type": "integer", "maximum": MAX_WAIT_SECONDS,
+                    "description": "Seconds to wait for its end or a person's turn; no wait if absent.",
+                });
+                listed.insert(WAIT_SECONDS.to_owned(), schema);
+            }
         }
         shape
     }

@@ -13,12 +13,13 @@ use std::time::Duration;
 use rmcp::RoleServer;
 use rmcp::model::ProgressNotificationParam;
 use rmcp::service::RequestContext;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::request::Request;
 use super::{App, answer, typed};
 use crate::api::events::Subscribe;
+use crate::api::operation::{MAX_WAIT_SECONDS, WAIT_SECONDS};
 use crate::api::{self, Entry, Event, Operation, catalogue};
 use crate::auth::Caller;
 use crate::client::events::Follower;
@@ -40,7 +41,62 @@ pub(super) struct Waiting<'a> {
     told: u32,
 }
 
+/// Takes out of a call's arguments how long it waits for what it begins, in seconds.
+pub(super) fn asked(entry: &Entry, arguments: &mut Map<String, Value>) -> Result<Option<u64>> {
+    if entry.spec.waits.is_none() {
+        return Ok(None);
+    }
+    let Some(given) = arguments.remove(WAIT_SECONDS).filter(|given| !given.is_null()) else { return Ok(None) };
+    let seconds = given.as_u64().or_else(|| given.as_str()?.parse().ok());
+    match seconds.filter(|seconds| (1..=MAX_WAIT_SECONDS).contains(seconds)) {
+        Some(seconds) => Ok(Some(seconds)),
+        None => Err(Error::new(Kind::Invalid, "FM-MCP-ARGUMENTS", format!("the arguments of {} are not right", entry.spec.name))
+            .field(format!("/{WAIT_SECONDS}"), "range", format!("must be 1 to {MAX_WAIT_SECONDS}"))
+            .hint("Correct the fields named and call again.")),
+    }
+}
+
 impl Request {
+    /// Waits for what a call began, and answers it as it is then. What was begun stays so, whatever comes of the wait.
+    pub(super) async fn wait_for_begun(
+        &self,
+        entry: &'static Entry,
+        begun: Reply,
+        seconds: u64,
+        context: &RequestContext<RoleServer>,
+        traceparent: String,
+    ) -> Reply {
+        let waited = self.wait_for(entry, &begun.body, seconds, context, traceparent).await;
+        let body = match waited {
+            Ok(mut waited) => {
+                let mut body = waited.remove("execution").unwrap_or(begun.body);
+                body["waited"] = waited.into();
+                body
+            }
+            Err(error) => {
+                let mut body = begun.body;
+                body["waited"] = json!({ "reached": false, "reason": error.code() });
+                body
+            }
+        };
+        Reply { body, ..begun }
+    }
+
+    async fn wait_for(
+        &self,
+        entry: &'static Entry,
+        begun: &Value,
+        seconds: u64,
+        context: &RequestContext<RoleServer>,
+        traceparent: String,
+    ) -> Result<Map<String, Value>> {
+        let waits = super::operation(entry.spec.waits.unwrap_or_default())?;
+        self.app.authorise(&self.caller, waits)?;
+        let arguments = json!({ "id": begun["executionId"], "timeoutSeconds": seconds });
+        let Value::Object(arguments) = arguments else { return Err(Error::internal("arguments are not an object")) };
+        typed(self.wait(waits, arguments, context, traceparent).await?.body)
+    }
+
     /// Runs a composite tool, and fits its answer into the bytes that a model gets.
     pub(super) async fn wait(
         &self,

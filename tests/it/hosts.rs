@@ -2,6 +2,7 @@
 
 use flowmaster_mcp::api::arguments::Reading;
 use flowmaster_mcp::api::catalogue;
+use flowmaster_mcp::api::operation::WAIT_SECONDS;
 use flowmaster_mcp::server::{list_tools_json, toolsets};
 use serde_json::{Map, Value, json};
 
@@ -273,10 +274,14 @@ fn an_unknown_field_is_rejected_although_the_list_is_silent_on_it() {
             let closed = schema.get("additionalProperties") == Some(&json!(false));
             assert_eq!(closed, schema.get("properties").is_some(), "{}{path} is closed where its fields have names", entry.spec.name);
         }
-        // Apart from that keyword, bounds that each refusal names, and the operator's own arguments, the list says what is checked.
+        // Apart from that keyword, bounds that each refusal names, the operator's own arguments, and the server's own, the list
+        // says what is checked.
         let mut checked = without_unlisted(&input);
         checked["properties"].as_object_mut().unwrap().retain(|name, _| !entry.spec.operators.contains(&name.as_str()));
-        assert_eq!(checked, without_unlisted(&Value::Object(entry.shape.listed.clone())), "{}", entry.spec.name);
+        let mut listed = without_unlisted(&Value::Object(entry.shape.listed.clone()));
+        let waits = listed["properties"].as_object_mut().unwrap().remove(WAIT_SECONDS);
+        assert_eq!(waits.is_some(), entry.spec.waits.is_some(), "{}", entry.spec.name);
+        assert_eq!(checked, listed, "{}", entry.spec.name);
     }
 }
 

@@ -197,6 +197,7 @@ impl Operation for Start {
         .requires(Permission::EXECUTION_START)
         .answers(201)
         .evicts(&["executions", "tasks"])
+        .waits_by(Wait::SPEC.name)
         .always_loaded();
 }
 

@@ -17,7 +17,7 @@ use crate::server::background::{self, Begun};
 use crate::server::consent::{Retry, Verdict};
 use crate::server::http::expiry;
 use crate::server::request::Request;
-use crate::server::{App, answer, files, gateway, tools};
+use crate::server::{App, answer, files, gateway, tools, waits};
 
 enum Outcome {
     Answered(Reply),
@@ -96,6 +96,8 @@ impl Request {
         traceparent: String,
     ) -> Result<Outcome> {
         self.app.learn(entry).await;
+        let mut arguments = arguments;
+        let seconds = waits::asked(entry, &mut arguments)?;
         let arguments = App::checked(&self.caller, entry, arguments)?;
         let route = entry.spec.names_route.then(|| gateway::judge(entry, &arguments)).transpose()?;
         let entry = route.as_ref().map_or(entry, |route| route.entry);
@@ -123,8 +125,12 @@ impl Request {
             return self.wait(entry, arguments, context, traceparent).await.map(Outcome::Answered);
         }
         let arguments = files::fill(self.app.settings.files.as_ref(), entry, arguments).await?;
-        let options = CallOptions { if_match, traceparent: Some(traceparent), secrets, ..CallOptions::default() };
-        self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await.map(Outcome::Answered)
+        let options = CallOptions { if_match, traceparent: Some(traceparent.clone()), secrets, ..CallOptions::default() };
+        let reply = self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await?;
+        Ok(Outcome::Answered(match seconds {
+            Some(seconds) => self.wait_for_begun(entry, reply, seconds, context, traceparent).await,
+            None => reply,
+        }))
     }
 
     /// By which way the request came.

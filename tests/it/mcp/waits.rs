@@ -183,3 +183,22 @@ async fn a_wait_takes_the_rights_of_what_it_reads() {
         assert!(refused.is_error == Some(true) && text(&refused).contains(named), "{}", text(&refused));
     }
 }
+
+#[tokio::test]
+async fn a_start_waits_where_it_is_asked_to() {
+    let platform = TestPlatform::start().await;
+    let process = process(&platform).await;
+    for revision in revisions() {
+        let (session, _server) = over_stdio(app(&platform, Settings::default()), owner(), revision, Host::new(None)).await;
+        let started = ok(call(&session, "executions_start", json!({ "processId": process, "waitSeconds": 30 })).await);
+        assert_eq!((&started["status"], &started["waited"]["reason"]), (&json!("waiting"), &json!("person")), "{started}");
+        let task = platform.get(&format!("/tasks/{}", started["waited"]["taskId"].as_str().unwrap()), &platform.owner()).await.ok();
+        assert_eq!(task["executionId"], started["executionId"]);
+        let at_once = ok(call(&session, "executions_start", json!({ "processId": process })).await);
+        assert!(at_once.get("waited").is_none(), "{at_once}");
+        for seconds in [json!(0), json!(301), json!("soon")] {
+            let refused = call(&session, "executions_start", json!({ "processId": process, "waitSeconds": seconds })).await;
+            assert!(refused.is_error == Some(true) && text(&refused).contains("waitSeconds"), "{}", text(&refused));
+        }
+    }
+}
