@@ -33,6 +33,7 @@ use crate::api::ids::TenantId;
 use crate::api::{Entry, Event, Operation, catalogue, realtime, wire};
 use crate::auth::{Access, Caller, Principal};
 use crate::error::{Error, Kind, Result};
+use crate::telemetry::metrics::Metrics;
 
 pub use call::{Call, CallOptions, Reply};
 pub use credentials::service_accounts::{Configured, ServiceAccounts};
@@ -49,7 +50,6 @@ pub use layers::breaker::{BreakerSettings, CircuitState, ServiceHealth};
 use layers::cache::Cache;
 pub use layers::cache::CacheSettings;
 use layers::sign;
-pub use layers::trace::traceparent;
 pub use origin::{Fixed, Located, Origin};
 use stack::{Parts, Stack};
 
@@ -64,6 +64,7 @@ pub struct Client {
     extensions: Arc<Extensions>,
     reach: Arc<Connector>,
     finder: Option<Arc<Finder>>,
+    metrics: Metrics,
 }
 
 /// How a client behaves; every field has a default.
@@ -75,6 +76,7 @@ pub struct Builder {
     discovery: Discovery,
     own: Vec<Arc<dyn Layer>>,
     principal: Option<Arc<dyn Principal>>,
+    metrics: Metrics,
 }
 
 /// The figures of the stack.
@@ -177,6 +179,13 @@ impl Builder {
         self
     }
 
+    /// Where calls are counted; nowhere unless it is said.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// The client. Nothing is connected before the first call.
     #[must_use]
     pub fn build(self) -> Client {
@@ -195,7 +204,17 @@ impl Builder {
             own: self.own,
             principal: self.principal,
         });
-        Client { stack: Arc::new(stack), cache, access, upstream, circuits, extensions: Arc::new(self.extensions), reach, finder }
+        Client {
+            stack: Arc::new(stack),
+            cache,
+            access,
+            upstream,
+            circuits,
+            extensions: Arc::new(self.extensions),
+            reach,
+            finder,
+            metrics: self.metrics,
+        }
     }
 }
 
@@ -211,6 +230,7 @@ impl Client {
             discovery: Discovery::default(),
             own: Vec::new(),
             principal: None,
+            metrics: Metrics::default(),
         }
     }
 
@@ -224,6 +244,12 @@ impl Client {
     #[must_use]
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// Where calls are counted.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What the breaker knows of every service.
@@ -337,7 +363,7 @@ impl Client {
         let request = wire::encode(&entry.spec, &caller.tenant, arguments).map_err(|fault| {
             Error::new(Kind::Invalid, "FM-MCP-ARGUMENT", "an argument cannot go into the path").with_fields(vec![fault]).during(name)
         })?;
-        let call = Call { fresh, ..Call::new(entry, Arc::clone(caller), request, options)? };
+        let call = Call { fresh, metrics: self.metrics.of(entry), ..Call::new(entry, Arc::clone(caller), request, options)? };
         self.stack.run(call).await.map_err(|error| error.during(name))
     }
 }

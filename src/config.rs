@@ -14,6 +14,7 @@ mod permissions;
 mod places;
 mod policy;
 mod secrets;
+mod telemetry;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
 pub use permissions::{PermissionFilter, PermissionSettings};
 pub use policy::{PolicyDecision, PolicyRule};
 pub use secrets::SecretEntry;
+pub use telemetry::TelemetrySettings;
 pub use upstream::{ServiceSettings, UpstreamMode, UpstreamSettings};
 
 /// Seconds that a question waits for its answer.
@@ -144,6 +146,9 @@ pub struct Settings {
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Settings")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
+    /// The page of figures that Prometheus reads.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
     /// The record of what was called and refused.
     #[command(flatten)]
     pub audit: AuditSettings,
@@ -248,6 +253,8 @@ pub struct Config {
     pub exclude_tools: Vec<String>,
     /// Whether only tools that change nothing are offered.
     pub read_only: bool,
+    /// The page of figures, as it was set.
+    pub telemetry: TelemetrySettings,
     /// The record of calls, as it was set.
     pub audit: AuditSettings,
     /// What the embedded platform may do, as it was set.
@@ -316,6 +323,7 @@ impl Config {
             tools: settings.tools,
             exclude_tools: settings.exclude_tools,
             read_only: settings.read_only.unwrap_or_default(),
+            telemetry: settings.telemetry,
             audit: settings.audit,
             embedded: settings.embedded,
             agents: settings.agents,

@@ -1,4 +1,8 @@
-//! Logs: to stderr alone, since stdout belongs to the protocol. Secrets are of a type that does not print itself.
+//! Logs: to stderr alone, since stdout belongs to the protocol. Secrets are of a type that does not print itself. Beside them
+//! what is counted and measured, and where a request stands in its trace.
+
+pub mod metrics;
+mod trace_context;
 
 use std::io::IsTerminal as _;
 
@@ -9,6 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
 use crate::error::{Error, Kind, Result};
+
+pub use trace_context::TraceContext;
 
 /// Begins logging. A second call in one process changes nothing.
 ///

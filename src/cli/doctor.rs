@@ -14,8 +14,7 @@ use super::setup::credentials::Credentials;
 use super::setup::discovery;
 use super::setup::http_auth;
 use super::setup::identity::Identity;
-use super::setup::name_of;
-use super::setup::upstream;
+use super::setup::{name_of, telemetry, upstream};
 use super::terminal::{Paint, plain, say, wrap};
 use crate::api::{FieldError, audit, catalogue};
 use crate::auth::Caller;
@@ -149,6 +148,7 @@ fn contradictions(config: &Config) -> Vec<Finding> {
     let mut login = None;
     errors.extend(access(config).err());
     errors.extend(selection(config).err());
+    errors.extend(telemetry::page(config).err());
     errors.extend(config.url.as_ref().and_then(|url| upstream::check_encryption(config, url, "FLOWMASTER_URL").err()));
     errors.extend(discovery::discovery(config).err());
     let origin = match idle(config.url.as_deref().unwrap_or(NOWHERE)) {

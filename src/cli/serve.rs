@@ -1,6 +1,7 @@
 //! `serve`: MCP on stdio, or over HTTP.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -8,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use super::setup::connection::Connection;
 use super::setup::http_auth::HttpAuth;
-use super::setup::name_of;
+use super::setup::{name_of, telemetry};
 use super::terminal::{Paint, tell};
 use crate::config::{Config, listen_address};
 use crate::error::{Error, Kind, Result};
-use crate::server::{self, Authentication};
+use crate::server::{self, App, Authentication, MetricsOptions};
 
 /// How it is served.
 #[derive(Debug, Default, clap::Args)]
@@ -67,10 +68,17 @@ pub(super) fn require_loopback(listen: std::net::SocketAddr) -> Result<()> {
 async fn on_stdio(config: &Config) -> Result<Outcome> {
     let shutdown = shutdown_by_signal();
     let connection = Connection::new(config)?;
+    let app = connection.app()?;
+    if let Some(options) = telemetry::page(config)? {
+        // Hosts start a server twice, and only one of them has the address.
+        if let Err(error) = show_figures(&app, options, &shutdown).await {
+            tracing::warn!(code = error.code(), "figures are not shown: {}", error.message());
+        }
+    }
     if std::io::stdin().is_terminal() {
         greet(config);
     }
-    let served = server::serve_stdio(connection.app()?, connection.principal()?, tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
+    let served = Box::pin(server::serve_stdio(app, connection.principal()?, tokio::io::stdin(), tokio::io::stdout(), shutdown)).await;
     connection.close().await;
     served.map(|()| Outcome::Done)
 }
@@ -91,9 +99,21 @@ async fn over_http(config: &Config, choice: HttpAuth, listen: std::net::SocketAd
             introduction.tell(&format!("http://{address}/mcp"));
         }
     });
-    let served = server::serve_http(connection.app()?, options, shutdown_by_signal()).await;
+    let (app, shutdown) = (connection.app()?, shutdown_by_signal());
+    if let Some(options) = telemetry::page(config)? {
+        show_figures(&app, options, &shutdown).await?;
+    }
+    let served = server::serve_http(app, options, shutdown).await;
     connection.close().await;
     served.map(|()| Outcome::Done)
+}
+
+/// Shows figures to Prometheus until the server ends.
+async fn show_figures(app: &Arc<App>, options: MetricsOptions, shutdown: &CancellationToken) -> Result<()> {
+    let (address, serving) = server::metrics_page(app, options, shutdown.clone()).await?;
+    tracing::info!("figures are shown at http://{address}/metrics");
+    tokio::spawn(serving);
+    Ok(())
 }
 
 /// Cancelled by SIGTERM or ctrl-c, which are listened to from now on.

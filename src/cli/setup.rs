@@ -6,6 +6,7 @@ pub(super) mod credentials;
 pub(super) mod discovery;
 pub(super) mod http_auth;
 pub(super) mod identity;
+pub(super) mod telemetry;
 pub(super) mod upstream;
 
 use crate::config::Config;

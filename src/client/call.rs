@@ -14,6 +14,8 @@ use crate::api::wire::WireRequest;
 use crate::api::{Entry, Method};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::telemetry::TraceContext;
+use crate::telemetry::metrics::{Metrics, OperationMetrics};
 
 /// One call on its way. A clone is cheap: a layer may run what follows it more than once.
 #[derive(Clone)]
@@ -34,6 +36,12 @@ pub struct Call {
     pub(super) deadline: Option<Instant>,
     /// Whether it may go out again although it may have been carried out; set by `retry`.
     pub(super) is_repeatable: bool,
+    /// How often it was sent again; set by `retry`.
+    pub(super) resends: u32,
+    /// Its span; each attempt is a child of it.
+    pub(super) trace: TraceContext,
+    /// The figures of its operation.
+    pub(super) metrics: Arc<OperationMetrics>,
     /// How long its answer may be waited for; set by `timeout`.
     pub(super) waits: Waits,
     pub(super) request: Arc<EncodedRequest>,
@@ -50,8 +58,8 @@ pub struct CallOptions {
     pub idempotency_key: Option<String>,
     /// How long it may take in all, where that is less than the client's own limit.
     pub deadline: Option<Duration>,
-    /// The W3C trace that it belongs to.
-    pub traceparent: Option<String>,
+    /// The span that it is made for.
+    pub traceparent: Option<TraceContext>,
     /// It is repeated by its caller, who waits longer each time: it has one attempt, which tells nothing of the service.
     pub is_paced: bool,
     /// It reads the present state, whatever was read a moment ago.
@@ -83,6 +91,7 @@ impl Call {
         let WireRequest { method, path, query, body } = request;
         let body = body.map(|body| serde_json::to_vec(&body)).transpose().map_err(Error::internal)?.map(Bytes::from);
         let request = Arc::new(EncodedRequest { method, path, query, body });
+        let trace = options.traceparent.map_or_else(|| TraceContext::of(None), TraceContext::child);
         Ok(Self {
             entry,
             caller,
@@ -92,6 +101,9 @@ impl Call {
             instance: None,
             deadline: None,
             is_repeatable: false,
+            resends: 0,
+            trace,
+            metrics: Metrics::default().of(entry),
             waits: Waits::default(),
             request,
             fresh: None,

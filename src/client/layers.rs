@@ -1,6 +1,7 @@
 //! The layers, one file each; `stack.rs` has their order.
 
 pub(super) mod access;
+pub(super) mod attempt;
 pub(super) mod breaker;
 pub(super) mod bulkhead;
 pub(super) mod cache;

@@ -8,6 +8,7 @@ use super::credentials::upstream::Upstream;
 use super::discovery::{Discovery, Finder};
 use super::http::Http;
 use super::layer::{Layer, Next, Transport};
+use super::layers::attempt::Attempt;
 use super::layers::breaker::{Breaker, Circuits};
 use super::layers::bulkhead::Bulkhead;
 use super::layers::cache::Cache;
@@ -49,6 +50,7 @@ pub(super) fn build(parts: Parts) -> (Stack, Option<Arc<Finder>>) {
         .then(Breaker { circuits: Arc::clone(&circuits), slow_call: settings.breaker.slow_call })
         .then(Bulkhead::new(settings.in_flight))
         .then(RateLimit(limits))
+        .then(Attempt)
         .then(Timeout(settings.timeouts))
         .then(Sign { origin, upstream: Arc::clone(&upstream) })
         .then(Reveal);

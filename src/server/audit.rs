@@ -25,6 +25,7 @@ use crate::auth::Caller;
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
 use crate::state::{self, State};
+use crate::telemetry::TraceContext;
 
 pub use crate::state::Backlog;
 use entry::{Action, AuditEntry, Draft};
@@ -186,14 +187,14 @@ impl Audit {
         transport: Transport,
         entry: &Entry,
         arguments: Option<&Map<String, Value>>,
-        traceparent: &str,
+        trace: &TraceContext,
     ) -> Note {
         let named = arguments.filter(|_| entry.spec.names_route).map(|arguments| entry::route(entry.spec.name, arguments));
         let mut note = self.begin_reading(caller, transport, "tool", named.as_deref().unwrap_or(entry.spec.name));
         let (Note(Some(begun)), Some(Recorder { options, .. })) = (&mut note, &self.recorder) else { return note };
         begun.draft.is_read = entry.spec.effect == Effect::Read;
         let noted = &mut begun.draft.entry;
-        noted.trace = traceparent.get(3..35).map(str::to_owned);
+        noted.trace = Some(trace.trace_id());
         if entry.spec.effect != Effect::Read {
             noted.fields = arguments.map(entry::fields).unwrap_or_default();
         }

@@ -15,9 +15,10 @@ use serde_json::{Map, Value, json};
 use super::request::{Request, is_stateless};
 use super::{answer, digest, operation};
 use crate::api::{self, Entry, Operation as _, Timestamp};
-use crate::client::{Reply, traceparent};
+use crate::client::Reply;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Bounds, Put, Record, RecordKind};
+use crate::telemetry::TraceContext;
 
 /// How long a task waits whose call names no time, in seconds. No host waits for its answer.
 const DEFAULT_WAIT: f64 = 3600.0;
@@ -73,9 +74,9 @@ impl Request {
         entry: &'static Entry,
         arguments: Map<String, Value>,
         context: &RequestContext<RoleServer>,
-        traceparent: String,
+        trace: TraceContext,
     ) -> Result<Begun> {
-        let reply = self.look(entry, arguments.clone(), context, traceparent).await?;
+        let reply = self.look(entry, arguments.clone(), context, trace).await?;
         if is_over(&reply) {
             return Ok(Begun::Done(reply));
         }
@@ -135,10 +136,10 @@ impl Request {
     /// Reads whether a wait is over, and keeps its end.
     async fn follow_task(&self, id: &str, kept: Kept, context: &RequestContext<RoleServer>) -> Result<Kept> {
         let entry = operation(&kept.tool)?;
-        let traceparent = traceparent(context.meta.get_traceparent())?;
-        let note = self.app.audit.begin(&self.caller, self.transport(), entry, Some(&kept.arguments), &traceparent);
+        let trace = TraceContext::of(context.meta.get_traceparent());
+        let note = self.app.audit.begin(&self.caller, self.transport(), entry, Some(&kept.arguments), &trace);
         let looked = match self.app.authorise(&self.caller, entry).and_then(|_| self.offer.check(entry)) {
-            Ok(()) => self.look(entry, kept.arguments.clone(), context, traceparent).await,
+            Ok(()) => self.look(entry, kept.arguments.clone(), context, trace).await,
             Err(refused) => Err(refused),
         };
         self.app.audit.end(note, looked.as_ref().map_or_else(Error::code, |_| "ok"), None);

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use http::request::Parts;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult, CustomRequest,
-    CustomResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, InitializeRequestParams, InitializeResult,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    CustomResult, ErrorCode, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, InitializeRequestParams,
+    InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
     ReadResourceRequestParams, ReadResourceResponse, ServerConfig, SubscribeRequestParams, SubscriptionFilter, Tool,
     UnsubscribeRequestParams, UpdateTaskParams,
 };
@@ -24,6 +24,7 @@ use super::toolsets::{Offer, Selection};
 use super::{App, audit, completion, message, prompts, resources};
 use crate::auth::{Admit, Caller, Principal};
 use crate::error::Result;
+use crate::telemetry::metrics::{Ended, Measured, Method};
 
 /// How long a host may keep a list; what it holds changes with the caller's permissions alone.
 const LIST_TTL_MS: u64 = 300_000;
@@ -79,6 +80,10 @@ impl Handler {
         Ok(Request { app, caller, offer, principal, admit })
     }
 
+    fn measure(&self, method: Method) -> Measured {
+        self.app.client.metrics().measure(method)
+    }
+
     /// The same for requests that have no error of their own.
     async fn request_or_refuse(&self, method: &str, context: &RequestContext<RoleServer>) -> Result<Request, ErrorData> {
         self.request(context).await.map_err(|error| {
@@ -90,6 +95,16 @@ impl Handler {
     }
 }
 
+/// How a tool's call ended, as it is measured.
+fn ended(answered: &Result<CallToolResponse, ErrorData>) -> Ended {
+    match answered {
+        Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => Ended::ToolError,
+        Ok(_) => Ended::Well,
+        Err(error) if error.code == ErrorCode::INVALID_PARAMS => Ended::InvalidParams,
+        Err(_) => Ended::Otherwise,
+    }
+}
+
 /// Every list has one page, so no cursor was ever handed out.
 fn first_page(params: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match params.and_then(|params| params.cursor) {
@@ -98,14 +113,15 @@ fn first_page(params: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     }
 }
 
-/// Adds what 2026-07-28 wants on a list: who answers, how long it is good, and for whom.
+/// Adds what 2026-07-28 wants on a list: who answers, how long it is good, and for whom. The request has its answer then.
 macro_rules! dated {
-    ($handler:expr, $context:expr, $result:expr) => {{
+    ($handler:expr, $context:expr, $measured:expr, $result:expr) => {{
         let mut result = $result;
         if is_stateless(&$context) {
             result = result.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
             result.meta = Some($handler.app.identity.clone());
         }
+        $measured.end(Ended::Well);
         Ok(result)
     }};
 }
@@ -124,12 +140,15 @@ impl ServerHandler for Handler {
         params: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
+        let measured = self.measure(Method::Initialize);
         if let Some(chosen) = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Arc<Selection>>()) {
             // A session is opened once.
             let _set = self.chosen.set(Arc::clone(chosen));
         }
         context.peer.set_peer_info(params.clone());
-        self.negotiate_initialize(&params)
+        let result = self.negotiate_initialize(&params)?;
+        measured.end(Ended::Well);
+        Ok(result)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -141,17 +160,24 @@ impl ServerHandler for Handler {
         params: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        let measured = self.measure(Method::ToolsList);
         first_page(params)?;
         let request = self.request_or_refuse("tools/list", &context).await?;
         request.app.client.extensions().learn().await;
-        dated!(self, context, ListToolsResult::with_all_items(request.app.tools_of(&request.caller, &request.offer).to_vec()))
+        dated!(self, context, measured, ListToolsResult::with_all_items(request.app.tools_of(&request.caller, &request.offer).to_vec()))
     }
 
     async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
-        let mut response = match self.request(&context).await {
-            Ok(request) => request.call(params, &context).await?,
-            Err(error) => call::unauthenticated(&self.app, &params.name, error)?,
+        let mut measured = self.measure(Method::ToolsCall);
+        if let Some(entry) = tools::find(&params.name) {
+            measured.tool(entry);
+        }
+        let answered = match self.request(&context).await {
+            Ok(request) => request.call(params, &context).await,
+            Err(error) => call::unauthenticated(&self.app, &params.name, error),
         };
+        measured.end(ended(&answered));
+        let mut response = answered?;
         if let (CallToolResponse::Complete(result), true) = (&mut response, is_stateless(&context)) {
             result.meta = Some(self.app.identity.clone());
         }
@@ -163,10 +189,16 @@ impl ServerHandler for Handler {
         params: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
+        let measured = self.measure(Method::ResourcesList);
         first_page(params)?;
         let request = self.request_or_refuse("resources/list", &context).await?;
         request.app.client.extensions().learn().await;
-        dated!(self, context, ListResourcesResult::with_all_items(resources::listed(&request.app, &request.caller, &request.offer)))
+        dated!(
+            self,
+            context,
+            measured,
+            ListResourcesResult::with_all_items(resources::listed(&request.app, &request.caller, &request.offer))
+        )
     }
 
     async fn list_resource_templates(
@@ -174,12 +206,14 @@ impl ServerHandler for Handler {
         params: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let measured = self.measure(Method::TemplatesList);
         first_page(params)?;
         let request = self.request_or_refuse("resources/templates/list", &context).await?;
         request.app.client.extensions().learn().await;
         dated!(
             self,
             context,
+            measured,
             ListResourceTemplatesResult::with_all_items(resources::templates(&request.app, &request.caller, &request.offer))
         )
     }
@@ -189,6 +223,7 @@ impl ServerHandler for Handler {
         params: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        let measured = self.measure(Method::ResourcesRead);
         let request = self.request_or_refuse("resources/read", &context).await?;
         let note = request.app.audit.begin_reading(&request.caller, request.transport(), "resource", &params.uri);
         let read = resources::read(&request, &params.uri, &context).await;
@@ -199,6 +234,7 @@ impl ServerHandler for Handler {
         } else {
             (result.ttl_ms, result.cache_scope) = (None, None);
         }
+        measured.end(Ended::Well);
         Ok(result.into())
     }
 
@@ -230,9 +266,10 @@ impl ServerHandler for Handler {
         params: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
+        let measured = self.measure(Method::PromptsList);
         first_page(params)?;
         let request = self.request_or_refuse("prompts/list", &context).await?;
-        dated!(self, context, ListPromptsResult::with_all_items(prompts::listed(&request.app, &request.caller, &request.offer)))
+        dated!(self, context, measured, ListPromptsResult::with_all_items(prompts::listed(&request.app, &request.caller, &request.offer)))
     }
 
     async fn get_prompt(
@@ -240,6 +277,7 @@ impl ServerHandler for Handler {
         params: GetPromptRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
+        let measured = self.measure(Method::PromptsGet);
         let request = self.request_or_refuse("prompts/get", &context).await?;
         let note = request.app.audit.begin_reading(&request.caller, request.transport(), "prompt", &params.name);
         let read = prompts::get(&request, params, &context).await;
@@ -250,6 +288,7 @@ impl ServerHandler for Handler {
         } else {
             result.result_type = None;
         }
+        measured.end(Ended::Well);
         Ok(result.into())
     }
 
@@ -273,7 +312,10 @@ impl ServerHandler for Handler {
     }
 
     async fn complete(&self, params: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
+        let measured = self.measure(Method::Complete);
         let request = self.request_or_refuse("completion/complete", &context).await?;
-        completion::complete(&request, params, &context).await
+        let completed = completion::complete(&request, params, &context).await?;
+        measured.end(Ended::Well);
+        Ok(completed)
     }
 }

@@ -3,14 +3,14 @@
 mod admission;
 mod approvals;
 mod authenticate;
-mod connections;
+pub(super) mod connections;
 mod cors;
 pub(super) mod expiry;
 mod limits;
 mod metadata;
 mod narrowing;
 mod negotiation;
-mod origins;
+pub(super) mod origins;
 mod owner;
 mod quota;
 mod refusal;
@@ -196,8 +196,15 @@ fn routes(
         .route_layer(from_fn_with_state(gate.clone(), authenticate::authenticate))
         .merge(metadata::routes(gate.metadata()))
         .route_layer(from_fn_with_state(gate.clone(), cors::share))
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(alive))
+        // The name that some balancers and the platform's own services ask for.
+        .route("/health", get(alive))
         .route("/readyz", get(move || std::future::ready(readiness(&ready, shutdown.is_cancelled())))))
+}
+
+/// Whether the process runs.
+async fn alive() -> &'static str {
+    "ok\n"
 }
 
 /// Whether new requests are served, and which services the breaker keeps calls from. Such a service does not make the server

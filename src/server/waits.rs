@@ -26,6 +26,7 @@ use crate::client::events::Follower;
 use crate::client::{CallOptions, Reply};
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
+use crate::telemetry::TraceContext;
 
 /// How long a wait lasts that names no time.
 const DEFAULT_WAIT: Duration = Duration::from_secs(50);
@@ -35,7 +36,7 @@ pub(super) struct Waiting<'a> {
     app: &'a App,
     caller: &'a Arc<Caller>,
     context: &'a RequestContext<RoleServer>,
-    traceparent: String,
+    trace: TraceContext,
     follower: Follower,
     deadline: Instant,
     told: u32,
@@ -64,9 +65,9 @@ impl Request {
         begun: Reply,
         seconds: u64,
         context: &RequestContext<RoleServer>,
-        traceparent: String,
+        trace: TraceContext,
     ) -> Reply {
-        let waited = self.wait_for(entry, &begun.body, seconds, context, traceparent).await;
+        let waited = self.wait_for(entry, &begun.body, seconds, context, trace).await;
         let body = match waited {
             Ok(mut waited) => {
                 let mut body = waited.remove("execution").unwrap_or(begun.body);
@@ -88,13 +89,13 @@ impl Request {
         begun: &Value,
         seconds: u64,
         context: &RequestContext<RoleServer>,
-        traceparent: String,
+        trace: TraceContext,
     ) -> Result<Map<String, Value>> {
         let waits = super::operation(entry.spec.waits.unwrap_or_default())?;
         self.app.authorise(&self.caller, waits)?;
         let arguments = json!({ "id": begun["executionId"], "timeoutSeconds": seconds });
         let Value::Object(arguments) = arguments else { return Err(Error::internal("arguments are not an object")) };
-        typed(self.wait(waits, arguments, context, traceparent).await?.body)
+        typed(self.wait(waits, arguments, context, trace).await?.body)
     }
 
     /// Runs a composite tool, and fits its answer into the bytes that a model gets.
@@ -103,7 +104,7 @@ impl Request {
         entry: &'static Entry,
         arguments: Map<String, Value>,
         context: &RequestContext<RoleServer>,
-        traceparent: String,
+        trace: TraceContext,
     ) -> Result<Reply> {
         let seconds = arguments.get("timeoutSeconds").and_then(Value::as_u64);
         let subscribe = catalogue().get(Subscribe::SPEC.name);
@@ -112,7 +113,7 @@ impl Request {
         let follower = if may_follow { self.app.hub.follow(&self.caller) } else { Follower::without_events() };
         let deadline = Instant::now() + seconds.map_or(DEFAULT_WAIT, Duration::from_secs);
         let (app, caller) = (&*self.app, &self.caller);
-        self.run_wait(entry, arguments, Waiting { app, caller, context, traceparent, follower, deadline, told: 0 }).await
+        self.run_wait(entry, arguments, Waiting { app, caller, context, trace, follower, deadline, told: 0 }).await
     }
 
     /// Runs a composite tool as a wait without time: it reads once.
@@ -121,10 +122,10 @@ impl Request {
         entry: &'static Entry,
         arguments: Map<String, Value>,
         context: &RequestContext<RoleServer>,
-        traceparent: String,
+        trace: TraceContext,
     ) -> Result<Reply> {
         let (app, caller, follower) = (&*self.app, &self.caller, Follower::without_events());
-        let waiting = Waiting { app, caller, context, traceparent, follower, deadline: Instant::now(), told: 0 };
+        let waiting = Waiting { app, caller, context, trace, follower, deadline: Instant::now(), told: 0 };
         self.run_wait(entry, arguments, waiting).await
     }
 
@@ -158,7 +159,7 @@ impl Waiting<'_> {
         let Value::Object(arguments) = serde_json::to_value(request).map_err(Error::internal)? else {
             return Err(Error::internal(format!("a request of {name} is not an object")));
         };
-        let options = CallOptions { is_fresh: true, traceparent: Some(self.traceparent.clone()), ..CallOptions::default() };
+        let options = CallOptions { is_fresh: true, traceparent: Some(self.trace), ..CallOptions::default() };
         typed(self.app.send(self.caller, entry, arguments, options).await?.body)
     }
 

@@ -1,9 +1,10 @@
-//! The MCP endpoint over HTTP: both revisions, bounds, callers, approvals, services, toolsets.
+//! The MCP endpoint over HTTP: both revisions, bounds, callers, figures, approvals, services, toolsets.
 
 mod approvals;
 mod bounds;
 mod callers;
 mod mcp;
+mod metrics;
 mod negotiation;
 mod services;
 mod toolsets;

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::server::{self, App, Folder, Selection};
 
 use super::credentials::Credentials;
-use super::{bounds, discovery, upstream};
+use super::{bounds, discovery, telemetry, upstream};
 #[cfg(feature = "platform")]
 use crate::cli::Embedded;
 
@@ -86,7 +86,8 @@ impl Connection {
             .settings(bounds)
             .upstream(upstream::upstream(config, &origin, verified)?)
             .extensions(upstream::extensions(config, &origin)?)
-            .discovery(discovery::discovery(config)?);
+            .discovery(discovery::discovery(config)?)
+            .metrics(telemetry::metrics(config)?);
         let mut credentials = None;
         if with_login {
             // A login signs in and renews by a client of its own, which no login stands before.

@@ -160,7 +160,10 @@ impl Layer for Breaker {
         let circuit = self.circuits.of(&call);
         Box::pin(async move {
             let (service, began) = (call.entry.service, Instant::now());
-            let mut pass = circuit.admit(began).map_err(|wait| open(service, wait))?;
+            let mut pass = circuit.admit(began).map_err(|wait| {
+                call.metrics.refusals.breaker.increment(1);
+                open(service, wait)
+            })?;
             let answer = next.run(call).await;
             pass.outcome = judge(&answer, began.elapsed() >= self.slow_call);
             if let (Outcome::Failed | Outcome::Unanswered, Err(error)) = (pass.outcome, &answer) {

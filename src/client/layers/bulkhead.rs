@@ -17,6 +17,7 @@ use crate::client::call::{Call, Reply};
 use crate::client::layer::{Layer, Next};
 use crate::client::per_service::PerService;
 use crate::error::{Error, Kind, Result};
+use crate::telemetry::metrics::{Occupied, OperationMetrics};
 
 /// Calls of a tenant that may wait at a service.
 const MAX_WAITING: usize = 16;
@@ -89,22 +90,29 @@ impl Layer for Bulkhead {
             let both = share.places.try_acquire().ok().zip(places.all.try_acquire().ok());
             let _places = match both {
                 Some(both) => both,
-                None => turn(places, &share).await.ok_or_else(|| busy(call.entry.service))?,
+                None => turn(places, &share, &call.metrics).await.ok_or_else(|| busy(call.entry.service))?,
             };
+            let metrics = Arc::clone(&call.metrics);
+            let _working = Occupied::raise(&metrics.in_flight);
             next.run(call).await
         })
     }
 }
 
 /// Waits until there are places of the tenant and of the service; none if too many wait, or it takes too long.
-async fn turn<'a>(places: &'a Places, share: &'a Share) -> Option<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
+async fn turn<'a>(places: &'a Places, share: &'a Share, metrics: &OperationMetrics) -> Option<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
     let before = share.waiting.fetch_add(1, Ordering::Relaxed);
     let _waiting = Waiting(&share.waiting);
-    if before >= MAX_WAITING {
-        return None;
+    let mut both = None;
+    if before < MAX_WAITING {
+        let _counted = Occupied::raise(&metrics.waiting);
+        let turn = async { Some((share.places.acquire().await.ok()?, places.all.acquire().await.ok()?)) };
+        both = tokio::time::timeout(LONGEST_WAIT, turn).await.ok().flatten();
     }
-    let both = async { Some((share.places.acquire().await.ok()?, places.all.acquire().await.ok()?)) };
-    tokio::time::timeout(LONGEST_WAIT, both).await.ok().flatten()
+    if both.is_none() {
+        metrics.refusals.bulkhead.increment(1);
+    }
+    both
 }
 
 fn busy(service: &Service) -> Error {

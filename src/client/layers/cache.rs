@@ -83,10 +83,12 @@ impl Cache {
     async fn read(&self, call: Call, next: Next<'_>, fresh_for: Duration) -> Result<Reply> {
         let generation = self.generations.of(&call.caller.tenant, call.entry.service_index);
         let key = key(&call, generation);
+        let metrics = Arc::clone(&call.metrics);
         let before = self.answers.get(&key).await;
         if let Some(kept) = &before
             && kept.is_fresh()
         {
+            metrics.cache.hits.increment(1);
             return kept.reply();
         }
         let read = async {
@@ -98,6 +100,11 @@ impl Cache {
         let entry = self.answers.entry(key).or_insert_with_if(read, |kept| !kept.is_fresh()).await;
         let is_mine = entry.is_fresh();
         let kept = entry.into_value();
+        match (kept.is_stale(), is_mine) {
+            (true, _) => metrics.cache.stale.increment(1),
+            (false, true) => metrics.cache.misses.increment(1),
+            (false, false) => metrics.cache.shared.increment(1),
+        }
         if is_mine && !kept.is_worth_keeping() {
             self.answers.invalidate(&key).await;
         }

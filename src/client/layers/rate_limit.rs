@@ -104,7 +104,10 @@ impl Layer for RateLimit {
     fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
         match self.0.pay(&call) {
             Ok(()) => next.run(call),
-            Err(wait) => Box::pin(std::future::ready(Err(limited(call.entry.service, wait)))),
+            Err(wait) => {
+                call.metrics.refusals.rate_limit.increment(1);
+                Box::pin(std::future::ready(Err(limited(call.entry.service, wait))))
+            }
         }
     }
 }

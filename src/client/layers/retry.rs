@@ -66,7 +66,11 @@ impl Retry {
         if call.time_left().is_some_and(|left| wait.saturating_add(SHORTEST_ATTEMPT) > left) {
             return None;
         }
-        self.budgets.of(call.entry).spend().then_some(wait)
+        let has_budget = self.budgets.of(call.entry).spend();
+        if !has_budget {
+            call.metrics.refusals.retry_budget.increment(1);
+        }
+        has_budget.then_some(wait)
     }
 }
 
@@ -88,6 +92,8 @@ impl Layer for Retry {
                 tracing::debug!(operation = call.entry.spec.name, code = error.code(), ?wait, "the call goes out again");
                 may_have_happened |= !error.is_unsent();
                 tokio::time::sleep(wait).await;
+                call.metrics.retries.increment(1);
+                call.resends += 1;
             }
             let entry = call.entry;
             next.run(call).await.map_err(|error| explained(entry, error, may_have_happened))

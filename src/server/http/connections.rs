@@ -37,13 +37,13 @@ use unread::Shared;
 
 /// How the connections of a server are bounded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(in crate::server) struct Bounds {
     /// How many may be open at once. Where all of them have a request, a new connection waits.
-    pub(super) most: usize,
+    pub(in crate::server) most: usize,
     /// How long the headers of a request may take, counted from the connection's beginning or the answer before.
-    pub(super) headers: Duration,
+    pub(in crate::server) headers: Duration,
     /// How long the other side may take nothing of an answer.
-    pub(super) stall: Duration,
+    pub(in crate::server) stall: Duration,
 }
 
 /// Headers of a request, the start line among them, in bytes: several times the longest token.
@@ -56,7 +56,13 @@ const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 const CLOSED: Duration = Duration::from_millis(10);
 
 /// Serves connections until the shutdown, then until those that are open have ended, at `over` at the latest.
-pub(super) async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, shutdown: CancellationToken, over: CancellationToken) {
+pub(in crate::server) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    bounds: Bounds,
+    shutdown: CancellationToken,
+    over: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(bounds.most));
     let idle = Arc::<Idle>::default();
     let open = TaskTracker::new();

@@ -9,7 +9,7 @@ use http::{HeaderMap, Uri};
 use crate::error::{Error, Kind, Result};
 
 /// The names and origins that are allowed.
-pub(super) struct Origins {
+pub(in crate::server) struct Origins {
     hosts: Vec<Host>,
     origins: Vec<Origin>,
 }
@@ -32,7 +32,7 @@ impl Origins {
     ///
     /// # Errors
     /// A name or an origin that cannot be understood.
-    pub(super) fn new(address: IpAddr, hosts: &[String], public: Option<&Uri>, origins: &[String]) -> Result<Self> {
+    pub(in crate::server) fn new(address: IpAddr, hosts: &[String], public: Option<&Uri>, origins: &[String]) -> Result<Self> {
         let own = (!address.is_unspecified()).then(|| address.to_string());
         let mut names: Vec<Host> = ["localhost", "127.0.0.1", "::1"].into_iter().chain(own.as_deref()).map(Host::anywhere).collect();
         names.extend(public.and_then(Uri::host).map(Host::anywhere));
@@ -61,7 +61,7 @@ impl Origins {
     }
 
     /// Refuses a request that was made to another name, or by a foreign page.
-    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+    pub(in crate::server) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
         let mut named = headers.get_all(HOST).iter();
         let host = match (named.next(), named.next()) {
             (Some(host), None) => host.to_str().ok().and_then(Host::read),

@@ -75,6 +75,7 @@ impl Refusal {
     pub(super) fn respond(self, app: &App, metadata: Option<&Metadata>, caller: Option<&Caller>) -> Response {
         let Self { error, status, rpc, id, endpoint, tool, scope } = self;
         tracing::info!(code = error.code(), status = status.as_u16(), subject = caller.map(|caller| &*caller.subject), tool, "refused");
+        app.client.metrics().count_http_refusal(error.code());
         app.audit.refused(&audit::Refusal { caller, transport: audit::Transport::Http, tool, endpoint, error: &error });
         let mut data = json!({ "code": error.code() });
         if let Some(hint) = error.next_step() {

@@ -3,14 +3,17 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
+use http::request::Parts;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CreateTaskResult};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::api::near::near;
 use crate::api::{Entry, catalogue};
-use crate::client::{CallOptions, Reply, traceparent};
+use crate::client::{CallOptions, Reply};
 use crate::error::{Error, Kind, Result};
 use crate::server::audit::{Decision, Note, Refusal, Transport};
 use crate::server::background::{self, Begun};
@@ -18,6 +21,7 @@ use crate::server::consent::{Retry, Verdict};
 use crate::server::http::expiry;
 use crate::server::request::Request;
 use crate::server::{App, answer, files, gateway, tools, waits};
+use crate::telemetry::TraceContext;
 
 enum Outcome {
     Answered(Reply),
@@ -41,11 +45,9 @@ impl Request {
             return Err(not_offered(entry, &withheld));
         }
         let _counted = self.app.calls.token();
-        let traceparent = match traceparent(context.meta.get_traceparent()) {
-            Ok(traceparent) => traceparent,
-            Err(error) => return Ok(answer::failure(entry, &error, |other| self.has(other)).into()),
-        };
-        let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, params.arguments.as_ref(), &traceparent);
+        let trace = TraceContext::of(traceparent(context));
+        let span = self.span(entry, context, &trace);
+        let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, params.arguments.as_ref(), &trace);
         let retry = Retry { state: params.request_state, responses: params.input_responses };
         let outcome = tokio::select! {
             biased;
@@ -53,10 +55,11 @@ impl Request {
             // A connection's principal renews itself; what came with the request ends.
             () = expiry::expired(self.over_http().then(|| expiry::deadline(&self.caller)).flatten()) => Err(expiry::ended()),
             // A fault in a dependency ends this call, not the host's patience.
-            outcome = AssertUnwindSafe(self.run(entry, params.arguments.unwrap_or_default(), retry, context, &mut note, traceparent)).catch_unwind() => {
+            outcome = AssertUnwindSafe(self.run(entry, params.arguments.unwrap_or_default(), retry, context, &mut note, trace).instrument(span.clone())).catch_unwind() => {
                 outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))
             }
         };
+        self.app.client.metrics().count_tenant(self.caller.tenant.as_str(), outcome.is_err());
         Ok(match outcome {
             Ok(Outcome::Answered(reply)) => {
                 tracing::debug!(tool = entry.spec.name, subject = %self.caller.subject, status = reply.status, "called");
@@ -78,6 +81,7 @@ impl Request {
             }
             Err(error) => {
                 let error = error.during(entry.spec.name);
+                span.record("error.type", "tool_error");
                 tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, code = error.code(), "not done");
                 note.refused(&error);
                 self.app.audit.end(note, error.code(), None);
@@ -93,7 +97,7 @@ impl Request {
         retry: Retry,
         context: &RequestContext<RoleServer>,
         note: &mut Note,
-        traceparent: String,
+        trace: TraceContext,
     ) -> Result<Outcome> {
         self.app.learn(entry).await;
         let mut arguments = arguments;
@@ -112,25 +116,40 @@ impl Request {
             Verdict::Ask(question) => return Ok(Outcome::Asked((*question).into())),
         };
         if let Some(route) = route {
-            let options = CallOptions { traceparent: Some(traceparent), ..CallOptions::default() };
+            let options = CallOptions { traceparent: Some(trace), ..CallOptions::default() };
             return route.send(&self.app, &self.caller, options).await.map(Outcome::Answered);
         }
         if background::may_be_task(entry, context) {
-            return Ok(match self.begin_task(entry, arguments, context, traceparent).await? {
+            return Ok(match self.begin_task(entry, arguments, context, trace).await? {
                 Begun::Done(reply) => Outcome::Answered(reply),
                 Begun::Waits(task) => Outcome::Begun(task),
             });
         }
         if entry.spec.is_composite() {
-            return self.wait(entry, arguments, context, traceparent).await.map(Outcome::Answered);
+            return self.wait(entry, arguments, context, trace).await.map(Outcome::Answered);
         }
         let arguments = files::fill(self.app.settings.files.as_ref(), entry, arguments).await?;
-        let options = CallOptions { if_match, traceparent: Some(traceparent.clone()), secrets, ..CallOptions::default() };
+        let options = CallOptions { if_match, traceparent: Some(trace.clone()), secrets, ..CallOptions::default() };
         let reply = self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await?;
         Ok(Outcome::Answered(match seconds {
-            Some(seconds) => self.wait_for_begun(entry, reply, seconds, context, traceparent).await,
+            Some(seconds) => self.wait_for_begun(entry, reply, seconds, context, trace).await,
             None => reply,
         }))
+    }
+
+    /// The span of a call, as the conventions for MCP name it.
+    fn span(&self, entry: &Entry, context: &RequestContext<RoleServer>, trace: &TraceContext) -> Span {
+        tracing::debug_span!(
+            "execute_tool",
+            mcp.method.name = "tools/call",
+            gen_ai.operation.name = "execute_tool",
+            gen_ai.tool.name = entry.spec.name,
+            mcp.protocol.version = context.protocol_version().map(|version| version.to_string()),
+            jsonrpc.request.id = %context.id,
+            network.transport = if self.over_http() { "tcp" } else { "pipe" },
+            trace = trace.trace_id(),
+            "error.type" = Empty,
+        )
     }
 
     /// By which way the request came.
@@ -143,6 +162,12 @@ impl Request {
         let refusal = Refusal { caller: Some(&self.caller), transport: self.transport(), tool: Some(tool), endpoint: "", error };
         self.app.audit.refused(&refusal);
     }
+}
+
+/// The span that a host says it calls from, in the request's `_meta` or else as a header.
+fn traceparent(context: &RequestContext<RoleServer>) -> Option<&str> {
+    let header = || context.extensions.get::<Parts>()?.headers.get("traceparent")?.to_str().ok();
+    context.meta.get_traceparent().or_else(header)
 }
 
 /// Answers a call whose caller is not known.

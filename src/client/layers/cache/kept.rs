@@ -39,6 +39,11 @@ impl Kept {
         self.answer.is_ok() && self.read_at.elapsed() < self.fresh_for.saturating_add(age)
     }
 
+    /// Whether it is served since its service is away.
+    pub(super) const fn is_stale(&self) -> bool {
+        self.stale_because.is_some()
+    }
+
     /// Whether it may be of use to anybody later.
     pub(super) fn is_worth_keeping(&self) -> bool {
         self.taken.is_some()
