@@ -10,6 +10,7 @@ mod discovery;
 mod embedded;
 mod http;
 mod layers;
+mod limits;
 mod permissions;
 mod places;
 mod policy;
@@ -38,6 +39,7 @@ pub use discovery::{DiscoveryMode, DiscoverySettings};
 pub use embedded::EmbeddedSettings;
 pub use http::{DEFAULT_LISTEN, HttpSettings, listen_address};
 pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
+pub use limits::LimitSettings;
 pub use permissions::{PermissionFilter, PermissionSettings};
 pub use policy::{PolicyDecision, PolicyRule};
 pub use secrets::SecretEntry;
@@ -146,6 +148,9 @@ pub struct Settings {
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Settings")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
+    /// How many calls a minute callers may make.
+    #[command(flatten)]
+    pub limits: LimitSettings,
     /// The page of figures that Prometheus reads.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
@@ -253,6 +258,8 @@ pub struct Config {
     pub exclude_tools: Vec<String>,
     /// Whether only tools that change nothing are offered.
     pub read_only: bool,
+    /// How many calls a minute callers may make.
+    pub limits: LimitSettings,
     /// The page of figures, as it was set.
     pub telemetry: TelemetrySettings,
     /// The record of calls, as it was set.
@@ -323,6 +330,7 @@ impl Config {
             tools: settings.tools,
             exclude_tools: settings.exclude_tools,
             read_only: settings.read_only.unwrap_or_default(),
+            limits: settings.limits,
             telemetry: settings.telemetry,
             audit: settings.audit,
             embedded: settings.embedded,

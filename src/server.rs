@@ -15,6 +15,7 @@ mod gateway;
 mod handler;
 mod http;
 mod known_ids;
+mod limits;
 mod list_changed;
 mod message;
 mod metrics_page;
@@ -50,6 +51,7 @@ use toolsets::Offer;
 pub use consent::policy::{Policy, Tally};
 pub use files::Folder;
 pub use http::{Authentication, HttpOptions, serve_http};
+pub use limits::Limits;
 pub use metrics_page::{MetricsOptions, metrics_page};
 pub use secrets::Secrets;
 pub use stdio::serve_stdio;
@@ -95,6 +97,8 @@ pub struct Settings {
     pub files: Option<Arc<Folder>>,
     /// Which tools the operator offers.
     pub tools: Arc<Selection>,
+    /// How many calls a minute callers may make.
+    pub limits: Arc<Limits>,
 }
 
 impl Default for Settings {
@@ -112,6 +116,7 @@ impl Default for Settings {
             secrets: Arc::default(),
             files: None,
             tools: Arc::default(),
+            limits: Arc::default(),
         }
     }
 }
@@ -244,6 +249,7 @@ impl App {
             )
             .hint(format!("Call the tool {name} instead.")));
         }
+        self.settings.limits.pay(caller, entry, self.client.metrics())?;
         self.answer(caller, entry, Self::checked(caller, entry, arguments)?, CallOptions::default(), limit).await
     }
 

@@ -21,7 +21,7 @@ use crate::auth::Caller;
 use crate::client::{Client, Fixed, Origin};
 use crate::config::{Config, Fallback, PolicyRule, SECRETS, slips_in};
 use crate::error::{Error, Kind, Result};
-use crate::server::{Policy, Secrets, Tally};
+use crate::server::{Limits, Policy, Secrets, Tally};
 
 /// An address that is never asked.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -148,6 +148,7 @@ fn contradictions(config: &Config) -> Vec<Finding> {
     let mut login = None;
     errors.extend(access(config).err());
     errors.extend(selection(config).err());
+    errors.extend(Limits::new(&config.limits).err());
     errors.extend(telemetry::page(config).err());
     errors.extend(config.url.as_ref().and_then(|url| upstream::check_encryption(config, url, "FLOWMASTER_URL").err()));
     errors.extend(discovery::discovery(config).err());

@@ -81,8 +81,17 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 ];
 
 /// Settings that the file alone can hold: tables and lists of a company's own.
-pub const FILE_ONLY: &[&str] =
-    &["discovery.services", "discovery.prefer", "service.tokens", "permissions.names", "policy", "secrets", "agents.providers"];
+pub const FILE_ONLY: &[&str] = &[
+    "discovery.services",
+    "discovery.prefer",
+    "service.tokens",
+    "permissions.names",
+    "policy",
+    "secrets",
+    "limits.caller",
+    "limits.tenant",
+    "agents.providers",
+];
 
 /// Settings whose values are never shown.
 pub const SECRETS: &[&str] = &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token"];

@@ -43,7 +43,7 @@ const FIGURES: &[(&str, &str)] = &[
         "flowmaster_mcp_cache_reads_total",
         "Reads that the cache may answer: hit, miss, shared (waited for an equal read), stale (its service is away).",
     ),
-    ("flowmaster_mcp_refusals_total", "Calls that a limit refused: breaker, bulkhead, rate_limit, retry_budget."),
+    ("flowmaster_mcp_refusals_total", "Calls that a limit refused: breaker, bulkhead, rate_limit, retry_budget, caller, tenant."),
     ("flowmaster_mcp_http_refusals_total", "Requests over HTTP that were refused before they became a call, by code."),
     ("flowmaster_mcp_tenant_calls_total", "Tool calls by tenant, where telemetry.tenant_label is set."),
     ("flowmaster_mcp_calls_in_flight", "Calls that a service works on."),

@@ -1,7 +1,8 @@
-//! The MCP endpoint over HTTP: both revisions, bounds, callers, figures, approvals, services, toolsets.
+//! The MCP endpoint over HTTP: both revisions, bounds, callers, limits, figures, approvals, services, toolsets.
 
 mod approvals;
 mod bounds;
+mod caller_limits;
 mod callers;
 mod mcp;
 mod metrics;

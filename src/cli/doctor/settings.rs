@@ -135,6 +135,10 @@ fn value(config: &Config, setting: &str) -> Value {
         "discovery.prefer" if config.discovery.prefer.is_empty() => Value::Null,
         "discovery.prefer" => json!(config.discovery.prefer),
         "discovery.refresh" => json!(discovery::refresh(config).as_secs()),
+        "limits.caller" if config.limits.caller.is_empty() => Value::Null,
+        "limits.caller" => json!(config.limits.caller),
+        "limits.tenant" if config.limits.tenant.is_empty() => Value::Null,
+        "limits.tenant" => json!(config.limits.tenant),
         "telemetry.metrics_listen" => json!(config.telemetry.metrics_listen),
         "telemetry.metrics_token_file" => json!(config.telemetry.metrics_token_file.as_ref().map(|path| path.display().to_string())),
         "telemetry.tenant_label" => json!(config.telemetry.tenant_label.unwrap_or_default()),
@@ -208,6 +212,8 @@ mod tests {
             "permissions.names",
             "policy",
             "secrets",
+            "limits.caller",
+            "limits.tenant",
             "agents.providers",
         ];
         assert_eq!(none, may_be_absent);

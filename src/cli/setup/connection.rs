@@ -81,6 +81,7 @@ impl Connection {
             policy: Arc::new(server::Policy::new(&config.policy)?),
             secrets: Arc::new(server::Secrets::new(&config.secrets)?),
             tools: Arc::new(selection(config)?),
+            limits: Arc::new(server::Limits::new(&config.limits)?),
         };
         let mut builder = Client::builder(Arc::clone(&origin))
             .settings(bounds)

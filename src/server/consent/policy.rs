@@ -13,7 +13,7 @@ use crate::config::{PolicyDecision as Decision, PolicyRule};
 use crate::error::{Error, Kind, Result};
 
 /// What every effect is called in a rule.
-const EFFECTS: [&str; 6] = ["read", "write", "send", "decide", "grant", "destroy"];
+pub(in crate::server) const EFFECTS: [&str; 6] = ["read", "write", "send", "decide", "grant", "destroy"];
 
 /// The rules, worked out for each tool.
 #[derive(Debug, Clone)]

@@ -48,6 +48,10 @@ pub struct Refusals {
     pub rate_limit: Counter,
     /// The service has had its share of repeated attempts.
     pub retry_budget: Counter,
+    /// The caller's limit is used up.
+    pub caller: Counter,
+    /// The tenant's limit is used up.
+    pub tenant: Counter,
 }
 
 /// Calls by how they ended; a failure has a counter from its first time on.
@@ -80,6 +84,8 @@ impl OperationMetrics {
                 bulkhead: refusals("bulkhead"),
                 rate_limit: refusals("rate_limit"),
                 retry_budget: refusals("retry_budget"),
+                caller: refusals("caller"),
+                tenant: refusals("tenant"),
             },
             in_flight: gauge("flowmaster_mcp_calls_in_flight"),
             waiting: gauge("flowmaster_mcp_calls_waiting"),
