@@ -175,7 +175,8 @@ fn start(cli: Cli) -> Result<Outcome> {
         .enable_all()
         .build()
         .map_err(|error| Error::new(Kind::Internal, "FM-MCP-RUNTIME", format!("the system gives no threads or files: {error}")))?;
-    let outcome = runtime.block_on(run(command, config, faults));
+    let source = serve::Source { log: command.log(), flags: cli.settings, file: cli.config };
+    let outcome = runtime.block_on(run(command, config, faults, source));
     // A read of stdin cannot be cancelled: it must not hold up the end.
     runtime.shutdown_background();
     outcome
@@ -195,9 +196,9 @@ fn not_unicode() -> impl Iterator<Item = Error> {
     unreadable.map(|(_, variable)| Error::configuration(Kind::Invalid, "FM-CONFIG-INVALID", format!("{variable} is not Unicode text")))
 }
 
-async fn run(command: Command, config: Config, faults: Vec<Error>) -> Result<Outcome> {
+async fn run(command: Command, config: Config, faults: Vec<Error>, source: serve::Source) -> Result<Outcome> {
     match command {
-        Command::Serve(arguments) => serve::run(&arguments, &config).await,
+        Command::Serve(arguments) => serve::run(&arguments, &config, source).await,
         #[cfg(feature = "platform")]
         Command::Platform(arguments) => platform::run(arguments, &config).await,
         Command::Tools(arguments) => tools::run(&arguments, &config).await,

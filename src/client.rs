@@ -45,6 +45,7 @@ pub use extensions::Extensions;
 pub(crate) use http::connector::Connector;
 use http::websocket;
 pub use layer::{Layer, Next, Transport};
+use layers::access::Judge;
 use layers::breaker::Circuits;
 pub use layers::breaker::{BreakerSettings, CircuitState, ServiceHealth};
 use layers::cache::Cache;
@@ -58,7 +59,7 @@ use stack::{Parts, Stack};
 pub struct Client {
     stack: Arc<Stack>,
     cache: Option<Arc<Cache>>,
-    access: Access,
+    judge: Judge,
     upstream: Arc<Upstream>,
     circuits: Arc<Circuits>,
     extensions: Arc<Extensions>,
@@ -189,7 +190,7 @@ impl Builder {
     /// The client. Nothing is connected before the first call.
     #[must_use]
     pub fn build(self) -> Client {
-        let access = self.settings.access.clone();
+        let judge = Judge::new(self.settings.access.clone());
         let upstream = Arc::new(self.upstream);
         let circuits = Arc::new(Circuits::new(self.settings.breaker.wait));
         let reach = Arc::new(Connector::within(Arc::clone(&self.origin), self.settings.timeouts.connect));
@@ -197,6 +198,7 @@ impl Builder {
         let (stack, finder) = stack::build(Parts {
             origin: self.origin,
             settings: self.settings,
+            judge: judge.clone(),
             upstream: Arc::clone(&upstream),
             circuits: Arc::clone(&circuits),
             cache: cache.clone(),
@@ -207,7 +209,7 @@ impl Builder {
         Client {
             stack: Arc::new(stack),
             cache,
-            access,
+            judge,
             upstream,
             circuits,
             extensions: Arc::new(self.extensions),
@@ -236,8 +238,13 @@ impl Client {
 
     /// How callers' permissions are judged.
     #[must_use]
-    pub const fn access(&self) -> &Access {
-        &self.access
+    pub fn access(&self) -> Access {
+        self.judge.access()
+    }
+
+    /// Judges callers' permissions in another way from now on.
+    pub fn replace_access(&self, access: Access) {
+        self.judge.replace(access);
     }
 
     /// By which token calls go on.
@@ -277,7 +284,7 @@ impl Client {
     /// What the platform has against it, or a platform without a gateway.
     async fn listen(&self, caller: &Arc<Caller>, channel: &str, last_seq: Option<u64>) -> Result<websocket::Socket> {
         let spec = &realtime::SUBSCRIBE;
-        self.access.check(caller, spec)?;
+        self.access().check(caller, spec)?;
         self.upstream.check(caller, spec)?;
         let mut arguments = Map::from_iter([("channel".to_owned(), channel.into())]);
         if let Some(seq) = last_seq {

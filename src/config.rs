@@ -274,6 +274,7 @@ pub struct Config {
     pub file_found: bool,
     /// Where each setting came from; what is not listed is a default.
     pub sources: BTreeMap<String, Source>,
+    marks: BTreeMap<&'static str, u64>,
 }
 
 impl Config {
@@ -289,7 +290,7 @@ impl Config {
     /// Reads all layers and leaves out what is wrong: the settings that are good, and every fault.
     #[must_use]
     pub fn examine(flags: &Settings, file: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> (Self, Vec<Error>) {
-        let layers::Layers { settings, file, file_found, sources, mut faults } = layers::read(flags, file, environment);
+        let layers::Layers { settings, file, file_found, sources, marks, mut faults } = layers::read(flags, file, environment);
         let url = settings.url;
         let data_dir = match settings.data_dir {
             Some(folder) => places::named_folder(folder, environment),
@@ -338,8 +339,15 @@ impl Config {
             file,
             file_found,
             sources,
+            marks,
         };
         (config, faults)
+    }
+
+    /// The settings that were set to something else than before, or are not set any more.
+    pub(crate) fn changed_since(&self, before: &Self) -> Vec<&'static str> {
+        let names = ENVIRONMENT.iter().map(|(setting, _)| *setting).chain(FILE_ONLY.iter().copied());
+        names.filter(|setting| self.marks.get(setting) != before.marks.get(setting)).collect()
     }
 }
 

@@ -22,6 +22,7 @@ mod metrics_page;
 mod prompts;
 mod request;
 mod resources;
+mod rules;
 mod secrets;
 mod services;
 mod stdio;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use rmcp::model::{Implementation, MetaObject, ServerCapabilities, ServerConfig};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::api::arguments::Reading;
@@ -46,6 +48,7 @@ use crate::client::{CallOptions, Client, Reply};
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::state::State;
+use rules::Rules;
 use toolsets::Offer;
 
 pub use consent::policy::{Policy, Tally};
@@ -99,6 +102,12 @@ pub struct Settings {
     pub tools: Arc<Selection>,
     /// How many calls a minute callers may make.
     pub limits: Arc<Limits>,
+    /// Further names that the server may be called by over HTTP.
+    pub allowed_hosts: Vec<String>,
+    /// Further origins of web pages that may call it.
+    pub allowed_origins: Vec<String>,
+    /// Whether the rules may change while it runs, so that hosts are promised to be told.
+    pub changes: bool,
 }
 
 impl Default for Settings {
@@ -117,6 +126,9 @@ impl Default for Settings {
             files: None,
             tools: Arc::default(),
             limits: Arc::default(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            changes: false,
         }
     }
 }
@@ -137,7 +149,7 @@ pub struct App {
     settings: Settings,
     info: ServerConfig,
     identity: MetaObject,
-    lists: tools::ListCache,
+    rules: watch::Sender<Arc<Rules>>,
     seen: known_ids::KnownIds,
     approvals: consent::approvals::Approvals,
     audit: audit::Audit,
@@ -151,10 +163,11 @@ impl App {
     /// A server. Nothing is opened, locked or connected before a call needs it.
     ///
     /// # Errors
-    /// No random numbers from the system.
+    /// No random numbers from the system, or the name of a host or an origin that cannot be understood.
     pub fn new(options: Options) -> Result<Arc<Self>> {
         let Options { client, settings } = options;
         let hub = Hub::new(client.clone());
+        let rules = Rules::new(&settings, client.access())?;
         let implementation = Implementation::new("flowmaster-mcp", env!("CARGO_PKG_VERSION"))
             .with_title("FlowMaster")
             .with_description(env!("CARGO_PKG_DESCRIPTION"));
@@ -179,7 +192,7 @@ impl App {
             approvals: consent::approvals::Approvals::new(state.clone(), settings.ask_timeout, data_dir),
             info,
             identity: MetaObject(Map::from_iter([("io.modelcontextprotocol/serverInfo".to_owned(), identity)])),
-            lists: tools::ListCache::default(),
+            rules: watch::Sender::new(Arc::new(rules)),
             seen: known_ids::KnownIds::default(),
             state,
             calls: TaskTracker::new(),
@@ -203,7 +216,7 @@ impl App {
 
     /// What is offered where no host narrows it.
     fn offer(&self) -> Offer {
-        Offer { operator: Arc::clone(&self.settings.tools), session: None, request: None }
+        Offer { operator: Arc::clone(&self.rules().tools), session: None, request: None }
     }
 
     /// Whether a caller may see and call an operation, as far as this side can tell.
@@ -231,9 +244,10 @@ impl App {
     /// whether a person is asked about any other.
     fn authorise(&self, caller: &Caller, entry: &Entry) -> Result<PolicyDecision> {
         self.client.extensions().check(&entry.spec)?;
-        self.client.access().check(caller, &entry.spec)?;
+        let rules = self.rules();
+        rules.access.check(caller, &entry.spec)?;
         self.client.upstream().check(caller, &entry.spec)?;
-        self.settings.policy.check(caller, &entry.spec)
+        rules.policy.check(caller, &entry.spec)
     }
 
     /// Reads what is not a tool's answer, such as a resource or a prompt's data. There no person can be asked, so what the
@@ -249,7 +263,7 @@ impl App {
             )
             .hint(format!("Call the tool {name} instead.")));
         }
-        self.settings.limits.pay(caller, entry, self.client.metrics())?;
+        self.rules().limits.pay(caller, entry, self.client.metrics())?;
         self.answer(caller, entry, Self::checked(caller, entry, arguments)?, CallOptions::default(), limit).await
     }
 

@@ -5,10 +5,13 @@ pub mod metrics;
 mod trace_context;
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
@@ -21,23 +24,46 @@ pub use trace_context::TraceContext;
 /// # Errors
 /// A filter that cannot be read.
 pub fn init(filter: &str, format: LogFormat) -> Result<()> {
-    let targets = read_filter(filter)?;
+    let Filter(targets) = Filter::read(filter)?;
+    let (targets, handle) = reload::Layer::new(targets);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // A program that embeds the crate may have begun logging already: its logger stays.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+    if tracing_subscriber::registry().with(lines.with_filter(targets)).try_init().is_ok() {
+        let _set = IN_FORCE.set(handle);
+    }
     Ok(())
 }
 
-fn read_filter(filter: &str) -> Result<Targets> {
-    filter.parse().map_err(|error| {
-        Error::configuration(Kind::Invalid, "FM-CONFIG-LOG", format!("{filter:?} is not a filter of logs"))
-            .hint("Write off, error, warn, info, debug or trace, also by module: warn,flowmaster_mcp=debug.")
-            .caused_by(error)
-    })
+/// The filter that can be replaced, once logging has begun.
+static IN_FORCE: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// What is logged.
+pub struct Filter(Targets);
+
+impl Filter {
+    /// Reads a filter.
+    ///
+    /// # Errors
+    /// One that cannot be read.
+    pub fn read(filter: &str) -> Result<Self> {
+        filter.parse().map(Self).map_err(|error| {
+            Error::configuration(Kind::Invalid, "FM-CONFIG-LOG", format!("{filter:?} is not a filter of logs"))
+                .hint("Write off, error, warn, info, debug or trace, also by module: warn,flowmaster_mcp=debug.")
+                .caused_by(error)
+        })
+    }
+
+    /// Logs by this filter from now on, if it was this program that began logging.
+    pub fn apply(self) {
+        if let Some(in_force) = IN_FORCE.get() {
+            // The subscriber lives as long as the process does.
+            let _replaced = in_force.reload(self.0);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -47,8 +73,8 @@ mod tests {
     #[test]
     fn filters_are_levels_also_by_module() {
         for filter in ["off", "info", "warn,flowmaster_mcp=debug"] {
-            assert!(read_filter(filter).is_ok(), "{filter}");
+            assert!(Filter::read(filter).is_ok(), "{filter}");
         }
-        assert_eq!(read_filter("flowmaster_mcp=loud").unwrap_err().code(), "FM-CONFIG-LOG");
+        assert_eq!(Filter::read("flowmaster_mcp=loud").err().unwrap().code(), "FM-CONFIG-LOG");
     }
 }

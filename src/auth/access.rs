@@ -18,7 +18,7 @@ pub enum Filter {
 }
 
 /// How permissions are judged. A clone shares the names.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
     filter: Filter,
     names: Arc<Names>,

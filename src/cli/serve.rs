@@ -1,10 +1,13 @@
 //! `serve`: MCP on stdio, or over HTTP.
 
+mod reload;
+
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Outcome;
 use super::setup::connection::Connection;
@@ -14,6 +17,8 @@ use super::terminal::{Paint, tell};
 use crate::config::{Config, listen_address};
 use crate::error::{Error, Kind, Result};
 use crate::server::{self, App, Authentication, MetricsOptions};
+
+pub(super) use reload::Source;
 
 /// How it is served.
 #[derive(Debug, Default, clap::Args)]
@@ -41,18 +46,18 @@ impl Arguments {
     }
 }
 
-pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Outcome> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, source: Source) -> Result<Outcome> {
     let Some(address) = &arguments.http else {
         if arguments.no_token {
             return Err(Error::configuration(Kind::Invalid, "FM-CLI-NO-TOKEN", "--no-token is about --http")
                 .hint("Add --http, or leave --no-token out."));
         }
-        return Box::pin(on_stdio(config)).await;
+        return Box::pin(on_stdio(config, source)).await;
     };
     let listen = if address.is_empty() { config.listen } else { listen_address(address)? };
     let choice = HttpAuth::read(config, arguments.no_token)?;
     choice.check_address(config, listen)?;
-    over_http(config, choice, listen).await
+    over_http(config, choice, listen, source).await
 }
 
 /// The embedded platform is for this machine: its tokens would travel unencrypted.
@@ -65,9 +70,9 @@ pub(super) fn require_loopback(listen: std::net::SocketAddr) -> Result<()> {
         .hint(format!("Listen on 127.0.0.1:{}; other machines come through a tunnel of your own, such as ssh -L.", listen.port())))
 }
 
-async fn on_stdio(config: &Config) -> Result<Outcome> {
+async fn on_stdio(config: &Config, source: Source) -> Result<Outcome> {
     let shutdown = shutdown_by_signal();
-    let connection = Connection::new(config)?;
+    let connection = Arc::new(Connection::new(config)?);
     let app = connection.app()?;
     if let Some(options) = telemetry::page(config)? {
         // Hosts start a server twice, and only one of them has the address.
@@ -78,13 +83,15 @@ async fn on_stdio(config: &Config) -> Result<Outcome> {
     if std::io::stdin().is_terminal() {
         greet(config);
     }
+    let follow = reload::follow(source, config.clone(), Arc::clone(&connection), Arc::clone(&app), shutdown.clone());
+    let _following = AbortOnDropHandle::new(tokio::spawn(follow));
     let served = Box::pin(server::serve_stdio(app, connection.principal()?, tokio::io::stdin(), tokio::io::stdout(), shutdown)).await;
     connection.close().await;
     served.map(|()| Outcome::Done)
 }
 
-async fn over_http(config: &Config, choice: HttpAuth, listen: std::net::SocketAddr) -> Result<Outcome> {
-    let connection = Connection::without_login(config)?;
+async fn over_http(config: &Config, choice: HttpAuth, listen: std::net::SocketAddr, source: Source) -> Result<Outcome> {
+    let connection = Arc::new(Connection::without_login(config)?);
     let mut options = choice.options(config, &connection, listen)?;
     let (bound, address) = oneshot::channel();
     options.bound = Some(bound);
@@ -103,6 +110,8 @@ async fn over_http(config: &Config, choice: HttpAuth, listen: std::net::SocketAd
     if let Some(options) = telemetry::page(config)? {
         show_figures(&app, options, &shutdown).await?;
     }
+    let follow = reload::follow(source, config.clone(), Arc::clone(&connection), Arc::clone(&app), shutdown.clone());
+    let _following = AbortOnDropHandle::new(tokio::spawn(follow));
     let served = server::serve_http(app, options, shutdown).await;
     connection.close().await;
     served.map(|()| Outcome::Done)

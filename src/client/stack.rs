@@ -8,6 +8,7 @@ use super::credentials::upstream::Upstream;
 use super::discovery::{Discovery, Finder};
 use super::http::Http;
 use super::layer::{Layer, Next, Transport};
+use super::layers::access::Judge;
 use super::layers::attempt::Attempt;
 use super::layers::breaker::{Breaker, Circuits};
 use super::layers::bulkhead::Bulkhead;
@@ -31,6 +32,7 @@ pub(super) struct Stack {
 pub(super) struct Parts {
     pub(super) origin: Arc<dyn Origin>,
     pub(super) settings: Settings,
+    pub(super) judge: Judge,
     pub(super) upstream: Arc<Upstream>,
     pub(super) circuits: Arc<Circuits>,
     pub(super) cache: Option<Arc<Cache>>,
@@ -41,7 +43,7 @@ pub(super) struct Parts {
 
 /// The stack of a client, and what finds services where there are several places.
 pub(super) fn build(parts: Parts) -> (Stack, Option<Arc<Finder>>) {
-    let Parts { origin, settings, upstream, circuits, cache, discovery, own, principal } = parts;
+    let Parts { origin, settings, judge, upstream, circuits, cache, discovery, own, principal } = parts;
     let renews = principal.is_some() || upstream.exchanges();
     let renew = renews.then(|| Arc::new(Renew { principal, upstream: Arc::clone(&upstream) }) as Arc<dyn Layer>);
     let limits = Arc::new(Limits::default());
@@ -59,7 +61,7 @@ pub(super) fn build(parts: Parts) -> (Stack, Option<Arc<Finder>>) {
     let call = Stack::new(Arc::clone(&attempt.transport))
         // once per call
         .then(Trace)
-        .then(settings.access)
+        .then(judge)
         .then_all(own)
         .then(Deadline(settings.deadline))
         .then_all(cache.map(|cache| cache as Arc<dyn Layer>))

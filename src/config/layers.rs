@@ -1,7 +1,9 @@
 //! The layers of settings, each checked by the one schema and then laid over the one below.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
@@ -118,6 +120,8 @@ pub(super) struct Layers {
     pub(super) file: Option<PathBuf>,
     pub(super) file_found: bool,
     pub(super) sources: BTreeMap<String, Source>,
+    /// What tells two values of a setting apart, and nothing of a value.
+    pub(super) marks: BTreeMap<&'static str, u64>,
     /// What is wrong with them, a layer after the other; the settings are without it.
     pub(super) faults: Vec<Error>,
 }
@@ -164,11 +168,21 @@ pub(super) fn read(flags: &Settings, named: Option<&Path>, environment: &dyn Fn(
     let layer = sound(&schema, layer, Reading::Lenient, |found| faults.push(fault("a flag", found)));
     lay(&mut merged, layer, "", Source::Flag, &mut sources);
 
+    let marks = marks(&merged);
     let settings = serde_json::from_value(Value::Object(merged)).unwrap_or_else(|error| {
         faults.push(Error::internal(error));
         Settings::default()
     });
-    Layers { settings, file, file_found, sources, faults }
+    Layers { settings, file, file_found, sources, marks, faults }
+}
+
+/// The marks of all settings that are set. Their key is the process's own, so that a mark of a secret tells nobody anything.
+fn marks(merged: &Map<String, Value>) -> BTreeMap<&'static str, u64> {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let names = ENVIRONMENT.iter().map(|(setting, _)| *setting).chain(FILE_ONLY.iter().copied());
+    let value =
+        |setting: &str| merged.get(setting).or_else(|| setting.split_once('.').and_then(|(table, name)| merged.get(table)?.get(name)));
+    names.filter_map(|setting| Some((setting, KEY.hash_one(value(setting)?.to_string())))).collect()
 }
 
 /// A layer without the settings that have a fault; `tell` gets the faults.

@@ -13,7 +13,7 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::audit::{Refusal, Transport};
 use super::list_changed::ListChanged;
@@ -21,7 +21,7 @@ use super::request::{Request, is_stateless};
 use super::subscriptions::{self, Host, Subscribed, Whom};
 use super::tools::{self, call};
 use super::toolsets::{Offer, Selection};
-use super::{App, audit, completion, message, prompts, resources};
+use super::{App, audit, completion, list_changed, message, prompts, resources};
 use crate::auth::{Admit, Caller, Principal};
 use crate::error::Result;
 use crate::telemetry::metrics::{Ended, Measured, Method};
@@ -42,6 +42,8 @@ pub(super) struct Handler {
     whom: OnceLock<Arc<Whom>>,
     /// Cancelled when the connection ends or the server does.
     closing: CancellationToken,
+    /// Ends with the session what tells its host of other rules.
+    told: OnceLock<DropGuard>,
 }
 
 impl Handler {
@@ -54,6 +56,7 @@ impl Handler {
             subscribed: Subscribed::default(),
             whom: OnceLock::new(),
             closing,
+            told: OnceLock::new(),
         }
     }
 
@@ -129,7 +132,7 @@ macro_rules! dated {
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         let mut info = self.app.info.clone();
-        if self.changes.is_some() {
+        if self.changes.is_some() || self.app.settings.changes {
             ListChanged::announce(&mut info.capabilities);
         }
         info
@@ -147,6 +150,9 @@ impl ServerHandler for Handler {
         }
         context.peer.set_peer_info(params.clone());
         let result = self.negotiate_initialize(&params)?;
+        if self.app.settings.changes {
+            let _set = self.told.set(list_changed::follow_rules(&self.app, context.peer));
+        }
         measured.end(Ended::Well);
         Ok(result)
     }

@@ -48,6 +48,11 @@ impl Limits {
         Ok(Self { caller: PerMinute::new("caller", &settings.caller)?, tenant: PerMinute::new("tenant", &settings.tenant)? })
     }
 
+    /// Whether they are the same limits, whatever was called so far.
+    pub(super) fn are_as(&self, other: &Self) -> bool {
+        self.caller.quotas == other.caller.quotas && self.tenant.quotas == other.tenant.quotas
+    }
+
     /// Pays for a call.
     ///
     /// # Errors

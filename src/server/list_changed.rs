@@ -1,14 +1,15 @@
-//! Tells a host that its lists changed, when its caller came back with other rights: a login from its renewal, or a
-//! session with another token.
+//! Tells a host that its lists changed: when its caller came back with other rights (a login from its renewal, or a session with
+//! another token), and when the server's rules are others.
 //!
-//! Under 2025-11-25 it is noticed at the host's next request, since nothing is renewed before one; a subscriber looks by
-//! itself. Under 2026-07-28 those are told who listen.
+//! Under 2025-11-25 other rights are noticed at the host's next request, since nothing is renewed before one; a subscriber looks
+//! by itself. Under 2026-07-28 those are told who listen; other rules are seen there when the list's `ttlMs` is over.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::model::ServerCapabilities;
 use rmcp::service::SubscriptionSink;
 use rmcp::{Peer, RoleServer};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{App, prompts, resources};
 use crate::auth::Caller;
@@ -55,6 +56,28 @@ impl ListChanged {
             changed.tell(host).await;
         }
     }
+}
+
+/// Tells a session's host whenever its lists may be others by the rules, until the guard is dropped.
+pub(super) fn follow_rules(app: &App, host: Peer<RoleServer>) -> DropGuard {
+    let ended = CancellationToken::new();
+    let guard = ended.clone().drop_guard();
+    let mut rules = app.changes_of_rules();
+    tokio::spawn(async move {
+        let mut lists = Arc::clone(&rules.borrow_and_update().lists);
+        loop {
+            tokio::select! {
+                () = ended.cancelled() => return,
+                changed = rules.changed() => if changed.is_err() { return },
+            }
+            let now = Arc::clone(&rules.borrow_and_update().lists);
+            if !Arc::ptr_eq(&now, &lists) {
+                lists = now;
+                Changed { tools: true, resources: true, prompts: true }.tell(&host).await;
+            }
+        }
+    });
+    guard
 }
 
 impl Changed {

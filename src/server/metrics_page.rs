@@ -105,7 +105,7 @@ async fn show(State(page): State<Arc<Page>>, request: Request) -> Response {
     let refused = match &page.token {
         // A browser sends no such token, so a page that rebinds a name has none.
         Some(token) => token.admit(given.unwrap_or_default()).await.err().map(|_| StatusCode::UNAUTHORIZED),
-        None => page.origins.check(request.uri(), request.headers()).err().map(|_| StatusCode::FORBIDDEN),
+        None => page.origins.check(&Origins::default(), request.uri(), request.headers()).err().map(|_| StatusCode::FORBIDDEN),
     };
     if let Some(status) = refused {
         return (status, [(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"metrics\""))]).into_response();

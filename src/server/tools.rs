@@ -124,18 +124,21 @@ impl App {
 
     /// The tools that a caller sees of those that are offered, in the contract's order.
     pub(super) fn tools_of(&self, caller: &Caller, offer: &Offer) -> Arc<[Tool]> {
-        let permissions = match self.client.access().filter() {
+        let in_force = self.rules();
+        let permissions = match in_force.access.filter() {
             Filter::Strict => caller.permissions.as_ref(),
             Filter::Off => None,
         };
-        let roles = self.settings.policy.roles_of(caller);
+        let roles = in_force.policy.roles_of(caller);
         let token = Token { own: matches!(caller.credential, Credential::Bearer(_)), speaks: caller.permissions.is_some() };
         let extensions = self.client.extensions().are_known();
         let offered = offer.mask();
-        if let Some(list) = self.lists.lists.get(&ListKeyRef { permissions, roles: &roles, token, extensions, offered: offered.as_ref() }) {
+        if let Some(list) =
+            in_force.lists.lists.get(&ListKeyRef { permissions, roles: &roles, token, extensions, offered: offered.as_ref() })
+        {
             return list;
         }
-        self.lists.lists.get_with(ListKey { permissions: permissions.cloned(), roles, token, extensions, offered }, || {
+        in_force.lists.lists.get_with(ListKey { permissions: permissions.cloned(), roles, token, extensions, offered }, || {
             catalogue().tools().filter(|entry| self.may(caller, offer, entry)).filter_map(|entry| self.tool_for(caller, entry)).collect()
         })
     }
@@ -143,7 +146,7 @@ impl App {
     /// A tool as a caller sees it. What the policy has confirmed counts as destructive: a host's own dialog goes by that.
     fn tool_for(&self, caller: &Caller, entry: &Entry) -> Option<Tool> {
         let tool = tool(entry.spec.name)?.clone();
-        let asks = self.settings.policy.decide(caller, &entry.spec) == PolicyDecision::Confirm;
+        let asks = self.rules().policy.decide(caller, &entry.spec) == PolicyDecision::Confirm;
         if !asks || entry.spec.effect.asks() {
             return Some(tool);
         }

@@ -1,4 +1,4 @@
-//! The MCP endpoint over HTTP: both revisions, bounds, callers, limits, figures, approvals, services, toolsets.
+//! The MCP endpoint over HTTP: both revisions, bounds, callers, limits, figures, reload, approvals, services, toolsets.
 
 mod approvals;
 mod bounds;
@@ -7,5 +7,7 @@ mod callers;
 mod mcp;
 mod metrics;
 mod negotiation;
+#[cfg(unix)]
+mod reload;
 mod services;
 mod toolsets;

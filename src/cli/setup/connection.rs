@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     /// None where the callers bring their own tokens.
     credentials: Option<Credentials>,
     settings: server::Settings,
+    /// Whether the callers' tokens are verified on this side.
+    verified: bool,
     #[cfg(feature = "platform")]
     embedded: Option<Arc<Embedded>>,
 }
@@ -64,25 +66,7 @@ impl Connection {
         #[cfg(not(feature = "platform"))]
         let origin: Arc<dyn Origin> = Arc::new(Fixed::new(config.url.as_deref().ok_or_else(no_platform)?)?);
         let bounds = bounds::bounds(config, access);
-        let settings = server::Settings {
-            confirm: match config.fallback {
-                Fallback::Refuse => server::Fallback::Refuse,
-                Fallback::Host => server::Fallback::Host,
-                Fallback::Terminal => server::Fallback::Terminal,
-            },
-            call_timeout: config.call_timeout,
-            ask_timeout: config.confirm_timeout,
-            answer_limit: config.answer_limit,
-            data_dir: Some(config.data_dir.clone()),
-            files: folder(config, verified)?,
-            platform_name: super::name_of(config),
-            embedded: config.url.is_none(),
-            audit: upstream::record(config)?,
-            policy: Arc::new(server::Policy::new(&config.policy)?),
-            secrets: Arc::new(server::Secrets::new(&config.secrets)?),
-            tools: Arc::new(selection(config)?),
-            limits: Arc::new(server::Limits::new(&config.limits)?),
-        };
+        let settings = settings(config, verified)?;
         let mut builder = Client::builder(Arc::clone(&origin))
             .settings(bounds)
             .upstream(upstream::upstream(config, &origin, verified)?)
@@ -103,6 +87,7 @@ impl Connection {
             origin,
             credentials,
             settings,
+            verified,
             #[cfg(feature = "platform")]
             embedded,
         })
@@ -111,6 +96,15 @@ impl Connection {
     /// A server over this connection.
     pub(crate) fn app(&self) -> Result<Arc<App>> {
         App::new(server::Options { client: self.client.clone(), settings: self.settings.clone() })
+    }
+
+    /// Puts into force what of a configuration may change while a server of this connection runs, and checks the rest.
+    ///
+    /// # Errors
+    /// What is wrong with it. Nothing has changed then.
+    pub(crate) fn replace_rules(&self, config: &Config, app: &App) -> Result<()> {
+        upstream::upstream(config, &self.origin, self.verified)?;
+        app.replace_rules(&settings(config, self.verified)?, access(config)?)
     }
 
     /// Whom this process speaks for.
@@ -129,15 +123,41 @@ impl Connection {
     }
 
     /// Lets a renewal end that is under way, ends a login of this process alone, and an embedded platform that this process runs.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(&self) {
         if let Some(Credentials::Login(login)) = &self.credentials {
             login.close().await;
         }
         #[cfg(feature = "platform")]
-        if let Some(embedded) = self.embedded {
+        if let Some(embedded) = &self.embedded {
             embedded.close().await;
         }
     }
+}
+
+/// How the server behaves.
+fn settings(config: &Config, verified: bool) -> Result<server::Settings> {
+    Ok(server::Settings {
+        confirm: match config.fallback {
+            Fallback::Refuse => server::Fallback::Refuse,
+            Fallback::Host => server::Fallback::Host,
+            Fallback::Terminal => server::Fallback::Terminal,
+        },
+        call_timeout: config.call_timeout,
+        ask_timeout: config.confirm_timeout,
+        answer_limit: config.answer_limit,
+        data_dir: Some(config.data_dir.clone()),
+        files: folder(config, verified)?,
+        platform_name: super::name_of(config),
+        embedded: config.url.is_none(),
+        audit: upstream::record(config)?,
+        policy: Arc::new(server::Policy::new(&config.policy)?),
+        secrets: Arc::new(server::Secrets::new(&config.secrets)?),
+        tools: Arc::new(selection(config)?),
+        limits: Arc::new(server::Limits::new(&config.limits)?),
+        allowed_hosts: config.http.allowed_hosts.clone(),
+        allowed_origins: config.http.allowed_origins.clone(),
+        changes: true,
+    })
 }
 
 /// The folder that calls may name files of: that of a person at a desk, whose own server it is.

@@ -104,8 +104,6 @@ impl HttpAuth {
             }
         };
         let mut options = HttpOptions::new(listen, admission);
-        options.allowed_hosts.clone_from(&config.http.allowed_hosts);
-        options.allowed_origins.clone_from(&config.http.allowed_origins);
         options.public_url.clone_from(&config.http.public_url);
         options.authorization_servers.clone_from(&config.auth.authorization_servers);
         options.validate_interval = interval;

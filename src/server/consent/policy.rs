@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 pub(in crate::server) const EFFECTS: [&str; 6] = ["read", "write", "send", "decide", "grant", "destroy"];
 
 /// The rules, worked out for each tool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// By name and effect, since the effect of a tool that names its route is that of the method.
     courses: HashMap<(&'static str, Effect), Course>,
@@ -26,7 +26,7 @@ pub struct Policy {
 }
 
 /// What happens to a tool's calls.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Course {
     /// Rules for holders of roles that stand before the rule for all callers, in the operator's order.
     by_role: Vec<(Arc<HashSet<Arc<str>>>, Decision)>,

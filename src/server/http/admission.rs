@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use rmcp::model::RequestId;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -68,7 +68,7 @@ impl Admission {
             authentication: options.authentication.clone(),
             interval: options.validate_interval,
             origins: Origins::new(address.ip(), &options.allowed_hosts, public.as_ref(), &options.allowed_origins)?,
-            metadata: Metadata::new(options, public.as_ref(), app.client.access())?,
+            metadata: Metadata::new(options, public.as_ref(), &app.client.access())?,
             sessions: Arc::new(Sessions::new()),
             session_limits: SessionLimits::new(options.sessions, options.sessions_per_tenant, options.initializations_per_minute),
             limits: Limits::new(options.connections, options.sessions_per_tenant),
@@ -99,8 +99,9 @@ impl Admission {
         }
     }
 
-    pub(super) fn origins(&self) -> &Origins {
-        &self.0.origins
+    /// Refuses a request that was made to another name than the server's, or by a foreign page.
+    pub(super) fn check_names(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+        self.0.origins.check(&self.0.app.rules().names, uri, headers)
     }
 
     pub(super) fn metadata(&self) -> Option<&Metadata> {
@@ -124,17 +125,17 @@ impl Admission {
             return None;
         }
         let entry = tools::find(&serde_json::from_slice::<Call<'_>>(body).ok()?.params.name)?;
-        let app = &self.0.app;
+        let (app, rules) = (&self.0.app, self.0.app.rules());
         // No scope opens what is not offered, which the tool's own answer tells.
-        if [Some(&*app.settings.tools), chosen].into_iter().flatten().any(|selection| !selection.holds(entry)) {
+        if [Some(&*rules.tools), chosen].into_iter().flatten().any(|selection| !selection.holds(entry)) {
             return None;
         }
-        let decision = app.settings.policy.decide(caller, &entry.spec);
-        let error = app.client.access().check(caller, &entry.spec).err()?;
+        let decision = rules.policy.decide(caller, &entry.spec);
+        let error = rules.access.check(caller, &entry.spec).err()?;
         // What the policy or the way upstream rules out, no token opens.
         let can_be_opened = decision != PolicyDecision::Deny && app.client.upstream().check(caller, &entry.spec).is_ok();
         can_be_opened.then(|| {
-            let scopes = scopes_of(app.client.access(), entry, decision == PolicyDecision::Confirm);
+            let scopes = scopes_of(&rules.access, entry, decision == PolicyDecision::Confirm);
             Refusal::from(error).needs(entry.spec.name, scopes).of(message.id())
         })
     }

@@ -31,7 +31,7 @@ pub(super) struct OriginVerdict(pub(super) Result<(), Arc<Error>>);
 ///
 /// `Host` and `Origin` are judged here, once; the request carries the verdict to `authenticate`.
 pub(super) async fn share(State(gate): State<Admission>, mut request: Request, next: Next) -> Response {
-    let verdict = OriginVerdict(gate.origins().check(request.uri(), request.headers()).map_err(Arc::new));
+    let verdict = OriginVerdict(gate.check_names(request.uri(), request.headers()).map_err(Arc::new));
     let allowed = matches!(gate.authentication(), Authentication::Bearer(_)) && verdict.0.is_ok();
     request.extensions_mut().insert(verdict);
     let Some(origin) = request.headers().get(ORIGIN).filter(|_| allowed).cloned() else { return next.run(request).await };

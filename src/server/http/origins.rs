@@ -9,6 +9,7 @@ use http::{HeaderMap, Uri};
 use crate::error::{Error, Kind, Result};
 
 /// The names and origins that are allowed.
+#[derive(Debug, Default)]
 pub(in crate::server) struct Origins {
     hosts: Vec<Host>,
     origins: Vec<Origin>,
@@ -31,21 +32,33 @@ impl Origins {
     /// Loopback, the address itself, and what the operator names.
     ///
     /// # Errors
-    /// A name or an origin that cannot be understood.
+    /// As those of [`Self::further`].
     pub(in crate::server) fn new(address: IpAddr, hosts: &[String], public: Option<&Uri>, origins: &[String]) -> Result<Self> {
         let own = (!address.is_unspecified()).then(|| address.to_string());
         let mut names: Vec<Host> = ["localhost", "127.0.0.1", "::1"].into_iter().chain(own.as_deref()).map(Host::anywhere).collect();
         names.extend(public.and_then(Uri::host).map(Host::anywhere));
+        let mut pages: Vec<Origin> = ["localhost", "127.0.0.1", "::1"]
+            .into_iter()
+            .map(|name| Origin { scheme: "http".to_owned(), host: Host::anywhere(name) })
+            .collect();
+        let further = Self::further(hosts, origins)?;
+        names.extend(further.hosts);
+        pages.extend(further.origins);
+        Ok(Self { hosts: names, origins: pages })
+    }
+
+    /// What the operator names, and nothing else.
+    ///
+    /// # Errors
+    /// A name or an origin that cannot be understood.
+    pub(in crate::server) fn further(hosts: &[String], origins: &[String]) -> Result<Self> {
+        let (mut names, mut pages) = (Vec::new(), Vec::new());
         for host in hosts {
             names.push(Host::read(host).ok_or_else(|| {
                 Error::configuration(Kind::Invalid, "FM-CONFIG-HOST", format!("{host:?} is not a name of a host"))
                     .hint("Write http.allowed_hosts as names, such as mcp.example.com or mcp.example.com:8443.")
             })?);
         }
-        let mut pages: Vec<Origin> = ["localhost", "127.0.0.1", "::1"]
-            .into_iter()
-            .map(|name| Origin { scheme: "http".to_owned(), host: Host::anywhere(name) })
-            .collect();
         for origin in origins {
             let (text, any_port) = origin.strip_suffix(":*").map_or((origin.as_str(), false), |text| (text, true));
             let Some(mut known) = Origin::read(text) else {
@@ -60,8 +73,8 @@ impl Origins {
         Ok(Self { hosts: names, origins: pages })
     }
 
-    /// Refuses a request that was made to another name, or by a foreign page.
-    pub(in crate::server) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+    /// Refuses a request that was made to another name than these and those, or by a foreign page.
+    pub(in crate::server) fn check(&self, further: &Self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
         let mut named = headers.get_all(HOST).iter();
         let host = match (named.next(), named.next()) {
             (Some(host), None) => host.to_str().ok().and_then(Host::read),
@@ -71,13 +84,13 @@ impl Origins {
         let Some(host) = host else {
             return Err(Error::new(Kind::Malformed, "FM-MCP-HOST", "the request names no host, or several"));
         };
-        if !self.hosts.iter().any(|known| known.covers(&host)) {
+        if !self.hosts.iter().chain(&further.hosts).any(|known| known.covers(&host)) {
             return Err(Error::new(Kind::Forbidden, "FM-MCP-HOST", "the server is not called by this name")
                 .hint("The operator can add the name to http.allowed_hosts, or set http.public_url."));
         }
         for origin in headers.get_all(ORIGIN) {
             let origin = origin.to_str().ok().and_then(Origin::read);
-            if !origin.is_some_and(|origin| self.origins.iter().any(|known| known.covers(&origin))) {
+            if !origin.is_some_and(|origin| self.origins.iter().chain(&further.origins).any(|known| known.covers(&origin))) {
                 return Err(Error::new(Kind::Forbidden, "FM-MCP-ORIGIN", "web pages of this origin may not call the server")
                     .hint("The operator can add the origin to http.allowed_origins."));
             }
@@ -133,13 +146,14 @@ mod tests {
         let public: Uri = "https://mcp.example.com/mcp".parse().unwrap();
         let names = ["flow.example:8443".to_owned()];
         let pages = ["https://app.example.com".to_owned(), "http://dev.example:*".to_owned()];
-        let origins = Origins::new([127, 0, 0, 1].into(), &names, Some(&public), &pages).unwrap();
+        let origins = Origins::new([127, 0, 0, 1].into(), &[], Some(&public), &[]).unwrap();
+        let further = Origins::further(&names, &pages).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         if let Some(origin) = origin {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
-        origins.check(&Uri::from_static("/mcp"), &headers)
+        origins.check(&further, &Uri::from_static("/mcp"), &headers)
     }
 
     #[test]

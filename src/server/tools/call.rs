@@ -106,9 +106,9 @@ impl Request {
         let route = entry.spec.names_route.then(|| gateway::judge(entry, &arguments)).transpose()?;
         let entry = route.as_ref().map_or(entry, |route| route.entry);
         let policy = self.app.authorise(&self.caller, entry)?;
-        self.app.settings.limits.pay(&self.caller, entry, self.app.client.metrics())?;
+        self.app.rules().limits.pay(&self.caller, entry, self.app.client.metrics())?;
         let arguments = self.resolve_names(entry, arguments).await?;
-        let secrets = self.app.settings.secrets.of_call(&self.caller, entry, &arguments)?;
+        let secrets = self.app.rules().secrets.of_call(&self.caller, entry, &arguments)?;
         let if_match = match self.consent(entry, policy, &arguments, retry, context).await? {
             Verdict::Go { if_match, decision } => {
                 note.decided(decision);

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::server::consent::policy::covers;
 
 /// Which tools the operator offers, or which of them a host wants; all of them unless it says otherwise.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// What is offered; none if nothing is withheld.
     pub(super) offered: Option<Mask>,

@@ -1,9 +1,7 @@
 //! Tokens before the real program over HTTP, as an operator sets it up: whom it lets in, what it hears of revocations
 //! behind an exchange, and that no log holds a token.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,54 +12,18 @@ use serde_json::json;
 
 use crate::auth::tokens::{ISSUER, RESOURCE, claims, list, signed};
 use crate::support::platform::{TestPlatform, http};
-use crate::support::program::{binary, program};
+use crate::support::program::binary;
 use crate::support::raw::{Served, answer};
+use crate::support::served::ServedProgram;
 use crate::support::standin::StandIn;
 
-/// The program over HTTP, and all that it logs.
-struct Program {
-    child: Child,
-    address: SocketAddr,
-    log: Arc<Mutex<String>>,
-}
-
-impl Program {
-    fn start(home: &std::path::Path, settings: &[(&str, &str)]) -> Self {
-        let mut command = program(home);
-        command.envs(settings.iter().copied()).args(["serve", "--http", "0"]).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let (log, mut line) = (Arc::new(Mutex::new(String::new())), String::new());
-        while !line.contains("flowmaster-mcp serves") {
-            line.clear();
-            assert!(lines.read_line(&mut line).unwrap() > 0, "it ended: {}", log.lock().unwrap());
-            log.lock().unwrap().push_str(&line);
-        }
-        let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
-        let rest = Arc::clone(&log);
-        std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            while let Ok(length @ 1..) = lines.read(&mut chunk) {
-                rest.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..length]));
-            }
-        });
-        Self { child, address, log }
-    }
-
-    async fn status(&self, token: &str) -> u16 {
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } });
-        let request = http().post(format!("http://{}/mcp", self.address)).bearer_auth(token);
-        let request = request.header("accept", "application/json, text/event-stream").header("content-type", "application/json");
-        request.body(body.to_string()).send().await.unwrap().status().as_u16()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The status of a session's beginning by a token.
+async fn status(program: &ServedProgram, token: &str) -> u16 {
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } });
+    let request = http().post(format!("http://{}/mcp", program.address)).bearer_auth(token);
+    let request = request.header("accept", "application/json, text/event-stream").header("content-type", "application/json");
+    request.body(body.to_string()).send().await.unwrap().status().as_u16()
 }
 
 #[tokio::test]
@@ -70,20 +32,20 @@ async fn before_a_real_platform_its_tokens_come_in_and_no_log_holds_one() {
     let home = tempfile::tempdir().unwrap();
     let url = platform.running.url();
     let settings = [("FLOWMASTER_URL", url.as_str()), ("FLOWMASTER_AUTH_MODE", "first-party"), ("FLOWMASTER_LOG", "trace")];
-    let program = Program::start(home.path(), &settings);
+    let program = ServedProgram::start(home.path(), &settings, &[]);
     let good = platform.signed_in("tenant-a", "anna@example.com", &["task:view"]).await;
     let (message, signature) = good.rsplit_once('.').unwrap();
     let tampered = format!("{message}.{}", signature.chars().rev().collect::<String>());
     let huge = "x".repeat(100_000);
     let statuses = [
-        program.status(&good).await,
-        program.status(&tampered).await,
-        program.status(&platform.owner()).await,
-        program.status(&huge).await,
+        status(&program, &good).await,
+        status(&program, &tampered).await,
+        status(&program, &platform.owner()).await,
+        status(&program, &huge).await,
     ];
     assert_eq!(statuses[..3], [200, 401, 401]);
     assert!([401, 431].contains(&statuses[3]), "{statuses:?}");
-    let log = program.log.lock().unwrap().clone();
+    let log = program.log();
     assert!(log.contains("FM-MCP-TOKEN-SIGNATURE"), "{log}");
     for secret in good.split('.').chain(tampered.split('.')).chain([platform.owner().as_str(), &huge]) {
         let place = log.find(secret);
@@ -116,7 +78,7 @@ async fn behind_an_exchange_a_revoked_token_is_noticed_and_an_outage_of_the_endp
     };
     let home = tempfile::tempdir().unwrap();
     let secret = "a shared secret of forty bytes or so, to hide";
-    let program = Program::start(
+    let program = ServedProgram::start(
         home.path(),
         &[
             ("FLOWMASTER_URL", platform.url.as_str()),
@@ -130,6 +92,7 @@ async fn behind_an_exchange_a_revoked_token_is_noticed_and_an_outage_of_the_endp
             ("FLOWMASTER_VALIDATE_INTERVAL", "1"),
             ("FLOWMASTER_LOG", "trace"),
         ],
+        &[],
     );
     let served = Served::at(program.address);
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
@@ -168,7 +131,7 @@ async fn behind_an_exchange_a_revoked_token_is_noticed_and_an_outage_of_the_endp
     let before = platform.asked().len();
     list(&served, &token).await.refused(401, "FM-MCP-TOKEN-REVOKED");
     assert_eq!(platform.asked().len(), before, "nothing of it reaches the platform");
-    let log = program.log.lock().unwrap().clone();
+    let log = program.log();
     assert!(log.contains("FM-MCP-TOKEN-REVOKED"), "{log}");
     for hidden in token.split('.').skip(1).chain([secret, "exchanged-to-hide"]) {
         assert!(!log.contains(hidden), "{hidden}: {log}");
