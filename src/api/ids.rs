@@ -19,6 +19,14 @@ pub fn mint(prefix: &str, at: Timestamp) -> String {
     format!("{prefix}-{}", uuid::Uuid::new_v7(time))
 }
 
+/// Returns what no id of a moment and none of a later one sorts before, and every id of an earlier one.
+#[must_use]
+pub(crate) fn first_at(prefix: &str, millis: i64) -> String {
+    // The first 48 bits of a UUID of version 7 are the milliseconds.
+    let millis = u64::try_from(millis).unwrap_or_default();
+    format!("{prefix}-{:08x}-{:04x}", millis >> 16, millis & 0xffff)
+}
+
 /// An id without a prefix, made now.
 #[must_use]
 pub(crate) fn unique() -> String {

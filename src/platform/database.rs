@@ -21,11 +21,15 @@ use crate::error::{Error, Kind, Result};
 
 mod mark;
 mod opening;
+mod ranges;
 mod stage;
+mod statements;
 mod trail;
 
 pub(crate) use mark::Mark;
 pub(crate) use opening::open_reader;
+use opening::open_writer;
+pub(crate) use ranges::first_of;
 pub(crate) use trail::{Link, is_critical};
 
 /// CEL's parser needs a deep stack; memory is only taken as it is used.
@@ -203,7 +207,7 @@ impl Database {
             .name("platform-writer".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                match opening::open_writer(&file) {
+                match open_writer(&file) {
                     Ok((mut connection, last_event)) => {
                         let _ = opened.send(Ok(last_event));
                         while let Some(mut turn) = jobs.next() {

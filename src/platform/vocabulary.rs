@@ -182,18 +182,28 @@ impl Names {
         Ok(Some(format!("is {}, which is not known here{near} Known are {listed}{more}", quote(name))))
     }
 
-    /// The names that a tenant's rows hold, each found by one step in the index.
+    /// The names that a tenant's rows hold, each found by one step in the index; the first of them, where there are many.
     pub(crate) fn of(self, connection: &Connection, tenant: &str) -> Result<Vec<String>> {
+        self.walk(connection, tenant, "", MAX_KNOWN)
+    }
+
+    /// The first names with a beginning that a tenant's rows hold.
+    pub(crate) fn beginning(self, connection: &Connection, tenant: &str, prefix: &str, most: usize) -> Result<Vec<String>> {
+        self.walk(connection, tenant, prefix, most)
+    }
+
+    fn walk(self, connection: &Connection, tenant: &str, prefix: &str, most: usize) -> Result<Vec<String>> {
         let Self { table, column, .. } = self;
+        let within = format!("FROM {table} WHERE tenant_id = ?1 AND {column} < ?2 || char(1114111)");
         let sql = format!(
             "WITH RECURSIVE names (name) AS (
-                 SELECT min({column}) FROM {table} WHERE tenant_id = ?1
+                 SELECT min({column}) {within} AND {column} >= ?2
                  UNION ALL
-                 SELECT (SELECT min({column}) FROM {table} WHERE tenant_id = ?1 AND {column} > name) FROM names WHERE name IS NOT NULL
+                 SELECT (SELECT min({column}) {within} AND {column} > name) FROM names WHERE name IS NOT NULL
              )
-             SELECT name FROM names WHERE name IS NOT NULL LIMIT {MAX_KNOWN}"
+             SELECT name FROM names WHERE name IS NOT NULL LIMIT ?3"
         );
         let mut names = connection.prepare_cached(&sql)?;
-        Ok(names.query_map([tenant], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+        Ok(names.query_map((tenant, prefix, most), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 }

@@ -7,6 +7,7 @@ mod auth;
 mod communication;
 mod connectors;
 mod contract;
+mod costs;
 mod data;
 mod documents;
 mod durability;

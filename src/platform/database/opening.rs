@@ -1,4 +1,4 @@
-//! Opening the file: the schema of this version, and what each connection may do.
+//! Opening the file: its version, its settings, and the steps from an older schema to the present one.
 
 use std::path::Path;
 
@@ -6,15 +6,28 @@ use include_dir::{Dir, include_dir};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 
+use super::statements;
 use crate::error::{Error, Kind, Result};
 use crate::io::migrations;
 use crate::platform::full_text;
 
 /// `FMDB`, so that another program's database is told from ours; the first migration writes it.
 const APPLICATION_ID: i64 = 0x464D_4442;
+/// What the write-ahead log keeps of the disk when it is empty.
+const MAX_LOG_BYTES: i64 = 64 * 1024 * 1024;
 
 /// The schema, step by step; a file more in the folder is a step more.
 static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/platform/database/migrations");
+
+/// A connection that only reads.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection
+        .execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;")?;
+    statements::tell(&mut connection, path)?;
+    Ok(connection)
+}
 
 /// The writer's connection, and the position of the last event.
 pub(super) fn open_writer(path: &Path) -> Result<(Connection, i64)> {
@@ -29,23 +42,19 @@ pub(super) fn open_writer(path: &Path) -> Result<(Connection, i64)> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;
          PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON;",
     )?;
+    // A log that grew beside a long read shrinks again once it is folded into the file.
+    connection.pragma_update(None, "journal_size_limit", MAX_LOG_BYTES)?;
     // A step that builds the index again needs the words as they are indexed.
     connection.create_scalar_function("words_of", 1, FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC, |context| {
         let data: String = context.get(0)?;
         Ok(full_text::words_of(&serde_json::from_str(&data).unwrap_or_default()))
     })?;
     migrations::migrate(&mut connection, &steps)?;
+    // What the planner knows of each index: read from a sample, and only where a table grew much since the last time.
+    connection.execute_batch("PRAGMA analysis_limit = 400; PRAGMA optimize = 0x10002;")?;
+    statements::tell(&mut connection, path)?;
     let last_event = connection.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| row.get(0))?;
     Ok((connection, last_event))
-}
-
-/// A connection that only reads.
-pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.set_prepared_statement_cache_capacity(128);
-    connection
-        .execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;")?;
-    Ok(connection)
 }
 
 /// Refuses a file that another program or a newer version wrote, before anything in it is touched.

@@ -48,16 +48,20 @@ async fn log(cx: Cx, claim: Log) -> Result<Answer<AuditEntry>> {
     Ok(entry.into())
 }
 
-/// Newest first.
+/// Newest first, by when it happened.
 async fn query(cx: Cx, request: Query) -> Result<Page<AuditEntry>> {
     let tenant = cx.tenant();
-    let before = cx.cursor_number(&request.page)?.unwrap_or(i64::MAX);
+    let before = cx.cursor(&request.page)?.map(|text| place_of(&text)).transpose()?;
     let page = request.page.clone();
     let entries = cx
         .read(move |connection| {
             check_names(connection, tenant.as_str(), &request)?;
-            let mut sql = format!("SELECT {COLUMNS} FROM audit_log WHERE tenant_id = ? AND sequence < ?");
-            let mut values: Vec<Sql> = vec![tenant.as_str().to_owned().into(), before.into()];
+            let mut sql = format!("SELECT {COLUMNS} FROM audit_log WHERE tenant_id = ?");
+            let mut values: Vec<Sql> = vec![tenant.as_str().to_owned().into()];
+            if let Some((timestamp, sequence)) = before {
+                sql.push_str(" AND (timestamp, sequence) < (?, ?)");
+                values.extend([timestamp.into(), sequence.into()]);
+            }
             let texts = [
                 ("actor", request.actor),
                 ("action", request.action),
@@ -76,14 +80,20 @@ async fn query(cx: Cx, request: Query) -> Result<Page<AuditEntry>> {
                     values.push(moment.millis().into());
                 }
             }
-            sql.push_str(" ORDER BY sequence DESC LIMIT ?");
+            sql.push_str(" ORDER BY timestamp DESC, sequence DESC LIMIT ?");
             values.push(i64::try_from(request.page.size() + 1).unwrap_or(i64::MAX).into());
             let mut statement = connection.prepare_cached(&sql)?;
             let rows = statement.query_map(rusqlite::params_from_iter(values), |row| entry(row, &tenant))?;
             Ok(rows.collect::<Result<Vec<_>, _>>()?)
         })
         .await?;
-    Ok(cx.page_of(entries, &page, |entry| entry.sequence.to_string()))
+    Ok(cx.page_of(entries, &page, |entry| format!("{} {}", entry.timestamp.millis(), entry.sequence)))
+}
+
+/// Where a list goes on: behind an entry's time and place in the chain.
+fn place_of(text: &str) -> Result<(i64, i64)> {
+    let place = text.split_once(' ').and_then(|(timestamp, sequence)| Some((timestamp.parse().ok()?, sequence.parse().ok()?)));
+    place.ok_or_else(|| Error::internal("a cursor without a place"))
 }
 
 /// Refuses actions and kinds of things that no entry can have.

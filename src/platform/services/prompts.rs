@@ -96,9 +96,10 @@ async fn list(cx: Cx, request: List) -> Result<Page<Prompt>> {
     let (found, page) = cx
         .read(move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM prompt_versions AS v WHERE tenant_id = ?1 AND prompt_id < coalesce(?2, char(1114111)) \
-                 AND ordinal = (SELECT max(ordinal) FROM prompt_versions AS o WHERE o.tenant_id = v.tenant_id AND o.prompt_id = v.prompt_id) \
-                 ORDER BY prompt_id DESC LIMIT ?3"
+                "SELECT {COLUMNS} FROM (SELECT id FROM prompts WHERE tenant_id = ?1 AND id < coalesce(?2, char(1114111)) ORDER BY id DESC LIMIT ?3) \
+                 CROSS JOIN prompt_versions AS v ON v.tenant_id = ?1 AND prompt_id = id \
+                 AND ordinal = (SELECT max(ordinal) FROM prompt_versions AS o WHERE o.tenant_id = ?1 AND o.prompt_id = v.prompt_id) \
+                 ORDER BY id DESC"
             ))?;
             let most = i64::try_from(page.size() + 1).unwrap_or_default();
             let rows = statement.query_map(params![tenant.as_str(), before, most], from_row)?;

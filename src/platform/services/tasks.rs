@@ -1,12 +1,12 @@
 //! Human Task: tasks that wait for a person, over HTTP. Answering one moves its execution on in the same transaction.
 
-use rusqlite::params_from_iter;
-use rusqlite::types::Value as Sql;
+mod lists;
+
 use serde_json::Map;
 
 use crate::api::arguments::quote;
 use crate::api::tasks::forms;
-use crate::api::tasks::{Assign, Create, Escalate, Get, History, List, Respond, Response, SlaFilter, Task, TaskEvent, TaskStatus};
+use crate::api::tasks::{Assign, Create, Escalate, Get, History, Respond, Response, Task, TaskEvent, TaskStatus};
 use crate::api::{FieldError, Page};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
@@ -26,7 +26,7 @@ const MAX_HOURS: f64 = 10.0 * 366.0 * 24.0;
 
 /// The routes of the service.
 pub(crate) fn routes() -> Routes {
-    Routes::new().on(create).on(get).on(assign).on(respond).on(list).on(escalate).on(events)
+    Routes::new().on(create).on(get).on(assign).on(respond).on(lists::list).on(escalate).on(events)
 }
 
 /// Starts the worker that escalates tasks whose deadline has passed.
@@ -205,91 +205,6 @@ fn check_answer(stored: &Stored, decision: &str, comments: Option<&str>, data: &
     Err(Error::new(Kind::Invalid, "FM-HTS-FORM", format!("the answer does not fit the form of task {}", stored.task.task_id))
         .with_fields(faults)
         .hint("tasks_get shows the form with its fields and options."))
-}
-
-async fn list(cx: Cx, request: List) -> Result<Page<Task>> {
-    let (sql, values) = query_of(&cx, &request)?;
-    let now = cx.now();
-    let found = cx
-        .read(move |connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map(params_from_iter(values), tasks::from_row)?;
-            rows.map(|row| Ok(row??.at(now))).collect::<Result<Vec<_>>>()
-        })
-        .await?;
-    // Ids sort by the time they were made.
-    Ok(cx.page_of(found, &request.page, |task| task.task_id.0.clone()))
-}
-
-/// The SQL of a list with its values.
-fn query_of(cx: &Cx, request: &List) -> Result<(String, Vec<Sql>)> {
-    let mut sql = format!("SELECT {} FROM tasks WHERE tenant_id = ?", tasks::COLUMNS);
-    let mut values: Vec<Sql> = vec![cx.tenant().0.into()];
-    let mut and = |condition: &str, given: Vec<Sql>| {
-        sql.push_str(" AND ");
-        sql.push_str(condition);
-        values.extend(given);
-    };
-    match request.assignee.as_deref() {
-        Some("me") => {
-            let whose: Vec<&str> = std::iter::once(cx.caller.subject.as_str()).chain(cx.caller.roles.iter().map(String::as_str)).collect();
-            let (whose, own, tenant): (Sql, Sql, Sql) =
-                (run::document(&whose)?.into(), cx.caller.subject.clone().into(), cx.tenant().0.into());
-            and(
-                "(assignee IN (SELECT value FROM json_each(?)) AND (assignee_kind = 'user') = (assignee = ?) OR id IN (SELECT task_id FROM \
-                 task_candidates WHERE tenant_id = ? AND assignee IN (SELECT value FROM json_each(?)) AND (assignee_kind = 'user') = (assignee = ?)))",
-                vec![whose.clone(), own.clone(), tenant, whose, own],
-            );
-        }
-        Some(assignee) => {
-            let (who, tenant): (Sql, Sql) = (assignee.to_owned().into(), cx.tenant().0.into());
-            and(
-                "(assignee = ? OR id IN (SELECT task_id FROM task_candidates WHERE tenant_id = ? AND assignee = ?))",
-                vec![who.clone(), tenant, who],
-            );
-        }
-        None => {}
-    }
-    if let Some(status) = &request.status {
-        and("status IN (SELECT value FROM json_each(?))", vec![run::document(status)?.into()]);
-    }
-    let now: Sql = cx.now().millis().into();
-    match request.sla {
-        Some(SlaFilter::Breached) => and("sla_deadline <= coalesce(ended_at, ?)", vec![now]),
-        Some(SlaFilter::DueSoon) => {
-            and("ended_at IS NULL AND sla_deadline > ? AND (sla_deadline - ?) * 4 < sla_deadline - created_at", vec![now.clone(), now]);
-        }
-        Some(SlaFilter::Ok) => and(
-            "sla_deadline > coalesce(ended_at, ?) AND (ended_at IS NOT NULL OR (sla_deadline - ?) * 4 >= sla_deadline - created_at)",
-            vec![now.clone(), now],
-        ),
-        None => {}
-    }
-    if let Some(execution) = &request.execution_id {
-        and("execution_id = ?", vec![execution.0.clone().into()]);
-    }
-    if let Some(after) = request.created_after {
-        and("created_at > ?", vec![after.millis().into()]);
-    }
-    if let Some(before) = request.created_before {
-        and("created_at < ?", vec![before.millis().into()]);
-    }
-    let (beyond, order) = match request.sort.as_deref() {
-        None | Some("-createdAt") => ("id < ?", "DESC"),
-        Some("createdAt") => ("id > ?", "ASC"),
-        Some(other) => {
-            return Err(Error::new(Kind::Invalid, "FM-HTS-INVALID", "tasks cannot be sorted like that").field(
-                "/sort",
-                "enum",
-                format!("is {}; allowed are createdAt, -createdAt", quote(other)),
-            ));
-        }
-    };
-    if let Some(place) = cx.cursor(&request.page)? {
-        and(beyond, vec![place.into()]);
-    }
-    let most = request.page.size() + 1;
-    Ok((format!("{sql} ORDER BY id {order} LIMIT {most}"), values))
 }
 
 async fn events(cx: Cx, request: History) -> Result<Page<TaskEvent>> {

@@ -103,7 +103,7 @@ async fn look_after(platform: &Platform) -> Result<()> {
 
 fn drop_details(tx: &Tx<'_>) -> Result<()> {
     tx.prepare_cached(
-        "UPDATE audit_log SET changes = NULL, changes_salt = NULL, erased_by = coalesce(erased_by, 'retention')
+        "UPDATE audit_log INDEXED BY audit_log_details SET changes = NULL, changes_salt = NULL, erased_by = coalesce(erased_by, 'retention')
          WHERE tenant_id = ?1 AND recorded_at <= ?2 AND critical = 0 AND (changes_salt IS NOT NULL OR changes IS NOT NULL)",
     )?
     .execute((tx.tenant(), before(tx, DETAIL_SECONDS)))?;

@@ -73,10 +73,11 @@ pub(super) async fn list_roles(cx: Cx, request: ListRoles) -> Result<Page<Role>>
     let most = i64::try_from(request.page.size() + 1).unwrap_or_default();
     let found = cx
         .read(move |connection| {
-            let mut statement = connection.prepare_cached(
+            let named = if request.name.is_some() { "name = ?3" } else { "?3 IS NULL" };
+            let mut statement = connection.prepare_cached(&format!(
                 "SELECT id, name, description, permissions, condition, created_at FROM roles
-                 WHERE tenant_id = ?1 AND name > coalesce(?2, '') AND name >= coalesce(?3, '') AND name <= coalesce(?3, char(1114111)) ORDER BY name LIMIT ?4",
-            )?;
+                 WHERE tenant_id = ?1 AND name > coalesce(?2, '') AND {named} ORDER BY name LIMIT ?4"
+            ))?;
             let rows = statement.query_map((tenant.as_str(), after, request.name, most), |row| {
                 let role = Role {
                     role_id: row.get::<_, String>(0)?.into(),

@@ -18,7 +18,7 @@ use crate::platform::http::context::{self, Cx};
 const MAX_DATA: usize = 16 * 1024;
 const COLUMNS: &str = "conversations.id, channel_id, kind, participant, execution_id, task_id, data, version, conversations.created_at,
     updated_at";
-const TABLES: &str = "conversations JOIN channels ON channels.tenant_id = conversations.tenant_id AND channels.id = channel_id";
+const TABLES: &str = "conversations CROSS JOIN channels ON channels.tenant_id = conversations.tenant_id AND channels.id = channel_id";
 
 /// A conversation.
 #[derive(Debug)]

@@ -77,10 +77,10 @@ pub(super) async fn list(cx: Cx, request: Types) -> Result<Page<EntityType>> {
             if let Some(wanted) = &wanted {
                 must_exist(connection, tenant.as_str(), wanted)?;
             }
-            let mut statement = connection.prepare_cached(
-                "SELECT name, schema, created_at FROM entity_types
-                 WHERE tenant_id = ?1 AND name > ?2 AND (?3 IS NULL OR name = ?3) ORDER BY name LIMIT ?4",
-            )?;
+            let named = if wanted.is_some() { "name = ?3" } else { "?3 IS NULL" };
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT name, schema, created_at FROM entity_types WHERE tenant_id = ?1 AND name > ?2 AND {named} ORDER BY name LIMIT ?4"
+            ))?;
             let most = i64::try_from(page.size() + 1).unwrap_or(i64::MAX);
             let rows = statement.query_map(params![tenant.as_str(), after, wanted, most], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, i64>(2)?))

@@ -1,5 +1,7 @@
 //! Replay: past events of the tenant's topics, in the order in which they were published.
 
+use std::collections::BTreeSet;
+
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 
@@ -8,9 +10,13 @@ use crate::api::arguments::quote;
 use crate::api::events::Replay;
 use crate::api::{Event, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
+use crate::platform::database::first_of;
 use crate::platform::events::{COLUMNS, event_of};
 use crate::platform::http::context::Cx;
 use crate::platform::vocabulary::{ACTIONS, Names};
+
+/// Most topics that are read one by one.
+const MAX_RANGES: usize = 500;
 
 pub(super) async fn replay(cx: Cx, request: Replay) -> Result<Page<Event>> {
     topics::check_pattern(&request.topic)?;
@@ -18,7 +24,7 @@ pub(super) async fn replay(cx: Cx, request: Replay) -> Result<Page<Event>> {
     let after = cx.cursor_number(&request.page)?.unwrap_or_default();
     let (tenant, limit) = (cx.tenant(), request.page.size() + 1);
     let topic = request.topic;
-    let found = cx.read(move |connection| read(connection, tenant.as_str(), &topic, bounds, after, limit)).await?;
+    let found = cx.read(move |connection| read(connection, tenant.as_str(), &topic, &bounds, after, limit)).await?;
     let page = cx.page_of(found, &request.page, |(position, _)| position.to_string());
     Ok(Page { items: page.items.into_iter().map(|(_, event)| event).collect(), next_cursor: page.next_cursor })
 }
@@ -27,56 +33,78 @@ fn read(
     connection: &Connection,
     tenant: &str,
     topic: &str,
-    bounds: [Option<(String, i64)>; 2],
+    bounds: &[Option<Bound>; 2],
     after: i64,
     limit: usize,
 ) -> Result<Vec<(i64, Event)>> {
-    check_topic(connection, tenant, topic)?;
-    // A topic by its name is found by index; a pattern is matched as topics hold no character that GLOB knows.
-    let matches = if topic.ends_with('*') { "GLOB" } else { "=" };
-    let mut sql = format!("SELECT {COLUMNS} FROM events WHERE tenant_id = ? AND position > ? AND topic {matches} ?");
-    let mut values = vec![Sql::Text(tenant.to_owned()), Sql::Integer(after), Sql::Text(topic.to_owned())];
-    for (condition, value) in bounds.into_iter().flatten() {
-        sql.push_str(&condition);
-        values.push(Sql::Integer(value));
-    }
-    sql.push_str(" ORDER BY position LIMIT ?");
-    values.push(Sql::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
-    let mut events = connection.prepare_cached(&sql)?;
-    let mut rows = events.query(rusqlite::params_from_iter(values))?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(event_of(row)?);
-    }
-    Ok(found)
+    let topics = topics_of(connection, tenant, topic)?;
+    // All topics are one range by position; so are those of a pattern that stands for very many.
+    let (matches, topics) = if topic == "*" || topics.len() > MAX_RANGES { ("GLOB", vec![topic.to_owned()]) } else { ("=", topics) };
+    let mut sql = format!("SELECT position FROM events WHERE tenant_id = ?1 AND topic {matches} ?2 AND position > ?3");
+    let bounds = bounds.iter().flatten();
+    sql.extend(bounds.clone().map(|bound| bound.condition(matches == "=")));
+    sql.extend([" ORDER BY position LIMIT ", &limit.to_string()]);
+    let ranges = topics.into_iter().map(|topic| {
+        let range = [Sql::Text(tenant.to_owned()), Sql::Text(topic), Sql::Integer(after)];
+        range.into_iter().chain(bounds.clone().map(|bound| Sql::Integer(bound.value))).collect()
+    });
+    let mut positions = BTreeSet::new();
+    first_of(connection, &sql, ranges, &mut positions)?;
+    let mut event = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE position = ?"))?;
+    positions.into_iter().take(limit).map(|position: i64| event.query_row([position], |row| Ok(event_of(row)))?).collect()
 }
 
-/// Refuses a topic, or a pattern of topics, that no event can have.
-fn check_topic(connection: &Connection, tenant: &str, topic: &str) -> Result<()> {
+/// The topics that a name or a pattern stands for, each a range of an index; refuses what no event can have.
+fn topics_of(connection: &Connection, tenant: &str, topic: &str) -> Result<Vec<String>> {
     let names = Names { table: "events", column: "topic", own: ACTIONS };
-    let known = match topic.strip_suffix('*') {
-        None => names.unknown(connection, tenant, topic)?.is_none(),
-        Some(prefix) => {
-            ACTIONS.iter().any(|own| own.starts_with(prefix)) || names.of(connection, tenant)?.iter().any(|name| name.starts_with(prefix))
-        }
+    let Some(prefix) = topic.strip_suffix('*') else {
+        let unknown = names.unknown(connection, tenant, topic)?;
+        return unknown.map_or_else(|| Ok(vec![topic.to_owned()]), |detail| Err(no_event(topic, detail)));
     };
-    if known {
-        return Ok(());
+    let present: Vec<String> = names.beginning(connection, tenant, prefix, MAX_RANGES + 1)?;
+    if present.is_empty() && !ACTIONS.iter().any(|own| own.starts_with(prefix)) {
+        return Err(no_event(topic, names.unknown(connection, tenant, topic)?.unwrap_or_default()));
     }
-    let detail = names.unknown(connection, tenant, topic)?.unwrap_or_default();
-    Err(Error::new(Kind::Invalid, "FM-EBS-TOPIC-UNKNOWN", format!("there is no event on {}", quote(topic)))
-        .hint("A topic exists from its first event on.")
-        .field("/topic", "unknown", detail))
+    Ok(present)
 }
 
-/// A bound as SQL: whole numbers are offsets in each topic, the rest must be times.
-fn bound(pointer: &str, compare: &str, text: Option<&str>) -> Result<Option<(String, i64)>> {
+fn no_event(topic: &str, detail: String) -> Error {
+    Error::new(Kind::Invalid, "FM-EBS-TOPIC-UNKNOWN", format!("there is no event on {}", quote(topic)))
+        .hint("A topic exists from its first event on.")
+        .field("/topic", "unknown", detail)
+}
+
+/// Where the replay begins or ends: at an offset in each topic, or at a time.
+#[derive(Debug, PartialEq)]
+struct Bound {
+    compare: &'static str,
+    column: &'static str,
+    value: i64,
+}
+
+impl Bound {
+    /// The bound as SQL. Offsets and positions of one topic rise together, and an index leads from one to the other.
+    fn condition(&self, is_one_topic: bool) -> String {
+        let Self { compare, column, .. } = self;
+        if *column != "sequence" || !is_one_topic {
+            return format!(" AND {column} {compare} ?");
+        }
+        let order = if *compare == ">=" { "ASC" } else { "DESC" };
+        format!(
+            " AND position {compare} \
+             (SELECT position FROM events WHERE tenant_id = ?1 AND topic = ?2 AND sequence {compare} ? ORDER BY sequence {order} LIMIT 1)"
+        )
+    }
+}
+
+/// Reads a bound: whole numbers are offsets in each topic, the rest must be times.
+fn bound(pointer: &str, compare: &'static str, text: Option<&str>) -> Result<Option<Bound>> {
     let Some(text) = text.map(str::trim) else { return Ok(None) };
     if let Ok(offset) = text.parse::<u32>() {
-        return Ok(Some((format!(" AND sequence {compare} ?"), i64::from(offset))));
+        return Ok(Some(Bound { compare, column: "sequence", value: i64::from(offset) }));
     }
     match text.parse::<Timestamp>() {
-        Ok(time) => Ok(Some((format!(" AND time {compare} ?"), time.millis()))),
+        Ok(time) => Ok(Some(Bound { compare, column: "time", value: time.millis() })),
         Err(_) => Err(Error::new(Kind::Invalid, "FM-EBS-REPLAY", "the events to replay cannot be told")
             .hint("Give a time such as 2025-02-07T10:00:00Z, or an offset in the topic such as 1.")
             .field(pointer, "bound", format!("is {}, neither a time nor an offset", quote(text)))),
@@ -89,8 +117,9 @@ mod tests {
 
     #[test]
     fn a_bound_is_an_offset_or_a_time() {
-        assert_eq!(bound("/from", ">=", Some("7")).unwrap(), Some((" AND sequence >= ?".to_owned(), 7)));
-        assert_eq!(bound("/to", "<=", Some("1970-01-01T00:00:01Z")).unwrap(), Some((" AND time <= ?".to_owned(), 1_000)));
+        let read = |compare, column, value| Some(Bound { compare, column, value });
+        assert_eq!(bound("/from", ">=", Some("7")).unwrap(), read(">=", "sequence", 7));
+        assert_eq!(bound("/to", "<=", Some("1970-01-01T00:00:01Z")).unwrap(), read("<=", "time", 1_000));
         assert_eq!(bound("/to", "<=", None).unwrap(), None);
         for neither in ["", "soon", "-1", "1.5", "2025-02-07"] {
             assert_eq!(bound("/from", ">=", Some(neither)).unwrap_err().code(), "FM-EBS-REPLAY", "{neither}");

@@ -25,7 +25,7 @@ const MAX_CHANNELS: i64 = 256;
 const UNHEARD_FOR: i64 = 60 * 60 * 1000;
 
 const SELECT: &str = "SELECT id, topic, url, created_at, attempts,
-    (SELECT count(*) FROM dead_letters WHERE dead_letters.subscription_id = subscriptions.id), delivery FROM subscriptions";
+    given_up, delivery FROM subscriptions";
 
 pub(super) async fn subscribe(cx: Cx, request: Subscribe) -> Result<Answer<Subscription>> {
     topics::check_pattern(&request.topic)?;

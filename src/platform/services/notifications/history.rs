@@ -1,12 +1,15 @@
 //! Notifications as they are read: their state and each delivery, and the list of them.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::api::arguments::quote;
 use crate::api::notifications::{ChannelDelivery, Get, List, Notification, Recipient};
-use crate::api::{Page, Timestamp};
+use crate::api::{Page, Timestamp, ids};
 use crate::error::{Error, Kind, Result};
+use crate::platform::database::first_of;
 use crate::platform::http::context::Cx;
 
 const COLUMNS: &str = "id, status, template_id, email, user_id, phone, variables, channels, created_at, sent_at";
@@ -17,16 +20,11 @@ pub(super) async fn get(cx: Cx, request: Get) -> Result<Notification> {
 }
 
 pub(super) async fn list(cx: Cx, request: List) -> Result<Page<Notification>> {
-    let (sql, values) = query_of(&cx, &request)?;
-    let tenant = cx.tenant();
+    let (query, tenant) = (Query::of(&cx, &request)?, cx.tenant());
     let found = cx
         .read(move |connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut found = statement.query_map(params_from_iter(values), of_row)?.collect::<rusqlite::Result<Vec<_>>>()?;
-            for notification in &mut found {
-                notification.deliveries = deliveries(connection, tenant.as_str(), notification.notification_id.as_str())?;
-            }
-            Ok(found)
+            let ids = query.ids(connection)?;
+            ids.iter().map(|id| find(connection, tenant.as_str(), id)).collect::<Result<Vec<_>>>()
         })
         .await?;
     Ok(cx.page_of(found, &request.page, |notification| notification.notification_id.0.clone()))
@@ -63,43 +61,74 @@ fn deliveries(connection: &Connection, tenant: &str, id: &str) -> Result<Vec<Cha
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The SQL of a list with its values.
-fn query_of(cx: &Cx, request: &List) -> Result<(String, Vec<Sql>)> {
-    let mut sql = format!("SELECT {COLUMNS} FROM notifications WHERE tenant_id = ?");
-    let mut values: Vec<Sql> = vec![cx.tenant().0.into()];
-    let mut and = |condition: &str, given: Vec<Sql>| {
-        sql.push_str(" AND ");
-        sql.push_str(condition);
-        values.extend(given);
-    };
-    if let Some(recipient) = &request.recipient {
-        let wanted: Sql = recipient.clone().into();
-        and("(email = ? OR user_id = ? OR phone = ?)", vec![wanted.clone(), wanted.clone(), wanted]);
-    }
-    if let Some(status) = &request.status {
-        and("status IN (SELECT value FROM json_each(?))", vec![serde_json::to_string(status).map_err(Error::internal)?.into()]);
-    }
-    if let Some(after) = request.created_after {
-        and("created_at > ?", vec![after.millis().into()]);
-    }
-    if let Some(before) = request.created_before {
-        and("created_at < ?", vec![before.millis().into()]);
-    }
-    let (beyond, order) = match request.sort.as_deref() {
-        None | Some("-createdAt") => ("id < ?", "DESC"),
-        Some("createdAt") => ("id > ?", "ASC"),
-        Some(other) => {
-            let detail = format!("is {}; allowed are createdAt, -createdAt", quote(other));
-            return Err(
-                Error::new(Kind::Invalid, "FM-NS-INVALID", "notifications cannot be sorted like that").field("/sort", "enum", detail)
-            );
+/// A list of notifications: each way to name the recipient and each state is a range of an index.
+struct Query {
+    tenant: String,
+    recipient: Option<String>,
+    statuses: Option<Vec<String>>,
+    conditions: String,
+    values: Vec<Sql>,
+    descending: bool,
+    most: usize,
+}
+
+impl Query {
+    fn of(cx: &Cx, request: &List) -> Result<Self> {
+        let descending = match request.sort.as_deref() {
+            None | Some("-createdAt") => true,
+            Some("createdAt") => false,
+            Some(other) => {
+                let detail = format!("is {}; allowed are createdAt, -createdAt", quote(other));
+                return Err(
+                    Error::new(Kind::Invalid, "FM-NS-INVALID", "notifications cannot be sorted like that").field("/sort", "enum", detail)
+                );
+            }
+        };
+        let (mut conditions, mut values) = (String::new(), Vec::<Sql>::new());
+        let mut and = |condition: &str, given: Vec<Sql>| {
+            conditions.extend([" AND ", condition]);
+            values.extend(given);
+        };
+        // Ids sort by the time they were made, so the index leads to the time as well.
+        if let Some(after) = request.created_after.map(Timestamp::millis) {
+            and("created_at > ? AND id >= ?", vec![after.into(), ids::first_at("notif", after).into()]);
         }
-    };
-    if let Some(place) = cx.cursor(&request.page)? {
-        and(beyond, vec![place.into()]);
+        if let Some(before) = request.created_before.map(Timestamp::millis) {
+            and("created_at < ? AND id < ?", vec![before.into(), ids::first_at("notif", before).into()]);
+        }
+        if let Some(place) = cx.cursor(&request.page)? {
+            and(if descending { "id < ?" } else { "id > ?" }, vec![place.into()]);
+        }
+        let statuses = request.status.as_ref().map(|wanted| wanted.iter().map(|status| status.as_str().to_owned()).collect());
+        let (tenant, recipient, most) = (cx.tenant().0, request.recipient.clone(), request.page.size() + 1);
+        Ok(Self { tenant, recipient, statuses, conditions, values, descending, most })
     }
-    let most = request.page.size() + 1;
-    Ok((format!("{sql} ORDER BY id {order} LIMIT {most}"), values))
+
+    /// The ids of the page's notifications, in order, and of one more.
+    fn ids(&self, connection: &Connection) -> Result<Vec<String>> {
+        let mut found = BTreeSet::new();
+        let recipients: &[&str] = match &self.recipient {
+            Some(_) => &[" AND email = ?", " AND user_id = ?", " AND phone = ?"],
+            None => &[""],
+        };
+        let and_status = if self.statuses.is_some() { " AND status = ?" } else { "" };
+        let statuses = self.statuses.as_ref().map_or_else(|| vec![None], |statuses| statuses.iter().map(Some).collect());
+        for and_recipient in recipients {
+            let sql = format!(
+                "SELECT id FROM notifications WHERE tenant_id = ?{and_recipient}{and_status}{} ORDER BY id {} LIMIT {}",
+                self.conditions,
+                if self.descending { "DESC" } else { "ASC" },
+                self.most
+            );
+            let ranges = statuses.iter().map(|status| {
+                let named = [Some(&self.tenant), self.recipient.as_ref(), *status].into_iter().flatten();
+                named.cloned().map(Sql::Text).chain(self.values.iter().cloned()).collect()
+            });
+            first_of(connection, &sql, ranges, &mut found)?;
+        }
+        let ids = found.into_iter();
+        Ok(if self.descending { ids.rev().take(self.most).collect() } else { ids.take(self.most).collect() })
+    }
 }
 
 fn of_row(row: &Row<'_>) -> rusqlite::Result<Notification> {

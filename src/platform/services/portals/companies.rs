@@ -91,8 +91,8 @@ pub(super) async fn list(cx: Cx, request: ListCompanies) -> Result<Page<Company>
     let parent = request.parent_company_id;
     let found = cx
         .read(move |connection| {
-            let below = if parent.is_some() { "parent_id = ?2 AND" } else { "?2 IS NULL AND" };
-            let sql = format!("SELECT {COLUMNS} FROM companies WHERE tenant_id = ?1 AND {below} id > ?3 ORDER BY id LIMIT ?4");
+            let (index, below) = if parent.is_some() { ("INDEXED BY companies_parent", "parent_id = ?2") } else { ("", "?2 IS NULL") };
+            let sql = format!("SELECT {COLUMNS} FROM companies {index} WHERE tenant_id = ?1 AND {below} AND id > ?3 ORDER BY id LIMIT ?4");
             let mut statement = connection.prepare_cached(&sql)?;
             let parent = parent.as_ref().map(CompanyId::as_str);
             let rows = statement.query_map((tenant.as_str(), parent, after, most), |row| Ok(of_row(row)?.0))?;
