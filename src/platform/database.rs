@@ -1,4 +1,6 @@
 //! The one SQLite file: a single writer on a thread of its own, a few readers, nothing acknowledged before it is on disk.
+//!
+//! What waits for the writer together is committed together, so that many writes share one turn of the disk.
 
 use std::iter;
 use std::ops::Deref;
@@ -8,7 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
@@ -25,6 +27,7 @@ mod ranges;
 mod stage;
 mod statements;
 mod trail;
+mod writer;
 
 pub(crate) use mark::Mark;
 pub(crate) use opening::open_reader;
@@ -179,7 +182,7 @@ pub(crate) struct Database {
 }
 
 struct Inner {
-    writer: Arc<Turns<Job>>,
+    writer: Arc<Turns<writer::Job>>,
     readers: Arc<Turns<Job>>,
     stages: Arc<Turns<Job>>,
     clock: Arc<dyn Clock>,
@@ -197,8 +200,8 @@ impl Drop for Inner {
 impl Database {
     /// Opens or creates the file. `guard` is held until the writer has closed it; the receiver hears of that.
     pub(crate) async fn open(path: PathBuf, clock: Arc<dyn Clock>, guard: impl Send + 'static) -> Result<(Self, oneshot::Receiver<()>)> {
-        let line = |places| Arc::new(Turns::<Job>::new(places));
-        let (writer, readers, stages) = (line(1), line(READERS), line(STAGES));
+        let (readers, stages) = (Arc::new(Turns::<Job>::new(READERS)), Arc::new(Turns::<Job>::new(STAGES)));
+        let writer = Arc::new(Turns::<writer::Job>::new(1));
         let (opened, opening) = oneshot::channel();
         let (closed, closing) = oneshot::channel();
         let (reading, all_read) = mpsc::channel::<()>();
@@ -208,13 +211,9 @@ impl Database {
             .stack_size(STACK)
             .spawn(move || {
                 match open_writer(&file) {
-                    Ok((mut connection, last_event)) => {
+                    Ok((connection, last_event)) => {
                         let _ = opened.send(Ok(last_event));
-                        while let Some(mut turn) = jobs.next() {
-                            if let Some(job) = turn.job() {
-                                job(&mut connection);
-                            }
-                        }
+                        writer::run(&connection, &jobs);
                         // Closing the last connection folds the log into the file: the readers close theirs first.
                         let _ = all_read.recv();
                         drop(connection);
@@ -259,26 +258,28 @@ impl Database {
         let tenant = scope.tenant.clone();
         let inner = Arc::downgrade(&self.inner);
         let clock = Arc::clone(&self.inner.clock);
-        let job: Job = Box::new(move |connection| {
-            let result = catch(|| {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let mut tx = Tx::new(&transaction, clock.now(), scope, Budget::of_transaction());
-                let value = work(&mut tx)?;
-                if let Some(mark) = tx.scope.mark.clone() {
-                    mark.note(&tx)?;
-                }
-                let last_event = tx.last_event;
-                transaction.commit()?;
-                Ok((value, last_event))
+        let job = writer::Job::Together(Box::new(move |connection| {
+            let result = connection.map_err(Error::from).and_then(|connection| {
+                writer::in_savepoint(connection, || {
+                    let mut tx = Tx::new(connection, clock.now(), scope, Budget::of_transaction());
+                    let value = work(&mut tx)?;
+                    if let Some(mark) = tx.scope.mark.clone() {
+                        mark.note(&tx)?;
+                    }
+                    Ok((value, tx.last_event))
+                })
             });
-            let result = result.map(|(value, last_event)| {
-                if let (Some(position), Some(inner)) = (last_event, inner.upgrade()) {
-                    inner.events.send_replace(position);
-                }
-                value
-            });
-            let _ = answer.send(result);
-        });
+            Box::new(move |committed| {
+                let result = result.and_then(|(value, last_event)| {
+                    committed?;
+                    if let (Some(position), Some(inner)) = (last_event, inner.upgrade()) {
+                        inner.events.send_replace(position);
+                    }
+                    Ok(value)
+                });
+                let _ = answer.send(result);
+            })
+        }));
         self.inner.writer.bring(tenant.as_str(), job)?;
         answered.await.map_err(|_| stopped())?
     }
@@ -333,10 +334,10 @@ impl Database {
     /// Folds the log into the file and empties it: what was overwritten stands in neither any more.
     pub(crate) async fn empty_log(&self) -> Result<()> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job = writer::Job::Alone(Box::new(move |connection| {
             let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
             let _ = answer.send(is_busy);
-        });
+        }));
         self.inner.writer.bring("", job)?;
         let is_busy: bool = answered.await.map_err(|_| stopped())??;
         if is_busy { Err(Error::internal("a reader holds the log of the database")) } else { Ok(()) }
@@ -377,6 +378,11 @@ impl From<rusqlite::Error> for Error {
             Some(rusqlite::ErrorCode::DiskFull) => {
                 Self::new(Kind::Unavailable, "FM-PLATFORM-DISK-FULL", "the disk of the data folder is full")
                     .hint("Free space, then try again.")
+            }
+            Some(rusqlite::ErrorCode::OperationAborted) => {
+                Self::new(Kind::Unavailable, "FM-PLATFORM-ROLLED-BACK", "the change was undone with another one that could not be written")
+                    .hint("Try again.")
+                    .caused_by(error)
             }
             Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied) => {
                 Self::new(Kind::Unavailable, "FM-PLATFORM-READ-ONLY", "the data folder cannot be written")
