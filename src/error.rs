@@ -290,6 +290,15 @@ impl Error {
         self
     }
 
+    /// Names the faulty fields from further up: they lie below this pointer.
+    #[must_use]
+    pub(crate) fn below(mut self, pointer: &str) -> Self {
+        for fault in &mut self.0.fields {
+            fault.pointer.insert_str(0, pointer);
+        }
+        self
+    }
+
     /// The same call may succeed after this time.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {

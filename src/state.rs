@@ -18,7 +18,7 @@ use crate::api::Timestamp;
 use crate::error::{Error, Result};
 
 pub use outbox::Backlog;
-pub(crate) use outbox::{Claim, DeadLetter, Lease, NewLetter, Settlement};
+pub(crate) use outbox::{Claim, DeadLetter, Lease, Letter, NewLetter, Settlement};
 pub(crate) use records::{Bounds, Put, Record, RecordKind};
 pub(crate) use sqlite::peek;
 

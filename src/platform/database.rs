@@ -71,6 +71,8 @@ pub(crate) struct Tx<'c> {
     now: Timestamp,
     scope: Scope,
     last_event: Option<i64>,
+    /// The last row of the audit trail, once it is known.
+    trail_head: Option<(i64, String)>,
     expressions: Rc<Budget>,
 }
 
@@ -84,7 +86,7 @@ impl Deref for Tx<'_> {
 
 impl<'c> Tx<'c> {
     fn new(connection: &'c Connection, now: Timestamp, scope: Scope, expressions: Budget) -> Self {
-        Self { connection, now, scope, last_event: None, expressions: Rc::new(expressions) }
+        Self { connection, now, scope, last_event: None, trail_head: None, expressions: Rc::new(expressions) }
     }
 
     /// The moment of the transaction.

@@ -3,6 +3,7 @@
 //! A call notes what it is when it begins and how it ended; the entry is finished, kept and sent in the background.
 //! Where no record is configured nothing is noted.
 
+mod batches;
 mod coalesce;
 mod earlier;
 mod entry;

@@ -3,6 +3,7 @@
 mod agents;
 mod analytics;
 mod audit;
+mod audit_batches;
 mod auth;
 mod communication;
 mod connectors;

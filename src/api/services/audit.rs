@@ -16,7 +16,7 @@ use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
 pub const SERVICE: Service =
     Service::new("audit-compliance", "audit", "ACS", "The trail of who did what, compliance reports and requests to delete personal data.")
         .layer(Layer::Support)
-        .operations(operations![Log, Query, ComplianceReport, DeleteRecords, PreviewDeletion, GetDeletion])
+        .operations(operations![Log, LogBatch, Query, ComplianceReport, DeleteRecords, PreviewDeletion, GetDeletion])
         .finder("`audit_query` shows the entries there are.")
         .resources(&[Resource::new(
             "records/{id}",
@@ -115,6 +115,50 @@ impl Operation for Log {
         .answers(201)
         .names_tenant()
         .id_alias("auditId")
+        .evicts(&["audit"]);
+}
+
+/// Most entries of a batch.
+pub const MAX_BATCH: usize = 256;
+
+/// Records entries of the audit log together, for servers that log what they do; it is not a tool.
+///
+/// Beyond the contract. All of them are recorded or none. An entry that was recorded before under its id is not recorded
+/// again.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LogBatch {
+    /// The entries, in their order.
+    #[schemars(length(min = 1, max = 256))]
+    pub entries: Vec<BatchEntry>,
+}
+
+/// An entry of a batch.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchEntry {
+    /// The entry, by an id of the caller's.
+    #[schemars(length(min = 1, max = 200))]
+    pub id: String,
+    /// What it says.
+    pub entry: Log,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Recorded {
+    /// How many of its entries were new.
+    pub recorded: u32,
+}
+
+impl Operation for LogBatch {
+    type Output = Recorded;
+    const SPEC: Spec = Spec::post("audit_log_batch", "/audit-logs/batch", Effect::Write)
+        .titled("Record entries of the audit log")
+        .requires(Permission::AUDIT_LOG)
+        .answers(201)
+        .repeatable()
+        .internal()
+        .extension()
         .evicts(&["audit"]);
 }
 

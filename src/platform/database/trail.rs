@@ -97,15 +97,22 @@ impl Tx<'_> {
             changes,
             timestamp: None,
         };
-        self.append(log, false)
+        self.append(log, false, None)
     }
 
     /// Appends a row that says what a caller claims: who, what and when are its own words.
     pub(crate) fn audit_claim(&mut self, claim: Log) -> Result<AuditEntry> {
-        self.append(claim, true)
+        self.append(claim, true, None)
     }
 
-    fn append(&mut self, log: Log, claimed: bool) -> Result<AuditEntry> {
+    /// Appends a row that a caller claims, unless it did so before under the same id.
+    pub(crate) fn audit_claim_once(&mut self, id: &str, claim: Log) -> Result<Option<AuditEntry>> {
+        let is_known =
+            self.prepare_cached("SELECT 1 FROM audit_log WHERE tenant_id = ?1 AND claim_id = ?2")?.exists((self.tenant(), id))?;
+        if is_known { Ok(None) } else { self.append(claim, true, Some(id)).map(Some) }
+    }
+
+    fn append(&mut self, log: Log, claimed: bool, claim_id: Option<&str>) -> Result<AuditEntry> {
         let Log { actor, action, resource_type, resource_id, changes, timestamp } = log;
         let timestamp = timestamp.unwrap_or(self.now);
         let (tenant, recorded_by, request_id) = (self.scope.tenant.clone(), self.scope.recorded_by.clone(), self.scope.request_id.clone());
@@ -133,8 +140,9 @@ impl Tx<'_> {
         self.prepare_cached(
             "INSERT INTO audit_log (tenant_id, sequence, id, timestamp, recorded_at, action, critical, resource_type, request_id,
                  actor, actor_salt, actor_digest, recorded_by, recorded_by_salt, recorded_by_digest,
-                 resource_id, resource_id_salt, resource_id_digest, changes, changes_salt, changes_digest, previous_hash, hash, claimed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+                 resource_id, resource_id_salt, resource_id_digest, changes, changes_salt, changes_digest, previous_hash, hash, claimed,
+                 claim_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
         )?
         .execute(rusqlite::params![
             tenant.as_str(),
@@ -161,7 +169,9 @@ impl Tx<'_> {
             previous,
             hash,
             claimed,
+            claim_id,
         ])?;
+        self.trail_head = Some((sequence, hash.clone()));
         Ok(AuditEntry {
             id: id.into(),
             sequence: sequence.unsigned_abs(),
@@ -181,6 +191,9 @@ impl Tx<'_> {
 
     /// The last row's place and hash; where all rows were retired, the last checkpoint's.
     fn trail_head(&self) -> Result<(i64, String)> {
+        if let Some(head) = &self.trail_head {
+            return Ok(head.clone());
+        }
         let tenant = self.tenant();
         let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let last = self

@@ -4,7 +4,7 @@ use rusqlite::types::Value as Sql;
 
 use crate::api::FieldError;
 use crate::api::Page;
-use crate::api::audit::{AuditEntry, Log, Query, SERVICE};
+use crate::api::audit::{AuditEntry, Log, LogBatch, MAX_BATCH, Query, Recorded, SERVICE};
 use crate::api::ids::TenantId;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
@@ -28,6 +28,7 @@ pub(super) const ERASED: &str = "erased";
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .on(log)
+        .on(log_batch)
         .on(query)
         .on(report::make)
         .on(deletion::request)
@@ -46,6 +47,26 @@ async fn log(cx: Cx, claim: Log) -> Result<Answer<AuditEntry>> {
     claims::check(&cx, &claim)?;
     let entry = cx.write(move |tx| tx.audit_claim(claim)).await?;
     Ok(entry.into())
+}
+
+/// All in one transaction, each chained to the one before it.
+async fn log_batch(cx: Cx, batch: LogBatch) -> Result<Recorded> {
+    let count = batch.entries.len();
+    if !(1..=MAX_BATCH).contains(&count) {
+        let detail = format!("has {count} entries; 1 to {MAX_BATCH} are allowed");
+        return Err(Error::new(Kind::Invalid, "FM-ACS-INVALID", "the batch cannot be recorded").field("/entries", "length", detail));
+    }
+    for (place, entry) in batch.entries.iter().enumerate() {
+        claims::check(&cx, &entry.entry).map_err(|error| error.below(&format!("/entries/{place}/entry")))?;
+    }
+    cx.write(move |tx| {
+        let mut recorded = 0;
+        for entry in batch.entries {
+            recorded += u32::from(tx.audit_claim_once(&entry.id, entry.entry)?.is_some());
+        }
+        Ok(Recorded { recorded })
+    })
+    .await
 }
 
 /// Newest first, by when it happened.

@@ -1,5 +1,6 @@
 //! The dispatcher: sends what waits in the outbox, several tenants at once, each in its order and with its own back-off.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Options;
+use super::batches;
 use super::earlier;
-use super::entry::AuditEntry;
 use super::sender::{self, Outcome};
 use crate::api::Timestamp;
 use crate::client::Client;
@@ -21,7 +22,7 @@ const CLAIM_TIME: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(1);
 const RENEW_INTERVAL: Duration = Duration::from_millis(300);
 /// How many entries are claimed at once.
-const CLAIM_SIZE: usize = 64;
+const CLAIM_SIZE: usize = 256;
 /// How many tenants are served at once.
 const MAX_CLAIMS: usize = 16;
 /// How many failures one claim goes past.
@@ -128,37 +129,40 @@ async fn serve(client: Client, state: State, pause: Duration, claim: Claim) {
     let began = Instant::now();
     let mut renewed = tokio::time::Instant::now();
     let mut leased = Leased { claim, state: state.clone(), settlement: Settlement::default(), is_settled: false };
-    for letter in &leased.claim.letters {
+    let (parcels, unreadable) = batches::of(&leased.claim.letters, sender::takes_batches(&client).await);
+    leased.settlement.dead.extend(unreadable);
+    let mut parcels = VecDeque::from(parcels);
+    while let Some(parcel) = parcels.pop_front() {
         let within = CLAIM_TIME.saturating_sub(began.elapsed());
         if within.is_zero() {
             break;
         }
         let settlement = &mut leased.settlement;
-        let id = letter.id.clone();
-        let Ok(entry) = serde_json::from_str::<AuditEntry>(&letter.body) else {
-            settlement.dead.push((id, "FM-INTERNAL: it is not an entry of the audit log".to_owned()));
-            continue;
-        };
-        let sent = sender::send(&client, &leased.claim.lease.tenant, &entry, within);
-        let wanted = match while_leased(&state, &leased.claim.lease, &mut renewed, sent).await {
-            Outcome::Delivered => {
-                settlement.delivered.push(id);
+        let sent = parcel.send(&client, &leased.claim.lease.tenant, within);
+        let wanted = match (while_leased(&state, &leased.claim.lease, &mut renewed, sent).await, parcel) {
+            (Outcome::Delivered, parcel) => {
+                settlement.delivered.extend(parcel.ids());
                 continue;
             }
-            Outcome::Undeliverable(why) => {
-                settlement.dead.push((id, why));
+            // One of them may be to blame, which only shows where each goes alone.
+            (Outcome::Undeliverable(_) | Outcome::Failed(..), parcel) if parcel.is_many() => {
+                parcel.apart().rev().for_each(|one| parcels.push_front(one));
                 continue;
             }
-            Outcome::Failed(why, wanted) => {
-                settlement.failed.push((id, why));
+            (Outcome::Undeliverable(why), parcel) => {
+                settlement.dead.extend(parcel.ids().map(|id| (id, why.clone())));
+                continue;
+            }
+            (Outcome::Failed(why, wanted), parcel) => {
+                settlement.failed.extend(parcel.ids().map(|id| (id, why.clone())));
                 (settlement.back_off, settlement.wanted) = (Some(pause), wanted);
                 // One that failed before may be itself to blame: others are tried past it.
-                if letter.has_failed && settlement.failed.len() < MAX_FAILURES_PER_CLAIM {
+                if parcel.has_failed && settlement.failed.len() < MAX_FAILURES_PER_CLAIM {
                     continue;
                 }
                 break;
             }
-            Outcome::Later(wanted) => wanted,
+            (Outcome::Later(wanted), _) => wanted,
         };
         (settlement.back_off, settlement.wanted) = (Some(pause), wanted);
         break;

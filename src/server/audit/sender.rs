@@ -1,4 +1,7 @@
-//! Sends one entry to the platform's audit service, by the server's own account, and judges what came of it.
+//! Sends entries to the platform's audit service, by the server's own account, and judges what came of them.
+//!
+//! A platform that records batches is sent several entries at once, and drops by their ids those that it has already. To any
+//! other an entry goes alone, with its id as `Idempotency-Key`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::entry::AuditEntry;
-use crate::api::audit::{Changes, Log};
-use crate::api::{Entry, Operation as _, catalogue};
+use crate::api::audit::{BatchEntry, Changes, Log, LogBatch};
+use crate::api::{Entry, Operation, catalogue};
 use crate::auth::Caller;
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Kind, Origin, Result};
@@ -15,7 +18,7 @@ use crate::error::{Error, Kind, Origin, Result};
 /// The code of a tenant that the server has no account in; nothing but another configuration changes that.
 const NO_ACCOUNT: &str = "FM-MCP-NO-ACCOUNT";
 
-/// What came of an entry.
+/// What came of entries that were sent together.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Delivered,
@@ -27,15 +30,35 @@ pub(super) enum Outcome {
     Later(Option<Duration>),
 }
 
-/// Sends an entry for a tenant, within a time.
+/// Whether the platform records batches, which is found out once.
+pub(super) async fn takes_batches(client: &Client) -> bool {
+    client.extensions().learn().await;
+    client.extensions().have(&LogBatch::SPEC)
+}
+
+/// Sends entries of a tenant together, within a time.
+pub(super) async fn send_batch(client: &Client, tenant: &str, entries: &[AuditEntry], within: Duration) -> Outcome {
+    let entry_of = |entry: &AuditEntry| Ok(BatchEntry { id: entry.id.clone(), entry: log_of(entry)? });
+    let batch = entries.iter().map(entry_of).collect::<Result<_>>().map(|entries| LogBatch { entries });
+    // What repeats it is the dispatcher, a tenant's entries apart from another's.
+    let options = CallOptions { deadline: Some(within), is_paced: true, ..CallOptions::default() };
+    call(client, tenant, batch, options).await
+}
+
+/// Sends an entry of a tenant alone, within a time.
 pub(super) async fn send(client: &Client, tenant: &str, entry: &AuditEntry, within: Duration) -> Outcome {
+    let options = CallOptions { idempotency_key: Some(entry.id.clone()), deadline: Some(within), is_paced: true, ..CallOptions::default() };
+    call(client, tenant, log_of(entry), options).await
+}
+
+async fn call<O: Operation>(client: &Client, tenant: &str, request: Result<O>, options: CallOptions) -> Outcome {
     let home = client.upstream().home();
     let Some(tenant) = Some(tenant.into()).filter(|_| !tenant.is_empty()).or(home) else {
         return Outcome::Undeliverable(format!("{NO_ACCOUNT}: it is of no tenant, and neither is the server's account"));
     };
-    let Ok((operation, arguments)) = request_of(entry) else { return Outcome::Undeliverable("FM-INTERNAL".to_owned()) };
-    // The dispatcher repeats by itself, a tenant's entries apart from another's.
-    let options = CallOptions { idempotency_key: Some(entry.id.clone()), deadline: Some(within), is_paced: true, ..CallOptions::default() };
+    let Ok((operation, arguments)) = request.and_then(|request| arguments_of(&request)) else {
+        return Outcome::Undeliverable("FM-INTERNAL".to_owned());
+    };
     match client.call(&Arc::new(Caller::service(tenant)), operation, arguments, options).await {
         Ok(_) => Outcome::Delivered,
         Err(error) => outcome_of(&error),
@@ -43,23 +66,26 @@ pub(super) async fn send(client: &Client, tenant: &str, entry: &AuditEntry, with
 }
 
 /// An entry as the audit service takes it.
-fn request_of(entry: &AuditEntry) -> Result<(&'static Entry, Map<String, Value>)> {
-    let operation = catalogue().get(Log::SPEC.name).ok_or_else(|| Error::internal("there is no audit service"))?;
+fn log_of(entry: &AuditEntry) -> Result<Log> {
     let Value::Object(mut after) = serde_json::to_value(entry).map_err(Error::internal)? else {
         return Err(Error::internal("an entry is not an object"));
     };
     for said_elsewhere in ["at", "action", "tenant", "subject", "resourceType", "resource"] {
         after.remove(said_elsewhere);
     }
-    let log = Log {
+    Ok(Log {
         actor: entry.subject.clone(),
         action: entry.action.name().to_owned(),
         resource_type: entry.resource_type.clone(),
         resource_id: entry.resource.clone(),
         changes: Some(Changes { before: None, after: Some(after) }),
         timestamp: Some(entry.at),
-    };
-    match serde_json::to_value(log).map_err(Error::internal)? {
+    })
+}
+
+fn arguments_of<O: Operation>(request: &O) -> Result<(&'static Entry, Map<String, Value>)> {
+    let operation = catalogue().get(O::SPEC.name).ok_or_else(|| Error::internal("there is no audit service"))?;
+    match serde_json::to_value(request).map_err(Error::internal)? {
         Value::Object(arguments) => Ok((operation, arguments)),
         _ => Err(Error::internal("a request is not an object")),
     }
@@ -91,7 +117,7 @@ mod tests {
     fn an_entry_becomes_a_request_that_the_platform_would_take() {
         let mut entry = AuditEntry::new(Action::Refused, None, Transport::Http, "endpoint", "/mcp");
         "FM-MCP-TOKEN-EXPIRED".clone_into(&mut entry.outcome);
-        let (operation, arguments) = request_of(&entry).unwrap();
+        let (operation, arguments) = arguments_of(&log_of(&entry).unwrap()).unwrap();
         assert_eq!(arguments["actor"], "anonymous");
         assert_eq!(arguments["changes"]["after"]["outcome"], "FM-MCP-TOKEN-EXPIRED");
         assert_eq!(arguments["changes"]["after"]["id"], entry.id);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::response::IntoResponse as _;
 use flowmaster_mcp::auth::{Caller, Credential, Principal};
-use flowmaster_mcp::client::{Client, Configured, Fixed, Located, Mode, Origin, Upstream};
+use flowmaster_mcp::client::{Client, Configured, Extensions, Fixed, Located, Mode, Origin, Upstream};
 use flowmaster_mcp::error::Result;
 use flowmaster_mcp::server::audit;
 use flowmaster_mcp::server::{App, Options, Settings};
@@ -43,8 +43,18 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// A server that records, by an account that may.
 fn app(origin: Arc<dyn Origin>, account: &str, options: audit::Options) -> Arc<App> {
+    app_with(Extensions::default(), origin, account, options)
+}
+
+/// The same on a platform that is the contract's, which takes entries one by one.
+fn contracts_app(platform: &StandIn, options: audit::Options) -> Arc<App> {
+    app_with(Extensions::named(&[]).unwrap(), Arc::new(Fixed::new(&platform.url).unwrap()), "account", options)
+}
+
+fn app_with(extensions: Extensions, origin: Arc<dyn Origin>, account: &str, options: audit::Options) -> Arc<App> {
     let accounts = Configured::new(Some(account.to_owned().into()), BTreeMap::new()).unwrap().unwrap();
-    let client = Client::builder(origin).upstream(Upstream::new(Mode::Propagate, Some(Arc::new(accounts)))).build();
+    let upstream = Upstream::new(Mode::Propagate, Some(Arc::new(accounts)));
+    let client = Client::builder(origin).upstream(upstream).extensions(extensions).build();
     App::new(Options { client, settings: Settings { audit: Some(options), ..Settings::default() } }).unwrap()
 }
 
@@ -196,7 +206,7 @@ async fn a_silent_audit_service_is_in_nobodys_way() {
     })
     .await;
     let data = tempfile::tempdir().unwrap();
-    let app = app(Arc::new(Fixed::new(&platform.url).unwrap()), "account", options(data.path()));
+    let app = contracts_app(&platform, options(data.path()));
     let session = connect(&app, "somebody", revisions()[1].clone(), Host::new(None)).await;
     ok(call(&session.0, "tasks_list", json!({})).await);
     let started = Instant::now();
@@ -223,7 +233,7 @@ async fn a_row_has_the_trace_of_its_call_and_is_the_same_row_when_it_is_sent_aga
         })
         .await;
     let data = tempfile::tempdir().unwrap();
-    let app = app(Arc::new(Fixed::new(&platform.url).unwrap()), "account", options(data.path()));
+    let app = contracts_app(&platform, options(data.path()));
     let served = serve(app, Known::default().with("anna", user("tenant-1", "anna", &["*"])).admission(), |_| {}).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let params = json!({ "name": "tasks_list", "arguments": {} });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
-use flowmaster_mcp::client::{Client, Configured, Fixed, Mode, Upstream};
+use flowmaster_mcp::client::{Client, Configured, Extensions, Fixed, Mode, Upstream};
 use flowmaster_mcp::server::audit::{self, Backlog, dead_letters};
 use flowmaster_mcp::server::{App, Options, Settings};
 use http::StatusCode;
@@ -52,11 +52,12 @@ pub async fn server(platform: &StandIn, data: &Path) -> Served {
     recording(platform, data, None).await
 }
 
-/// The same, which may record to a file as well.
+/// The same, which may record to a file as well. The platform is the contract's, which takes entries one by one.
 pub async fn recording(platform: &StandIn, data: &Path, file: Option<PathBuf>) -> Served {
     let accounts = Configured::new(Some("account".to_owned().into()), BTreeMap::new()).unwrap().unwrap();
     let client = Client::builder(Arc::new(Fixed::new(&platform.url).unwrap()))
         .upstream(Upstream::new(Mode::Propagate, Some(Arc::new(accounts))))
+        .extensions(Extensions::named(&[]).unwrap())
         .build();
     let audit = audit::Options { pause: Duration::from_millis(10), file, ..audit::Options::new(data) };
     let app = App::new(Options { client, settings: Settings { audit: Some(audit), ..Settings::default() } }).unwrap();
