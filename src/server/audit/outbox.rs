@@ -129,7 +129,8 @@ async fn serve(client: Client, state: State, pause: Duration, claim: Claim) {
     let began = Instant::now();
     let mut renewed = tokio::time::Instant::now();
     let mut leased = Leased { claim, state: state.clone(), settlement: Settlement::default(), is_settled: false };
-    let (parcels, unreadable) = batches::of(&leased.claim.letters, sender::takes_batches(&client).await);
+    let takes_batches = while_leased(&state, &leased.claim.lease, &mut renewed, sender::takes_batches(&client)).await;
+    let (parcels, unreadable) = batches::of(&leased.claim.letters, takes_batches);
     leased.settlement.dead.extend(unreadable);
     let mut parcels = VecDeque::from(parcels);
     while let Some(parcel) = parcels.pop_front() {
