@@ -66,7 +66,7 @@ impl Extensions {
             return Ok(Self::default());
         }
         let find = |name: &String| {
-            let known = catalogue().get(name).filter(|entry| entry.spec.extension);
+            let known = catalogue().get(name).filter(|entry| entry.spec.extension && entry.spec.tool);
             known.map(|entry| entry.spec.name).ok_or_else(|| {
                 Error::configuration(
                     Kind::Invalid,
