@@ -85,7 +85,7 @@ async fn on_stdio(config: &Config, source: Source) -> Result<Outcome> {
     }
     let follow = reload::follow(source, config.clone(), Arc::clone(&connection), Arc::clone(&app), shutdown.clone());
     let _following = AbortOnDropHandle::new(tokio::spawn(follow));
-    let served = Box::pin(server::serve_stdio(app, connection.principal()?, tokio::io::stdin(), tokio::io::stdout(), shutdown)).await;
+    let served = server::serve_stdio(app, connection.principal()?, tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
     connection.close().await;
     served.map(|()| Outcome::Done)
 }

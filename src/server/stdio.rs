@@ -41,7 +41,8 @@ where
         shutdown,
         ended: CancellationToken::new(),
     };
-    let served = serve(&app, &principal, transport).await;
+    // What a connection holds is large, and callers keep this future in theirs.
+    let served = Box::pin(serve(&app, &principal, transport)).await;
     app.hub.close().await;
     app.audit.flush().await;
     served
