@@ -260,6 +260,8 @@ impl Spec {
     pub const fn any_route(name: &'static str) -> Self {
         let mut spec = Self::new(Method::Post, name, "", Effect::Destroy);
         spec.names_route = true;
+        // It has no body of its own, so no idempotency key makes a call repeatable: of a route that nobody knows, reads alone are.
+        spec.body = false;
         spec
     }
 

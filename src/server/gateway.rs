@@ -41,7 +41,9 @@ pub(super) fn judge(entry: &'static Entry, arguments: &Map<String, Value>) -> Re
             faults.push(secret(place, name));
         }
     }
-    body.iter().for_each(|fields| secrets_in(fields, "/body", &mut faults));
+    if let Some(fields) = &body {
+        secrets_in(fields, "/body", &mut faults);
+    }
     let route = Route::read(method, &path).map_err(|fault| faults.push(fault)).ok();
     let Some(route) = route.filter(|_| faults.is_empty()) else {
         return Err(Error::new(Kind::Invalid, "FM-MCP-ROUTE", "the call is not one of a plain route")
@@ -117,7 +119,9 @@ fn secrets_below(value: &Value, place: &str, faults: &mut Vec<FieldError>) {
     match value {
         Value::Object(fields) => secrets_in(fields, place, faults),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, item)| secrets_below(item, &format!("{place}/{index}"), faults));
+            for (index, item) in items.iter().enumerate() {
+                secrets_below(item, &format!("{place}/{index}"), faults);
+            }
         }
         _ => {}
     }

@@ -118,7 +118,7 @@ impl Request {
         };
         if let Some(route) = route {
             let options = CallOptions { traceparent: Some(trace), ..CallOptions::default() };
-            return route.send(&self.app, &self.caller, options).await.map(Outcome::Answered);
+            return Box::pin(route.send(&self.app, &self.caller, options)).await.map(Outcome::Answered);
         }
         if background::may_be_task(entry, context) {
             return Ok(match self.begin_task(entry, arguments, context, trace).await? {
