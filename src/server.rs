@@ -26,6 +26,7 @@ mod rules;
 mod secrets;
 mod services;
 mod stdio;
+mod streams;
 mod subscriptions;
 mod tools;
 mod toolsets;

@@ -157,6 +157,8 @@ pub struct Spec {
     pub extension: bool,
     /// Whether a call names method and path by itself: the effect is that of the method, and no service owns the route.
     pub names_route: bool,
+    /// Whether its answer can be told while it is written.
+    pub streams: bool,
     /// The operation beyond the contract that a composite is made of.
     pub made_of: Option<&'static str>,
     /// The name that the id of the answer goes by elsewhere, where that is not `id`.
@@ -211,6 +213,7 @@ impl Spec {
             names_tenant: false,
             extension: false,
             names_route: false,
+            streams: false,
             made_of: None,
             id_alias: None,
             evicts: &[],
@@ -376,6 +379,13 @@ impl Spec {
     pub const fn made_of_extension(mut self, operation: &'static str) -> Self {
         self.extension = true;
         self.made_of = Some(operation);
+        self
+    }
+
+    /// The answer can be told while it is written, as server-sent events.
+    #[must_use]
+    pub const fn streams(mut self) -> Self {
+        self.streams = true;
         self
     }
 

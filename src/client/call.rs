@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::origin::Located;
@@ -64,6 +65,8 @@ pub struct CallOptions {
     pub is_paced: bool,
     /// It reads the present state, whatever was read a moment ago.
     pub is_fresh: bool,
+    /// Where the pieces of its answer go while it is written; the answer itself has them all.
+    pub tokens: Option<mpsc::Sender<String>>,
     /// Secrets by the places in its body that they take when it leaves.
     pub secrets: Vec<(String, SecretString)>,
 }

@@ -2,6 +2,7 @@
 
 mod conceal;
 pub(crate) mod connector;
+mod event_stream;
 pub(crate) mod problem;
 pub(in crate::client) mod websocket;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
@@ -19,7 +21,7 @@ use super::layer::Transport;
 use super::layers::rate_limit::Limits;
 use super::origin::Origin;
 use crate::api::answers::mismatch;
-use crate::api::{Method, wire};
+use crate::api::{Entry, Method, wire};
 use crate::error::{self, Error, Kind, Result};
 use crate::io::numbers::quote_inexact;
 use crate::io::outbound::{self, Unread};
@@ -30,6 +32,11 @@ use connector::Connector;
 pub(super) const UNREACHABLE: &str = "FM-MCP-UNREACHABLE";
 /// The code of a platform that was silent for too long.
 pub(super) const TIMEOUT: &str = "FM-MCP-TIMEOUT";
+
+/// What is accepted of most operations.
+const ACCEPT_WHOLE: &str = "application/json, application/problem+json";
+/// What is accepted where the answer may arrive while it is written.
+const ACCEPT_STREAM: &str = "text/event-stream, application/json;q=0.9, application/problem+json";
 
 /// Sends requests.
 pub(super) struct Http {
@@ -57,7 +64,7 @@ impl Http {
             .client(&located)?
             .request(method, format!("{}{}", located.base, call.request.path))
             .headers(call.headers)
-            .header(ACCEPT, "application/json, application/problem+json");
+            .header(ACCEPT, if call.options.tokens.is_some() { ACCEPT_STREAM } else { ACCEPT_WHOLE });
         if !call.request.query.is_empty() {
             request = request.query(&call.request.query);
         }
@@ -74,11 +81,18 @@ impl Http {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         self.limits.learn(call.entry, &call.caller.tenant, &headers);
+        if let Some(tokens) = call.options.tokens.filter(|_| (200..300).contains(&status) && event_stream::is_one(&response)) {
+            let idle = waits.idle.unwrap_or(Duration::MAX);
+            let reading = event_stream::Reading { tokens, secrets: &secrets, largest: self.answer_limit, idle };
+            let broken = |error: Option<_>| error.map_or_else(|| silent(idle), |error| unreachable(error, &located.base));
+            let body = reading.read(response, broken).await?;
+            return reply(call.entry, status, &headers, body);
+        }
         let body = secrets.conceal(self.read(response, &located.base, waits.idle).await?);
         if !(200..300).contains(&status) {
             return Err(problem::decode(status, &headers, &body, |text| secrets.conceal_text(text).into_owned()));
         }
-        let mut body = if body.is_empty() && call.entry.spec.names_route {
+        let body = if body.is_empty() && call.entry.spec.names_route {
             Value::Object(Map::new())
         } else if body.is_empty() && (status == 204 || call.entry.spec.success == 204) {
             Value::Object(Map::from_iter([("done".to_owned(), call.entry.spec.title.into())]))
@@ -91,20 +105,7 @@ impl Http {
                     .caused_by(error)
             })?
         };
-        if call.entry.spec.names_route {
-            body = beside_status(status, body);
-        }
-        wire::normalise(&call.entry.spec, &call.entry.shape.answer, &mut body);
-        if let Some(fault) = mismatch(&call.entry.shape.output, &body) {
-            let message = format!("the platform answered {status} with something else than {} answers", call.entry.spec.name);
-            return Err(Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", message).of_origin(error::Origin::Platform).field(
-                fault.pointer,
-                fault.code,
-                fault.detail,
-            ));
-        }
-        let etag = headers.get(ETAG).and_then(|etag: &HeaderValue| etag.to_str().ok()).map(str::to_owned);
-        Ok(Reply { status, etag, body })
+        reply(call.entry, status, &headers, body)
     }
 
     async fn read(&self, response: reqwest::Response, base: &str, idle: Option<Duration>) -> Result<Bytes> {
@@ -133,6 +134,24 @@ impl Transport for Http {
     fn send(&self, call: Call) -> BoxFuture<'_, Result<Reply>> {
         Box::pin(self.exchange(call))
     }
+}
+
+/// An answer in the contract's names, held to its schema.
+fn reply(entry: &Entry, status: u16, headers: &HeaderMap, mut body: Value) -> Result<Reply> {
+    if entry.spec.names_route {
+        body = beside_status(status, body);
+    }
+    wire::normalise(&entry.spec, &entry.shape.answer, &mut body);
+    if let Some(fault) = mismatch(&entry.shape.output, &body) {
+        let message = format!("the platform answered {status} with something else than {} answers", entry.spec.name);
+        return Err(Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", message).of_origin(error::Origin::Platform).field(
+            fault.pointer,
+            fault.code,
+            fault.detail,
+        ));
+    }
+    let etag = headers.get(ETAG).and_then(|etag: &HeaderValue| etag.to_str().ok()).map(str::to_owned);
+    Ok(Reply { status, etag, body })
 }
 
 /// The answer of a route that no operation has: nothing is known of it, so it stands as an object beside its status.

@@ -62,14 +62,18 @@ pub(crate) async fn read_bounded(response: Response, largest: usize) -> Result<B
 /// Reads an answer of so many bytes at most, whose parts follow one another within a time; without an error one was late.
 pub(crate) async fn read_lively(response: Response, largest: usize, idle: Duration) -> Result<Bytes, Unread<Option<reqwest::Error>>> {
     let announced = response.content_length();
-    let chunks = stream::unfold(response.bytes_stream(), move |mut chunks| async move {
+    collect(announced, lively(response, idle), largest).await
+}
+
+/// The parts of an answer, which follow one another within a time; without an error one was late.
+pub(crate) fn lively(response: Response, idle: Duration) -> impl Stream<Item = Result<Bytes, Option<reqwest::Error>>> {
+    stream::unfold(response.bytes_stream(), move |mut chunks| async move {
         let chunk = match timeout(idle, chunks.next()).await {
             Ok(chunk) => chunk?.map_err(Some),
             Err(_) => Err(None),
         };
         Some((chunk, chunks))
-    });
-    collect(announced, chunks, largest).await
+    })
 }
 
 async fn collect<E>(announced: Option<u64>, chunks: impl Stream<Item = Result<Bytes, E>>, largest: usize) -> Result<Bytes, Unread<E>> {

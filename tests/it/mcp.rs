@@ -15,6 +15,7 @@ mod renewed_rights;
 mod resources;
 mod secrets;
 mod stdio;
+mod streams;
 mod subscriptions;
 mod toolsets;
 mod waits;

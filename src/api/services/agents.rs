@@ -195,6 +195,7 @@ impl Operation for Stream {
     const SPEC: Spec = Spec::post("agents_stream", "/agents/{id}/stream", Effect::Send)
         .titled("Watch an AI assistant while it is writing")
         .requires(Permission::AGENT_INVOKE)
+        .streams()
         .repeats(&[("agentId", "id")])
         .evicts(TOUCHED);
 }

@@ -160,12 +160,14 @@ impl Layer for Breaker {
         let circuit = self.circuits.of(&call);
         Box::pin(async move {
             let (service, began) = (call.entry.service, Instant::now());
+            // An answer that is told while it is written is as slow as it is long.
+            let is_told = call.options.tokens.is_some();
             let mut pass = circuit.admit(began).map_err(|wait| {
                 call.metrics.refusals.breaker.increment(1);
                 open(service, wait)
             })?;
             let answer = next.run(call).await;
-            pass.outcome = judge(&answer, began.elapsed() >= self.slow_call);
+            pass.outcome = judge(&answer, !is_told && began.elapsed() >= self.slow_call);
             if let (Outcome::Failed | Outcome::Unanswered, Err(error)) = (pass.outcome, &answer) {
                 // Every tenant sees it: what is no code stays out.
                 let code = error.code().chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));

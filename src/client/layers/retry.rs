@@ -50,7 +50,8 @@ impl Retry {
         if spec.effect == Effect::Read || (spec.idempotent && options.if_match.is_none()) {
             return true;
         }
-        let takes_key = self.has_keys && spec.body && !spec.public;
+        // An answer that is told while it is written is not kept for a key.
+        let takes_key = self.has_keys && spec.body && !spec.public && options.tokens.is_none();
         if takes_key && options.idempotency_key.is_none() {
             options.idempotency_key = Some(crate::api::ids::unique());
         }

@@ -130,7 +130,10 @@ impl Request {
             return self.wait(entry, arguments, context, trace).await.map(Outcome::Answered);
         }
         let arguments = files::fill(self.app.settings.files.as_ref(), entry, arguments).await?;
-        let options = CallOptions { if_match, traceparent: Some(trace.clone()), secrets, ..CallOptions::default() };
+        let options = CallOptions { if_match, traceparent: Some(trace), secrets, ..CallOptions::default() };
+        if entry.spec.streams {
+            return Box::pin(self.stream(entry, arguments, options, context)).await.map(Outcome::Answered);
+        }
         let reply = self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await?;
         Ok(Outcome::Answered(match seconds {
             Some(seconds) => self.wait_for_begun(entry, reply, seconds, context, trace).await,

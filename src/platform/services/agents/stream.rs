@@ -60,16 +60,21 @@ async fn tell(cx: Cx, prepared: Prepared, events: mpsc::Sender<Bytes>) {
         asking::kept(&cx, ended).await
     };
     let passing_on = async {
-        while let Some(frame) = frames.recv().await {
+        loop {
+            let frame = tokio::select! {
+                frame = frames.recv() => frame,
+                // Without a reader the frames end, and with them the model's answer, even while it says nothing.
+                () = events.closed() => None,
+            };
+            let Some(frame) = frame else { return frames.close() };
             let event = match frame {
                 Frame::Token(text) => event("token", &json!({ "text": text })),
                 Frame::Tool(name, completed) => {
                     event("tool", &json!({ "tool": name, "status": if completed { "completed" } else { "failed" } }))
                 }
             };
-            // Without a reader the frames end, and with them the model's answer.
             if events.send(event).await.is_err() {
-                frames.close();
+                return frames.close();
             }
         }
     };

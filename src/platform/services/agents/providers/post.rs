@@ -36,7 +36,11 @@ pub(super) async fn ask(
     has_spoken: &mut bool,
 ) -> Result<Reply, Failure> {
     let until = Instant::now() + within;
-    let response = in_time(until, send(client, provider, inquiry, sink.is_some())).await?;
+    let sending = in_time(until, send(client, provider, inquiry, sink.is_some()));
+    let response = match sink {
+        Some(sink) => sink.while_read(sending).await?,
+        None => sending.await?,
+    };
     if !response.status().is_success() {
         return Err(in_time(until, async { Ok(refusal(response).await) }).await?);
     }
@@ -134,7 +138,8 @@ async fn listen(
     });
     let mut events = std::pin::pin!(counted.eventsource());
     loop {
-        let next = in_time((Instant::now() + between).min(last), async { Ok(events.next().await) }).await?;
+        let piece = in_time((Instant::now() + between).min(last), async { Ok(events.next().await) });
+        let next = sink.while_read(piece).await?;
         let Some(event) = next else { return Ok(()) };
         let event = event.map_err(|error| match error {
             eventsource_stream::EventStreamError::Transport(failure) => failure,

@@ -166,6 +166,19 @@ pub(in super::super) struct Sink(pub(in super::super) mpsc::Sender<Frame>);
 impl Sink {
     /// Tells a frame; fails when nobody reads any more.
     pub(in super::super) async fn tell(&self, frame: Frame) -> Result<(), Failure> {
-        self.0.send(frame).await.map_err(|_| Failure::new(Cause::Cancelled, "the caller hung up"))
+        self.0.send(frame).await.map_err(|_| hung_up())
     }
+
+    /// Works for as long as somebody reads.
+    pub(super) async fn while_read<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.0.closed() => Err(hung_up()),
+        }
+    }
+}
+
+fn hung_up() -> Failure {
+    Failure::new(Cause::Cancelled, "the caller hung up")
 }
