@@ -74,6 +74,11 @@ fn check_node(
             }
         }
         Value::Array(items) => {
+            if let Some(least) = schema.get("minItems").and_then(Value::as_u64)
+                && (items.len() as u64) < least
+            {
+                faults.push(FieldError::new(path.clone(), "length", format!("has {} items; at least {least} are needed", items.len())));
+            }
             if let Some(most) = schema.get("maxItems").and_then(Value::as_u64)
                 && items.len() as u64 > most
             {
@@ -267,7 +272,7 @@ mod tests {
                 "when": { "type": "string", "format": "date-time" },
                 "data": { "type": "object" },
                 "status": { "type": "array", "items": { "type": "string", "enum": ["open", "done"] } },
-                "tags": { "type": "array", "items": { "type": "string" } },
+                "tags": { "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": 2 },
             },
             "required": ["id"],
             "additionalProperties": false,
@@ -311,6 +316,45 @@ mod tests {
             [("/id", "required"), ("/limt", "unknown"), ("/limit", "range"), ("/mode", "enum"), ("/when", "format"), ("/data", "type")]
         );
         assert!(faults[1].detail.contains("did you mean `limit`"));
+    }
+
+    #[test]
+    fn every_keyword_of_the_catalogues_schemas_is_checked() {
+        fn walk(name: &str, schema: &Map<String, Value>) {
+            const SAID: [&str; 2] = ["description", "type"];
+            const CHECKED: [&str; 11] = [
+                "properties",
+                "required",
+                "additionalProperties",
+                "items",
+                "enum",
+                "minLength",
+                "maxLength",
+                "minimum",
+                "maximum",
+                "minItems",
+                "maxItems",
+            ];
+            for (keyword, value) in schema {
+                // A password is marked, not checked: any text may be one.
+                let is_format = keyword == "format" && ["date-time", "password"].iter().any(|format| value == format);
+                assert!(is_format || SAID.contains(&keyword.as_str()) || CHECKED.contains(&keyword.as_str()), "{name}: {keyword} {value}");
+            }
+            let below = ["items", "additionalProperties"].iter().filter_map(|name| schema.get(*name)?.as_object());
+            let fields = schema.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::values);
+            below.chain(fields.filter_map(Value::as_object)).for_each(|schema| walk(name, schema));
+        }
+        for entry in crate::api::catalogue().entries() {
+            walk(entry.spec.name, &entry.shape.input);
+        }
+    }
+
+    #[test]
+    fn the_number_of_items_is_bounded_on_both_sides() {
+        for (tags, says) in [(json!([]), "at least 1"), (json!(["a", "b", "c"]), "at most 2")] {
+            let mut value = json!({ "id": "x", "tags": tags });
+            assert!(check(&schema(), &mut value, Reading::Strict).unwrap_err()[0].detail.contains(says));
+        }
     }
 
     #[test]

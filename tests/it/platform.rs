@@ -24,6 +24,7 @@ mod killed_processes;
 mod learning;
 mod lists;
 mod notifications;
+mod openapi;
 mod portals;
 mod process_reference;
 mod processes;

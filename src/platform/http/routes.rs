@@ -395,6 +395,16 @@ fn arguments(
     mut body: Map<String, Value>,
 ) -> Result<Value> {
     let code = entry.service.code;
+    if entry.spec.body && !query.is_empty() {
+        let fault = |(name, _): &(String, String)| {
+            FieldError::new(
+                format!("/{name}"),
+                "unknown",
+                "is given in the query, which this operation does not take; it takes a JSON body",
+            )
+        };
+        return Err(invalid(code, query.iter().map(fault).collect()));
+    }
     let takes_tenant = entry.shape.input.get("properties").is_some_and(|properties| properties.get("tenantId").is_some());
     if !takes_tenant && let Some(tenant) = body.shift_remove("tenantId") {
         // The contract's examples repeat the tenant; the claim alone is trusted.
