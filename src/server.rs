@@ -9,6 +9,7 @@ pub mod audit;
 mod background;
 mod completion;
 pub mod consent;
+mod derived;
 mod digest;
 mod files;
 mod gateway;
@@ -42,13 +43,14 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::api::arguments::Reading;
-use crate::api::{Entry, catalogue};
+use crate::api::{Entry, Operation, catalogue};
 use crate::auth::Caller;
 use crate::client::events::Hub;
 use crate::client::{CallOptions, Client, Reply};
 use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::state::State;
+use crate::telemetry::TraceContext;
 use rules::Rules;
 use toolsets::Offer;
 
@@ -238,13 +240,15 @@ impl App {
 
     /// Whether a caller may call an operation without anybody being asked, by a tool or for the sake of another.
     fn asks_nobody(&self, caller: &Caller, entry: &Entry) -> bool {
-        self.authorise(caller, entry).is_ok_and(|decision| decision == PolicyDecision::Allow)
+        self.has(entry) && self.authorise(caller, entry).is_ok_and(|decision| decision == PolicyDecision::Allow)
     }
 
     /// Refuses a call that the caller's permissions, the way upstream or the operator's policy rule out, and says
     /// whether a person is asked about any other.
     fn authorise(&self, caller: &Caller, entry: &Entry) -> Result<PolicyDecision> {
-        self.client.extensions().check(&entry.spec)?;
+        if !entry.spec.is_derivable {
+            self.client.extensions().check(&entry.spec)?;
+        }
         let rules = self.rules();
         rules.access.check(caller, &entry.spec)?;
         self.client.upstream().check(caller, &entry.spec)?;
@@ -266,6 +270,25 @@ impl App {
         }
         self.rules().limits.pay(caller, entry, self.client.metrics())?;
         self.answer(caller, entry, Self::checked(caller, entry, arguments)?, CallOptions::default(), limit).await
+    }
+
+    /// Reads the present state by an operation's type, as the caller would by the operation's own tool.
+    async fn read_as<O: Operation>(&self, caller: &Arc<Caller>, request: &O, trace: TraceContext) -> Result<O::Output> {
+        let name = O::SPEC.name;
+        let entry = operation(name)?;
+        if self.authorise(caller, entry)? != PolicyDecision::Allow {
+            return Err(Error::new(
+                Kind::Forbidden,
+                "FM-MCP-POLICY",
+                format!("a person is asked before {name}, so nothing else can be made of it"),
+            )
+            .hint(format!("Call the tool {name} instead.")));
+        }
+        let Value::Object(arguments) = serde_json::to_value(request).map_err(Error::internal)? else {
+            return Err(Error::internal(format!("a request of {name} is not an object")));
+        };
+        let options = CallOptions { is_fresh: true, traceparent: Some(trace), ..CallOptions::default() };
+        typed(self.send(caller, entry, arguments, options).await?.body)
     }
 
     /// Reads the object of a question, for the person who is asked.
@@ -310,6 +333,7 @@ impl App {
         arguments: Map<String, Value>,
         options: CallOptions,
     ) -> Result<Reply> {
+        self.client.extensions().check(&entry.spec)?;
         let options = CallOptions { deadline: Some(self.settings.call_timeout), ..options };
         self.client.call(caller, entry, arguments, options).await
     }

@@ -157,6 +157,8 @@ pub struct Spec {
     pub extension: bool,
     /// Whether a call names method and path by itself: the effect is that of the method, and no service owns the route.
     pub names_route: bool,
+    /// Whether its answer is made of events and the audit log where a platform lacks it.
+    pub is_derivable: bool,
     /// Whether its answer can be told while it is written.
     pub streams: bool,
     /// The operation beyond the contract that a composite is made of.
@@ -213,6 +215,7 @@ impl Spec {
             names_tenant: false,
             extension: false,
             names_route: false,
+            is_derivable: false,
             streams: false,
             made_of: None,
             id_alias: None,
@@ -371,6 +374,14 @@ impl Spec {
     #[must_use]
     pub const fn extension(mut self) -> Self {
         self.extension = true;
+        self
+    }
+
+    /// An operation that the contract lacks, whose answer can be made of events and the audit log.
+    #[must_use]
+    pub const fn derivable_extension(mut self) -> Self {
+        self.extension = true;
+        self.is_derivable = true;
         self
     }
 

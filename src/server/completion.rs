@@ -108,7 +108,8 @@ async fn there(request: &Request, listers: [Option<&'static Lister>; 2]) -> Opti
     for lister in listers.into_iter().flatten() {
         let entry = catalogue().get(lister.operation)?;
         request.app.learn(entry).await;
-        if request.has(entry) {
+        // What would be made here of many reads is not worth a key that is pressed.
+        if request.app.has(entry) && request.offer.holds(entry) {
             return Some(lister);
         }
     }

@@ -27,9 +27,9 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Whether a next step may name an operation: the platform has it, and the request is offered it.
+    /// Whether a next step may name an operation: the platform has it, or its answer is made here, and the request is offered it.
     pub(super) fn has(&self, entry: &Entry) -> bool {
-        self.app.has(entry) && self.offer.holds(entry)
+        (entry.spec.is_derivable || self.app.has(entry)) && self.offer.holds(entry)
     }
 
     /// Reads what is not a tool's answer, such as a resource or a prompt's data, by an operation that is offered.

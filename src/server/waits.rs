@@ -22,9 +22,8 @@ use crate::api::events::Subscribe;
 use crate::api::operation::{MAX_WAIT_SECONDS, WAIT_SECONDS};
 use crate::api::{self, Entry, Event, Operation, catalogue};
 use crate::auth::Caller;
+use crate::client::Reply;
 use crate::client::events::Follower;
-use crate::client::{CallOptions, Reply};
-use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::TraceContext;
 
@@ -146,21 +145,7 @@ impl Request {
 impl Waiting<'_> {
     /// Reads the present state, as the caller would by the operation's own tool.
     async fn read<O: Operation>(&self, request: &O) -> Result<O::Output> {
-        let name = O::SPEC.name;
-        let entry = super::operation(name)?;
-        if self.app.authorise(self.caller, entry)? != PolicyDecision::Allow {
-            return Err(Error::new(
-                Kind::Forbidden,
-                "FM-MCP-POLICY",
-                format!("a person is asked before {name}, so nothing can wait by it"),
-            )
-            .hint(format!("Call the tool {name} instead.")));
-        }
-        let Value::Object(arguments) = serde_json::to_value(request).map_err(Error::internal)? else {
-            return Err(Error::internal(format!("a request of {name} is not an object")));
-        };
-        let options = CallOptions { is_fresh: true, traceparent: Some(self.trace), ..CallOptions::default() };
-        typed(self.app.send(self.caller, entry, arguments, options).await?.body)
+        self.app.read_as(self.caller, request, self.trace).await
     }
 
     /// Waits until it is worth reading again; false when the time is up.

@@ -3,6 +3,7 @@
 mod background;
 mod bad_input;
 mod consent;
+mod derived;
 mod erasure;
 mod extensions;
 mod gateway;

@@ -398,6 +398,26 @@ pub struct ExecutionSummary {
     pub error: Option<Failure>,
 }
 
+impl Execution {
+    /// The execution as a list shows it.
+    #[must_use]
+    pub fn summary(self, process_name: Option<String>) -> ExecutionSummary {
+        ExecutionSummary {
+            process_name,
+            execution_id: self.execution_id,
+            process_id: self.process_id,
+            version: self.version,
+            status: self.status,
+            current_node: self.current_node,
+            started_at: self.started_at,
+            completed_at: self.completed_at,
+            initiator: self.initiator,
+            parent_execution_id: self.parent_execution_id,
+            error: self.error,
+        }
+    }
+}
+
 /// Shows all requests, orders and cases (executions) that are running, still open, in progress, waiting, completed or
 /// broken off with an error, at the moment or since a day, week or month.
 ///
@@ -427,7 +447,7 @@ impl Operation for List {
     const SPEC: Spec = Spec::get("executions_list", "/executions", Effect::Read)
         .titled("List open, finished and failed cases")
         .requires(Permission::EXECUTION_VIEW)
-        .extension()
+        .derivable_extension()
         .always_loaded();
 }
 

@@ -432,7 +432,7 @@ impl Operation for List {
         .titled("Find out which workflows are available")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
-        .extension()
+        .derivable_extension()
         .always_loaded();
 }
 

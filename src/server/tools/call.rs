@@ -129,6 +129,9 @@ impl Request {
         if entry.spec.is_composite() {
             return self.wait(entry, arguments, context, trace).await.map(Outcome::Answered);
         }
+        if self.app.derives(entry) {
+            return Box::pin(self.derive(entry, arguments, trace)).await.map(Outcome::Answered);
+        }
         let arguments = files::fill(self.app.settings.files.as_ref(), entry, arguments).await?;
         let options = CallOptions { if_match, traceparent: Some(trace), secrets, ..CallOptions::default() };
         if entry.spec.streams {

@@ -3,7 +3,7 @@
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
-use crate::api::executions::{Execution, ExecutionStatus, ExecutionSummary, List};
+use crate::api::executions::{ExecutionStatus, ExecutionSummary, List};
 use crate::api::{Page, Timestamp};
 use crate::error::{Error, Result};
 use crate::platform::engine::runtime::run;
@@ -20,7 +20,7 @@ pub(super) async fn list(cx: Cx, request: List) -> Result<Page<ExecutionSummary>
                 let (head, state) = row?;
                 let execution = run::view(head, run::parse(&state)?);
                 let name = name_of(connection, tenant.as_str(), execution.process_id.as_str())?;
-                Ok((summary(execution, name), state.len()))
+                Ok((execution.summary(name), state.len()))
             });
             within_bytes(rows, &page, |(_, bytes)| *bytes)
         })
@@ -98,20 +98,4 @@ fn name_of(connection: &Connection, tenant: &str, process: &str) -> Result<Optio
         .prepare_cached("SELECT name FROM process_list WHERE tenant_id = ?1 AND process_id = ?2")?
         .query_row(params![tenant, process], |row| row.get(0))
         .optional()?)
-}
-
-fn summary(execution: Execution, process_name: Option<String>) -> ExecutionSummary {
-    ExecutionSummary {
-        process_name,
-        execution_id: execution.execution_id,
-        process_id: execution.process_id,
-        version: execution.version,
-        status: execution.status,
-        current_node: execution.current_node,
-        started_at: execution.started_at,
-        completed_at: execution.completed_at,
-        initiator: execution.initiator,
-        parent_execution_id: execution.parent_execution_id,
-        error: execution.error,
-    }
 }
