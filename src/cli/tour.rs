@@ -1,28 +1,30 @@
-//! `tour`: the story of the contract's examples, told by doing it through MCP.
+//! `tour`: the story of the contract's examples, told by doing it through MCP, a chapter for each layer of the contract.
 //!
 //! The tour starts this program once more as a server on stdio, as a host would, and is its host. Before a platform at a
 //! URL it looks around, and tells the whole story where the caller may do all of it and somebody says yes.
 
+mod core;
 mod elsewhere;
+mod finale;
+mod layers;
+mod outside;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rmcp::model::CallToolResult;
 use rmcp::transport::TokioChildProcess;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::process::Command;
 
 use super::Outcome;
-use super::host::{Answers, Asked, Session, take, text_of};
+use super::host::{Answers, Asked, Session, text_of};
 use super::setup::connection::{Connection, access};
 use super::setup::credentials::login_command;
 use super::terminal::{Paint, ask, begin, complain, is_attended, plain, say};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-
-/// How long the execution may take to complete after its task was answered.
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+use outside::Outside;
 
 /// How it is told; `--data DIR` keeps what it makes.
 #[derive(Debug, clap::Args)]
@@ -97,14 +99,21 @@ impl Tour {
     async fn embedded(&mut self, config: &Config, scratch: &Path) -> Result<()> {
         let kept = config.sources.contains_key("data_dir").then(|| config.data_dir.clone());
         let data = kept.clone().unwrap_or_else(|| scratch.join("data"));
-        say(self.paint.strong("A process is designed, run and approved, all through MCP."));
+        say(self.paint.strong("What FlowMaster does, layer by layer, all through MCP."));
         match &kept {
             Some(data) => say(format_args!("The embedded FlowMaster keeps its data in {}.", data.display())),
             None => say("The embedded FlowMaster keeps its data in a temporary folder, which is gone afterwards."),
         }
         say("");
         self.connect(embedded_server(&data, scratch)?).await?;
-        self.tell("manager").await
+        let outside = Outside::open().await?;
+        self.chapter("Core: a process is designed, run and approved");
+        self.tell("manager").await?;
+        self.intelligence().await?;
+        self.integration(&outside).await?;
+        self.foundation().await?;
+        self.support().await?;
+        self.finale(&outside).await
     }
 
     /// A look around on a platform elsewhere, and the whole story where the caller may and somebody agrees.
@@ -126,56 +135,6 @@ impl Tour {
         Ok(())
     }
 
-    async fn tell(&mut self, approver: &str) -> Result<()> {
-        let design = self.call("Design the contract's \"Approval Workflow\"", "processes_create", approval_workflow(approver)).await?;
-        let process = text(&design, "id")?;
-        note(format_args!("{process}, version {}, {}", short(&design, "version"), short(&design, "status")));
-
-        let validation = self.call("Check it for dead ends and missing fields", "processes_validate", json!({ "id": process })).await?;
-        if validation.get("valid") != Some(&Value::Bool(true)) {
-            return Err(failed(format!("the design is not valid: {}", validation["errors"])));
-        }
-        let warnings = validation.get("warnings").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        note(format_args!("valid, {}", counted(warnings.len(), "warning")));
-        for warning in warnings {
-            note(short(warning, "message"));
-        }
-
-        let published = self.call("Publish it", "processes_publish", json!({ "id": process })).await?;
-        note(format_args!("version {} is {}", short(&published, "version"), short(&published, "status")));
-
-        let variables = json!({ "userId": "user-456", "amount": 5000 });
-        let started = self
-            .call("Start it with an amount of 5000", "executions_start", json!({ "processId": process, "variables": variables }))
-            .await?;
-        let execution = text(&started, "executionId")?;
-        note(format_args!("{execution} is {} at {}", short(&started, "status"), short(&started, "currentNode")));
-
-        let tasks = self.call("Find the task that waits for a person", "tasks_list", json!({ "executionId": execution })).await?;
-        let task = items(&tasks).first().ok_or_else(|| failed("no task waits"))?;
-        let task_id = text(task, "taskId")?;
-        note(format_args!("\"{}\" for {}, due {}", short(task, "title"), short(task, "assignedTo"), short(task, "slaDeadline")));
-
-        self.answer(&task_id).await?;
-        self.completed(&execution).await?;
-
-        let history = self.call("Read what happened, step by step", "executions_history", json!({ "id": execution })).await?;
-        for entry in items(&history) {
-            note(format_args!("{:>2}. {} {}", entry["sequence"], short(entry, "type"), short(entry, "nodeId")));
-        }
-
-        let events = self.call("Replay its events", "events_replay", json!({ "topic": "*" })).await?;
-        for event in items(&events).iter().filter(|event| mentions(event, &[&process, &execution, &task_id])) {
-            note(format_args!("{} {}", short(event, "type"), short(event, "subject")));
-        }
-
-        let trail = self.call("Read the audit trail", "audit_query", json!({})).await?;
-        for row in items(&trail).iter().filter(|row| mentions(row, &[&process, &execution, &task_id])) {
-            note(format_args!("{} by {}", short(row, "action"), short(row, "actor")));
-        }
-        Ok(())
-    }
-
     /// Starts the server as a host does and sees what it offers.
     async fn connect(&mut self, server: Command) -> Result<()> {
         self.begin("Start the server and list its tools", "tools/list");
@@ -185,33 +144,6 @@ impl Tour {
         let tools = session.tools().await?;
         self.end(begun);
         note(counted(tools.len(), "tool"));
-        Ok(())
-    }
-
-    /// Answers the task. The server asks for consent first; the tour gives it, and says so.
-    async fn answer(&mut self, task: &str) -> Result<()> {
-        let arguments = json!({ "id": task, "decision": "approve", "comments": "Within the budget of project X." });
-        let answered = self.call("Approve it", "tasks_respond", arguments).await?;
-        let asked = take(&self.asked);
-        let question = asked.first().ok_or_else(|| failed("the server did not ask before it decided"))?;
-        note(format_args!("the server asked: {}", question.lines().next().map(plain).unwrap_or_default()));
-        note("the tour said yes on your behalf; a host shows the question to you");
-        note(format_args!("task {}", short(&answered, "status")));
-        Ok(())
-    }
-
-    async fn completed(&mut self, execution: &str) -> Result<()> {
-        let begun = Instant::now();
-        let mut state = self.call("See the execution completed", "executions_get", json!({ "id": execution })).await?;
-        // What follows a task runs on its own; here it takes a moment at most.
-        while matches!(short(&state, "status").as_str(), "pending" | "running") && begun.elapsed() < STEP_TIMEOUT {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            state = self.ask("executions_get", json!({ "id": execution })).await?;
-        }
-        if short(&state, "status") != "completed" {
-            return Err(failed(format!("the execution is {}: {}", short(&state, "status"), state["error"])));
-        }
-        note(format_args!("completed at {}", short(&state, "completedAt")));
         Ok(())
     }
 
@@ -237,6 +169,11 @@ impl Tour {
             return Err(failed(format!("{tool}: {}", text_of(&result))));
         }
         Ok(result.structured_content.unwrap_or_else(|| Value::Object(Map::new())))
+    }
+
+    fn chapter(&self, title: &str) {
+        say("");
+        say(self.paint.strong(title));
     }
 
     fn begin(&mut self, title: &str, tool: &str) {
@@ -296,37 +233,8 @@ fn program() -> Result<Command> {
     std::env::current_exe().map(Command::new).map_err(|error| failed("this program does not find itself").caused_by(error))
 }
 
-/// The contract's example of a process, with the contract's example of a task as its form.
-fn approval_workflow(approver: &str) -> Value {
-    json!({
-        "name": "Approval Workflow",
-        "version": "1.0.0",
-        "variables": [{ "name": "userId", "type": "string" }, { "name": "amount", "type": "number" }],
-        "nodes": [{
-            "id": "node-1",
-            "type": "human_task",
-            "config": {
-                "assignee": approver,
-                "title": "Approve Budget Request",
-                "description": "Review $5000 request for project X",
-                "form": { "fields": [
-                    { "name": "decision", "type": "enum", "options": ["approve", "reject", "revise"] },
-                    { "name": "comments", "type": "text" },
-                ] },
-                "sla": { "hoursToComplete": 24 },
-                "escalationChain": ["manager", "director"],
-            },
-        }],
-    })
-}
-
 fn items(page: &Value) -> &[Value] {
     page.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// Whether an event or a row is about one of these.
-fn mentions(value: &Value, ids: &[&str]) -> bool {
-    ["subject", "resourceId"].iter().filter_map(|name| value.get(name)?.as_str()).any(|id| ids.contains(&id))
 }
 
 fn text(value: &Value, name: &str) -> Result<String> {

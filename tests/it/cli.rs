@@ -292,6 +292,7 @@ fn doctor_tells_what_is_set_and_what_works() {
 #[test]
 fn the_tour_tells_its_story_and_leaves_nothing_behind() {
     let home = tempfile::tempdir().unwrap();
+    let begun = std::time::Instant::now();
     let output = program(home.path()).arg("tour").env("TMPDIR", home.path()).output().unwrap();
     let story = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{story}{}", stderr(&output));
@@ -300,6 +301,15 @@ fn the_tour_tells_its_story_and_leaves_nothing_behind() {
     {
         assert!(story.contains(step), "{step}: {story}");
     }
+    // A chapter for each layer of the contract, and what they do together.
+    for chapter in ["\nCore: ", "\nIntelligence: ", "\nIntegration: ", "\nFoundation: ", "\nSupport: ", "\nAll together: "] {
+        assert!(story.contains(chapter), "{chapter}: {story}");
+    }
+    for step in ["executions_wait", "tasks_wait", "schedules_execute", "agents_stream", "booked order-1", "notifications_send"] {
+        assert!(story.contains(step), "{step}: {story}");
+    }
+    assert_eq!(story.matches("completed at").count(), 2, "{story}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(40), "{:?}", begun.elapsed());
     assert!(!story.contains('\u{1b}'), "no colours in a pipe");
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }
