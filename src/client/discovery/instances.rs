@@ -39,7 +39,7 @@ impl Instance {
     pub(super) fn has(&self, attribute: &str, value: &str) -> bool {
         match self.metadata.get(attribute) {
             Some(Value::String(text)) => text == value,
-            Some(other) => other.to_string() == value,
+            Some(other) => value.parse::<Value>().is_ok_and(|value| value == *other),
             None => false,
         }
     }

@@ -139,7 +139,9 @@ async fn cancelling_ends_the_model_whether_it_speaks_or_is_silent() {
         assert!(sent < 1_000, "{sent} pieces were sent");
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(model.sent.load(Ordering::SeqCst), sent, "nothing is sent after the end");
-        speaking.inspect(|speaking| speaking.abort());
+        if let Some(speaking) = speaking {
+            speaking.abort();
+        }
         // What it cost is in the ledger all the same.
         let mut errors = Value::Null;
         for _ in 0..100 {

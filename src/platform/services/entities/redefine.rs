@@ -57,12 +57,12 @@ pub(super) async fn redefine(cx: Cx, request: Redefine) -> Result<Answer<EntityT
         let mut statement =
             tx.prepare_cached("SELECT id, data FROM entities WHERE tenant_id = ? AND type = ? AND updated_at >= ? LIMIT ?")?;
         let rows = statement.query_map(params![tenant, name, began.millis(), FEW + 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let changed = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let latest = rows.collect::<rusqlite::Result<Vec<_>>>()?;
         drop(statement);
-        if changed.len() > FEW {
+        if latest.len() > FEW {
             return Err(changed_meanwhile());
         }
-        judge(&checker, changed.into_iter().map(Ok), &mut misfits)?;
+        judge(&checker, latest.into_iter().map(Ok), &mut misfits)?;
         must_fit(misfits)?;
         let fields = |schema: Option<&Value>| {
             let names = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object).into_iter().flat_map(Map::keys);
