@@ -6,8 +6,8 @@ mod registry;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::layer::Transport;
 use super::origin::Fixed;
-use super::stack::Stack;
 use crate::api::{SERVICES, Service};
 use crate::auth::Caller;
 use crate::client::layers::breaker::Circuits;
@@ -37,14 +37,14 @@ pub(super) enum Finder {
 }
 
 impl Finder {
-    /// The finder of a client; none where all is behind the origin. `stack` sends what the registry is asked.
-    pub(super) fn new(discovery: Discovery, circuits: &Arc<Circuits>, stack: Stack, has_account: bool) -> Option<Self> {
+    /// The finder of a client; none where all is behind the origin. `asks` sends what the registry is asked.
+    pub(super) fn new(discovery: Discovery, circuits: &Arc<Circuits>, asks: Arc<dyn Transport>, has_account: bool) -> Option<Self> {
         match discovery {
             Discovery::Gateway => None,
             Discovery::Services(places) => {
                 Some(Self::Services(places.into_iter().map(|(service, place)| (service, Arc::new(Instance::of(&place)))).collect()))
             }
-            Discovery::Registry(rules) => Some(Self::Registry(Arc::new(Registry::new(rules, Arc::clone(circuits), stack, has_account)))),
+            Discovery::Registry(rules) => Some(Self::Registry(Arc::new(Registry::new(rules, Arc::clone(circuits), asks, has_account)))),
         }
     }
 

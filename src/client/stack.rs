@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::Settings;
 use super::call::{Call, Reply};
 use super::credentials::upstream::Upstream;
@@ -56,7 +58,7 @@ pub(super) fn build(parts: Parts) -> (Stack, Option<Arc<Finder>>) {
         .then(Timeout(settings.timeouts))
         .then(Sign { origin, upstream: Arc::clone(&upstream) })
         .then(Reveal);
-    let finder = Finder::new(discovery, &circuits, attempt.clone(), upstream.has_account()).map(Arc::new);
+    let finder = Finder::new(discovery, &circuits, Arc::new(attempt.clone()), upstream.has_account()).map(Arc::new);
     let pick = finder.clone().map(|finder| Arc::new(Pick(finder)) as Arc<dyn Layer>);
     let call = Stack::new(Arc::clone(&attempt.transport))
         // once per call
@@ -91,5 +93,11 @@ impl Stack {
     /// Runs a call through all layers.
     pub(super) async fn run(&self, call: Call) -> Result<Reply> {
         Next::new(&self.layers, &*self.transport).run(call).await
+    }
+}
+
+impl Transport for Stack {
+    fn send(&self, call: Call) -> BoxFuture<'_, Result<Reply>> {
+        Box::pin(self.run(call))
     }
 }

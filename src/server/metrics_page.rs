@@ -52,7 +52,7 @@ impl MetricsOptions {
             "FM-CONFIG-METRICS",
             format!("telemetry.metrics_listen is {listen}, which other machines reach, and no token is asked for"),
         )
-        .hint("Set telemetry.metrics_token_file, or listen on 127.0.0.1."))
+        .hint("Set FLOWMASTER_METRICS_TOKEN_FILE, or listen on 127.0.0.1."))
     }
 }
 

@@ -15,7 +15,10 @@ fn minimal(schema: &Value) -> Value {
         },
         Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
         Some("boolean") => json!(true),
-        Some("array") => json!([]),
+        Some("array") => {
+            let least = usize::try_from(schema["minItems"].as_u64().unwrap_or_default()).unwrap();
+            Value::Array(vec![minimal(&schema["items"]); least])
+        }
         _ => Value::Object(
             schema["required"]
                 .as_array()

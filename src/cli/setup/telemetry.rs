@@ -35,7 +35,7 @@ pub(crate) fn page(config: &Config) -> Result<Option<MetricsOptions>> {
 fn token(path: &Path) -> Result<SecretString> {
     let wrong = |what: String| {
         Error::configuration(Kind::Invalid, "FM-CONFIG-METRICS", format!("the token of the metrics page in {} {what}", path.display()))
-            .hint(format!("Name a file with at least {MIN_TOKEN} characters in telemetry.metrics_token_file."))
+            .hint(format!("Name a file with at least {MIN_TOKEN} characters in FLOWMASTER_METRICS_TOKEN_FILE."))
     };
     let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let token = text.trim();

@@ -19,9 +19,9 @@ use crate::api::registry::{self, Discover, Health};
 use crate::api::{Entry, Operation as _, Page, Service, catalogue, wire};
 use crate::auth::Caller;
 use crate::client::call::{Call, CallOptions};
+use crate::client::layer::Transport;
 use crate::client::layers::breaker::Circuits;
 use crate::client::origin::Fixed;
-use crate::client::stack::Stack;
 use crate::error::{Error, Kind, Result};
 use crate::io::outbound;
 
@@ -49,7 +49,7 @@ pub struct RegistryRules {
 pub(in crate::client) struct Registry {
     rules: RegistryRules,
     circuits: Arc<Circuits>,
-    stack: Stack,
+    asks: Arc<dyn Transport>,
     /// Whether the server has an account of its own, which asks rather than a caller.
     has_account: bool,
     lists: Cache<(TenantId, &'static str), Arc<List>>,
@@ -70,9 +70,9 @@ struct Known {
 }
 
 impl Registry {
-    pub(super) fn new(rules: RegistryRules, circuits: Arc<Circuits>, stack: Stack, has_account: bool) -> Self {
+    pub(super) fn new(rules: RegistryRules, circuits: Arc<Circuits>, asks: Arc<dyn Transport>, has_account: bool) -> Self {
         let lists = Cache::builder().max_capacity(MAX_LISTS).time_to_idle(Duration::from_hours(1)).build();
-        Self { rules, circuits, stack, has_account, lists, turn: AtomicUsize::new(0) }
+        Self { rules, circuits, asks, has_account, lists, turn: AtomicUsize::new(0) }
     }
 
     /// The instance that takes a call; none for the registry itself, which stands behind the origin.
@@ -144,7 +144,7 @@ impl Registry {
         let request = wire::encode(&entry.spec, &caller.tenant, arguments.into_iter().collect())
             .map_err(|fault| Error::internal(format!("the registry cannot be asked: {}", fault.detail)))?;
         let call = Call::new(entry, Arc::clone(caller), request, CallOptions::default())?.ending(TIMEOUT);
-        let answer = tokio::time::timeout(TIMEOUT, self.stack.run(call)).await;
+        let answer = tokio::time::timeout(TIMEOUT, self.asks.send(call)).await;
         let reply = answer.map_err(|_| Error::new(Kind::Timeout, "FM-MCP-TIMEOUT", "the registry did not answer in time"))??;
         let page: Page<registry::Instance> = serde_json::from_value(reply.body).map_err(|error| {
             Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", format!("the registry's answer is not as the contract says: {error}"))

@@ -94,7 +94,7 @@ async fn work(client: Client, process: String, started: Arc<Mutex<Vec<String>>>)
 
 /// Answers each task that is open.
 async fn answer(client: &Client) -> Option<()> {
-    let open = client.try_call("GET", "/tasks?status=pending&limit=50", None).await?;
+    let open = client.try_call("GET", "/tasks?status=created,assigned,escalated&limit=50", None).await?;
     for task in open["items"].as_array().unwrap() {
         let path = format!("/tasks/{}/respond", task["taskId"].as_str().unwrap());
         // It may have been answered before the program died.

@@ -18,7 +18,7 @@ use crate::platform::http::context::{self, Cx};
 const MAX_DATA: usize = 16 * 1024;
 const COLUMNS: &str = "conversations.id, channel_id, kind, participant, execution_id, task_id, data, version, conversations.created_at,
     updated_at";
-const TABLES: &str = "conversations CROSS JOIN channels ON channels.tenant_id = conversations.tenant_id AND channels.id = channel_id";
+const CHANNELS: &str = "channels ON channels.tenant_id = conversations.tenant_id AND channels.id = channel_id";
 
 /// A conversation.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Record> {
 }
 
 fn select(connection: &Connection, condition: &str, values: &[&str]) -> Result<Option<Record>> {
-    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE conversations.tenant_id = ?1 AND {condition}");
+    let sql = format!("SELECT {COLUMNS} FROM conversations CROSS JOIN {CHANNELS} WHERE conversations.tenant_id = ?1 AND {condition}");
     Ok(connection.prepare_cached(&sql)?.query_row(rusqlite::params_from_iter(values), from_row).optional()?)
 }
 
@@ -85,7 +85,14 @@ pub(super) async fn list(cx: Cx, request: ListConversations) -> Result<Page<Conv
     let page = request.page.clone();
     let found = cx
         .read(move |connection| {
-            let mut sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE conversations.tenant_id = ?");
+            // Each has the order of the list; by what the planner knows it may walk all conversations of the tenant instead.
+            let index = match (&request.channel_id, &request.participant_id) {
+                (Some(_), Some(_)) => "conversations INDEXED BY conversations_of",
+                (Some(_), None) => "conversations INDEXED BY conversations_by_channel",
+                (None, Some(_)) => "conversations INDEXED BY conversations_with",
+                (None, None) => "conversations",
+            };
+            let mut sql = format!("SELECT {COLUMNS} FROM {index} CROSS JOIN {CHANNELS} WHERE conversations.tenant_id = ?");
             let mut values = vec![tenant.to_string()];
             let filters = [
                 (" AND channel_id = ?", request.channel_id.map(|id| id.0)),
