@@ -18,7 +18,7 @@ use super::database::Scope;
 use crate::api::{Event, Timestamp};
 use crate::error::Result;
 
-pub(crate) use log::{COLUMNS, event_of};
+pub(crate) use log::{COLUMNS, event_of, size_in};
 use webhook::Sender;
 
 /// How many subscriptions are delivered to at once.

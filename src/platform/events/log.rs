@@ -25,3 +25,8 @@ pub(crate) fn event_of(row: &Row<'_>) -> Result<(i64, Event)> {
     };
     Ok((row.get(0)?, event))
 }
+
+/// How many bytes the data of a row's event have.
+pub(crate) fn size_in(row: &Row<'_>) -> rusqlite::Result<usize> {
+    Ok(row.get_ref(9)?.as_bytes().map_or(0, <[u8]>::len))
+}

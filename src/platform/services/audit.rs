@@ -8,7 +8,7 @@ use crate::api::audit::{AuditEntry, Log, LogBatch, MAX_BATCH, Query, Recorded, S
 use crate::api::ids::TenantId;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::http::context::{Answer, Cx};
+use crate::platform::http::context::{Answer, Cx, within_bytes};
 use crate::platform::http::routes::Routes;
 use crate::platform::vocabulary::{self, Names};
 
@@ -73,8 +73,8 @@ async fn log_batch(cx: Cx, batch: LogBatch) -> Result<Recorded> {
 async fn query(cx: Cx, request: Query) -> Result<Page<AuditEntry>> {
     let tenant = cx.tenant();
     let before = cx.cursor(&request.page)?.map(|text| place_of(&text)).transpose()?;
-    let page = request.page.clone();
-    let entries = cx
+    let asked = request.page.clone();
+    let (entries, page) = cx
         .read(move |connection| {
             check_names(connection, tenant.as_str(), &request)?;
             let mut sql = format!("SELECT {COLUMNS} FROM audit_log WHERE tenant_id = ?");
@@ -104,11 +104,15 @@ async fn query(cx: Cx, request: Query) -> Result<Page<AuditEntry>> {
             sql.push_str(" ORDER BY timestamp DESC, sequence DESC LIMIT ?");
             values.push(i64::try_from(request.page.size() + 1).unwrap_or(i64::MAX).into());
             let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map(rusqlite::params_from_iter(values), |row| entry(row, &tenant))?;
-            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+            let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
+                let bytes = row.get_ref(8)?.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
+                Ok((entry(row, &tenant)?, bytes))
+            })?;
+            within_bytes(rows.map(|row| Ok(row?)), &asked, |(_, bytes)| *bytes)
         })
         .await?;
-    Ok(cx.page_of(entries, &page, |entry| format!("{} {}", entry.timestamp.millis(), entry.sequence)))
+    let page = cx.page_of(entries, &page, |(entry, _)| format!("{} {}", entry.timestamp.millis(), entry.sequence));
+    Ok(Page { items: page.items.into_iter().map(|(entry, _)| entry).collect(), next_cursor: page.next_cursor })
 }
 
 /// Where a list goes on: behind an entry's time and place in the chain.

@@ -410,3 +410,28 @@ async fn the_platforms_own_events_name_what_they_are_about() {
         assert_eq!(event["subject"], event["data"][name], "{topic}");
     }
 }
+
+#[tokio::test]
+async fn a_page_of_large_events_or_entries_ends_early_and_goes_on() {
+    let bench = TestPlatform::start().await;
+    let owner = bench.owner();
+    let large = "x".repeat(600 * 1024);
+    for number in 0..3 {
+        let event = json!({ "topic": "file.scanned", "event": { "number": number, "text": large } });
+        bench.post("/events", &owner, event).await.ok();
+        let after = json!({ "number": number, "text": large });
+        let entry =
+            json!({ "actor": "a", "action": "file.scanned", "resourceType": "file", "resourceId": "7", "changes": { "after": after } });
+        bench.post("/audit-logs", &owner, entry).await.ok();
+    }
+    for path in ["/events/replay?topic=file.scanned", "/audit-logs?action=file.scanned"] {
+        let (mut pages, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = bench.get(&format!("{path}&limit=200{cursor}"), &owner).await.ok();
+            pages.push(page["items"].as_array().unwrap().len());
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(pages, [1, 1, 1], "{path}");
+    }
+}

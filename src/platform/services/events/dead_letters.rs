@@ -8,8 +8,8 @@ use super::subscriptions;
 use crate::api::ids::SubscriptionId;
 use crate::api::{Effect, Event, Operation, Page, PageRequest, Permission, Spec, Timestamp};
 use crate::error::Result;
-use crate::platform::events::{COLUMNS, event_of};
-use crate::platform::http::context::Cx;
+use crate::platform::events::{COLUMNS, event_of, size_in};
+use crate::platform::http::context::{Cx, within_bytes};
 
 /// Lists the events that could not be delivered to a subscription, oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +45,8 @@ impl Operation for ListDeadLetters {
 pub(super) async fn list(cx: Cx, request: ListDeadLetters) -> Result<Page<DeadLetter>> {
     let after = cx.cursor_number(&request.page)?.unwrap_or_default();
     let (tenant, limit) = (cx.tenant(), i64::try_from(request.page.size()).unwrap_or_default() + 1);
-    let found = cx
+    let asked = request.page.clone();
+    let (found, page) = cx
         .read(move |connection| {
             subscriptions::find(connection, tenant.as_str(), request.id.as_str())?;
             let sql = format!(
@@ -53,17 +54,15 @@ pub(super) async fn list(cx: Cx, request: ListDeadLetters) -> Result<Page<DeadLe
                  WHERE subscription_id = ? AND position > ? ORDER BY position LIMIT ?"
             );
             let mut letters = connection.prepare_cached(&sql)?;
-            let mut rows = letters.query(params![request.id.as_str(), after, limit])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
+            let rows = letters.query_and_then(params![request.id.as_str(), after, limit], |row| {
                 let (position, event) = event_of(row)?;
                 let (attempts, reason) = (row.get("attempts")?, row.get("reason")?);
                 let failed_at = Timestamp::from_millis(row.get("failed_at")?);
-                found.push((position, DeadLetter { event, attempts, reason, failed_at }));
-            }
-            Ok(found)
+                Ok((position, DeadLetter { event, attempts, reason, failed_at }, size_in(row)?))
+            })?;
+            within_bytes(rows, &asked, |(_, _, bytes)| *bytes)
         })
         .await?;
-    let page = cx.page_of(found, &request.page, |(position, _)| position.to_string());
-    Ok(Page { items: page.items.into_iter().map(|(_, letter)| letter).collect(), next_cursor: page.next_cursor })
+    let page = cx.page_of(found, &page, |(position, ..)| position.to_string());
+    Ok(Page { items: page.items.into_iter().map(|(_, letter, _)| letter).collect(), next_cursor: page.next_cursor })
 }

@@ -8,12 +8,16 @@ use rusqlite::types::Value as Sql;
 use super::topics;
 use crate::api::arguments::quote;
 use crate::api::events::Replay;
+use crate::api::page::PageRequest;
 use crate::api::{Event, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::first_of;
-use crate::platform::events::{COLUMNS, event_of};
-use crate::platform::http::context::Cx;
+use crate::platform::events::{COLUMNS, event_of, size_in};
+use crate::platform::http::context::{Cx, within_bytes};
 use crate::platform::vocabulary::{ACTIONS, Names};
+
+/// An event with its position, and the bytes of its data.
+type Found = ((i64, Event), usize);
 
 /// Most topics that are read one by one.
 const MAX_RANGES: usize = 500;
@@ -22,11 +26,10 @@ pub(super) async fn replay(cx: Cx, request: Replay) -> Result<Page<Event>> {
     topics::check_pattern(&request.topic)?;
     let bounds = [bound("/from", ">=", request.from.as_deref())?, bound("/to", "<=", request.to.as_deref())?];
     let after = cx.cursor_number(&request.page)?.unwrap_or_default();
-    let (tenant, limit) = (cx.tenant(), request.page.size() + 1);
-    let topic = request.topic;
-    let found = cx.read(move |connection| read(connection, tenant.as_str(), &topic, &bounds, after, limit)).await?;
-    let page = cx.page_of(found, &request.page, |(position, _)| position.to_string());
-    Ok(Page { items: page.items.into_iter().map(|(_, event)| event).collect(), next_cursor: page.next_cursor })
+    let (tenant, page, topic) = (cx.tenant(), request.page, request.topic);
+    let (found, page) = cx.read(move |connection| read(connection, tenant.as_str(), &topic, &bounds, after, &page)).await?;
+    let page = cx.page_of(found, &page, |((position, _), _)| position.to_string());
+    Ok(Page { items: page.items.into_iter().map(|((_, event), _)| event).collect(), next_cursor: page.next_cursor })
 }
 
 fn read(
@@ -35,8 +38,9 @@ fn read(
     topic: &str,
     bounds: &[Option<Bound>; 2],
     after: i64,
-    limit: usize,
-) -> Result<Vec<(i64, Event)>> {
+    page: &PageRequest,
+) -> Result<(Vec<Found>, PageRequest)> {
+    let limit = page.size() + 1;
     let topics = topics_of(connection, tenant, topic)?;
     // All topics are one range by position; so are those of a pattern that stands for very many.
     let (matches, topics) = if topic == "*" || topics.len() > MAX_RANGES { ("GLOB", vec![topic.to_owned()]) } else { ("=", topics) };
@@ -51,7 +55,11 @@ fn read(
     let mut positions = BTreeSet::new();
     first_of(connection, &sql, ranges, &mut positions)?;
     let mut event = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE position = ?"))?;
-    positions.into_iter().take(limit).map(|position: i64| event.query_row([position], |row| Ok(event_of(row)))?).collect()
+    let read = |position: i64| {
+        let (event, bytes) = event.query_row([position], |row| Ok((event_of(row), size_in(row)?)))?;
+        Ok((event?, bytes))
+    };
+    within_bytes(positions.into_iter().take(limit).map(read), page, |(_, bytes)| *bytes)
 }
 
 /// The topics that a name or a pattern stands for, each a range of an index; refuses what no event can have.

@@ -11,18 +11,19 @@ use crate::api::{Page, Timestamp, ids};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::first_of;
 use crate::platform::engine::runtime::{run, tasks};
-use crate::platform::http::context::Cx;
+use crate::platform::http::context::{Cx, within_bytes};
 
 pub(super) async fn list(cx: Cx, request: List) -> Result<Page<Task>> {
     let (query, tenant, now) = (Query::of(&cx, &request)?, cx.tenant(), cx.now());
-    let found = cx
+    let (found, page) = cx
         .read(move |connection| {
             let ids = query.ids(connection)?;
-            ids.iter().map(|id| Ok(tasks::load(connection, tenant.as_str(), id)?.at(now))).collect::<Result<Vec<_>>>()
+            let tasks = ids.iter().map(|id| Ok(tasks::load(connection, tenant.as_str(), id)?.at(now)));
+            within_bytes(tasks, &request.page, |task| run::size_of(&(&task.description, &task.form, &task.response)))
         })
         .await?;
     // Ids sort by the time they were made.
-    Ok(cx.page_of(found, &request.page, |task| task.task_id.0.clone()))
+    Ok(cx.page_of(found, &page, |task| task.task_id.0.clone()))
 }
 
 /// Whom tasks are for: a name, and whether it is a user or a role where that is known.
