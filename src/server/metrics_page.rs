@@ -76,7 +76,7 @@ pub async fn metrics_page(
     let MetricsOptions { listen, token } = options;
     let cannot = |error: std::io::Error| {
         Error::new(Kind::Unavailable, "FM-MCP-METRICS-BIND", format!("figures cannot be shown at {listen}: {error}"))
-            .hint("Another server may be there; choose another address with telemetry.metrics_listen.")
+            .hint("Another server may be there; choose another address with FLOWMASTER_METRICS_LISTEN.")
     };
     let listener = TcpListener::bind(listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
