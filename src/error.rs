@@ -292,6 +292,7 @@ impl Error {
 
     /// Names the faulty fields from further up: they lie below this pointer.
     #[must_use]
+    #[cfg(feature = "platform")]
     pub(crate) fn below(mut self, pointer: &str) -> Self {
         for fault in &mut self.0.fields {
             fault.pointer.insert_str(0, pointer);

@@ -21,6 +21,7 @@ pub fn mint(prefix: &str, at: Timestamp) -> String {
 
 /// Returns what no id of a moment and none of a later one sorts before, and every id of an earlier one.
 #[must_use]
+#[cfg(feature = "platform")]
 pub(crate) fn first_at(prefix: &str, millis: i64) -> String {
     // The first 48 bits of a UUID of version 7 are the milliseconds.
     let millis = u64::try_from(millis).unwrap_or_default();
