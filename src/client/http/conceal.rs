@@ -65,6 +65,12 @@ impl Secrets {
             .fold(Cow::Borrowed(text), |text, secret| text.replace(secret, WITHHELD).into())
     }
 
+    /// How many bytes at the end of a text may be the beginning of one, which only what follows tells.
+    pub(super) fn begun_at_end_of(&self, text: &str) -> usize {
+        let begun = |secret: &String| (1..secret.len()).rev().find(|length| secret.get(..*length).is_some_and(|part| text.ends_with(part)));
+        self.0.iter().filter_map(begun).max().unwrap_or_default()
+    }
+
     /// JSON may write any letter as an escape.
     fn conceal_escaped(&self, body: &[u8]) -> Option<Bytes> {
         let plain = serde_json::from_slice::<Value>(body).ok()?.to_string();

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use eventsource_stream::{EventStreamError, Eventsource as _};
 use futures_util::StreamExt as _;
 use http::HeaderMap;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use super::conceal::Secrets;
 use super::problem;
 use crate::error::{self, Error, Kind, Result};
+use crate::io::numbers::quote_inexact;
 use crate::io::outbound;
 
 /// The media type of such an answer.
@@ -41,6 +43,8 @@ pub(super) struct Reading<'a> {
 #[derive(Default)]
 struct Told {
     text: String,
+    /// What may be the beginning of a secret, and is told once it is known to be none.
+    held_back: String,
     usage: Option<Value>,
 }
 
@@ -73,27 +77,40 @@ impl Reading<'_> {
 
     /// Takes one event; the last one gives the answer.
     async fn take(&self, name: &str, data: &str, told: &mut Told) -> Result<Option<Value>> {
-        let data: Value = serde_json::from_str(data).unwrap_or_else(|_| data.into());
+        let data = self.secrets.conceal(Bytes::copy_from_slice(data.as_bytes()));
+        let data: Value = serde_json::from_slice(&quote_inexact(&data)).unwrap_or_else(|_| String::from_utf8_lossy(&data).into());
         match name {
             "token" => {
-                let piece = data.get("text").unwrap_or(&data).as_str().unwrap_or_default();
-                let piece = self.secrets.conceal_text(piece).into_owned();
-                told.text.push_str(&piece);
-                // A caller that does not listen any more still gets the whole.
-                let _heard = self.tokens.send(piece).await;
+                told.held_back.push_str(data.get("text").unwrap_or(&data).as_str().unwrap_or_default());
+                // A secret may come in several pieces.
+                let mut piece = self.secrets.conceal_text(&told.held_back).into_owned();
+                told.held_back = piece.split_off(piece.len() - self.secrets.begun_at_end_of(&piece));
+                self.tell(piece, told).await;
                 Ok(None)
             }
             "usage" => {
                 told.usage = Some(data);
                 Ok(None)
             }
-            "done" => Ok(Some(whole(data, std::mem::take(told)))),
+            "done" => {
+                let rest = std::mem::take(&mut told.held_back);
+                self.tell(rest, told).await;
+                Ok(Some(whole(data, std::mem::take(told))))
+            }
             "error" => {
                 let status = data.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok()).unwrap_or(502);
                 let conceal = |text: &str| self.secrets.conceal_text(text).into_owned();
                 Err(problem::decode(status, &HeaderMap::new(), data.to_string().as_bytes(), conceal))
             }
             _ => Ok(None),
+        }
+    }
+
+    async fn tell(&self, piece: String, told: &mut Told) {
+        told.text.push_str(&piece);
+        if !piece.is_empty() {
+            // A caller that does not listen any more still gets the whole.
+            let _heard = self.tokens.send(piece).await;
         }
     }
 }
@@ -119,4 +136,30 @@ fn too_large() -> Error {
     Error::new(Kind::BadAnswer, "FM-MCP-ANSWER-TOO-LARGE", "the platform's stream is larger than an answer may be")
         .of_origin(error::Origin::Platform)
         .hint("Ask for a shorter answer: maxTokens bounds it.")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_that_comes_in_pieces_is_told_in_none_and_stands_in_no_answer() {
+        let secrets = Secrets::of_headers(&HeaderMap::from_iter([(AUTHORIZATION, "Bearer eyJ0.token-of-anna".parse().unwrap())]));
+        let (tokens, mut pieces) = mpsc::channel(16);
+        let reading = Reading { tokens, secrets: &secrets, largest: 1 << 20, idle: Duration::from_secs(1) };
+        let mut told = Told::default();
+        for piece in ["It is eyJ", "0.token", "-of-anna, or eyJ", "ack", " ey"] {
+            assert_eq!(reading.take("token", &json!({ "text": piece }).to_string(), &mut told).await.unwrap(), None);
+        }
+        let done = reading.take("done", r#"{"model":"eyJ0.token-of-anna","cost":1}"#, &mut told).await.unwrap().unwrap();
+        assert_eq!(done, json!({ "model": "[withheld]", "cost": 1, "response": "It is [withheld], or eyJack ey" }));
+        drop(reading);
+        let mut heard = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            heard.push(piece);
+        }
+        assert_eq!(heard, ["It is ", "[withheld], or ", "eyJack", " ", "ey"]);
+    }
 }

@@ -10,7 +10,8 @@ use crate::api::notifications::{ChannelDelivery, Get, List, Notification, Recipi
 use crate::api::{Page, Timestamp, ids};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::first_of;
-use crate::platform::http::context::Cx;
+use crate::platform::engine::runtime::run::size_of;
+use crate::platform::http::context::{Cx, within_bytes};
 
 const COLUMNS: &str = "id, status, template_id, email, user_id, phone, variables, channels, created_at, sent_at";
 
@@ -21,13 +22,14 @@ pub(super) async fn get(cx: Cx, request: Get) -> Result<Notification> {
 
 pub(super) async fn list(cx: Cx, request: List) -> Result<Page<Notification>> {
     let (query, tenant) = (Query::of(&cx, &request)?, cx.tenant());
-    let found = cx
+    let (found, page) = cx
         .read(move |connection| {
             let ids = query.ids(connection)?;
-            ids.iter().map(|id| find(connection, tenant.as_str(), id)).collect::<Result<Vec<_>>>()
+            let notifications = ids.iter().map(|id| find(connection, tenant.as_str(), id));
+            within_bytes(notifications, &request.page, |notification| size_of(&notification.variables))
         })
         .await?;
-    Ok(cx.page_of(found, &request.page, |notification| notification.notification_id.0.clone()))
+    Ok(cx.page_of(found, &page, |notification| notification.notification_id.0.clone()))
 }
 
 /// Finds a notification of the tenant with its deliveries.
