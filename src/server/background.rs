@@ -4,16 +4,22 @@
 //! is asked for, in any process of the data folder, it is read whether what is waited for has come, with the rights that
 //! the caller has by then. So no restart loses a task, and no task goes on for a caller whose rights have ended.
 
+mod decision;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rmcp::model::{CreateTaskResult, DetailedTask, GetTaskResult, JsonObject, Task, TaskPayload, TaskStatus};
+use rmcp::model::{
+    CreateTaskResult, DetailedTask, GetTaskResult, InputRequests, JsonObject, Task, TaskPayload, TaskStatus, UpdateTaskParams,
+};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use self::decision::{Answered, Asked, Fault};
 use super::request::{Request, is_stateless};
 use super::{answer, digest, operation};
+use crate::api::ids::TaskId;
 use crate::api::{self, Entry, Operation as _, Timestamp};
 use crate::client::Reply;
 use crate::error::{Error, Kind, Result};
@@ -39,6 +45,18 @@ struct Kept {
     until: Timestamp,
     created: Timestamp,
     updated: Timestamp,
+    /// What the person is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Asked>,
+    /// How many questions it had.
+    #[serde(default)]
+    questions: u32,
+    /// Why the last answer was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fault: Option<Fault>,
+    /// Human tasks that the person does not want to be asked about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    declined: Vec<TaskId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<End>,
 }
@@ -83,7 +101,7 @@ impl Request {
         let now = Timestamp::now();
         let seconds = arguments.get("timeoutSeconds").and_then(Value::as_f64).unwrap_or(DEFAULT_WAIT);
         let until = now.plus_seconds(seconds);
-        let kept = Kept { tool: entry.spec.name.to_owned(), arguments, until, created: now, updated: now, end: None };
+        let kept = Kept::new(entry.spec.name.to_owned(), arguments, until, now);
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(Error::internal)?;
         let record = Record {
@@ -108,7 +126,9 @@ impl Request {
         let kept = if kept.end.is_some() { kept } else { self.follow_task(id, kept, context).await.map_err(|error| failed(&error))? };
         let task = kept.task(id);
         let payload = match kept.end {
-            None => TaskPayload::Working,
+            None => kept.asked.map_or(TaskPayload::Working, |asked| TaskPayload::InputRequired {
+                input_requests: InputRequests::from([(asked.key, asked.request)]),
+            }),
             Some(End::Completed(result)) => TaskPayload::Completed { result },
             Some(End::Cancelled) => TaskPayload::Cancelled,
         };
@@ -124,16 +144,31 @@ impl Request {
         Ok(())
     }
 
-    /// Answers `tasks/update`: a wait asks nothing, so there is nothing to answer.
-    pub(super) async fn update_task(&self, id: &str) -> std::result::Result<(), ErrorData> {
-        self.find_task(id).await?;
-        Err(ErrorData::invalid_params(
-            "the task asks nothing; ask for its state with tasks/get",
-            Some(json!({ "taskId": id, "code": "FM-MCP-TASK-ASKS-NOTHING" })),
-        ))
+    /// Answers `tasks/update`: the person's answer to what the task asks.
+    pub(super) async fn update_task(
+        &self,
+        params: UpdateTaskParams,
+        context: &RequestContext<RoleServer>,
+    ) -> std::result::Result<(), ErrorData> {
+        let UpdateTaskParams { task_id: id, mut input_responses, .. } = params;
+        let mut kept = self.find_task(&id).await?;
+        let asked = kept.asked.take().filter(|_| kept.end.is_none());
+        let Some((asked, answer)) = asked.and_then(|asked| input_responses.remove(&asked.key).map(|answer| (asked, answer))) else {
+            return Err(ErrorData::invalid_params(
+                "the task asks nothing of that name; ask for its state with tasks/get",
+                Some(json!({ "taskId": id, "code": "FM-MCP-TASK-ASKS-NOTHING" })),
+            ));
+        };
+        let trace = TraceContext::of(context.meta.get_traceparent());
+        match self.take_answer(asked, answer, trace).await.map_err(|error| refused(&error))? {
+            Answered::Done => {}
+            Answered::Declined(task) => kept.declined.push(task),
+            Answered::Again(fault) => kept.fault = Some(fault),
+        }
+        self.amend_task(&id, kept).await.map(drop).map_err(|error| failed(&error))
     }
 
-    /// Reads whether a wait is over, and keeps its end.
+    /// Reads whether a wait is over, or stands still for its own caller, and keeps what it is.
     async fn follow_task(&self, id: &str, kept: Kept, context: &RequestContext<RoleServer>) -> Result<Kept> {
         let entry = operation(&kept.tool)?;
         let trace = TraceContext::of(context.meta.get_traceparent());
@@ -146,7 +181,21 @@ impl Request {
         let has_ended = Timestamp::now() >= kept.until;
         let result = match looked {
             Ok(reply) if is_over(&reply) || has_ended => answer::success(reply.body),
-            Ok(_) => return Ok(kept),
+            Ok(reply) => {
+                let asked = match self.asks(&kept, &reply, context, trace).await {
+                    Ok(asked) => asked,
+                    // The wait goes on without the question.
+                    Err(error) => {
+                        tracing::debug!(%error, "a person is not asked inside a task");
+                        None
+                    }
+                };
+                if asked == kept.asked {
+                    return Ok(kept);
+                }
+                let questions = kept.questions.saturating_add(u32::from(asked.is_some()));
+                return self.amend_task(id, Kept { asked, questions, ..kept }).await;
+            }
             // A platform that is away for a moment does not end a wait.
             Err(error) if (error.is_transient() || error.kind() == Kind::Unavailable) && !has_ended => return Ok(kept),
             Err(error) => answer::failure(entry, &error.during(entry.spec.name), |other| self.has(other)),
@@ -158,8 +207,12 @@ impl Request {
     }
 
     async fn end_task(&self, id: &str, kept: Kept, end: End) -> Result<Kept> {
+        self.amend_task(id, Kept { end: Some(end), asked: None, ..kept }).await
+    }
+
+    async fn amend_task(&self, id: &str, kept: Kept) -> Result<Kept> {
         let now = Timestamp::now();
-        let kept = Kept { end: Some(end), updated: now, ..kept };
+        let kept = Kept { updated: now, ..kept };
         let value = serde_json::to_string(&kept).map_err(Error::internal)?;
         let (owner, task, expires) = (digest::of_caller(&self.caller), id.to_owned(), kept.expires());
         // One that has ended by its time meanwhile is answered once more.
@@ -183,6 +236,11 @@ impl Request {
 }
 
 impl Kept {
+    const fn new(tool: String, arguments: Map<String, Value>, until: Timestamp, now: Timestamp) -> Self {
+        let declined = Vec::new();
+        Self { tool, arguments, until, created: now, updated: now, asked: None, questions: 0, fault: None, declined, end: None }
+    }
+
     fn expires(&self) -> Timestamp {
         self.until.plus_seconds(KEPT_FOR)
     }
@@ -190,6 +248,7 @@ impl Kept {
     /// What is told of the task whatever came of it.
     fn task(&self, id: &str) -> Task {
         let status = match self.end {
+            None if self.asked.is_some() => TaskStatus::InputRequired,
             None => TaskStatus::Working,
             Some(End::Completed(_)) => TaskStatus::Completed,
             Some(End::Cancelled) => TaskStatus::Cancelled,
@@ -204,6 +263,11 @@ impl Kept {
 /// Whether a wait's answer says that what was waited for has come.
 fn is_over(reply: &Reply) -> bool {
     reply.body.get("reached").and_then(Value::as_bool) == Some(true)
+}
+
+/// Why an answer does not count.
+fn refused(error: &Error) -> ErrorData {
+    ErrorData::invalid_params(error.to_string(), Some(json!({ "code": error.code() })))
 }
 
 fn failed(error: &Error) -> ErrorData {

@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use super::audit::Decision;
 use super::digest;
 use super::request::{Request, is_stateless};
-use super::{Fallback, Settings};
+use super::{App, Fallback, Settings};
 use crate::api::{Entry, Timestamp};
 use crate::auth::Credential;
 use crate::config::PolicyDecision;
@@ -71,7 +71,7 @@ impl Request {
             return Ok(Verdict::Go { if_match: None, decision: Decision::Allowed });
         }
         let app = &self.app;
-        let can_ask = can_ask(context) && app.settings.confirm != Fallback::Terminal;
+        let can_ask = may_ask(app, context);
         if !can_ask && app.settings.confirm == Fallback::Host {
             tracing::info!(tool = entry.spec.name, subject = %self.caller.subject, "left to the host's own approval");
             return Ok(Verdict::Go { if_match: None, decision: Decision::Host });
@@ -188,7 +188,7 @@ impl Request {
     }
 }
 
-fn unchanged(seen: Option<&str>, now: &Snapshot) -> Result<()> {
+pub(super) fn unchanged(seen: Option<&str>, now: &Snapshot) -> Result<()> {
     if seen == now.seen.as_deref() {
         return Ok(());
     }
@@ -204,6 +204,11 @@ fn unasked(entry: &Entry, settings: &Settings) -> Error {
     };
     Error::new(Kind::Refused, "FM-MCP-CONFIRM", format!("{} {why}", entry.spec.name))
         .hint("Nothing was done. Use a host that shows questions (elicitation), or let the operator set FLOWMASTER_CONFIRM=host.")
+}
+
+/// Whether the host may ask its person: it can, and the operator does not want everything approved at a terminal.
+pub(super) fn may_ask(app: &App, context: &RequestContext<RoleServer>) -> bool {
+    can_ask(context) && app.settings.confirm != Fallback::Terminal
 }
 
 /// Whether the host shows forms to a person.

@@ -306,15 +306,15 @@ impl ServerHandler for Handler {
     }
 
     async fn update_task(&self, params: UpdateTaskParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        self.request_or_refuse("tasks/update", &context).await?.update_task(&params.task_id).await
+        self.request_or_refuse("tasks/update", &context).await?.update_task(params, &context).await
     }
 
     async fn cancel_task(&self, params: CancelTaskParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
         self.request_or_refuse("tasks/cancel", &context).await?.cancel_task(&params.task_id).await
     }
 
-    async fn on_custom_request(&self, request: CustomRequest, _: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
-        Err(message::unserved(request))
+    async fn on_custom_request(&self, request: CustomRequest, context: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+        Err(message::unserved(request, is_stateless(&context)))
     }
 
     async fn complete(&self, params: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {

@@ -86,11 +86,12 @@ fn id_of(bytes: &[u8]) -> Option<RequestId> {
     RequestId::deserialize(envelope.id?).ok().filter(|_| envelope.method.is_some())
 }
 
-/// The error of a request that rmcp does not know: wrong parameters of a known method, or an unknown method.
-pub(super) fn unserved(request: CustomRequest) -> ErrorData {
+/// The error of a request that rmcp does not know: wrong parameters of a known method, or an unknown method. A stateless
+/// host has nothing to initialize.
+pub(super) fn unserved(request: CustomRequest, is_stateless: bool) -> ErrorData {
     let params = request.params.unwrap_or_default();
     let fault = match request.method.as_str() {
-        "initialize" => fault_of::<InitializeRequestParams>(&params),
+        "initialize" if !is_stateless => fault_of::<InitializeRequestParams>(&params),
         "tools/call" => fault_of::<CallToolRequestParams>(&params),
         "resources/read" => fault_of::<ReadResourceRequestParams>(&params),
         "prompts/get" => fault_of::<GetPromptRequestParams>(&params),
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn wrong_parameters_of_a_known_method_are_named() {
-        let unserved = |method: &str, params: Value| unserved(CustomRequest::new(method, Some(params)));
+        let unserved = |method: &str, params: Value| unserved(CustomRequest::new(method, Some(params)), true);
         for (method, params, says) in [
             ("tools/call", json!({ "name": "tasks_get", "arguments": [] }), "`arguments`"),
             ("tools/call", json!({ "arguments": {} }), "name"),
@@ -148,6 +149,8 @@ mod tests {
             let error = unserved(method, params);
             assert!(error.code == ErrorCode::INVALID_PARAMS && error.message.contains(says), "{method}: {}", error.message);
         }
-        assert_eq!(unserved("nothing/here", json!({})).code, ErrorCode::METHOD_NOT_FOUND);
+        for removed in ["nothing/here", "initialize"] {
+            assert_eq!(unserved(removed, json!({})).code, ErrorCode::METHOD_NOT_FOUND, "{removed}");
+        }
     }
 }

@@ -112,6 +112,25 @@ impl App {
             return Err(Error::new(kind, code, message).with_fields(fields));
         }
         self.must_be_new(caller, entry, arguments).await?;
+        let mut text = self.opening(caller, entry, object.as_ref());
+        text.push_str("\n\nWhat will be sent:");
+        if arguments.is_empty() {
+            text.push_str(" nothing more");
+        }
+        for (name, value) in arguments {
+            line(&mut text, name, value, MAX_ARGUMENT_LENGTH);
+        }
+        Ok(Question { text, seen, if_match })
+    }
+
+    /// Makes the question whose answer is what will be sent.
+    pub(crate) async fn question_to_answer(&self, caller: &Arc<Caller>, entry: &Entry, arguments: &Map<String, Value>) -> Result<Question> {
+        let Snapshot { seen, if_match, object } = self.snapshot(caller, entry, arguments).await?;
+        Ok(Question { text: self.opening(caller, entry, object.as_ref()), seen, if_match })
+    }
+
+    /// What will happen, where, and to what.
+    fn opening(&self, caller: &Caller, entry: &Entry, object: Option<&Value>) -> String {
         let mut text = format!("{} on {} ({})?", entry.spec.title, self.settings.platform_name, caller.tenant);
         text.push_str(match entry.spec.effect {
             Effect::Decide => " It will count as your own decision.",
@@ -121,18 +140,11 @@ impl App {
             Effect::Write => " It changes what the platform holds.",
             Effect::Read => " It shows the agent what the platform holds.",
         });
-        if let Some(object) = &object {
+        if let Some(object) = object {
             text.push_str("\n\nAs it is now:");
             tell(&mut text, object, entry.service.shown);
         }
-        text.push_str("\n\nWhat will be sent:");
-        if arguments.is_empty() {
-            text.push_str(" nothing more");
-        }
-        for (name, value) in arguments {
-            line(&mut text, name, value, MAX_ARGUMENT_LENGTH);
-        }
-        Ok(Question { text, seen, if_match })
+        text
     }
 
     /// Rejects a call for a thing whose name is taken. A platform that does not list such things judges by itself.

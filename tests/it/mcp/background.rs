@@ -16,11 +16,17 @@ async fn server(platform: &TestPlatform, data: &std::path::Path) -> Served {
 }
 
 /// A request of a host that knows tasks.
-async fn request(served: &Served, token: &str, method: &str, mut params: Value) -> Value {
+async fn request(served: &Served, token: &str, method: &str, params: Value) -> Value {
+    request_of(json!({}), served, token, method, params).await
+}
+
+/// The same of a host that can do more.
+async fn request_of(mut capabilities: Value, served: &Served, token: &str, method: &str, mut params: Value) -> Value {
+    capabilities["extensions"] = json!({ "io.modelcontextprotocol/tasks": {} });
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
-        "io.modelcontextprotocol/clientCapabilities": { "extensions": { "io.modelcontextprotocol/tasks": {} } },
+        "io.modelcontextprotocol/clientCapabilities": capabilities,
     });
     let mut request =
         served.request(reqwest::Method::POST, "/mcp", token).header("mcp-protocol-version", "2026-07-28").header("mcp-method", method);
@@ -32,6 +38,13 @@ async fn request(served: &Served, token: &str, method: &str, mut params: Value) 
 
 async fn wait(served: &Served, token: &str, arguments: Value) -> Value {
     request(served, token, "tools/call", json!({ "name": "executions_wait", "arguments": arguments })).await["result"].clone()
+}
+
+/// The one question of a task.
+fn only(requests: &Value) -> (String, Value) {
+    let requests = requests.as_object().unwrap();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    requests.iter().next().map(|(key, request)| (key.clone(), request.clone())).unwrap()
 }
 
 /// An execution that waits for the owner, and its task.
@@ -94,6 +107,68 @@ async fn a_task_is_cancelled_once_and_ends_with_its_time() {
     assert_eq!(request(&served, &owner, "tasks/get", id.clone()).await["result"]["status"], "cancelled");
     let answered = json!({ "taskId": begun["taskId"], "inputResponses": {} });
     assert_eq!(request(&served, &owner, "tasks/update", answered).await["error"]["data"]["code"], "FM-MCP-TASK-ASKS-NOTHING");
+}
+
+#[tokio::test]
+async fn a_person_is_asked_for_the_decision_that_a_wait_stands_still_for() {
+    let (platform, folder) = (TestPlatform::start().await, tempfile::tempdir().unwrap());
+    let owner = platform.owner();
+    let (execution, task) = execution(&platform).await;
+    let served = server(&platform, folder.path()).await;
+    let ask = async |method: &str, params: Value| request_of(json!({ "elicitation": {} }), &served, &owner, method, params).await;
+    let wait = json!({ "name": "executions_wait", "arguments": { "id": execution, "until": "end" } });
+    let id = json!({ "taskId": ask("tools/call", wait.clone()).await["result"]["taskId"] });
+    let asked = ask("tasks/get", id.clone()).await["result"].clone();
+    assert_eq!(asked["status"], "input_required", "{asked}");
+    let (key, question) = only(&asked["inputRequests"]);
+    assert_eq!(question["method"], "elicitation/create", "{asked}");
+    assert!(question["params"]["message"].as_str().unwrap().contains("- title: Approve"), "{asked}");
+    assert_eq!(question["params"]["requestedSchema"]["properties"]["decision"]["type"], "string", "{asked}");
+    // A host that cannot ask is not told to, and one that answers something else is told so.
+    assert_eq!(request(&served, &owner, "tasks/get", id.clone()).await["result"]["status"], "working");
+    assert_eq!(ask("tasks/get", id.clone()).await["result"]["status"], "input_required");
+    let other = json!({ "taskId": id["taskId"], "inputResponses": { "other": { "action": "accept" } } });
+    assert_eq!(ask("tasks/update", other).await["error"]["data"]["code"], "FM-MCP-TASK-ASKS-NOTHING");
+
+    let answer =
+        |content: Value| json!({ "taskId": id["taskId"], "inputResponses": { &task: { "action": "accept", "content": content } } });
+    assert_eq!(ask("tasks/update", answer(json!({ "decision": "" }))).await["result"]["resultType"], "complete");
+    let again = ask("tasks/get", id.clone()).await["result"].clone();
+    let message = again["inputRequests"][&task]["params"]["message"].as_str().unwrap();
+    assert!(message.starts_with("The last answer was not taken: decision"), "{again}");
+    ask("tasks/update", answer(json!({ "decision": "approve", "comments": "fine" }))).await;
+    let done = ask("tasks/get", id.clone()).await["result"].clone();
+    assert_eq!((&done["status"], &done["result"]["structuredContent"]["execution"]["status"]), (&json!("completed"), &json!("completed")));
+    let answered = platform.get(&format!("/tasks/{task}"), &owner).await.ok();
+    assert_eq!((&answered["response"]["decision"], &answered["response"]["comments"]), (&json!("approve"), &json!("fine")), "{answered}");
+}
+
+#[tokio::test]
+async fn who_does_not_want_to_decide_is_asked_once_and_others_are_not() {
+    let (platform, folder) = (TestPlatform::start().await, tempfile::tempdir().unwrap());
+    let owner = platform.owner();
+    let clerk = platform.signed_in("tenant-local", "clerk@example.com", &["execution:view", "task:view"]).await;
+    let (execution, task) = execution(&platform).await;
+    let served = server(&platform, folder.path()).await;
+    let ask =
+        async |token: &str, method: &str, params: Value| request_of(json!({ "elicitation": {} }), &served, token, method, params).await;
+    for (token, tool, arguments) in [
+        (&owner, "executions_wait", json!({ "id": execution, "until": "end" })),
+        (&owner, "tasks_wait", json!({ "id": task })),
+        (&clerk, "executions_wait", json!({ "id": execution, "until": "end" })),
+    ] {
+        let begun = ask(token, "tools/call", json!({ "name": tool, "arguments": arguments })).await["result"].clone();
+        let id = json!({ "taskId": begun["taskId"] });
+        if *token == owner {
+            let asked = ask(token, "tasks/get", id.clone()).await["result"].clone();
+            assert_eq!(asked["status"], "input_required", "{tool}");
+            let (key, _) = only(&asked["inputRequests"]);
+            let declined = json!({ "taskId": id["taskId"], "inputResponses": { key: { "action": "decline" } } });
+            ask(token, "tasks/update", declined).await;
+        }
+        assert_eq!(ask(token, "tasks/get", id.clone()).await["result"]["status"], "working", "{tool}");
+    }
+    assert_eq!(platform.get(&format!("/tasks/{task}"), &owner).await.ok()["status"], "assigned", "nothing was decided");
 }
 
 #[tokio::test]
