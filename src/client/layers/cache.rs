@@ -6,6 +6,7 @@
 
 mod generations;
 mod kept;
+mod served;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +18,14 @@ use tokio::time::Instant;
 
 use crate::api::ids::TenantId;
 use crate::api::{Effect, Event, Spec};
-use crate::auth::Credential;
+use crate::auth::{Caller, Credential};
 use crate::client::call::{Call, Reply};
 use crate::client::layer::{Layer, Next};
 use crate::error::{Error, Kind, Result};
 use crate::io::hash::sha256;
 use generations::Generations;
 use kept::{Kept, Shares};
+use served::Served;
 
 /// The longest that an answer is fresh, whatever its operation says.
 const MAX_FRESH: Duration = Duration::from_mins(5);
@@ -51,6 +53,7 @@ pub(in crate::client) struct Cache {
     answers: moka::future::Cache<Key, Arc<Kept>>,
     shares: Shares,
     generations: Generations,
+    served: Served,
     stale: Duration,
 }
 
@@ -67,7 +70,8 @@ impl Cache {
             .eviction_listener(|_, kept: Arc<Kept>, _| kept.give_back())
             .build();
         let shares = Shares::new(settings.bytes / 4);
-        Some(Self { answers, shares, generations: Generations::default(), stale: settings.stale })
+        let served = Served::new(MAX_FRESH.saturating_add(settings.stale), settings.stale);
+        Some(Self { answers, shares, generations: Generations::default(), served, stale: settings.stale })
     }
 
     /// Evicts what an event of a tenant says to have changed, and everything of the tenant where something happened that is
@@ -84,6 +88,7 @@ impl Cache {
         let generation = self.generations.of(&call.caller.tenant, call.entry.service_index);
         let key = key(&call, generation);
         let metrics = Arc::clone(&call.metrics);
+        let (caller, operation) = (Arc::clone(&call.caller), call.entry);
         let before = self.answers.get(&key).await;
         if let Some(kept) = &before
             && kept.is_fresh()
@@ -105,10 +110,22 @@ impl Cache {
             (false, true) => metrics.cache.misses.increment(1),
             (false, false) => metrics.cache.shared.increment(1),
         }
-        if is_mine && !kept.is_worth_keeping() {
-            self.answers.invalidate(&key).await;
+        match (is_mine, kept.is_worth_keeping()) {
+            (true, false) => self.answers.invalidate(&key).await,
+            (true, true) if !kept.is_stale() => {
+                self.served.keep(&caller, operation.service_index, operation.spec.name, generation, fresh_for);
+            }
+            _ => {}
         }
         kept.reply()
+    }
+
+    /// Runs a call; where its service is away, the error says what of it the caller can still read.
+    async fn telling(&self, caller: Arc<Caller>, service: usize, result: impl Future<Output = Result<Reply>>) -> Result<Reply> {
+        result.await.map_err(|error| {
+            let generation = self.generations.of(&caller.tenant, service);
+            if is_away(&error) { self.served.told(error, &caller, service, generation) } else { error }
+        })
     }
 
     /// Asks the platform, by the version that is known.
@@ -141,16 +158,16 @@ fn is_away(error: &Error) -> bool {
 
 impl Layer for Cache {
     fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
-        let spec = &call.entry.spec;
+        let (caller, service, spec) = (Arc::clone(&call.caller), call.entry.service_index, &call.entry.spec);
         if spec.effect != Effect::Read {
-            return Box::pin(async move {
+            return Box::pin(self.telling(caller, service, async move {
                 // However the write ends, it may have happened.
                 let _evicted = self.generations.evicting(&call.caller.tenant, call.entry);
                 next.run(call).await
-            });
+            }));
         }
         match fresh_for(spec).filter(|_| !call.options.is_fresh && !call.options.is_paced && call.options.if_match.is_none()) {
-            Some(fresh_for) => Box::pin(self.read(call, next, fresh_for)),
+            Some(fresh_for) => Box::pin(self.telling(caller, service, self.read(call, next, fresh_for))),
             None => next.run(call),
         }
     }

@@ -11,7 +11,7 @@ use crate::api::Permissions;
 use crate::auth::Caller;
 use crate::client::call::CallOptions;
 use crate::client::layer::Transport;
-use crate::client::layers::scripted::{call, user};
+use crate::client::layers::scripted::{call, list, user};
 
 /// A platform that numbers its answers: reads take 100 ms, writes 10 ms.
 #[derive(Default)]
@@ -170,6 +170,28 @@ async fn a_known_version_is_asked_about_and_true_for_another_while() {
         assert_eq!((&reply.body["number"], reply.body.get("stale")), (&json!(1), None));
     }
     assert_eq!((bench.requests(), &*bench.platform.known.lock().unwrap()), (2, &vec!["\"1\"".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_service_is_away_the_error_says_what_is_still_served() {
+    let (bench, anna) = (Bench::new(), user("anna", &[]));
+    bench.read(&anna).await;
+    bench.refuse(Some(away()));
+    let told = async |call: Call| bench.run(call).await.unwrap_err().next_step().map(str::to_owned);
+    let served = "What you read a moment ago is still served from the cache: tasks_get.";
+    assert_eq!(told(list(&anna)).await.as_deref(), Some(served));
+    assert_eq!(told(list(&user("bert", &[]))).await, None, "another caller has read nothing");
+    assert_eq!(told(call(&anna, "processes_list", &json!({}), CallOptions::default())).await, None, "of another service");
+    let write = || call(&anna, "tasks_create", &json!({ "title": "Check" }), CallOptions::default());
+    bench.refuse(Some(Error::new(Kind::NotFound, "X", "gone")));
+    assert_eq!(told(list(&anna)).await, None, "the service is not away");
+    bench.refuse(Some(away()));
+    assert_eq!(told(write()).await, None, "what may have been written is read again");
+    bench.refuse(None);
+    bench.read(&anna).await;
+    bench.refuse(Some(away()));
+    tokio::time::advance(Duration::from_mins(2)).await;
+    assert_eq!(told(list(&anna)).await, None, "it is too old");
 }
 
 #[tokio::test(start_paused = true)]
