@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use self::decision::{Answered, Asked, Fault};
+use super::consent::may_ask;
 use super::request::{Request, is_stateless};
 use super::{answer, digest, operation};
 use crate::api::ids::TaskId;
@@ -181,8 +182,10 @@ impl Request {
         let has_ended = Timestamp::now() >= kept.until;
         let result = match looked {
             Ok(reply) if is_over(&reply) || has_ended => answer::success(reply.body),
+            // Another host of the caller's may be asking meanwhile.
+            Ok(_) if !may_ask(&self.app, context) => return Ok(Kept { asked: None, ..kept }),
             Ok(reply) => {
-                let asked = match self.asks(&kept, &reply, context, trace).await {
+                let asked = match self.asks(&kept, &reply, trace).await {
                     Ok(asked) => asked,
                     // The wait goes on without the question.
                     Err(error) => {

@@ -3,9 +3,7 @@
 //! The host shows the form of the human task, and the answer counts as `tasks_respond` with a person's consent. Who says no
 //! to the question is not asked about that human task again; the wait goes on, and somebody else may decide.
 
-use rmcp::RoleServer;
 use rmcp::model::{ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest, JsonObject};
-use rmcp::service::RequestContext;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -16,7 +14,7 @@ use crate::api::{self, Entry, Operation as _, PageRequest};
 use crate::client::{CallOptions, Reply};
 use crate::error::{Error, Kind, Result};
 use crate::server::audit::Decision;
-use crate::server::consent::{may_ask, unchanged};
+use crate::server::consent::unchanged;
 use crate::server::request::Request;
 use crate::server::{App, operation, typed};
 use crate::telemetry::TraceContext;
@@ -58,15 +56,9 @@ pub(super) enum Answered {
 
 impl Request {
     /// The question of a wait that its own caller can bring to an end.
-    pub(super) async fn asks(
-        &self,
-        kept: &Kept,
-        reply: &Reply,
-        context: &RequestContext<RoleServer>,
-        trace: TraceContext,
-    ) -> Result<Option<Asked>> {
+    pub(super) async fn asks(&self, kept: &Kept, reply: &Reply, trace: TraceContext) -> Result<Option<Asked>> {
         let respond = operation(Respond::SPEC.name)?;
-        let may = may_ask(&self.app, context) && self.app.has(respond) && self.offer.check(respond).is_ok();
+        let may = self.app.has(respond) && self.offer.check(respond).is_ok();
         if !may || self.app.authorise(&self.caller, respond).is_err() {
             return Ok(None);
         }
