@@ -36,7 +36,7 @@ pub use audit::AuditSettings;
 pub use auth::{AuthMode, AuthSettings};
 pub use calls::{CallSettings, ConfirmSettings, Fallback};
 pub use discovery::{DiscoveryMode, DiscoverySettings};
-pub use embedded::EmbeddedSettings;
+pub use embedded::{EmbeddedSettings, RouteSettings};
 pub use http::{DEFAULT_LISTEN, HttpSettings, listen_address};
 pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
 pub use limits::LimitSettings;

@@ -30,10 +30,12 @@ mod queue;
 mod services;
 mod turns;
 mod vocabulary;
+mod windows;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::Webhooks;
 pub use faults::{Fault, FaultKind, Faults};
+pub use http::limits::RouteLimit;
 pub use services::agents::{Agents, Key, Provider, ProviderKind};
 pub use services::audit::{Verdict, verify_trails};
 pub use services::integrations::Integrations;
@@ -57,6 +59,8 @@ pub struct Options {
     pub allowed_hosts: Vec<String>,
     /// Its time.
     pub clock: Arc<dyn Clock>,
+    /// How many calls of a tenant routes take; any number where there is none.
+    pub route_limits: Vec<RouteLimit>,
     /// How events are delivered to webhooks.
     pub webhooks: Webhooks,
     /// The program that recognises text in scans.
@@ -80,6 +84,7 @@ impl Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allowed_hosts: Vec::new(),
             clock: Arc::new(SystemClock),
+            route_limits: Vec::new(),
             webhooks: Webhooks::default(),
             ocr_program: PathBuf::from("tesseract"),
             notifications: Notifications::default(),
@@ -120,6 +125,7 @@ struct Inner {
     import_schedules: Notify,
     import_runs: Notify,
     running_keys: http::idempotency::Running,
+    route_limits: http::limits::Limits,
     webhooks: Webhooks,
     ocr_program: PathBuf,
     leases: Notify,
@@ -165,10 +171,11 @@ impl Platform {
 
     /// Starts the platform of a folder whose lock is held.
     pub(crate) async fn start_locked(options: Options, lock: Lock) -> Result<Running> {
-        let Options { data_dir, listen, allowed_hosts, clock, webhooks, ocr_program, notifications, integrations, agents, faults } =
-            options;
+        let Options { data_dir, listen, allowed_hosts, clock, route_limits, .. } = options;
+        let Options { webhooks, ocr_program, notifications, integrations, agents, faults, .. } = options;
         notifications.check()?;
         services::agents::check(&agents)?;
+        let route_limits = http::limits::Limits::new(&route_limits)?;
         let owner_token = folder::owner_token(&data_dir)?;
         let keys = folder::folder_keys(&data_dir)?;
         // The lock goes with the writer: it is free only once the database is closed.
@@ -200,6 +207,7 @@ impl Platform {
                 import_schedules: Notify::new(),
                 import_runs: Notify::new(),
                 running_keys: http::idempotency::Running::default(),
+                route_limits,
                 webhooks,
                 ocr_program,
                 leases: Notify::new(),
@@ -338,6 +346,11 @@ impl Platform {
     /// Runs background work that a shutdown waits for; it must end when [`Platform::stopping`] is cancelled.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.inner.tracker.spawn(work);
+    }
+
+    /// How many calls of a tenant routes take.
+    pub(crate) fn route_limits(&self) -> &http::limits::Limits {
+        &self.inner.route_limits
     }
 
     /// How events are delivered to webhooks.

@@ -12,7 +12,7 @@ use crate::client::{Located, Origin};
 use crate::config::{Config, ProviderForm, ProviderSettings};
 use crate::error::Result;
 use crate::platform::folder::{self, Opened};
-use crate::platform::{Key, Options, Provider, ProviderKind};
+use crate::platform::{Key, Options, Provider, ProviderKind, RouteLimit};
 
 /// See the module. Hand it to a client; keep a clone of the `Arc` to close it.
 pub struct Embedded {
@@ -29,6 +29,8 @@ struct Place {
 /// How the settings have the platform run. Keys of providers are read when they are needed.
 pub(super) fn platform_options(config: &Config) -> Options {
     let mut options = Options::new(&config.data_dir);
+    let limits = config.embedded.routes.iter();
+    options.route_limits = limits.map(|route| RouteLimit { path: route.path.clone(), limit: route.rate_limit.clone() }).collect();
     options.webhooks.hosts.clone_from(&config.embedded.hosts);
     options.agents.providers = config.agents.providers.iter().map(provider).collect();
     options.agents.calls_per_minute = config.agents.calls_per_minute.unwrap_or(options.agents.calls_per_minute);

@@ -92,6 +92,7 @@ pub const FILE_ONLY: &[&str] = &[
     "secrets",
     "limits.caller",
     "limits.tenant",
+    "embedded.routes",
     "agents.providers",
 ];
 

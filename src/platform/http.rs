@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod context;
 pub(crate) mod idempotency;
+pub(crate) mod limits;
 pub(crate) mod listener;
 mod openapi;
 pub(crate) mod problem;

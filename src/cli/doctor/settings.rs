@@ -145,6 +145,8 @@ fn value(config: &Config, setting: &str) -> Value {
         "audit.platform" => json!(upstream::platform_records(config)),
         "audit.file" => json!(config.audit.file.as_ref().map(|path| path.display().to_string())),
         "embedded.hosts" => json!(config.embedded.hosts),
+        "embedded.routes" if config.embedded.routes.is_empty() => Value::Null,
+        "embedded.routes" => json!(config.embedded.routes),
         "agents.calls_per_minute" => json!(config.agents.calls_per_minute.unwrap_or(60)),
         "agents.tokens_per_day" => json!(config.agents.tokens_per_day.unwrap_or(2_000_000)),
         "agents.providers" if config.agents.providers.is_empty() => Value::Null,
@@ -214,6 +216,7 @@ mod tests {
             "secrets",
             "limits.caller",
             "limits.tenant",
+            "embedded.routes",
             "agents.providers",
         ];
         assert_eq!(none, may_be_absent);

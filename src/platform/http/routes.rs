@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::body;
 use super::context::{Answer, Cx};
 use super::idempotency::{self, Begun, Stored};
-use super::problem;
+use super::{limits, problem};
 use crate::api::arguments::Reading;
 use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, Spec, Timestamp, catalogue, ids, undecodable, wire};
 use crate::error::{Error, Kind, Result};
@@ -37,6 +37,9 @@ type Work = Box<dyn FnOnce(Cx) -> BoxFuture<'static, Result<Stored>> + Send>;
 /// Finds out who sent a request that is signed and has no token: takes the headers, the first id of the path, the body and
 /// its largest size, and answers the body that was signed.
 type Signed = fn(Platform, HeaderMap, String, Body, usize) -> BoxFuture<'static, Result<(Identity, Bytes)>>;
+
+/// What the gateway serves each route below: with and without the version of the routes.
+pub(crate) const PREFIXES: [&str; 4] = ["", "/api", "/v1", "/api/v1"];
 
 /// The header that names a signed delivery.
 const WEBHOOK_ID: &str = "webhook-id";
@@ -190,7 +193,7 @@ impl Routes {
         self.routes.iter().filter_map(|route| Some(extension(route.extends?, &route.endpoint))).collect()
     }
 
-    /// All routes as axum serves them, bare and below `/api`.
+    /// All routes as axum serves them, below each prefix.
     pub(crate) fn router(self, platform: &Platform) -> Router {
         let gets: Arc<HashSet<&'static str>> = Arc::new(
             self.routes.iter().filter(|route| route.endpoint.spec.method == Method::Get).map(|route| route.endpoint.spec.path).collect(),
@@ -207,7 +210,9 @@ impl Routes {
                 Method::Put => MethodFilter::PUT,
                 Method::Delete => MethodFilter::DELETE,
             };
-            router = router.route(&path, on(filter, serve.clone())).route(&format!("/api{path}"), on(filter, serve));
+            for prefix in PREFIXES {
+                router = router.route(&format!("{prefix}{path}"), on(filter, serve.clone()));
+            }
         }
         router
     }
@@ -265,7 +270,8 @@ async fn serve(platform: Platform, route: Arc<Route>, gets: Arc<HashSet<&'static
         Some(FaultKind::Garbage) => return faults::garbage(),
         Some(FaultKind::CutAfter | FaultKind::Latency(_)) | None => {}
     }
-    let answered = answer(&platform, &route, &mut parts, body, &request_id).await;
+    let mut said = HeaderMap::new();
+    let answered = answer(&platform, &route, &mut parts, body, &request_id, &mut said).await;
     if fault.instead == Some(FaultKind::CutAfter) {
         return faults::cut();
     }
@@ -273,10 +279,20 @@ async fn serve(platform: Platform, route: Arc<Route>, gets: Arc<HashSet<&'static
         Answered::Whole(stored) => respond(&route, &gets, stored, &path),
         Answered::Events(response) => Ok(response),
     });
-    answered.unwrap_or_else(|error| problem::response(&error, &path, &request_id))
+    let mut response = answered.unwrap_or_else(|error| problem::response(&error, &path, &request_id));
+    response.headers_mut().extend(said);
+    response
 }
 
-async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Body, request_id: &str) -> Result<Answered> {
+/// Answers a request; `said` takes the headers that go with the answer, whatever it is.
+async fn answer(
+    platform: &Platform,
+    route: &Route,
+    parts: &mut Parts,
+    body: Body,
+    request_id: &str,
+    said: &mut HeaderMap,
+) -> Result<Answered> {
     let entry = route.entry()?;
     let spec = &entry.spec;
     let code = entry.service.code;
@@ -301,6 +317,7 @@ async fn answer(platform: &Platform, route: &Route, parts: &mut Parts, body: Bod
         None => (authenticate(platform, &parts.headers, spec, &path).await?, body),
     };
     if !spec.public {
+        limits::count(platform, spec, &identity.caller.tenant, said)?;
         authorise(&parts.headers, spec, &identity)?;
     }
 

@@ -21,7 +21,7 @@ use super::super::Platform;
 use crate::api::realtime::{CONNECT, PUBLISH, Presence, Present, SUBSCRIBE};
 use crate::error::Result;
 use crate::platform::http::context::Cx;
-use crate::platform::http::routes::Routes;
+use crate::platform::http::routes::{PREFIXES, Routes};
 
 /// What the gateway keeps in memory.
 #[derive(Default)]
@@ -45,13 +45,15 @@ pub(crate) fn routes() -> Routes {
     Routes::new().on(publishing::publish).on(presence)
 }
 
-/// The WebSockets, bare and below `/api`.
+/// The WebSockets, below each prefix of the gateway.
 pub(crate) fn sockets(platform: &Platform) -> Router {
     let mut router = Router::new();
     for (path, spec) in [("/connect", &CONNECT), ("/channels/{p1}/subscribe", &SUBSCRIBE), ("/channels/{p1}/publish", &PUBLISH)] {
         let platform = platform.clone();
         let open = get(move |request: Request| handshake::open(platform.clone(), spec, request));
-        router = router.route(path, open.clone()).route(&format!("/api{path}"), open);
+        for prefix in PREFIXES {
+            router = router.route(&format!("{prefix}{path}"), open.clone());
+        }
     }
     router
 }

@@ -1,27 +1,17 @@
 //! Limits: calls of a model in a minute and tokens of a model in a day, for each tenant.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Result};
+use crate::platform::windows::Windows;
 
-/// Length of a window, in milliseconds.
-const MINUTE: i64 = 60_000;
-/// So many windows are kept before those that are over are dropped.
-const MAX_WINDOWS: usize = 4_096;
+const MINUTE: Duration = Duration::from_mins(1);
 
-/// The calls of the present minute.
+/// The calls of the present minute, by tenant and model.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
-    windows: Mutex<HashMap<(String, String), Window>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    began: i64,
-    calls: u32,
+    windows: Windows<(String, String)>,
 }
 
 impl Limits {
@@ -30,27 +20,11 @@ impl Limits {
         if most == 0 {
             return Ok(());
         }
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = |window: &Window| now.millis() - window.began >= MINUTE || now.millis() < window.began;
-        if windows.len() >= MAX_WINDOWS {
-            windows.retain(|_, window| !is_over(window));
-        }
-        let window = windows.entry((tenant.to_owned(), model.to_owned())).or_insert(Window { began: now.millis(), calls: 0 });
-        if is_over(window) {
-            *window = Window { began: now.millis(), calls: 0 };
-        }
-        if window.calls >= most {
-            let left = (MINUTE - (now.millis() - window.began)).max(1).unsigned_abs();
-            return Err(Error::new(
-                Kind::RateLimited,
-                "FM-AIS-RATE-LIMITED",
-                format!("the tenant called {model} {most} times in a minute"),
-            )
-            .hint("Wait, or ask another model.")
-            .retry_after(Duration::from_millis(left)));
-        }
-        window.calls += 1;
-        Ok(())
+        self.windows.count((tenant.to_owned(), model.to_owned()), most, MINUTE, now).map(drop).map_err(|wait| {
+            Error::new(Kind::RateLimited, "FM-AIS-RATE-LIMITED", format!("the tenant called {model} {most} times in a minute"))
+                .hint("Wait, or ask another model.")
+                .retry_after(wait)
+        })
     }
 }
 
