@@ -37,6 +37,23 @@ pub fn routes() -> Vec<(&'static str, &'static str)> {
     routes
 }
 
+/// The heading of each service's section and the names of its important patterns, in the contract's order.
+pub fn services() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut services: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut listed = false;
+    for line in CONTRACT.lines() {
+        if let Some(heading) = line.strip_prefix("### ").filter(|heading| heading.starts_with(|first: char| first.is_ascii_digit())) {
+            services.push((heading, Vec::new()));
+        } else if line.starts_with("**") || line.starts_with('#') {
+            listed = line.starts_with("**Important Patterns");
+        } else if let (true, Some(bullet), Some((_, patterns))) = (listed, line.strip_prefix("- "), services.last_mut()) {
+            let bold = bullet.strip_prefix("**").and_then(|bold| bold.split("**").next());
+            patterns.push(bold.unwrap_or_else(|| bullet.split(" — ").next().unwrap_or(bullet)).trim_end_matches(':'));
+        }
+    }
+    services
+}
+
 /// Every JSON block, in the contract's order.
 pub fn examples() -> Vec<Example> {
     let (mut section, mut caption) = ("", "");

@@ -26,6 +26,16 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Sends a request and reads the answer.
+    pub async fn to(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let body = if body == "" { Value::Null } else { body };
+        Self { status, headers, body }
+    }
+
     /// The stable code of a problem.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
@@ -66,15 +76,16 @@ impl TestPlatform {
 
     /// A platform on the `data` of a folder that is there already.
     pub async fn start_in(folder: TempDir) -> Self {
-        Self::start_on(folder, |_| {}).await
+        Self::start_in_with(folder, |_| {}).await
     }
 
     /// A new platform with options of its own.
     pub async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
-        Self::start_on(tempfile::tempdir().unwrap(), change).await
+        Self::start_in_with(tempfile::tempdir().unwrap(), change).await
     }
 
-    async fn start_on(folder: TempDir, change: impl FnOnce(&mut Options)) -> Self {
+    /// The same with options of its own.
+    pub async fn start_in_with(folder: TempDir, change: impl FnOnce(&mut Options)) -> Self {
         let clock = Arc::new(ManualClock::new(flowmaster_mcp::api::Timestamp::now()));
         let mut options = options(folder.path(), &clock);
         change(&mut options);
@@ -110,12 +121,7 @@ impl TestPlatform {
 
     /// Sends a request and reads the answer.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        let body = if body == "" { Value::Null } else { body };
-        Reply { status, headers, body }
+        Reply::to(request).await
     }
 
     /// GET with a token.

@@ -20,10 +20,14 @@ pub struct Socket(pub WebSocketStream<TcpStream>);
 
 /// Opens a WebSocket, or answers the status and the body that the platform refuses it with.
 pub async fn connect(platform: &TestPlatform, path: &str, headers: &[(&str, &str)]) -> Result<Socket, (u16, Value)> {
-    let address = platform.running.address();
+    connect_to(&platform.running.address().to_string(), path, headers).await
+}
+
+/// Opens a WebSocket at an address, `host:port`.
+pub async fn connect_to(address: &str, path: &str, headers: &[(&str, &str)]) -> Result<Socket, (u16, Value)> {
     let mut request = Request::builder()
         .uri(format!("ws://{address}{path}"))
-        .header("host", address.to_string())
+        .header("host", address)
         .header("connection", "Upgrade")
         .header("upgrade", "websocket")
         .header("sec-websocket-version", "13")
