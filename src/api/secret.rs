@@ -11,10 +11,13 @@ use serde_json::Value;
 
 use super::catalogue::catalogue;
 
+/// Names of signatures in an address, each of which lets whoever has it in.
+const SIGNATURES: [&str; 4] = ["sig", "xamzsignature", "xgoogsignature", "sharedaccesssignature"];
+
 /// How a schema marks a secret.
 const FORMAT: &str = "password";
 /// Names of secrets in answers that the contract leaves open, such as what an integration is configured with.
-const OPEN: [&str; 17] = [
+const OPEN: [&str; 25] = [
     "secret",
     "clientsecret",
     "credentials",
@@ -28,8 +31,16 @@ const OPEN: [&str; 17] = [
     "secretkey",
     "privatekey",
     "signingkey",
+    "secretaccesskey",
+    "awssecretaccesskey",
+    "sharedaccesskey",
+    "accountkey",
+    "sastoken",
+    "connectionstring",
     "passphrase",
     "passwd",
+    "pwd",
+    "pass",
     "authorization",
     "bearer",
 ];
@@ -83,8 +94,31 @@ impl JsonSchema for Secret {
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
     static NAMES: LazyLock<Vec<String>> = LazyLock::new(names);
-    let mut letters = name.chars().filter(|c| !matches!(c, '_' | '-' | '.' | ' ')).map(|c| c.to_ascii_lowercase());
+    let mut letters = letters_of(name);
     NAMES.iter().any(|secret| letters.clone().eq(secret.chars())) && letters.next().is_some()
+}
+
+fn letters_of(name: &str) -> impl Iterator<Item = char> + Clone {
+    name.chars().filter(|c| !matches!(c, '_' | '-' | '.' | ' ')).map(|c| c.to_ascii_lowercase())
+}
+
+/// Whether an address or a connection string holds a password, a key or a signature.
+#[must_use]
+pub fn is_in_address(text: &str) -> bool {
+    let in_authority = text.split_once("://").is_some_and(|(_, rest)| {
+        let end = rest.find(['/', '?', '#', ' ']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (login, follows) = authority.rsplit_once('@').map_or((authority, path.contains('@')), |(login, _)| (login, true));
+        let password = login.split_once(':').map_or("", |(_, password)| password);
+        // A password may have a `/` in it; what is all digits before one is a port.
+        follows && !password.is_empty() && (authority.contains('@') || !password.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    let names_one = |pair: &str| {
+        let Some((name, value)) = pair.split_once('=') else { return false };
+        let is_named = is_secret(name.trim()) || SIGNATURES.iter().any(|known| letters_of(name.trim()).eq(known.chars()));
+        is_named && !matches!(value.trim().trim_matches(['\'', '"']), "" | "?")
+    };
+    in_authority || text.split([';', '&', '?', '\n']).any(names_one) || text.split([';', '&', '?', ',', ' ', '\t', '\n']).any(names_one)
 }
 
 /// The names of secret fields: those of operations that a model can reach, those of logins, and the open ones.
@@ -114,6 +148,35 @@ fn collect(schema: &Value, names: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_lets_anybody_in_is_told_from_one_that_does_not() {
+        for secret in [
+            "postgres://ada:hunter2@db.example.com/sales",
+            "postgres://ada:hun/ter2@db.example.com/sales",
+            "mongodb+srv://ada:12345@cluster.example.com",
+            "Server=db.example.com;Database=sales;User Id=ada;Password = hunter2;",
+            "host=db.example.com password='hunter2' dbname=sales",
+            "jdbc:postgresql://db.example.com/sales?user=ada&password=hunter2",
+            "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=aGk=",
+            "https://acme.blob.core.windows.net/rows.csv?sv=2024&sig=aGk%3D",
+            "https://bucket.s3.amazonaws.com/rows.csv?X-Amz-Signature=abc",
+        ] {
+            assert!(is_in_address(secret), "{secret}");
+        }
+        for open in [
+            "",
+            "db.example.com:5432",
+            "https://db.example.com:8443/a@b",
+            "https://ada@db.example.com/rows",
+            "postgres://db.example.com/sales?sslmode=disable&application_name=x",
+            "host=db.example.com password=",
+            "SELECT * FROM logins WHERE token = ?",
+            "secret://sales-db",
+        ] {
+            assert!(!is_in_address(open), "{open}");
+        }
+    }
 
     #[test]
     fn the_names_of_secrets_follow_from_their_type() {

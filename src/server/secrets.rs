@@ -3,10 +3,12 @@
 //! A name is good for the tenants, tools and hosts that the operator bound it to. The value takes its place in the last layer
 //! of the client, after audit, trace and cache; what a call holds of secrets itself is refused.
 
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Url;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 use crate::api::{Entry, FieldError, catalogue};
@@ -14,27 +16,9 @@ use crate::auth::Caller;
 use crate::config::SecretEntry;
 use crate::error::{Error, Kind, Result};
 
-/// How a call names a secret.
-const SCHEME: &str = "secret://";
-/// The argument of tools that holds them.
-pub(crate) const CREDENTIALS: &str = "credentials";
-/// What may stand in it as it is: everything else there is a secret.
-const OPEN: [&str; 12] = [
-    "username",
-    "user",
-    "clientId",
-    "tokenUrl",
-    "scope",
-    "audience",
-    "clientAuthentication",
-    "header",
-    "prefix",
-    "region",
-    "account",
-    "database",
-];
-/// Arguments that say where the platform sends credentials: an address or a host.
-const PLACES: [&str; 4] = ["/baseUrl", "/sourceConfig/url", "/sourceConfig/host", "/credentials/tokenUrl"];
+pub(crate) use places::CREDENTIALS;
+use places::{Held, SCHEME};
+
 /// Stands for every tenant or host.
 const ANY: &str = "*";
 /// Largest value, in bytes.
@@ -72,25 +56,30 @@ impl Secrets {
 
     /// The secrets that a call names, by the places where they belong in its arguments.
     pub(crate) fn of_call(&self, caller: &Caller, entry: &Entry, arguments: &Map<String, Value>) -> Result<Vec<(String, SecretString)>> {
-        let Some(credentials) = arguments.get(CREDENTIALS).and_then(Value::as_object) else { return Ok(Vec::new()) };
+        let places = places::of(arguments);
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hosts = self.hosts_in(caller, entry, arguments);
         let (mut found, mut faults) = (Vec::new(), Vec::new());
-        for (field, value) in credentials {
-            let pointer = format!("/{CREDENTIALS}/{}", field.replace('~', "~0").replace('/', "~1"));
-            match value.as_str().and_then(|text| text.strip_prefix(SCHEME)) {
-                Some(name) => match self.allowed(caller, entry, arguments, name) {
-                    Ok(secret) => found.push((pointer, name, secret)),
-                    Err(reason) => faults.push(FieldError::new(pointer, "secret", reason)),
+        for (pointer, held) in places {
+            let told = match held {
+                Held::Name(name) => match self.allowed(caller, entry, &hosts, name) {
+                    Ok(secret) => {
+                        found.push((pointer, name, secret));
+                        continue;
+                    }
+                    Err(reason) => reason,
                 },
-                None if value.is_null() || OPEN.contains(&field.as_str()) => {}
-                None => faults.push(FieldError::new(
-                    pointer,
-                    "secret",
-                    "takes the name of a secret, `secret://NAME`, and never the secret itself",
-                )),
-            }
+                Held::Secret => "takes the name of a secret, `secret://NAME`, and never the secret itself".to_owned(),
+                Held::InAddress => {
+                    "holds a secret; the whole text is a secret then, `secret://NAME`, or the password goes into `credentials`".to_owned()
+                }
+            };
+            faults.push(FieldError::new(pointer, "secret", told));
         }
         if !faults.is_empty() {
-            return Err(Error::new(Kind::Invalid, "FM-MCP-SECRET", "the credentials are not names of secrets that this call may use")
+            return Err(Error::new(Kind::Invalid, "FM-MCP-SECRET", "the call holds a secret, or names one that it may not use")
                 .with_fields(faults)
                 .hint(self.offer(caller, entry)));
         }
@@ -98,16 +87,14 @@ impl Secrets {
     }
 
     /// The entry of a name, or why the call may not use it. Another tenant's is as unknown as one that is not there.
-    fn allowed(&self, caller: &Caller, entry: &Entry, arguments: &Map<String, Value>, name: &str) -> Result<&SecretEntry, String> {
-        let of_tenant = |secret: &&SecretEntry| secret.tenants.iter().any(|tenant| tenant == ANY || tenant == caller.tenant.as_str());
-        let secret = self.0.get(name).filter(of_tenant).ok_or("names a secret that there is not")?;
+    fn allowed(&self, caller: &Caller, entry: &Entry, hosts: &BTreeSet<String>, name: &str) -> Result<&SecretEntry, String> {
+        let secret = self.known(caller, name).ok_or("names a secret that there is not")?;
         if !secret.operations.iter().any(|operation| operation == entry.spec.name) {
             return Err(format!("names a secret that is not for {}", entry.spec.name));
         }
         if secret.hosts.iter().any(|host| host == ANY) {
             return Ok(secret);
         }
-        let hosts = hosts_in(arguments);
         if hosts.is_empty() {
             return Err("names a secret that is for certain hosts, and the call does not say which host it is for".to_owned());
         }
@@ -115,6 +102,29 @@ impl Secrets {
             Some(host) => Err(format!("names a secret that is not for the host {host:?}")),
             None => Ok(secret),
         }
+    }
+
+    /// The entry of a name in the caller's tenant.
+    fn known(&self, caller: &Caller, name: &str) -> Option<&SecretEntry> {
+        let of_tenant = |secret: &&SecretEntry| secret.tenants.iter().any(|tenant| tenant == ANY || tenant == caller.tenant.as_str());
+        self.0.get(name).filter(of_tenant)
+    }
+
+    /// The hosts that the platform will send secrets to, as the arguments say. What is not an address counts as a host: it is on
+    /// no list. An address that is a secret itself leads where the operator wrote.
+    fn hosts_in(&self, caller: &Caller, entry: &Entry, arguments: &Map<String, Value>) -> BTreeSet<String> {
+        let host = |text: &str| Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| text.to_owned());
+        let within = |name: &str| {
+            let secret = self.known(caller, name).filter(|secret| secret.operations.iter().any(|known| known == entry.spec.name))?;
+            let value = value_of(name, secret).ok()?;
+            // What is no address is never told, not even as a host that is not allowed.
+            Url::parse(value.expose_secret()).ok()?.host_str().map(str::to_owned)
+        };
+        let hosts = places::addresses(arguments).into_iter().filter_map(|(text, is_place)| match text.strip_prefix(SCHEME) {
+            Some(name) => within(name).or_else(|| is_place.then(|| text.to_owned())),
+            None => Some(host(text)),
+        });
+        hosts.collect()
     }
 
     /// What the caller can do about a refusal.
@@ -144,18 +154,6 @@ impl Secrets {
 /// Whether a tool takes credentials.
 fn takes_credentials(entry: &Entry) -> bool {
     entry.spec.tool && entry.shape.input.get("properties").is_some_and(|properties| properties.get(CREDENTIALS).is_some())
-}
-
-/// The hosts that the platform will send credentials to, as the arguments say. What is not an address counts as a host: it is
-/// on no list.
-fn hosts_in(arguments: &Map<String, Value>) -> BTreeSet<String> {
-    let at = |pointer: &str| {
-        let mut parts = pointer.split('/').skip(1);
-        let first = arguments.get(parts.next()?)?;
-        parts.try_fold(first, |value, part| value.get(part))?.as_str()
-    };
-    let host = |text: &str| Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| text.to_owned());
-    PLACES.into_iter().filter_map(at).map(host).collect()
 }
 
 /// The value of an entry: what its file holds, less the end of the line, else its variable.
@@ -248,6 +246,59 @@ mod tests {
             assert!(refused.code() == "FM-MCP-SECRET" && said.contains(told) && !said.contains("hunter2"), "{told}: {said}");
         }
         assert_eq!(ask("acme", "integrations_update", json!({ "credentials": { "apiKey": null, "username": "ada" } })).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_sources_password_is_named_wherever_it_stands() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "postgres://ada:hunter2@db.example.com/sales").unwrap();
+        let entry = |hosts: &str| SecretEntry {
+            file: Some(file.path().to_owned()),
+            tenants: vec!["*".to_owned()],
+            operations: vec!["ingest_jobs_create".to_owned()],
+            hosts: vec![hosts.to_owned()],
+        };
+        let entries = [("db", entry("db.example.com")), ("other", entry("other.example.com")), ("any", entry("*"))];
+        let secrets = Secrets::new(&entries.into_iter().map(|(name, entry)| (name.to_owned(), entry)).collect()).unwrap();
+        let ask = |config: Value| {
+            let Value::Object(arguments) = json!({ "sourceType": "postgresql", "sourceConfig": config }) else { unreachable!() };
+            secrets.of_call(&caller("acme"), catalogue().get("ingest_jobs_create").unwrap(), &arguments)
+        };
+        for (config, pointers) in [
+            (json!({ "host": "db.example.com", "password": "secret://db" }), vec!["/sourceConfig/password"]),
+            (json!({ "url": "secret://db" }), vec!["/sourceConfig/url"]),
+            (json!({ "host": "db.example.com", "username": "secret://db" }), vec!["/sourceConfig/username"]),
+            (json!({ "connectionString": "secret://any" }), vec!["/sourceConfig/connectionString"]),
+            (
+                json!({ "host": "db.example.com", "options": [{ "ssl": { "a/b": "secret://db" } }] }),
+                vec!["/sourceConfig/options/0/ssl/a~1b"],
+            ),
+            (json!({ "host": "db.example.com", "query": "SELECT 1 WHERE password = 'x'", "content": "password=1" }), vec![]),
+            (json!({ "host": "db.example.com", "credentials": { "username": "ada", "password": null } }), vec![]),
+        ] {
+            let found = ask(config.clone()).unwrap_or_else(|refused| panic!("{config}: {refused} {:?}", refused.fields()));
+            assert_eq!(found.iter().map(|(pointer, _)| pointer.as_str()).collect::<Vec<_>>(), pointers, "{config}");
+        }
+        for (config, pointer, told) in [
+            (json!({ "host": "db.example.com", "password": "hunter2" }), "/sourceConfig/password", "never the secret itself"),
+            (json!({ "auth": { "api_key": 5 } }), "/sourceConfig/auth/api_key", "never the secret itself"),
+            (json!({ "credentials": { "key": "hunter2" } }), "/sourceConfig/credentials/key", "never the secret itself"),
+            (json!({ "url": "postgres://ada:hunter2@db.example.com" }), "/sourceConfig/url", "holds a secret"),
+            (json!({ "brokers": ["Server=a;Pwd=hunter2"] }), "/sourceConfig/brokers/0", "holds a secret"),
+            (json!({ "url": "secret://other" }), "/sourceConfig/url", "db.example.com"),
+            (json!({ "url": "https://evil.example/", "password": "secret://db" }), "/sourceConfig/password", "evil.example"),
+            (
+                json!({ "server": "evil.example", "host": "db.example.com", "password": "secret://db" }),
+                "/sourceConfig/password",
+                "evil.example",
+            ),
+            (json!({ "password": "secret://db" }), "/sourceConfig/password", "does not say which host"),
+        ] {
+            let refused = ask(config.clone()).unwrap_err();
+            let fault = &refused.fields()[0];
+            assert_eq!((refused.code(), fault.pointer.as_str()), ("FM-MCP-SECRET", pointer), "{config}");
+            assert!(fault.detail.contains(told) && !format!("{refused} {fault:?}").contains("hunter2"), "{config}: {}", fault.detail);
+        }
     }
 
     #[test]

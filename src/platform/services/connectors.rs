@@ -48,11 +48,12 @@ pub(crate) fn spawn(platform: &Platform) {
     platform.spawn(queue::run(platform.clone(), worker::Runs));
 }
 
-async fn create(cx: Cx, request: Create) -> Result<Answer<Job>> {
+async fn create(cx: Cx, mut request: Create) -> Result<Answer<Job>> {
     check_caller(&cx.caller)?;
     check_destination(&request.destination)?;
     let cdc = request.cdc_enabled.unwrap_or(false);
-    let credentials = request.credentials.unwrap_or_default();
+    let mut credentials = request.credentials.unwrap_or_default();
+    source::take_sign_in(&mut request.source_config, &mut credentials)?;
     source::check_credentials(&credentials)?;
     let source_type = request.source_type.clone();
     let read = cx.compute(move || source::read(&source_type, request.source_config, cdc)).await??;
@@ -155,8 +156,9 @@ async fn stats(cx: Cx, request: Stats) -> Result<JobStats> {
     .await
 }
 
-async fn test(cx: Cx, request: TestConnection) -> Result<SourceTest> {
-    let credentials = request.credentials.unwrap_or_default();
+async fn test(cx: Cx, mut request: TestConnection) -> Result<SourceTest> {
+    let mut credentials = request.credentials.unwrap_or_default();
+    source::take_sign_in(&mut request.source_config, &mut credentials)?;
     source::check_credentials(&credentials)?;
     let cdc = request.source_config.get("query").and_then(Value::as_str).is_some_and(|query| query.contains('?'));
     let reading = move || source::read(&request.source_type, request.source_config, cdc);

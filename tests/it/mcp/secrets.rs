@@ -69,3 +69,52 @@ async fn a_named_secret_reaches_the_outside_system_and_nobody_else() {
     let logged = std::fs::read_to_string(&log).unwrap();
     assert!(logged.contains("integrations_create") && !audited.contains(VALUE) && !logged.contains(VALUE));
 }
+
+#[tokio::test]
+async fn a_sources_secrets_are_named_and_reach_the_source_alone() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let note = Arc::clone(&asked);
+    let answer = async move |uri: axum::http::Uri, headers: HeaderMap| {
+        let sign_in = headers.get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
+        note.lock().unwrap().push((uri.to_string(), sign_in));
+        "id,name\n1,Acme\n"
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+
+    let bench = TestPlatform::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let entry = |name: &str, value: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, value).unwrap();
+        let operations = ["ingest_jobs_create", "ingest_sources_test"].map(str::to_owned).to_vec();
+        let entry = SecretEntry { file: Some(file), tenants: vec!["*".to_owned()], operations, hosts: vec!["127.0.0.1".to_owned()] };
+        (name.to_owned(), entry)
+    };
+    let signed = format!("http://{address}/rows.csv?sig={VALUE}");
+    let entries = BTreeMap::from([entry("rows", &signed), entry("files-token", VALUE)]);
+    let settings = Settings { secrets: Arc::new(Secrets::new(&entries).unwrap()), ..Settings::default() };
+    for revision in revisions() {
+        let host = Host::new(ElicitationAction::Accept);
+        let (session, _server) = over_stdio(app(&bench, settings.clone()), owner(), revision, host.clone()).await;
+        let job = |config: serde_json::Value| json!({ "sourceType": "csv", "sourceConfig": config, "destination": "internal-data-hub", "entityType": "customer" });
+        for literal in [json!({ "url": signed }), json!({ "url": format!("http://{address}/rows.csv"), "token": VALUE })] {
+            let refused = call(&session, "ingest_jobs_create", job(literal)).await;
+            assert!(text(&refused).starts_with("FM-MCP-SECRET:") && !text(&refused).contains(VALUE), "{}", text(&refused));
+        }
+        let plain = format!("http://{address}/rows.csv");
+        for config in [json!({ "url": "secret://rows" }), json!({ "url": plain, "token": "secret://files-token" })] {
+            let tested = json!({ "sourceType": "csv", "sourceConfig": config });
+            assert_eq!(ok(call(&session, "ingest_sources_test", tested).await)["connected"], true);
+            let made = ok(call(&session, "ingest_jobs_create", job(config)).await);
+            let read = ok(call(&session, "ingest_jobs_get", json!({ "id": made["jobId"] })).await);
+            assert!(!made.to_string().contains(VALUE) && !read.to_string().contains(VALUE), "{made:#} {read:#}");
+        }
+        assert!(host.asked().iter().all(|question| !question.contains(VALUE)));
+        session.cancel().await.unwrap();
+    }
+    let asked = asked.lock().unwrap().clone();
+    let both = [(format!("/rows.csv?sig={VALUE}"), String::new()), ("/rows.csv".to_owned(), format!("Bearer {VALUE}"))];
+    assert_eq!(asked, [both.clone(), both].concat());
+}

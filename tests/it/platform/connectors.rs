@@ -306,7 +306,7 @@ async fn what_cannot_be_imported_is_refused_with_its_code() {
         (with(json!({ "sourceConfig": { "url": "file:///etc/passwd" } })), "FM-DCS-HOST", "/sourceConfig/url"),
         (with(json!({ "credentials": { "token": 5 } })), "FM-DCS-CONFIG", "/credentials/token"),
         (postgres(json!({ "host": "192.0.2.1", "database": "d", "table": "t" })), "FM-DCS-HOST", "/sourceConfig/host"),
-        (postgres(json!({ "host": "127.0.0.1", "database": "d", "password": "x" })), "FM-DCS-CONFIG", "/sourceConfig/password"),
+        (postgres(json!({ "host": "127.0.0.1", "database": "d", "api_key": "x" })), "FM-DCS-CONFIG", "/sourceConfig/api_key"),
         (
             postgres(json!({ "host": "127.0.0.1", "port": bench.running.address().port(), "database": "d", "table": "t" })),
             "FM-DCS-HOST",

@@ -103,6 +103,20 @@ pub(super) fn of(source_type: &SourceType, config: &Map<String, Value>, cdc: boo
     }
 }
 
+/// Moves the sign-in that stands in a configuration among the credentials, which are sealed and never shown.
+pub(super) fn take_sign_in(config: &mut Map<String, Value>, credentials: &mut Map<String, Value>) -> Result<()> {
+    if !["password", "token"].iter().any(|name| config.get(*name).is_some_and(Value::is_string)) {
+        return Ok(());
+    }
+    for name in ["username", "password", "token"] {
+        let Some(value) = config.shift_remove(name).filter(|value| !value.is_null()) else { continue };
+        if credentials.insert(name.to_owned(), value).is_some() {
+            return Err(fault(name, "exclusive", "is given in `credentials` too; one of them is the sign-in"));
+        }
+    }
+    Ok(())
+}
+
 /// Checks credentials: texts by name.
 pub(super) fn check_credentials(credentials: &Map<String, Value>) -> Result<()> {
     if credentials.len() > MAX_CREDENTIALS {
@@ -253,6 +267,22 @@ mod tests {
         assert_eq!(read.content.as_deref(), Some(&b"id\n1\n"[..]));
         assert_eq!((read.shown.get("contentBytes"), read.shown.get("contentBase64")), (Some(&json!(5)), None));
         assert!(matches!(read.source, Source::File(File { format: Format::Csv { delimiter: b';', has_header: true }, .. })));
+    }
+
+    #[test]
+    fn a_sign_in_goes_among_the_credentials() {
+        let object = |value: Value| if let Value::Object(fields) = value { fields } else { panic!("not an object") };
+        let taken = |config: Value, credentials: Value| {
+            let (mut config, mut credentials) = (object(config), object(credentials));
+            take_sign_in(&mut config, &mut credentials).map(|()| (Value::from(config), Value::from(credentials)))
+        };
+        let sign_in = json!({ "username": "ada", "password": "hunter2" });
+        let mut config = sign_in.clone();
+        config["host"] = json!("db");
+        assert_eq!(taken(config, json!({})).unwrap(), (json!({ "host": "db" }), sign_in.clone()));
+        let plain = json!({ "host": "db", "username": "ada" });
+        assert_eq!(taken(plain.clone(), json!({ "password": "x" })).unwrap(), (plain, json!({ "password": "x" })));
+        assert_eq!(taken(sign_in, json!({ "password": "x" })).unwrap_err().fields()[0].pointer, "/sourceConfig/password");
     }
 
     #[test]
