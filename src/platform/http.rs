@@ -8,3 +8,6 @@ pub(crate) mod listener;
 mod openapi;
 pub(crate) mod problem;
 pub(crate) mod routes;
+
+/// What the gateway serves each route below: with and without the version of the routes.
+pub(crate) const PREFIXES: [&str; 4] = ["", "/api", "/v1", "/api/v1"];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::routes::PREFIXES;
+use super::PREFIXES;
 use crate::api::arguments::quote;
 use crate::api::ids::TenantId;
 use crate::api::{Spec, catalogue};

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::body;
 use super::context::{Answer, Cx};
 use super::idempotency::{self, Begun, Stored};
-use super::{limits, problem};
+use super::{PREFIXES, limits, problem};
 use crate::api::arguments::Reading;
 use crate::api::{Endpoint, Entry, FieldError, Method, Operation, SERVICES, Service, Spec, Timestamp, catalogue, ids, undecodable, wire};
 use crate::error::{Error, Kind, Result};
@@ -37,9 +37,6 @@ type Work = Box<dyn FnOnce(Cx) -> BoxFuture<'static, Result<Stored>> + Send>;
 /// Finds out who sent a request that is signed and has no token: takes the headers, the first id of the path, the body and
 /// its largest size, and answers the body that was signed.
 type Signed = fn(Platform, HeaderMap, String, Body, usize) -> BoxFuture<'static, Result<(Identity, Bytes)>>;
-
-/// What the gateway serves each route below: with and without the version of the routes.
-pub(crate) const PREFIXES: [&str; 4] = ["", "/api", "/v1", "/api/v1"];
 
 /// The header that names a signed delivery.
 const WEBHOOK_ID: &str = "webhook-id";

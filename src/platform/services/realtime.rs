@@ -20,8 +20,9 @@ use axum::routing::get;
 use super::super::Platform;
 use crate::api::realtime::{CONNECT, PUBLISH, Presence, Present, SUBSCRIBE};
 use crate::error::Result;
+use crate::platform::http::PREFIXES;
 use crate::platform::http::context::Cx;
-use crate::platform::http::routes::{PREFIXES, Routes};
+use crate::platform::http::routes::Routes;
 
 /// What the gateway keeps in memory.
 #[derive(Default)]
