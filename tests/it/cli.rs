@@ -305,7 +305,7 @@ fn the_tour_tells_its_story_and_leaves_nothing_behind() {
     for chapter in ["\nCore: ", "\nIntelligence: ", "\nIntegration: ", "\nFoundation: ", "\nSupport: ", "\nAll together: "] {
         assert!(story.contains(chapter), "{chapter}: {story}");
     }
-    for step in ["executions_wait", "tasks_wait", "schedules_execute", "agents_stream", "booked order-1", "notifications_send"] {
+    for step in ["executions_wait", "tasks_wait", "it started exec-", "agents_stream", "booked order-1", "notifications_get"] {
         assert!(story.contains(step), "{step}: {story}");
     }
     assert_eq!(story.matches("completed at").count(), 2, "{story}");

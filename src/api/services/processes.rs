@@ -86,6 +86,10 @@ open_enum! {
         Gateway = "gateway",
         /// Runs another process.
         Subprocess = "subprocess",
+        /// Sends a notification.
+        Notification = "notification",
+        /// Waits for a message from outside.
+        Message = "message",
     }
 }
 

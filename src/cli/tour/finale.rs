@@ -1,10 +1,18 @@
 //! The last chapter: a schedule starts a process in which an agent, a system outside, a person and a notification work together.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::outside::Outside;
 use super::{Tour, failed, note, short, text};
+use crate::api::Timestamp;
 use crate::error::Result;
+
+/// When the schedule is due, in seconds.
+const DUE_IN: f64 = 2.0;
+/// How long it may take to start its process.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Tour {
     pub(super) async fn finale(&mut self, outside: &Outside) -> Result<()> {
@@ -17,15 +25,13 @@ impl Tour {
         let process = text(&design, "id")?;
         self.call("Publish it", "processes_publish", json!({ "id": process })).await?;
 
-        let weekly = json!({
-            "processId": process, "cronExpression": "0 7 * * MON", "timezone": "Europe/London",
+        let once = json!({
+            "processId": process, "cronExpression": once_in(DUE_IN), "timezone": "UTC",
             "variables": { "customer": "Oakfield School", "item": "shelf" },
         });
-        let schedule = self.call("Have it start every Monday at seven", "schedules_create", weekly).await?;
-        note(format_args!("next at {}", short(&schedule, "nextRunAt")));
-        let run = json!({ "id": text(&schedule, "scheduleId")? });
-        let run = self.call("Let the schedule start it now", "schedules_execute", run).await?;
-        let execution = text(&run, "executionId")?;
+        let schedule = self.call("Have it start by itself, in a moment", "schedules_create", once).await?;
+        note(format_args!("due at {}", short(&schedule, "nextRunAt")));
+        let execution = self.started_by(&text(&schedule, "scheduleId")?).await?;
 
         let task = self.person(&execution).await?;
         let state = self.call("See what agent and system did meanwhile", "executions_get", json!({ "id": execution })).await?;
@@ -36,11 +42,7 @@ impl Tour {
         note(format_args!("the agent wrote: \"{}\"", short(&variables["letter"], "response")));
         note(format_args!("the system booked {}", short(&variables["order"], "orderId")));
 
-        let reminder = json!({
-            "templateId": "task-waits", "recipient": { "email": "manager@alder.example" }, "variables": { "title": "The letter to Oakfield School" },
-        });
-        let reminder = self.call("Remind the person who decides", "notifications_send", reminder).await?;
-        let reminder = json!({ "id": text(&reminder, "notificationId")? });
+        let reminder = json!({ "id": text(&variables["reminder"], "notificationId")? });
 
         self.answer(&task, "Friendly, and in time.").await?;
         self.completed(&execution).await?;
@@ -48,9 +50,33 @@ impl Tour {
         note(format_args!("{}, in a file of this platform", short(&reminder, "status")));
         Ok(())
     }
+
+    /// Waits until a schedule has started its process, and answers the execution.
+    async fn started_by(&mut self, schedule: &str) -> Result<String> {
+        let begun = Instant::now();
+        self.begin("Wait until it has", "schedules_get");
+        while begun.elapsed() < PATIENCE {
+            let shown = self.ask("schedules_get", json!({ "id": schedule })).await?;
+            if let Some(execution) = shown.get("lastExecutionId").and_then(Value::as_str) {
+                self.end(begun);
+                note(format_args!("it started {execution}"));
+                return Ok(execution.to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(failed("the schedule did not start its process in time"))
+    }
 }
 
-/// A damaged delivery is replaced: an agent drafts the letter, the order book takes the order, a person lets the letter go.
+/// A recurrence rule that is due once, in so many seconds.
+fn once_in(seconds: f64) -> String {
+    let due = Timestamp::now().plus_seconds(seconds).to_string();
+    let digits: String = due.chars().take_while(|letter| *letter != '.').filter(|letter| !matches!(letter, '-' | ':')).collect();
+    format!("DTSTART:{digits}\nRRULE:FREQ=DAILY;COUNT=1")
+}
+
+/// A damaged delivery is replaced: an agent drafts the letter, the order book takes the order, a person is
+/// told and lets the letter go.
 fn replacement(integration: &str) -> Value {
     json!({
         "name": "Replace a damaged delivery",
@@ -62,6 +88,10 @@ fn replacement(integration: &str) -> Value {
             } },
             { "id": "order", "type": "integration", "config": {
                 "integrationId": integration, "method": "POST", "path": "/orders", "body": { "item": "{{variables.item}}" }, "output": "order",
+            } },
+            { "id": "remind", "type": "notification", "config": {
+                "templateId": "task-waits", "recipient": { "email": "manager@alder.example" },
+                "variables": { "title": "The letter to {{variables.customer}}" }, "output": "reminder",
             } },
             { "id": "decide", "type": "human_task", "config": {
                 "assignee": "manager", "title": "Send the letter to {{variables.customer}}",

@@ -9,6 +9,7 @@ pub mod flow;
 pub mod graph;
 pub mod integration;
 mod meaning;
+pub mod notification;
 mod reader;
 mod soundness;
 pub mod validate;

@@ -5,6 +5,7 @@ pub mod answers;
 pub mod compensation;
 pub mod history;
 pub mod lifecycle;
+mod messages;
 mod passes;
 pub mod rehearsal;
 pub mod retry;

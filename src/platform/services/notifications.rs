@@ -3,6 +3,7 @@
 mod gateway;
 mod history;
 mod mail;
+mod nodes;
 mod options;
 mod queue;
 mod recipient;
@@ -19,6 +20,8 @@ use crate::api::notifications::SERVICE;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
 use crate::platform::database::Tx;
+use crate::platform::engine::runtime::work::WorkKind;
+use crate::platform::engine::runtime::workers;
 use crate::platform::http::routes::Routes;
 
 /// The operations of the service, and beyond the contract the templates that there are.
@@ -32,8 +35,9 @@ pub(crate) fn routes() -> Routes {
         .extend(&SERVICE, templates::get)
 }
 
-/// Starts the worker that sends what is queued.
+/// Starts the workers that send what is queued and queue what processes send.
 pub(crate) fn spawn(platform: &Platform) {
+    platform.spawn(workers::serve(platform.clone(), WorkKind::Notification, nodes::perform));
     platform.spawn(crate::platform::queue::run(platform.clone(), worker::Deliveries));
 }
 

@@ -1,5 +1,7 @@
 //! The Communication Service over HTTP, with a provider of the test's own on loopback.
 
+mod waiting;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The Notification service over HTTP: files, an SMTP relay and gateways of the test's own.
 
+mod nodes;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Definition;
-use super::exits::Exit;
+use super::exits::{Exit, waits_for_people};
 use super::findings::Findings;
 use crate::api::arguments::quote;
-use crate::api::processes::{Edge, NodeKind};
+use crate::api::processes::Edge;
 
 /// Looks for tasks to which the way of their own time-out leads back although nobody answers.
 pub(super) fn examine(definition: &Definition, connections: &[Edge], findings: &mut Findings) {
@@ -15,8 +15,7 @@ pub(super) fn examine(definition: &Definition, connections: &[Edge], findings: &
     if over.is_empty() {
         return;
     }
-    let people: HashSet<&str> =
-        definition.nodes.iter().filter(|node| node.kind == NodeKind::HumanTask).map(|node| node.id.as_str()).collect();
+    let people: HashSet<&str> = definition.nodes.iter().filter(|node| waits_for_people(&node.kind)).map(|node| node.id.as_str()).collect();
     let mut next: HashMap<&str, Vec<&str>> = HashMap::new();
     for edge in connections.iter().filter(|edge| !people.contains(edge.from.as_str())) {
         next.entry(&edge.from).or_default().push(&edge.to);

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::agent::AgentCall;
 use super::integration::IntegrationCall;
+use super::notification::NotificationCall;
 use super::reader::Reader;
 use crate::api::processes::{Node, NodeKind};
 use crate::api::tasks::Form;
@@ -43,6 +44,10 @@ pub enum Step {
     Integration(Box<IntegrationCall>),
     /// Asks an agent.
     Agent(Box<AgentCall>),
+    /// Sends a notification.
+    Notification(Box<NotificationCall>),
+    /// Waits for a message, until a time if there is one.
+    Message(Option<Timer>),
 }
 
 /// Which ways a gateway takes, and what it waits for where several lead to it.
@@ -162,6 +167,11 @@ pub fn step_of(node: &Node) -> Result<Step, Vec<FieldError>> {
         NodeKind::Subprocess => Step::Subprocess(reader.subprocess()),
         NodeKind::AiAgent => Step::Agent(Box::new(reader.agent())),
         NodeKind::Integration => Step::Integration(Box::new(reader.integration())),
+        NodeKind::Notification => Step::Notification(Box::new(reader.notification())),
+        NodeKind::Message => {
+            reader.output();
+            Step::Message(reader.timeout())
+        }
         NodeKind::Other(kind) => {
             let detail = format!("is {}; allowed are {}", crate::api::arguments::quote(kind), NodeKind::ALL.join(", "));
             return Err(vec![FieldError::new("/type", "NODE_TYPE", detail)]);
@@ -191,11 +201,16 @@ pub fn for_each_of(node: &Node) -> Result<Option<ForEach>, Vec<FieldError>> {
         return Ok(None);
     }
     let mut reader = Reader { config: &node.config, base: "/config".to_owned(), faults: Vec::new() };
-    let works =
-        matches!(node.kind, NodeKind::HumanTask | NodeKind::Script | NodeKind::Integration | NodeKind::AiAgent | NodeKind::Subprocess);
+    let works = matches!(
+        node.kind,
+        NodeKind::HumanTask | NodeKind::Script | NodeKind::Integration | NodeKind::AiAgent | NodeKind::Subprocess | NodeKind::Notification
+    );
     let list = reader.word("forEach");
     if !works {
-        reader.fault("forEach", "has no effect here: people, scripts, integrations, agents and subprocesses work through lists");
+        reader.fault(
+            "forEach",
+            "has no effect here: people, scripts, integrations, agents, notifications and subprocesses work through lists",
+        );
     } else if list.is_none() && reader.faults.is_empty() {
         reader.fault("forEach", "is missing: an expression that gives a list, such as variables.items");
     }
@@ -276,6 +291,10 @@ pub fn known_names(kind: &NodeKind) -> Option<&'static [&'static str]> {
         NodeKind::Integration => {
             &["integrationId", "method", "path", "query", "body", "output", "forEach", "parallel", "onError", "compensate"]
         }
+        NodeKind::Notification => {
+            &["templateId", "recipient", "variables", "channels", "output", "forEach", "parallel", "onError", "compensate"]
+        }
+        NodeKind::Message => &["timeout", "timeZone", "output", "onError", "compensate"],
         NodeKind::Other(_) => return None,
     })
 }

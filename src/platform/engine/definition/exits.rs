@@ -23,10 +23,15 @@ pub struct Way {
     pub pointer: &'static str,
 }
 
+/// Whether a node waits for somebody, and may do so up to a time.
+pub(super) fn waits_for_people(kind: &NodeKind) -> bool {
+    matches!(kind, NodeKind::HumanTask | NodeKind::Message)
+}
+
 /// The ways out of a node that its configuration names.
 #[must_use]
 pub fn exits_of(node: &Node) -> Vec<Way> {
-    let timeout = node.config.get("timeout").filter(|_| node.kind == NodeKind::HumanTask).and_then(|timeout| timeout.get("to"));
+    let timeout = node.config.get("timeout").filter(|_| waits_for_people(&node.kind)).and_then(|timeout| timeout.get("to"));
     let works = !matches!(node.kind, NodeKind::Start | NodeKind::End | NodeKind::Gateway);
     // One that leads to its own step is an error, and no way.
     let failed = node.config.get("onError").filter(|to| works && to.as_str() != Some(&node.id));

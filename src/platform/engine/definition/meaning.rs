@@ -207,7 +207,10 @@ fn work_of(node: &Node) -> Shape {
         (_, Ok(Step::HumanTask(task))) => answer_of(task.form.as_ref()),
         (_, Ok(Step::Script(script))) => Expression::compile(&script.expression).map_or(Shape::Any, |expression| expression.shape()),
         (_, Ok(Step::Timer(_))) => Shape::closed(std::iter::once(("until".to_owned(), Shape::Text(None)))),
-        (_, Ok(Step::Subprocess(_) | Step::Integration(_) | Step::Agent(_))) => Shape::object(),
+        (_, Ok(Step::Notification(_))) => {
+            Shape::closed(["notificationId", "status"].map(|name| (name.to_owned(), Shape::Text(None))).into_iter())
+        }
+        (_, Ok(Step::Subprocess(_) | Step::Integration(_) | Step::Agent(_) | Step::Message(_))) => Shape::object(),
         _ => Shape::Any,
     }
 }

@@ -209,6 +209,8 @@ impl Check<'_, '_> {
             }
             Step::Integration(call) => self.texts(call.texts(), "/config"),
             Step::Agent(call) => self.texts(call.texts(), "/config"),
+            Step::Notification(call) => self.texts(call.texts(), "/config"),
+            Step::Message(Some(Timer::Computed(source, _))) => self.expression(source, "/config/timeout/after"),
             _ => {}
         }
     }

@@ -148,6 +148,7 @@ impl Engine<'_, '_> {
         let request = match config::step_of(&node) {
             Ok(Step::Integration(call)) => call.request(run.facts()).map(|request| (WorkKind::Integration, request)),
             Ok(Step::Agent(call)) => call.request(run.facts()).map(|request| (WorkKind::Agent, request)),
+            Ok(Step::Notification(call)) => call.request(run.facts()).map(|request| (WorkKind::Notification, request)),
             _ => return Ok(Wait::Nothing),
         };
         // What cannot be asked for fails the step when it is begun again.

@@ -168,6 +168,8 @@ pub enum Wait {
     Work(String),
     /// A person, a service or an execution below that undoes the node.
     Undoing(String),
+    /// A message from outside.
+    Message,
     /// Nothing, and the node is done: a way on has yet to be taken.
     Leaving,
 }

@@ -65,6 +65,11 @@ impl Engine<'_, '_> {
                 let request = call.request(run.facts())?;
                 self.hand_over(run, place, &node, WorkKind::Agent, &request)
             }
+            Step::Notification(call) => {
+                let request = call.request(run.facts())?;
+                self.hand_over(run, place, &node, WorkKind::Notification, &request)
+            }
+            Step::Message(timeout) => self.wait_for_message(run, place, &node, timeout),
         }
     }
 
@@ -92,8 +97,8 @@ impl Engine<'_, '_> {
         )
     }
 
-    /// The time of a task is over: the node is left by its other way.
-    fn time_over(&mut self, run: &mut Run, place: usize, node: &Node) -> Result<(), Stop> {
+    /// The time of a task or of a wait for a message is over: the node is left by its other way.
+    pub(crate) fn time_over(&mut self, run: &mut Run, place: usize, node: &Node) -> Result<(), Stop> {
         let said = json!({ "timedOut": true, "at": self.tx.now() });
         run.state.node_states.insert(node.id.clone(), json!("timed_out"));
         history::append(self.tx, &run.head.id, "node.timed_out", Some(&node.id), said.clone())?;
@@ -118,7 +123,7 @@ impl Engine<'_, '_> {
     }
 
     /// The time that a timer stands for now.
-    fn time_of(&self, run: &Run, timer: Timer) -> Result<Timestamp, Stop> {
+    pub(crate) fn time_of(&self, run: &Run, timer: Timer) -> Result<Timestamp, Stop> {
         let timer = match timer {
             Timer::Computed(source, zone) => {
                 let value = Expression::compile(&source)?.evaluate(run.facts())?;
@@ -150,6 +155,7 @@ impl Engine<'_, '_> {
                 tasks::cancel(self.tx, &task, "the time of the task is over")?;
                 self.time_over(run, place, &node)
             }
+            Wait::Message => self.time_over(run, place, &node),
             // The rest of a list.
             Wait::Until(_) if token.item.is_some() => {
                 run.state.tokens[place].wait = Wait::Nothing;

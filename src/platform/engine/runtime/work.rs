@@ -32,6 +32,8 @@ pub enum WorkKind {
     Integration,
     /// Questions to agents, by the AI Agent Service.
     Agent,
+    /// Notifications, by the Notification Service.
+    Notification,
 }
 
 impl WorkKind {
@@ -41,6 +43,7 @@ impl WorkKind {
         match self {
             Self::Integration => "integration",
             Self::Agent => "agent",
+            Self::Notification => "notification",
         }
     }
 
@@ -196,6 +199,12 @@ pub(crate) fn begin(tx: &mut Tx<'_>, name: &WorkId) -> Result<Option<Work>> {
         return Ok(None);
     }
     Ok(Some(Work { request: parse(&request)?, ..work }))
+}
+
+/// Whether a piece of work is still waited for.
+pub(crate) fn is_wanted(tx: &Tx<'_>, id: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM node_work WHERE tenant_id = ?1 AND id = ?2)";
+    Ok(tx.prepare_cached(sql)?.query_row((tx.tenant(), id), |row| row.get(0))?)
 }
 
 /// Takes a piece of work away that is no longer needed.

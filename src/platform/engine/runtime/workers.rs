@@ -17,6 +17,7 @@ use crate::platform::queue::{self, Job, Queue, Rows};
 pub(crate) struct Done {
     end: End,
     notes: Option<Notes>,
+    wake: Option<fn(&Platform)>,
 }
 
 type Notes = Box<dyn FnOnce(&mut Tx<'_>) -> Result<()> + Send>;
@@ -24,12 +25,18 @@ type Notes = Box<dyn FnOnce(&mut Tx<'_>) -> Result<()> + Send>;
 impl Done {
     /// An attempt without anything to note.
     pub(crate) fn new(end: End) -> Self {
-        Self { end, notes: None }
+        Self { end, notes: None, wake: None }
     }
 
     /// Writes this in the same transaction, even if the execution has ended meanwhile: the work was done all the same.
     pub(crate) fn noting(mut self, notes: impl FnOnce(&mut Tx<'_>) -> Result<()> + Send + 'static) -> Self {
         self.notes = Some(Box::new(notes));
+        self
+    }
+
+    /// Wakes whoever goes on with what was noted, once it is kept.
+    pub(crate) fn waking(mut self, wake: fn(&Platform)) -> Self {
+        self.wake = Some(wake);
         self
     }
 }
@@ -83,13 +90,17 @@ where
             () = platform.stopping().cancelled() => return Ok(()),
             done = (self.perform)(platform.clone(), work) => done,
         };
+        let Done { end, notes, wake } = done;
         let kept = platform.database().write(scope, move |tx| {
-            if let Some(notes) = done.notes {
+            if let Some(notes) = notes {
                 notes(tx)?;
             }
-            Engine::new(tx).worked(&name, done.end)
+            Engine::new(tx).worked(&name, end)
         });
         let kept = kept.await;
+        if let Some(wake) = wake.filter(|_| kept.is_ok()) {
+            wake(platform);
+        }
         alarms::changed(platform);
         kept
     }

@@ -1,4 +1,4 @@
-//! Receiving: what somebody wrote joins the conversation with them, once.
+//! Receiving: what somebody wrote joins the conversation with them, once, and has the execution go on that waits for it.
 
 use serde_json::json;
 
@@ -7,6 +7,8 @@ use super::{channels, conversations, preference};
 use crate::api::communication::{Direction, Message, Receive};
 use crate::error::{Error, Kind, Result};
 use crate::platform::database::Tx;
+use crate::platform::engine::Engine;
+use crate::platform::engine::runtime::alarms;
 use crate::platform::http::context::Cx;
 
 pub(super) async fn receive(cx: Cx, request: Receive) -> Result<Message> {
@@ -17,7 +19,9 @@ pub(super) async fn receive(cx: Cx, request: Receive) -> Result<Message> {
         }
     }
     let webhook_id = cx.webhook_id.clone();
-    cx.write(move |tx| take_in(tx, &request, webhook_id.as_deref())).await
+    let message = cx.write(move |tx| take_in(tx, &request, webhook_id.as_deref())).await?;
+    alarms::changed(&cx.platform);
+    Ok(message)
 }
 
 fn take_in(tx: &mut Tx<'_>, request: &Receive, webhook_id: Option<&str>) -> Result<Message> {
@@ -54,5 +58,15 @@ fn take_in(tx: &mut Tx<'_>, request: &Receive, webhook_id: Option<&str>) -> Resu
         "executionId": conversation.execution, "taskId": conversation.task,
     });
     tx.emit("message.received", &conversation.id, data)?;
+    if let Some(execution) = &conversation.execution {
+        let mut result = json!({
+            "messageId": id, "conversationId": conversation.id, "channel": channel.kind, "senderId": request.sender_id,
+            "message": request.message,
+        });
+        if let Some(data) = &request.data {
+            result["data"] = json!(data);
+        }
+        Engine::new(tx).message_came(execution, result)?;
+    }
     messages::find(tx, tx.tenant(), &id)
 }

@@ -81,7 +81,7 @@ pub(super) struct Failure {
 }
 
 /// Rejects a notification to a recipient who got as many as there may be within the hour, by any of their addresses.
-pub(super) fn check_throttle(tx: &Tx<'_>, recipient: &Recipient, most: u32) -> Result<()> {
+pub(super) fn check_throttle(connection: &Connection, tenant: &str, now: Timestamp, recipient: &Recipient, most: u32) -> Result<()> {
     let Some(last_counted) = most.checked_sub(1) else { return Ok(()) };
     let addresses = [
         ("email", recipient.email.as_deref()),
@@ -92,11 +92,12 @@ pub(super) fn check_throttle(tx: &Tx<'_>, recipient: &Recipient, most: u32) -> R
         let Some(address) = address else { continue };
         // The newest that may still be within the hour; ids sort by time.
         let sql = format!("SELECT created_at FROM notifications WHERE tenant_id = ? AND {column} = ? ORDER BY id DESC LIMIT 1 OFFSET ?");
-        let counted: Option<i64> = tx.prepare_cached(&sql)?.query_row((tx.tenant(), address, last_counted), |row| row.get(0)).optional()?;
-        let Some(free) = counted.map(|at| Timestamp::from_millis(at).plus_seconds(WINDOW_SECONDS)).filter(|free| *free > tx.now()) else {
+        let counted: Option<i64> =
+            connection.prepare_cached(&sql)?.query_row((tenant, address, last_counted), |row| row.get(0)).optional()?;
+        let Some(free) = counted.map(|at| Timestamp::from_millis(at).plus_seconds(WINDOW_SECONDS)).filter(|free| *free > now) else {
             continue;
         };
-        let wait = free.seconds_since(tx.now());
+        let wait = free.seconds_since(now);
         return Err(Error::new(Kind::RateLimited, "FM-NS-THROTTLED", format!("the recipient got {most} notifications within an hour"))
             .field(format!("/recipient/{}", if column == "user_id" { "userId" } else { column }), "throttled", "gets no more for now")
             .hint("Wait, or put several messages into one.")
@@ -106,10 +107,10 @@ pub(super) fn check_throttle(tx: &Tx<'_>, recipient: &Recipient, most: u32) -> R
 }
 
 /// Rejects a notification where too many wait.
-pub(super) fn check_room(tx: &Tx<'_>) -> Result<()> {
-    let queued: i64 = tx
+pub(super) fn check_room(connection: &Connection, tenant: &str) -> Result<()> {
+    let queued: i64 = connection
         .prepare_cached("SELECT count(*) FROM notification_deliveries WHERE tenant_id = ? AND next_attempt_at IS NOT NULL")?
-        .query_row([tx.tenant()], |row| row.get(0))?;
+        .query_row([tenant], |row| row.get(0))?;
     if queued < MAX_QUEUED {
         return Ok(());
     }
@@ -117,9 +118,8 @@ pub(super) fn check_room(tx: &Tx<'_>) -> Result<()> {
         .hint("Wait until some are sent; notifications_list with status queued shows them."))
 }
 
-/// Appends a notification with a delivery for each of its channels, and answers its id.
-pub(super) fn add(tx: &mut Tx<'_>, new: &New) -> Result<String> {
-    let id = tx.mint("notif");
+/// Appends a notification with a delivery for each of its channels.
+pub(super) fn add(tx: &mut Tx<'_>, id: &str, new: &New) -> Result<()> {
     let New { template_id, recipient, variables, channels, fallbacks, subject, body } = new;
     let text = |channels: &[NotificationChannel]| serde_json::to_string(channels).map_err(Error::internal);
     tx.prepare_cached(
@@ -142,12 +142,12 @@ pub(super) fn add(tx: &mut Tx<'_>, new: &New) -> Result<String> {
         tx.now().millis(),
     ])?;
     for channel in channels {
-        enqueue(tx, &id, channel)?;
+        enqueue(tx, id, channel)?;
     }
     // Neither text nor address: what names a person stays where it can be erased.
     let after = json!({ "templateId": template_id, "channels": channels, "fallbacks": fallbacks });
-    tx.audit("notification.queued", "notification", &id, Some(Changes { before: None, after: after.as_object().cloned() }))?;
-    Ok(id)
+    tx.audit("notification.queued", "notification", id, Some(Changes { before: None, after: after.as_object().cloned() }))?;
+    Ok(())
 }
 
 fn enqueue(tx: &Tx<'_>, notification: &str, channel: &NotificationChannel) -> Result<()> {

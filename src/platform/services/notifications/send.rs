@@ -13,9 +13,10 @@ use super::text;
 use super::{history, queue};
 use crate::api::FieldError;
 use crate::api::arguments::quote;
-use crate::api::ids::UserId;
+use crate::api::ids::{TenantId, UserId};
 use crate::api::notifications::{Notification, NotificationChannel, Recipient, Send, Template};
 use crate::error::{Error, Kind, Result};
+use crate::platform::Platform;
 use crate::platform::http::context::Cx;
 use crate::platform::identity::users;
 
@@ -29,29 +30,14 @@ const MAX_SMS: usize = 1_600;
 const USER_NAME: &str = "userName";
 
 pub(super) async fn send(cx: Cx, request: Send) -> Result<Notification> {
-    let mut recipient = recipient::checked(request.recipient)?;
-    if let Some(channels) = &request.channels {
-        templates::check_channels(channels)?;
-    }
-    let (template, user) = look_up(&cx, request.template_id.0, recipient.user_id.clone()).await?;
-    recipient::complete(&mut recipient, user.as_ref());
-    let variables = request.variables.unwrap_or_default();
-    let (channels, fallbacks) = match request.channels {
-        Some(named) => (usable(&cx, &recipient, named)?, Vec::new()),
-        None => alternatives(&cx, &recipient, &template)?,
-    };
-    let values = values_of(&template, &variables, user.as_ref())?;
-    let (subject, body) = wording(&template, &values)?;
-    if channels.iter().chain(&fallbacks).any(|channel| *channel == NotificationChannel::Sms) && body.chars().count() > MAX_SMS {
-        return Err(too_long("a text message", MAX_SMS));
-    }
-    let new = queue::New { template_id: template.template_id.0, recipient, variables, channels, fallbacks, subject, body };
+    let new = prepare(&cx.platform, &cx.tenant(), request).await?;
     let per_recipient = cx.platform.notifications().per_recipient;
     let notification = cx
         .write(move |tx| {
-            queue::check_throttle(tx, &new.recipient, per_recipient)?;
-            queue::check_room(tx)?;
-            let id = queue::add(tx, &new)?;
+            queue::check_throttle(tx, tx.tenant(), tx.now(), &new.recipient, per_recipient)?;
+            queue::check_room(tx, tx.tenant())?;
+            let id = tx.mint("notif");
+            queue::add(tx, &id, &new)?;
             history::find(tx, tx.tenant(), &id)
         })
         .await?;
@@ -59,10 +45,32 @@ pub(super) async fn send(cx: Cx, request: Send) -> Result<Notification> {
     Ok(notification)
 }
 
+/// The notification of a request, checked and with its texts filled in.
+pub(super) async fn prepare(platform: &Platform, tenant: &TenantId, request: Send) -> Result<queue::New> {
+    let mut recipient = recipient::checked(request.recipient)?;
+    if let Some(channels) = &request.channels {
+        templates::check_channels(channels)?;
+    }
+    let (template, user) = look_up(platform, tenant, request.template_id.0, recipient.user_id.clone()).await?;
+    recipient::complete(&mut recipient, user.as_ref());
+    let variables = request.variables.unwrap_or_default();
+    let (channels, fallbacks) = match request.channels {
+        Some(named) => (usable(platform, &recipient, named)?, Vec::new()),
+        None => alternatives(platform, &recipient, &template)?,
+    };
+    let values = values_of(&template, &variables, user.as_ref())?;
+    let (subject, body) = wording(&template, &values)?;
+    if channels.iter().chain(&fallbacks).any(|channel| *channel == NotificationChannel::Sms) && body.chars().count() > MAX_SMS {
+        return Err(too_long("a text message", MAX_SMS));
+    }
+    Ok(queue::New { template_id: template.template_id.0, recipient, variables, channels, fallbacks, subject, body })
+}
+
 /// The template, and the account of the recipient where there is one.
-async fn look_up(cx: &Cx, template: String, user: Option<UserId>) -> Result<(Template, Option<users::Row>)> {
-    let tenant = cx.tenant();
-    cx.read(move |connection| {
+async fn look_up(platform: &Platform, tenant: &TenantId, template: String, user: Option<UserId>) -> Result<(Template, Option<users::Row>)> {
+    let (database, tenant) = (platform.database(), tenant.clone());
+    let of = tenant.clone();
+    let reading = database.read_for(of.as_str(), move |connection| {
         let found = templates::find(connection, tenant.as_str(), &template)?.ok_or_else(|| {
             Error::new(Kind::Invalid, "FM-NS-TEMPLATE-UNKNOWN", format!("there is no template {}", quote(&template)))
                 .field("/templateId", "unknown", "is not the id of a template")
@@ -70,14 +78,14 @@ async fn look_up(cx: &Cx, template: String, user: Option<UserId>) -> Result<(Tem
         })?;
         let user = user.map(|user| users::find(connection, tenant.as_str(), user.as_str())).transpose()?.flatten();
         Ok((found, user))
-    })
-    .await
+    });
+    reading.await
 }
 
 /// Rejects channels of the caller's that cannot be sent to.
-fn usable(cx: &Cx, recipient: &Recipient, named: Vec<NotificationChannel>) -> Result<Vec<NotificationChannel>> {
+fn usable(platform: &Platform, recipient: &Recipient, named: Vec<NotificationChannel>) -> Result<Vec<NotificationChannel>> {
     for (place, channel) in named.iter().enumerate() {
-        if !cx.platform.notifications().offers(channel) {
+        if !platform.notifications().offers(channel) {
             return Err(unavailable(channel).field(format!("/channels/{place}"), "unavailable", "has no gateway on this platform"));
         }
         if recipient::address(recipient, channel).is_none() {
@@ -91,8 +99,12 @@ fn usable(cx: &Cx, recipient: &Recipient, named: Vec<NotificationChannel>) -> Re
 }
 
 /// The first of the template's channels that reaches the recipient, and those after it.
-fn alternatives(cx: &Cx, recipient: &Recipient, template: &Template) -> Result<(Vec<NotificationChannel>, Vec<NotificationChannel>)> {
-    let offered: Vec<_> = template.channels.iter().filter(|channel| cx.platform.notifications().offers(channel)).collect();
+fn alternatives(
+    platform: &Platform,
+    recipient: &Recipient,
+    template: &Template,
+) -> Result<(Vec<NotificationChannel>, Vec<NotificationChannel>)> {
+    let offered: Vec<_> = template.channels.iter().filter(|channel| platform.notifications().offers(channel)).collect();
     let Some(first) = offered.first() else {
         let first = template.channels.first().cloned().unwrap_or(NotificationChannel::Email);
         return Err(unavailable(&first).field("/templateId", "unavailable", "names channels alone that have no gateway on this platform"));

@@ -41,6 +41,24 @@ async fn a_conversation_is_linked_to_an_execution() {
     refused(&target.put(&format!("{conversation}/context"), json!({ "executionId": "exec-none" })).await, &[404, 422]);
 }
 
+/// The same, and an execution that waits for a message goes on with it.
+#[tokio::test]
+async fn a_message_has_the_execution_go_on_that_waits_for_it() {
+    let target = Target::open().await;
+    if target.embedded("the contract says no type of node that waits for a message").is_none() {
+        return;
+    }
+    let Some(provider) = provider(&target).await else { return };
+    let channel = channel(&target, "sms", &provider).await;
+    let first = receive(&target, &channel, &target.named("anna"), json!({})).await;
+    let execution = target.start(&target.publish(json!([{ "id": "hear", "type": "message" }])).await, json!({})).await;
+    let link = json!({ "executionId": execution.trim_start_matches("/executions/") });
+    target.put(&format!("/conversations/{}/context", id_in(&first, "conversationId")), link).await.ok();
+    assert_eq!(target.get(&execution).await.ok()["status"], "waiting");
+    receive(&target, &channel, &target.named("anna"), json!({})).await;
+    assert_eq!(target.get(&execution).await.ok()["status"], "completed");
+}
+
 /// **Multi-channel routing**: a message goes by the channel that its recipient prefers.
 #[tokio::test]
 async fn a_message_goes_by_the_channel_that_is_preferred() {
