@@ -2,8 +2,8 @@
 
 use super::Subscription;
 use crate::api::Event;
+use crate::io::standard_webhooks::{key_of, signature};
 use crate::platform::Platform;
-use crate::platform::outbound::standard_webhooks::{key_of, signature};
 use crate::platform::outbound::{Target, client, innermost};
 
 /// Delivers events.

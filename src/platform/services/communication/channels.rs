@@ -9,10 +9,10 @@ use crate::api::audit::Changes;
 use crate::api::communication::{Channel, ChannelKind, ListChannels, Register};
 use crate::api::{FieldError, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
+use crate::io::standard_webhooks;
 use crate::platform::Platform;
 use crate::platform::database::Tx;
 use crate::platform::http::context::Cx;
-use crate::platform::outbound::standard_webhooks;
 use crate::platform::outbound::{self, Target};
 
 /// Most channels of a tenant.

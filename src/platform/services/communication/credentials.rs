@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use crate::api::FieldError;
 use crate::api::near::nearest;
 use crate::error::{Error, Result};
+use crate::io::standard_webhooks;
 use crate::platform::Platform;
 use crate::platform::database::Tx;
-use crate::platform::outbound::standard_webhooks;
 
 /// Longest value, in bytes.
 const MAX_VALUE: usize = 8 * 1024;

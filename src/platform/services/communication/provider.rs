@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::credentials::{self, Secrets, WEBHOOK_SECRET};
 use crate::error::Kind;
+use crate::io::standard_webhooks::{key_of, signature};
 use crate::platform::Platform;
-use crate::platform::outbound::standard_webhooks::{key_of, signature};
 use crate::platform::outbound::{Target, client, innermost};
 
 /// Longest wait that a provider may ask for.

@@ -12,10 +12,10 @@ use crate::api::Permission;
 use crate::api::communication::SERVICE;
 use crate::auth::{Caller, CallerKind, Credential};
 use crate::error::{Error, Kind, Result};
+use crate::io::standard_webhooks;
 use crate::platform::Platform;
 use crate::platform::http::body;
 use crate::platform::identity::Identity;
-use crate::platform::outbound::standard_webhooks;
 
 /// How far the time of a delivery may be from ours, in seconds.
 const WINDOW: u64 = 5 * 60;

@@ -10,10 +10,10 @@ use crate::api::audit::Changes;
 use crate::api::events::{Delivery, ListSubscriptions, RotateSigningSecret, Subscribe, Subscription, Unsubscribe};
 use crate::api::{Done, Page, Timestamp};
 use crate::error::{Error, Kind, Result};
+use crate::io::standard_webhooks::new_secret;
 use crate::platform::database::Tx;
 use crate::platform::http::context::{Answer, Cx};
 use crate::platform::outbound::Target;
-use crate::platform::outbound::standard_webhooks::new_secret;
 
 use super::topics;
 

@@ -12,10 +12,10 @@ use crate::api::arguments::quote;
 use crate::api::integrations::{AuthType, ConnectorType};
 use crate::api::near::nearest;
 use crate::error::{Error, Result};
+use crate::io::standard_webhooks;
 use crate::platform::Platform;
 use crate::platform::database::Tx;
 use crate::platform::outbound;
-use crate::platform::outbound::standard_webhooks;
 
 /// Longest value, in bytes.
 const MAX_VALUE: usize = 8 * 1024;

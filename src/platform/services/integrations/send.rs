@@ -14,8 +14,8 @@ use super::store::{Ended, Record};
 use crate::error::Kind;
 use crate::io::numbers::quote_inexact;
 use crate::io::outbound::{Unread, read_bounded};
+use crate::io::standard_webhooks::signature;
 use crate::platform::Platform;
-use crate::platform::outbound::standard_webhooks::signature;
 use crate::platform::outbound::{Target, client};
 
 /// Most bytes of an answer.

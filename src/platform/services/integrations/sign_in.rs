@@ -18,8 +18,9 @@ use crate::api::Timestamp;
 use crate::api::integrations::{AuthType, ConnectorType};
 use crate::error::{Error, Kind, Result};
 use crate::io::outbound::read_bounded;
+use crate::io::standard_webhooks;
 use crate::platform::Platform;
-use crate::platform::outbound::{Target, client, standard_webhooks};
+use crate::platform::outbound::{Target, client};
 
 /// Most bytes of an answer with a token.
 const MAX_TOKEN_ANSWER: usize = 64 * 1024;

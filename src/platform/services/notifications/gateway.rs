@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::options::Gateway;
 use super::queue::{Due, Failure};
+use crate::io::standard_webhooks::signature;
 use crate::platform::Platform;
-use crate::platform::outbound::standard_webhooks::signature;
 use crate::platform::outbound::{Target, client, innermost};
 
 /// Sends a message to the first gateway of its channel that takes it, and answers that gateway's host.

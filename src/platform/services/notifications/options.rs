@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::api::notifications::NotificationChannel;
 use crate::error::{Error, Kind, Result};
 use crate::io::outbound;
-use crate::platform::outbound::standard_webhooks;
+use crate::io::standard_webhooks;
 
 /// How notifications are delivered.
 #[derive(Debug, Clone)]

@@ -4,24 +4,32 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+#[cfg(feature = "platform")]
 use crate::error::Error;
-use crate::platform::keys;
 
 /// Most signatures of a message: one for each key while keys change.
+#[cfg(feature = "platform")]
 const MAX_SIGNATURES: usize = 8;
 
 /// The key in `whsec_` and base64, of which earlier releases wrote the other alphabet; the failure completes a sentence about
 /// what the key belongs to.
 pub(crate) fn key_of(secret: &str) -> Result<hmac::Key, &'static str> {
+    bytes_of(secret).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key))
+}
+
+/// The bytes of the key.
+pub(crate) fn bytes_of(secret: &str) -> Result<Vec<u8>, &'static str> {
     let decode = |text: &str| STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok();
     let key = secret.strip_prefix("whsec_").and_then(decode).filter(|key| !key.is_empty());
-    let key = key.ok_or("has a key that is not `whsec_` and base64")?;
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
+    key.ok_or("has a key that is not `whsec_` and base64")
 }
 
 /// A new key of signatures.
+#[cfg(feature = "platform")]
 pub(crate) fn new_secret() -> Result<String, Error> {
-    Ok(format!("whsec_{}", STANDARD.encode(keys::random::<32>()?)))
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(Error::internal)?;
+    Ok(format!("whsec_{}", STANDARD.encode(key)))
 }
 
 /// The value of `webhook-signature` over id, time in seconds and body.
@@ -32,6 +40,7 @@ pub(crate) fn signature(key: &hmac::Key, id: &str, timestamp: i64, body: &str) -
 
 /// Whether one of the signatures in a header is good over id, time and body; the time that it takes does not tell where one
 /// differs.
+#[cfg(feature = "platform")]
 pub(crate) fn is_signed(key: &hmac::Key, id: &str, timestamp: i64, body: &[u8], signatures: &str) -> bool {
     let signed = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
     let given = signatures.split(' ').take(MAX_SIGNATURES).filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok());
