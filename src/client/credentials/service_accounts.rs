@@ -19,6 +19,11 @@ pub trait ServiceAccounts: Send + Sync {
 
     /// The tenant that the account itself belongs to; entries of unknown callers go there.
     fn home(&self) -> Option<TenantId>;
+
+    /// Whether the account of a tenant is that tenant's for sure, and may follow its events for all its callers.
+    fn follows_events(&self, _tenant: &TenantId) -> bool {
+        false
+    }
 }
 
 /// An account whose tokens the operator gave.
@@ -78,6 +83,10 @@ impl ServiceAccounts for Configured {
 
     fn home(&self) -> Option<TenantId> {
         self.one.as_ref().and_then(|(_, claimed)| claimed.clone())
+    }
+
+    fn follows_events(&self, tenant: &TenantId) -> bool {
+        self.by_tenant.contains_key(tenant.as_str()) || self.home().as_ref() == Some(tenant)
     }
 }
 

@@ -58,6 +58,11 @@ impl Upstream {
         self.accounts.as_ref().and_then(|accounts| accounts.home())
     }
 
+    /// Whether the server's own account may follow the events of a tenant for all its callers.
+    pub(crate) fn follows_events(&self, tenant: &crate::api::ids::TenantId) -> bool {
+        self.accounts.as_ref().is_some_and(|accounts| accounts.follows_events(tenant))
+    }
+
     /// Refuses what must not reach the platform as the server's own: a person's decision, unless the platform honours
     /// on whose behalf it is, the calls of callers whose permissions are not known, since the platform cannot judge them,
     /// and what the platform would do to or by the account: its login, its rights, rights that it hands on, and routes whose

@@ -1,4 +1,5 @@
-//! The hub: one stream of events per caller, shared by all who wait for that caller.
+//! The hub: one stream of events per tenant, opened by the server's own account and shared by all who wait, each of whom hears
+//! what its permissions cover. Without such an account there is one stream per caller.
 //!
 //! Waiting is events plus a read every few seconds: an event says when to read, and only the read, which has the waiter's own
 //! rights, says what is true. So a stream that lags, breaks or cannot be had costs time alone.
@@ -16,9 +17,10 @@ use tokio_util::task::TaskTracker;
 
 use super::repeats::Repeats;
 use super::{EventStream, Notice};
-use crate::api::Event;
+use crate::api::events::{Replay, Subscribe};
 use crate::api::ids::{EventId, TenantId};
-use crate::auth::{Caller, Credential, Principal};
+use crate::api::{Event, Operation as _, Timestamp};
+use crate::auth::{Caller, Credential, Filter, Principal};
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
 use crate::io::hash::sha256;
@@ -38,11 +40,15 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 /// How long the streams may take to end.
 const GOODBYE: Duration = Duration::from_secs(4);
 
-/// The digest of tenant, subject and credential: a stream is its caller's alone.
+/// How long the callers of a tenant have streams of their own after the account's has ended.
+const WITHOUT_ACCOUNT: Duration = Duration::from_mins(5);
+
+/// The digest of tenant, subject and credential: of a caller, or of the server's own account in a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamKey([u8; 32]);
 
 type Streams = Arc<Mutex<HashMap<StreamKey, Shared>>>;
+type Tenants = Arc<Mutex<HashMap<TenantId, Instant>>>;
 
 /// A stream as its followers see it.
 struct Shared {
@@ -68,6 +74,8 @@ pub struct Hub {
     streams: Streams,
     /// The events that evicted answers.
     evicted: Arc<Mutex<Repeats>>,
+    /// The tenants where the account's stream has ended, and when.
+    without_account: Tenants,
     /// Ends the streams that were opened so far.
     stop: Mutex<CancellationToken>,
     tasks: TaskTracker,
@@ -79,23 +87,71 @@ pub struct Follower {
     /// None once the stream has ended, or where there is none.
     notices: Option<broadcast::Receiver<Notice>>,
     standing: Option<watch::Receiver<Standing>>,
+    /// Who is judged for each event, where the stream is not the caller's own.
+    judged: Option<Judged>,
+}
+
+/// A caller who hears of events by the account's stream.
+#[derive(Debug)]
+struct Judged {
+    client: Client,
+    caller: Arc<Caller>,
+}
+
+impl Judged {
+    /// Whether the caller may follow events now.
+    fn may_follow(&self) -> bool {
+        let access = self.client.access();
+        let lives = self.caller.expires.is_none_or(|end| end > Timestamp::now());
+        lives && access.allows(&self.caller, &Subscribe::SPEC) && access.allows(&self.caller, &Replay::SPEC)
+    }
 }
 
 impl Hub {
     /// A hub over a client. Nothing is connected before somebody follows.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, streams: Arc::default(), evicted: Arc::default(), stop: Mutex::default(), tasks: TaskTracker::new() }
+        Self {
+            client,
+            streams: Arc::default(),
+            evicted: Arc::default(),
+            without_account: Arc::default(),
+            stop: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Follows what happens, as far as a caller may see it. What is read after this misses nothing that the follower is not
     /// told of, once the stream stands.
     #[must_use]
     pub fn follow(&self, caller: &Arc<Caller>) -> Follower {
+        match self.account_for(caller) {
+            Some(account) => {
+                let judged = Some(Judged { client: self.client.clone(), caller: Arc::clone(caller) });
+                Follower { judged, ..self.join(&account) }
+            }
+            None => self.join(caller),
+        }
+    }
+
+    /// The account that follows events for a caller, whose permissions are known and judged on this side.
+    fn account_for(&self, caller: &Arc<Caller>) -> Option<Arc<Caller>> {
+        let is_judged = self.client.access().filter() == Filter::Strict && caller.permissions.is_some();
+        if !is_judged || !matches!(caller.credential, Credential::Bearer(_)) || !self.client.upstream().follows_events(&caller.tenant) {
+            return None;
+        }
+        let judged = Judged { client: self.client.clone(), caller: Arc::clone(caller) };
+        let mut without = lock(&self.without_account);
+        without.retain(|_, since| since.elapsed() < WITHOUT_ACCOUNT);
+        (judged.may_follow() && !without.contains_key(&caller.tenant)).then(|| Arc::new(Caller::service(caller.tenant.clone())))
+    }
+
+    /// Joins those who follow a stream, which is opened where there is none.
+    fn join(&self, caller: &Arc<Caller>) -> Follower {
         let key = StreamKey::of(caller);
         let mut streams = lock(&self.streams);
         if let Some(stream) = streams.get(&key) {
-            return Follower { notices: Some(stream.notices.subscribe()), standing: Some(stream.standing.clone()) };
+            return Follower { notices: Some(stream.notices.subscribe()), standing: Some(stream.standing.clone()), judged: None };
         }
         let of_tenant = streams.values().filter(|stream| stream.tenant == caller.tenant).count();
         if streams.len() >= MAX_STREAMS || of_tenant >= MAX_STREAMS_PER_TENANT {
@@ -105,6 +161,7 @@ impl Hub {
         let (stands, standing) = watch::channel(Standing::Opening);
         streams.insert(key, Shared { tenant: caller.tenant.clone(), notices: sender.clone(), standing: standing.clone() });
         let principal: Arc<dyn Principal> = Arc::new(Arc::clone(caller));
+        let is_accounts = matches!(caller.credential, Credential::Service);
         let sharing = Sharing {
             stream: EventStream::open(self.client.clone(), principal, "*", None),
             sender,
@@ -112,10 +169,11 @@ impl Hub {
             key,
             evicting: Evicting { client: self.client.clone(), tenant: caller.tenant.clone(), evicted: Arc::clone(&self.evicted) },
             streams: Arc::clone(&self.streams),
+            without_account: is_accounts.then(|| Arc::clone(&self.without_account)),
         };
         let stop = lock(&self.stop).clone();
         self.tasks.spawn(sharing.run(stop));
-        Follower { notices: Some(notices), standing: Some(standing) }
+        Follower { notices: Some(notices), standing: Some(standing), judged: None }
     }
 
     /// Ends the streams there are and removes their subscriptions.
@@ -138,7 +196,7 @@ impl Follower {
     /// One who is told of nothing, and so reads every few seconds.
     #[must_use]
     pub const fn without_events() -> Self {
-        Self { notices: None, standing: None }
+        Self { notices: None, standing: None, judged: None }
     }
 
     /// Waits until the stream stands: what is read after this misses nothing that the follower is not told of.
@@ -181,14 +239,17 @@ impl Follower {
 
     /// The next notice; `None` once the stream has ended, or where there is none.
     pub async fn next(&mut self) -> Option<Notice> {
-        match self.notices.as_mut()?.recv().await {
+        let notice = match self.notices.as_mut()?.recv().await {
             Ok(notice) => Some(notice),
             Err(RecvError::Lagged(_)) => Some(Notice::Hint),
-            Err(RecvError::Closed) => {
-                self.notices = None;
-                None
-            }
+            Err(RecvError::Closed) => None,
+        };
+        // Who may not follow any more hears of nothing from this event on.
+        let heard = notice.filter(|_| self.judged.as_ref().is_none_or(Judged::may_follow));
+        if heard.is_none() {
+            self.notices = None;
         }
+        heard
     }
 }
 
@@ -200,6 +261,8 @@ struct Sharing {
     key: StreamKey,
     evicting: Evicting,
     streams: Streams,
+    /// Where it is noted that the account's stream has ended; none for a caller's own.
+    without_account: Option<Tenants>,
 }
 
 /// Keeps the cache of a tenant's answers honest, by each event once however many streams of the tenant tell of it.
@@ -238,6 +301,10 @@ impl Sharing {
                     Some(Ok(notice)) => self.tell(notice),
                     Some(Err(error)) => {
                         tracing::debug!(code = error.code(), "an event stream ended: {}", error.message());
+                        if let Some(tenants) = &self.without_account {
+                            tracing::warn!(code = error.code(), tenant = %self.evicting.tenant, "the server's account cannot follow events");
+                            lock(tenants).insert(self.evicting.tenant.clone(), Instant::now());
+                        }
                         break (error, false);
                     }
                     None => break (ended(), false),

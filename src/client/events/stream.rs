@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -50,6 +50,8 @@ const PAGE: u32 = 200;
 #[derive(Debug)]
 pub struct EventStream {
     notices: mpsc::Receiver<Result<Notice>>,
+    /// Whether the last frame had a place.
+    has_places: watch::Receiver<Option<bool>>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
@@ -59,6 +61,7 @@ impl EventStream {
     #[must_use]
     pub fn open(client: Client, principal: Arc<dyn Principal>, topic: &str, since: Option<Timestamp>) -> Self {
         let (sender, notices) = mpsc::channel(WAITING);
+        let (shown, has_places) = watch::channel(None);
         let stop = CancellationToken::new();
         let follow = Follow {
             client,
@@ -69,17 +72,24 @@ impl EventStream {
             subscription: None,
             tenant: None,
             last_seq: None,
+            shown,
             latest: since,
             overlap: 0.0,
             is_owed_replay: since.is_some(),
         };
         let task = Some(tokio::spawn(follow.run(stop.clone())));
-        Self { notices, stop, task }
+        Self { notices, has_places, stop, task }
     }
 
     /// The next notice, or why there are no more; afterwards none.
     pub async fn next(&mut self) -> Option<Result<Notice>> {
         self.notices.recv().await
+    }
+
+    /// Whether the channel's frames have places, by which a broken stream goes on; `None` before the first one.
+    #[must_use]
+    pub fn has_places(&self) -> Option<bool> {
+        *self.has_places.borrow()
     }
 
     /// Ends the stream, and waits until its subscription is removed.
@@ -109,6 +119,8 @@ struct Follow {
     tenant: Option<TenantId>,
     /// The place of the last frame.
     last_seq: Option<u64>,
+    /// Whether it had one.
+    shown: watch::Sender<Option<bool>>,
     /// The time of the last event, by the platform's clock; a replay begins there.
     latest: Option<Timestamp>,
     /// How far before it, in seconds.
@@ -235,6 +247,7 @@ impl Follow {
         if frame.id.is_none() && frame.kind.starts_with("presence.") {
             return;
         }
+        self.shown.send_replace(Some(seq.is_some()));
         match frame.into_event() {
             Some(event) => self.pass(Event { tenantid: self.tenant.clone(), ..event }).await,
             None => self.tell(Notice::Hint).await,
@@ -244,6 +257,10 @@ impl Follow {
 
     /// Passes on an event that is new.
     async fn pass(&mut self, event: Event) {
+        if event.tenantid.as_ref().is_some_and(|tenant| Some(tenant) != self.tenant.as_ref()) {
+            tracing::warn!(topic = self.topic, "dropped an event of another tenant");
+            return;
+        }
         if !self.repeats.is_new(&event.id) {
             return;
         }

@@ -1,6 +1,6 @@
 //! The event client before a running platform: cuts, restarts, subscriptions that end, and callers without a gateway.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use flowmaster_mcp::api::Event;
 use flowmaster_mcp::auth::{Caller, Principal};
 use flowmaster_mcp::client::events::{EventStream, Hub, Notice, Source};
-use flowmaster_mcp::client::{Client, Fixed};
+use flowmaster_mcp::client::{Client, Configured, Fixed, Mode, Upstream};
 use flowmaster_mcp::error::{Kind, Result};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -203,4 +203,76 @@ async fn those_who_wait_for_a_caller_share_one_stream() {
     timeout(WAIT, waited).await.expect("the event did not wake its waiter").unwrap();
     hub.close().await;
     assert!(subscriptions(&platform).await.is_empty());
+}
+
+/// A hub of a server that has an account of its own in a tenant, with permissions.
+async fn hub_with_account(platform: &TestPlatform, permissions: &[&str]) -> Hub {
+    let account = json!({ "name": "flowmaster-mcp", "tenantId": "tenant-1", "permissions": permissions });
+    let account = platform.post("/service-tokens", &platform.owner(), account).await.ok()["token"].as_str().unwrap().to_owned();
+    let accounts = Configured::new(Some(account.into()), BTreeMap::new()).unwrap().unwrap();
+    let origin = Arc::new(Fixed::new(&platform.running.url()).unwrap());
+    Hub::new(Client::builder(origin).upstream(Upstream::new(Mode::Propagate, Some(Arc::new(accounts)))).build())
+}
+
+/// How many streams the platform has for a tenant's callers.
+async fn streams_of(platform: &TestPlatform, token: &str) -> usize {
+    platform.get("/subscriptions", token).await.ok()["items"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn callers_of_a_tenant_share_the_accounts_stream_and_are_judged_alone() {
+    let platform = TestPlatform::start().await;
+    let rights = ["event:view", "event:publish", "subscription:create", "subscription:view", "subscription:delete"];
+    let anna = platform.signed_in("tenant-1", "anna@acme.example", &rights).await;
+    let bert = platform.signed_in("tenant-1", "bert@acme.example", &rights).await;
+    let deaf = platform.signed_in("tenant-1", "carl@acme.example", &["task:view"]).await;
+    let stranger = platform.signed_in("globex", "eve@globex.example", &rights).await;
+    let hub = hub_with_account(&platform, &rights).await;
+    let mut both = [hub.follow(&caller(&anna)), hub.follow(&caller(&bert))];
+    for follower in &mut both {
+        timeout(WAIT, follower.stands()).await.unwrap().unwrap();
+    }
+    assert_eq!(streams_of(&platform, &anna).await, 1);
+    let mut others = [hub.follow(&caller(&deaf)), hub.follow(&caller(&stranger))];
+    assert!(timeout(WAIT, others[0].stands()).await.unwrap().is_err(), "who may not follow events has no stream");
+    timeout(WAIT, others[1].stands()).await.unwrap().unwrap();
+    publish(&platform.running.url(), &anna, 0..3).await;
+    for follower in &mut both {
+        let mut numbers = Vec::new();
+        while numbers.len() < 3 {
+            if let Some(Notice::Event(event)) = timeout(WAIT, follower.next()).await.unwrap() {
+                numbers.push(event.data["n"].as_u64().unwrap());
+            }
+        }
+        assert_eq!(numbers, [0, 1, 2]);
+    }
+    // A caller whose token is over hears of nothing more by the account's stream.
+    let over = Caller { expires: Some(flowmaster_mcp::api::Timestamp::now().plus_seconds(0.5)), ..(*caller(&anna)).clone() };
+    let mut late = hub.follow(&Arc::new(over));
+    sleep(Duration::from_millis(600)).await;
+    publish(&platform.running.url(), &anna, 3..4).await;
+    while let Some(notice) = timeout(WAIT, late.next()).await.unwrap() {
+        assert!(!matches!(notice, Notice::Event(_)), "{notice:?}");
+    }
+    while let Ok(Some(notice)) = timeout(Duration::from_millis(500), others[1].next()).await {
+        assert!(!matches!(notice, Notice::Event(_)), "{notice:?}");
+    }
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn where_the_account_may_not_follow_events_each_caller_has_a_stream() {
+    let platform = TestPlatform::start().await;
+    let rights = ["event:view", "event:publish", "subscription:create", "subscription:view", "subscription:delete"];
+    let anna = platform.signed_in("tenant-1", "anna@acme.example", &rights).await;
+    let bert = platform.signed_in("tenant-1", "bert@acme.example", &rights).await;
+    let hub = hub_with_account(&platform, &["audit:log"]).await;
+    let mut first = hub.follow(&caller(&anna));
+    assert!(timeout(WAIT, first.stands()).await.unwrap().is_err());
+    let mut both = [hub.follow(&caller(&anna)), hub.follow(&caller(&bert))];
+    for follower in &mut both {
+        timeout(WAIT, follower.stands()).await.unwrap().unwrap();
+    }
+    assert_eq!(streams_of(&platform, &anna).await, 2);
+    hub.close().await;
 }
