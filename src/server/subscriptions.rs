@@ -6,11 +6,12 @@
 
 mod board;
 mod concerns;
+mod keep_alive;
 mod subscriber;
 mod whom;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rmcp::ErrorData;
 use rmcp::service::SubscriptionContext;
@@ -49,9 +50,12 @@ pub(super) async fn listen(
     }
 }
 
-/// The subscriptions of a session of 2025-11-25, which end with it.
+/// The subscriptions of a session of 2025-11-25, which end with it. As long as there are any, the session is not idle.
 #[derive(Default)]
-pub(super) struct Subscribed(Mutex<HashMap<String, DropGuard>>);
+pub(super) struct Subscribed {
+    known: Arc<Mutex<HashMap<String, DropGuard>>>,
+    kept_alive: OnceLock<DropGuard>,
+}
 
 impl Subscribed {
     /// Subscribes the session to a resource; a repeat takes the place of the subscription before it.
@@ -64,6 +68,9 @@ impl Subscribed {
         closing: &CancellationToken,
     ) -> Result<(), ErrorData> {
         check_room(&self.lock(), &uri)?;
+        if let Host::Session { peer, .. } = &host {
+            self.kept_alive.get_or_init(|| keep_alive::keep_alive(peer.clone(), &self.known));
+        }
         let subscriber = Subscriber::open(request, whom, host, std::slice::from_ref(&uri)).await?;
         let stop = closing.child_token();
         {
@@ -71,11 +78,19 @@ impl Subscribed {
             check_room(&known, &uri)?;
             known.insert(uri.clone(), stop.clone().drop_guard());
         }
+        let known = Arc::clone(&self.known);
         tokio::spawn(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                error = subscriber.run() => tracing::debug!(code = error.code(), uri, "a subscription ended: {}", error.message()),
+                error = subscriber.run() => {
+                    tracing::debug!(code = error.code(), uri, "a subscription ended: {}", error.message());
+                    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                    // Another may have its place by now.
+                    if !stop.is_cancelled() {
+                        known.remove(&uri);
+                    }
+                }
             }
         });
         Ok(())
@@ -94,7 +109,7 @@ impl Subscribed {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, DropGuard>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

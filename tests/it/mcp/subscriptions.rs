@@ -306,3 +306,29 @@ async fn a_process_with_a_cache_reads_what_another_wrote() {
         assert!(writer.end().await.success());
     }
 }
+
+#[tokio::test]
+async fn a_session_with_a_subscription_outlives_its_idle_time() {
+    let platform = TestPlatform::start().await;
+    let process = process(&platform).await;
+    let token = platform.owner();
+    let served = serve(app(&platform, Settings::default()), admission(&platform, Duration::from_mins(1)), |_| {}).await;
+    let [old, _] = revisions();
+    let (execution, task) = start(&platform, &process).await;
+    let subscribed = Listener::over_http(&served, &token, old).await;
+    let idle = served.open(&token).await;
+    let address = uri("executions", &execution);
+    subscribed.subscribe(&[&address]).await.unwrap();
+    // Twelve minutes, of which a session may be idle for ten.
+    for _ in 0..3 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(4 * 60 + 1)).await;
+        tokio::time::resume();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    subscribed.told.0.lock().unwrap().clear();
+    answer(&platform, &task).await;
+    subscribed.told.becomes(&[&address]).await;
+    let ended = served.legacy(&token, &idle, "tools/list", &json!({})).send().await.unwrap();
+    assert_eq!(ended.status(), 404, "a session without subscriptions has ended");
+}

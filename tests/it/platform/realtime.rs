@@ -195,6 +195,17 @@ async fn a_stream_ends_with_its_token_its_permission_and_its_subscription() {
 }
 
 #[tokio::test]
+async fn a_client_that_answers_no_ping_is_closed_as_idle() {
+    let platform = TestPlatform::start().await;
+    let mut socket = open(&platform, "/connect", &platform.owner()).await;
+    // Nothing reads the socket meanwhile, so no ping is answered.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert_eq!(socket.close_code().await, 4408);
+}
+
+#[tokio::test]
 async fn those_on_a_channel_are_known_in_their_tenant() {
     let platform = TestPlatform::start().await;
     let ada = platform.signed_in("acme", "ada@acme.example", &["event:view", "event:publish"]).await;
