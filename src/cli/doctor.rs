@@ -1,5 +1,6 @@
 //! `doctor`: what is set up, what works, and what to do about the rest.
 
+mod events;
 mod services;
 mod settings;
 
@@ -100,6 +101,9 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, faults: &[Error]
         match Connection::new(config) {
             Ok(connection) => {
                 let standing = look_at_platform(&connection, config, &mut findings).await;
+                if let Some(standing) = standing.as_ref().filter(|standing| standing.unconfirmed.is_none()) {
+                    findings.push(events::of_platform(&connection, config, &standing.caller).await);
+                }
                 findings.extend(services::met(&connection));
                 findings.extend(services::of_server(config).await);
                 findings.extend(keys(config, &connection).await);
