@@ -8,6 +8,7 @@ mod auth;
 mod calls;
 mod discovery;
 mod embedded;
+mod events;
 mod http;
 mod layers;
 mod limits;
@@ -37,6 +38,7 @@ pub use auth::{AuthMode, AuthSettings};
 pub use calls::{CallSettings, ConfirmSettings, Fallback};
 pub use discovery::{DiscoveryMode, DiscoverySettings};
 pub use embedded::{EmbeddedSettings, RouteSettings};
+pub use events::{ErrorNumbers, EventSettings, WebhookSettings};
 pub use http::{DEFAULT_LISTEN, HttpSettings, listen_address};
 pub use layers::{ENVIRONMENT, FILE_ONLY, SECRETS, environment_of, slips_in};
 pub use limits::LimitSettings;
@@ -151,6 +153,9 @@ pub struct Settings {
     /// How many calls a minute callers may make.
     #[command(flatten)]
     pub limits: LimitSettings,
+    /// What happens on the platform, told to hosts by MCP Events.
+    #[command(flatten)]
+    pub events: EventSettings,
     /// The page of figures that Prometheus reads.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
@@ -260,6 +265,8 @@ pub struct Config {
     pub read_only: bool,
     /// How many calls a minute callers may make.
     pub limits: LimitSettings,
+    /// MCP Events, as they were set.
+    pub events: EventSettings,
     /// The page of figures, as it was set.
     pub telemetry: TelemetrySettings,
     /// The record of calls, as it was set.
@@ -332,6 +339,7 @@ impl Config {
             exclude_tools: settings.exclude_tools,
             read_only: settings.read_only.unwrap_or_default(),
             limits: settings.limits,
+            events: settings.events,
             telemetry: settings.telemetry,
             audit: settings.audit,
             embedded: settings.embedded,

@@ -14,6 +14,7 @@ mod digest;
 mod files;
 mod gateway;
 mod handler;
+mod host_events;
 mod http;
 mod known_ids;
 mod limits;
@@ -56,6 +57,7 @@ use toolsets::Offer;
 
 pub use consent::policy::{Policy, Tally};
 pub use files::Folder;
+pub use host_events::{ErrorNumbers, EventOptions};
 pub use http::{Authentication, HttpOptions, serve_http};
 pub use limits::Limits;
 pub use metrics_page::{MetricsOptions, metrics_page};
@@ -111,6 +113,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Whether the rules may change while it runs, so that hosts are promised to be told.
     pub changes: bool,
+    /// How MCP Events are served.
+    pub events: EventOptions,
 }
 
 impl Default for Settings {
@@ -132,6 +136,7 @@ impl Default for Settings {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             changes: false,
+            events: EventOptions::default(),
         }
     }
 }
@@ -160,6 +165,7 @@ pub struct App {
     calls: TaskTracker,
     hub: Hub,
     boards: subscriptions::Boards,
+    events: host_events::HostEvents,
 }
 
 impl App {
@@ -175,7 +181,7 @@ impl App {
             .with_title("FlowMaster")
             .with_description(env!("CARGO_PKG_DESCRIPTION"));
         let identity = serde_json::to_value(&implementation).map_err(Error::internal)?;
-        let capabilities = ServerCapabilities::builder()
+        let mut capabilities = ServerCapabilities::builder()
             .enable_completions()
             .enable_prompts()
             .enable_resources()
@@ -183,6 +189,7 @@ impl App {
             .enable_tasks()
             .enable_tools()
             .build();
+        host_events::extend(&mut capabilities.extensions);
         let info =
             ServerConfig::new(capabilities).with_server_info(implementation).with_instructions(include_str!("server/instructions.md"));
         let data_dir = settings.data_dir.as_deref();
@@ -201,6 +208,7 @@ impl App {
             calls: TaskTracker::new(),
             hub,
             boards: subscriptions::Boards::default(),
+            events: host_events::HostEvents::new(&settings.events),
             settings,
         }))
     }

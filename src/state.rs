@@ -1,4 +1,4 @@
-//! What the server keeps between calls: records of callers, and the outbox of the audit log.
+//! What the server keeps between calls: records of callers, webhooks of hosts, and the outbox of the audit log.
 //!
 //! [`Store`] is the whole of it, in verbs of one atomic step each, so that another backend can stand behind it. Today's is
 //! SQLite in the data folder, shared by all processes on that folder.
@@ -6,6 +6,7 @@
 mod outbox;
 mod records;
 mod sqlite;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +22,7 @@ pub use outbox::Backlog;
 pub(crate) use outbox::{Claim, DeadLetter, Lease, Letter, NewLetter, Settlement};
 pub(crate) use records::{Bounds, Put, Record, RecordKind};
 pub(crate) use sqlite::peek;
+pub(crate) use webhooks::{Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore};
 
 /// The verbs of the store. Each is one atomic step, also between processes.
 pub(crate) trait Store: Send + Sync {
@@ -68,6 +70,7 @@ pub(crate) trait Store: Send + Sync {
 #[derive(Clone)]
 pub(crate) struct State {
     store: Arc<dyn Store>,
+    webhooks: Arc<dyn WebhookStore>,
     /// Whose turn it is to write. Where another process writes long, one thread of this process waits for it.
     turn: Arc<Mutex<()>>,
 }
@@ -75,12 +78,28 @@ pub(crate) struct State {
 impl State {
     /// Returns the state of a data folder; without one it lives and ends with the process.
     pub(crate) fn new(data_dir: Option<&Path>) -> Self {
-        Self { store: Arc::new(sqlite::Sqlite::new(data_dir)), turn: Arc::default() }
+        let sqlite = Arc::new(sqlite::Sqlite::new(data_dir));
+        Self { store: Arc::<sqlite::Sqlite>::clone(&sqlite), webhooks: sqlite, turn: Arc::default() }
     }
 
     /// Returns the store itself, for a caller that may block.
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// Returns the webhooks in it, for a caller that may block.
+    #[cfg(test)]
+    pub(crate) fn webhooks(&self) -> &dyn WebhookStore {
+        &*self.webhooks
+    }
+
+    /// Runs work on webhooks, where it may block and when it is its turn.
+    pub(crate) async fn with_webhooks<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn WebhookStore) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let webhooks = Arc::clone(&self.webhooks);
+        self.write(move |_| work(&*webhooks)).await
     }
 
     /// Runs work that writes, where it may block and when it is its turn.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Outcome;
 use super::terminal::say;
+use crate::api::events::payloads::PAYLOADS;
 use crate::api::{Event, Problem, SERVICES, catalogue, schema};
 use crate::config::{Settings, environment_of};
 use crate::error::{Error, Kind, Result};
@@ -66,6 +67,8 @@ pub fn files() -> Result<BTreeMap<PathBuf, String>> {
     }
     put("schemas/config.json".to_owned(), &Value::Object(schema::of::<Settings>()))?;
     put("schemas/event.json".to_owned(), &Value::Object(schema::of::<Event>()))?;
+    let payloads: Map<String, Value> = PAYLOADS.iter().map(|topic| (topic.name.to_owned(), Value::Object(topic.payload()))).collect();
+    put("schemas/event_payloads.json".to_owned(), &Value::Object(payloads))?;
     put("schemas/problem.json".to_owned(), &Value::Object(schema::of::<Problem>()))?;
     Ok(files)
 }

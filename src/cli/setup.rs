@@ -4,6 +4,7 @@ pub(super) mod bounds;
 pub(super) mod connection;
 pub(super) mod credentials;
 pub(super) mod discovery;
+pub(super) mod events;
 pub(super) mod http_auth;
 pub(super) mod identity;
 pub(super) mod telemetry;

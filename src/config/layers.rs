@@ -71,6 +71,8 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("tools", "FLOWMASTER_TOOLS"),
     ("exclude_tools", "FLOWMASTER_EXCLUDE_TOOLS"),
     ("read_only", "FLOWMASTER_READ_ONLY"),
+    ("events.error_numbers", "FLOWMASTER_EVENTS_ERROR_NUMBERS"),
+    ("events.webhooks.allowed_hosts", "FLOWMASTER_EVENTS_WEBHOOK_HOSTS"),
     ("telemetry.metrics_listen", "FLOWMASTER_METRICS_LISTEN"),
     ("telemetry.metrics_token_file", "FLOWMASTER_METRICS_TOKEN_FILE"),
     ("telemetry.tenant_label", "FLOWMASTER_METRICS_TENANT_LABEL"),
@@ -181,8 +183,10 @@ pub(super) fn read(flags: &Settings, named: Option<&Path>, environment: &dyn Fn(
 fn marks(merged: &Map<String, Value>) -> BTreeMap<&'static str, u64> {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let names = ENVIRONMENT.iter().map(|(setting, _)| *setting).chain(FILE_ONLY.iter().copied());
-    let value =
-        |setting: &str| merged.get(setting).or_else(|| setting.split_once('.').and_then(|(table, name)| merged.get(table)?.get(name)));
+    let value = |setting: &str| {
+        let mut parts = setting.split('.');
+        parts.next().and_then(|table| parts.try_fold(merged.get(table)?, |place, name| place.get(name)))
+    };
     names.filter_map(|setting| Some((setting, KEY.hash_one(value(setting)?.to_string())))).collect()
 }
 

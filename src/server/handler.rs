@@ -21,7 +21,7 @@ use super::request::{Request, is_stateless};
 use super::subscriptions::{self, Host, Subscribed, Whom};
 use super::tools::{self, call};
 use super::toolsets::{Offer, Selection};
-use super::{App, audit, completion, list_changed, message, prompts, resources};
+use super::{App, audit, completion, host_events, list_changed, message, prompts, resources};
 use crate::auth::{Admit, Caller, Principal};
 use crate::error::Result;
 use crate::telemetry::metrics::{Ended, Measured, Method};
@@ -314,7 +314,11 @@ impl ServerHandler for Handler {
     }
 
     async fn on_custom_request(&self, request: CustomRequest, context: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
-        Err(message::unserved(request, is_stateless(&context)))
+        if !host_events::serves(&request.method) {
+            return Err(message::unserved(request, is_stateless(&context)));
+        }
+        let caller = self.request_or_refuse(&request.method, &context).await?;
+        host_events::answer(&caller, request, &context).await
     }
 
     async fn complete(&self, params: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {

@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::handler::Handler;
-use super::{App, services};
+use super::{App, host_events, services};
 use crate::auth::{Admit, Caller, Principal};
 use crate::error::{Error, Kind, Result};
 
@@ -140,6 +140,10 @@ pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: Cance
     let address = listener.local_addr().map_err(cannot)?;
 
     options.connections = connections::files::most(options.connections);
+    let admit = match &options.authentication {
+        Authentication::Bearer(admit) => Some(Arc::clone(admit)),
+        Authentication::Open(_) => None,
+    };
     let ended = CancellationToken::new();
     let routes = routes(&app, &options, address, &shutdown, &ended)?;
     if let Some(bound) = options.bound {
@@ -148,6 +152,7 @@ pub async fn serve_http(app: Arc<App>, mut options: HttpOptions, shutdown: Cance
     }
     tracing::info!(%address, "listening");
     app.audit.tell_of_earlier_losses();
+    let _delivering = host_events::deliver(&app, admit);
     let bounds = connections::Bounds { most: options.connections, headers: options.idle_timeout, stall: STALL_TIMEOUT };
     let over = CancellationToken::new();
     let mut serving = tokio::spawn(connections::serve(listener, routes, bounds, shutdown.clone(), over.clone()));

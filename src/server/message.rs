@@ -99,10 +99,23 @@ pub(super) fn unserved(request: CustomRequest, is_stateless: bool) -> ErrorData 
         "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list" => fault_of::<PaginatedRequestParams>(&params),
         _ => return ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None),
     };
+    wrong(&request.method, fault)
+}
+
+/// The parameters of a request that rmcp does not know.
+///
+/// # Errors
+/// Which of them is wrong, and why.
+pub(super) fn params<T: DeserializeOwned>(request: &CustomRequest) -> Result<T, ErrorData> {
+    let given = request.params.clone().unwrap_or_else(|| json!({}));
+    T::deserialize(&given).map_err(|_| wrong(&request.method, fault_of::<T>(&given)))
+}
+
+fn wrong(method: &str, fault: Option<String>) -> ErrorData {
     let fault = fault.unwrap_or_else(|| "they cannot be read".to_owned());
     ErrorData::invalid_params(
-        format!("the parameters of {} are wrong: {fault}", request.method),
-        Some(json!({ "code": "FM-MCP-PARAMS", "method": request.method })),
+        format!("the parameters of {method} are wrong: {fault}"),
+        Some(json!({ "code": "FM-MCP-PARAMS", "method": method })),
     )
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::handler::Handler;
-use super::message;
+use super::{host_events, message};
 use crate::auth::Principal;
 use crate::error::{Error, Kind, Result};
 
@@ -83,7 +83,8 @@ where
 {
     type Error = std::io::Error;
 
-    fn send(&mut self, item: ServerJsonRpcMessage) -> impl Future<Output = std::result::Result<(), Self::Error>> + Send + 'static {
+    fn send(&mut self, mut item: ServerJsonRpcMessage) -> impl Future<Output = std::result::Result<(), Self::Error>> + Send + 'static {
+        host_events::announce(&mut item);
         self.output.send(item)
     }
 

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use super::Store;
 use super::outbox::{self, Backlog, Claim, DeadLetter, Lease, NewLetter, Settlement};
 use super::records::{self, Bounds, Put, Record, RecordKind};
+use super::webhooks::{self, Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore};
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Origin, Result};
 use crate::io::{migrations, private_files};
@@ -196,5 +197,59 @@ impl Store for Sqlite {
 
     fn backlog(&self) -> Result<Backlog> {
         self.read(outbox::backlog)
+    }
+}
+
+impl WebhookStore for Sqlite {
+    fn keep(&self, webhook: &Webhook, bounds: WebhookBounds, now: Timestamp) -> Result<Kept> {
+        self.write(|tx| webhooks::keep(tx, webhook, bounds, now))
+    }
+
+    fn find(&self, owner: &str, id: &str, now: Timestamp) -> Result<Option<(Webhook, Delivery)>> {
+        self.read(|connection| webhooks::find(connection, owner, id, now))
+    }
+
+    fn delivers_to(&self, owner: &str, url: &str, now: Timestamp) -> Result<bool> {
+        self.read(|connection| webhooks::delivers_to(connection, owner, url, now))
+    }
+
+    fn end(&self, owner: &str, id: &str) -> Result<bool> {
+        self.write(|tx| webhooks::end(tx, owner, id))
+    }
+
+    fn live(&self, now: Timestamp) -> Result<Vec<Webhook>> {
+        self.read(|connection| webhooks::live(connection, now))
+    }
+
+    fn claim_due(&self, busy: &[String], most: usize, lease: Duration, now: Timestamp) -> Result<Option<WebhookClaim>> {
+        // Nothing is written where nothing is due.
+        if self.due_next()?.is_none_or(|due| due > now) {
+            return Ok(None);
+        }
+        self.write(|tx| webhooks::claim_due(tx, busy, most, lease, now))
+    }
+
+    fn take_over(&self, claim: &WebhookClaim, letters: &[WebhookLetter], cursor: &str) -> Result<bool> {
+        self.write(|tx| webhooks::take_over(tx, claim, letters, cursor))
+    }
+
+    fn note(&self, claim: &WebhookClaim, letter: &str, outcome: Outcome<'_>, now: Timestamp) -> Result<bool> {
+        self.write(|tx| webhooks::note(tx, claim, letter, outcome, now))
+    }
+
+    fn release(&self, claim: &WebhookClaim, due: Timestamp) -> Result<()> {
+        self.write(|tx| webhooks::release(tx, claim, due))
+    }
+
+    fn end_claimed(&self, claim: &WebhookClaim) -> Result<()> {
+        self.write(|tx| webhooks::end_claimed(tx, claim))
+    }
+
+    fn wake(&self, ids: &[String], now: Timestamp) -> Result<()> {
+        self.write(|tx| webhooks::wake(tx, ids, now))
+    }
+
+    fn due_next(&self) -> Result<Option<Timestamp>> {
+        self.read(webhooks::due_next)
     }
 }

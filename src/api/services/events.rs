@@ -1,5 +1,6 @@
 //! Event Bus Service: publishing, subscriptions and replay (contract, section 15).
 
+pub mod payloads;
 mod since;
 
 use schemars::JsonSchema;

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::server::{self, App, Folder, Selection};
 
 use super::credentials::Credentials;
-use super::{bounds, discovery, telemetry, upstream};
+use super::{bounds, discovery, events, telemetry, upstream};
 #[cfg(feature = "platform")]
 use crate::cli::Embedded;
 
@@ -157,6 +157,7 @@ fn settings(config: &Config, verified: bool) -> Result<server::Settings> {
         allowed_hosts: config.http.allowed_hosts.clone(),
         allowed_origins: config.http.allowed_origins.clone(),
         changes: true,
+        events: events::options(config),
     })
 }
 

@@ -259,6 +259,7 @@ async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Reque
         return gate.refuse(Some(caller), unserved(rejected));
     }
     let id = id();
+    let is_discovery = message.as_ref().is_some_and(|message| message.method.as_deref() == Some("server/discover"));
     // rmcp hands these on to the handler, so the place lasts as long as the call does.
     parts.extensions.insert(work.clone());
     if let Some(chosen) = chosen {
@@ -270,7 +271,7 @@ async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Reque
         let error = Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is not a JSON-RPC message");
         return gate.refuse(Some(caller), Refusal::from(error).of(id));
     }
-    response
+    if is_discovery { negotiation::complete_discovery(response).await } else { response }
 }
 
 /// A session's stream, or its end.

@@ -1,13 +1,14 @@
 //! Content negotiation before rmcp, which compares media types word by word, and refusals of rmcp as JSON behind it.
 
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::response::Response;
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
 use super::refusal::Refusal;
 use crate::error::{Error, Kind};
+use crate::server::host_events;
 
 /// Both media types, as rmcp wants to read them.
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -15,6 +16,8 @@ const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event
 const STATELESS_SINCE: &str = "2026-07-28";
 /// The longest refusal of rmcp that is read, in bytes.
 const LONGEST_REFUSAL: usize = 64 * 1024;
+/// The longest answer to `server/discover`, in bytes.
+const LONGEST_DISCOVERY: usize = 1024 * 1024;
 
 /// Names both media types in `Accept` where the host accepts what rmcp will answer.
 ///
@@ -43,11 +46,31 @@ fn accepted(headers: &HeaderMap) -> (bool, bool) {
     })
 }
 
+/// Adds to rmcp's answer to `server/discover` what its types have no field for.
+pub(super) async fn complete_discovery(response: Response) -> Response {
+    if response.status() != StatusCode::OK || !is_json(&response) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, LONGEST_DISCOVERY).await else {
+        return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).body(Body::empty()).unwrap_or_default();
+    };
+    let Ok(mut answer) = serde_json::from_slice::<Value>(&bytes) else { return Response::from_parts(parts, Body::from(bytes)) };
+    if let Some(result) = answer.get_mut("result") {
+        host_events::announce_in(result);
+    }
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(answer.to_string()))
+}
+
+fn is_json(response: &Response) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/json"))
+}
+
 /// The refusal that a plain-text answer of rmcp stands for; other answers come back unchanged.
 pub(super) async fn refusal_of(response: Response) -> Result<Response, Box<(Refusal, Option<HeaderValue>)>> {
     let status = response.status();
-    let is_text = !response.headers().get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/json"));
-    if !(status.is_client_error() || status.is_server_error()) || !is_text {
+    if !(status.is_client_error() || status.is_server_error()) || is_json(&response) {
         return Ok(response);
     }
     let (parts, body) = response.into_parts();

@@ -16,6 +16,7 @@ use super::owner::Owner;
 use super::request_scope::{REQUEST, Running};
 use super::session_limits::SessionPermit;
 use crate::error::{Error, Kind};
+use crate::server::host_events;
 
 /// How long a session may be idle; longer than a person may think about a question.
 const IDLE: Duration = Duration::from_mins(10);
@@ -126,7 +127,9 @@ impl SessionManager for Sessions {
 
     async fn initialize_session(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<ServerJsonRpcMessage> {
         self.check(id)?;
-        self.local.initialize_session(id, message).await
+        let mut answer = self.local.initialize_session(id, message).await?;
+        host_events::announce(&mut answer);
+        Ok(answer)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool> {
