@@ -2,7 +2,10 @@
 //!
 //! Kept by tenant and subject, in memory alone: no caller sees the ids of another.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +18,10 @@ use crate::api::service::Id;
 use crate::api::{Entry, SERVICES};
 use crate::auth::Caller;
 
-/// How many ids of a caller are kept; the oldest gives way.
+/// How many ids of a caller are offered, the latest ones.
 const MAX_IDS_PER_CALLER: usize = 200;
+/// How many more may be there before the oldest are dropped, all at once.
+const MAX_SURPLUS: usize = 50;
 /// How many callers are remembered.
 const MAX_CALLERS: u64 = 10_000;
 /// How long, after they last called.
@@ -27,7 +32,7 @@ const MAX_ID_LENGTH: usize = 256;
 const MAX_OBJECTS_READ: usize = 1000;
 
 /// What an id names: a kind, and which of it where that is said beside the id, such as the type of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct IdKind<'a> {
     pub(super) kind: &'static str,
     pub(super) of: &'a str,
@@ -36,7 +41,8 @@ pub(super) struct IdKind<'a> {
 /// The ids that callers have met.
 #[derive(Debug)]
 pub(super) struct KnownIds {
-    callers: Cache<Key, Arc<Mutex<VecDeque<KnownId>>>>,
+    callers: Cache<Key, Arc<Mutex<Met>>>,
+    hasher: RandomState,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -58,17 +64,64 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
+/// What a caller has met, by the hash of what it is, so that one more costs the same however many there are.
+#[derive(Debug, Default)]
+struct Met {
+    ids: HashMap<u64, KnownId>,
+    /// How often one was met so far.
+    times: u64,
+}
+
 /// An id that was met. A record's type is part of what it names.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct KnownId {
     kind: &'static str,
-    of: String,
-    id: String,
+    of: Box<str>,
+    id: Box<str>,
+    /// The how-manieth it was when it was met last.
+    last: u64,
+}
+
+impl KnownId {
+    fn is(&self, IdKind { kind, of }: IdKind<'_>) -> bool {
+        self.kind == kind && *self.of == *of
+    }
+}
+
+impl Met {
+    fn meet(&mut self, hash: u64, what: IdKind<'_>, id: &str) {
+        self.times += 1;
+        let met = || KnownId { kind: what.kind, of: what.of.into(), id: id.into(), last: self.times };
+        match self.ids.entry(hash) {
+            Place::Occupied(mut known) if known.get().is(what) && *known.get().id == *id => known.get_mut().last = self.times,
+            // Of two with the same hash the later one is kept.
+            Place::Occupied(mut other) => drop(other.insert(met())),
+            Place::Vacant(free) => drop(free.insert(met())),
+        }
+    }
+
+    /// Drops the oldest, where there are too many.
+    fn bound(&mut self) {
+        let surplus = self.ids.len().saturating_sub(MAX_IDS_PER_CALLER);
+        if surplus > MAX_SURPLUS {
+            let mut times: Vec<u64> = self.ids.values().map(|known| known.last).collect();
+            let (_, &mut oldest, _) = times.select_nth_unstable(surplus);
+            self.ids.retain(|_, known| known.last >= oldest);
+            self.ids.shrink_to(MAX_IDS_PER_CALLER + MAX_SURPLUS);
+        }
+    }
+
+    /// Those that are offered, the latest first.
+    fn latest(&self) -> impl Iterator<Item = &KnownId> {
+        let mut known: Vec<&KnownId> = self.ids.values().collect();
+        known.sort_unstable_by_key(|known| Reverse(known.last));
+        known.into_iter().take(MAX_IDS_PER_CALLER)
+    }
 }
 
 impl Default for KnownIds {
     fn default() -> Self {
-        Self { callers: Cache::builder().max_capacity(MAX_CALLERS).time_to_idle(MAX_IDLE).build() }
+        Self { callers: Cache::builder().max_capacity(MAX_CALLERS).time_to_idle(MAX_IDLE).build(), hasher: RandomState::new() }
     }
 }
 
@@ -84,20 +137,27 @@ impl KnownIds {
             .callers
             .get(&look(caller))
             .unwrap_or_else(|| self.callers.get_with(Key { tenant: caller.tenant.clone(), subject: caller.subject.clone() }, Arc::default));
+        let found: Vec<_> = found.into_iter().map(|(what, id)| (self.hasher.hash_one((what, id)), what, id)).collect();
         let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
         // What stands first in an answer is to be offered first.
-        for (IdKind { kind, of }, id) in found.into_iter().rev() {
-            met.retain(|known| !(known.kind == kind && known.of == of && known.id == id));
-            met.push_front(KnownId { kind, of: of.to_owned(), id: id.to_owned() });
+        for (hash, what, id) in found.into_iter().rev() {
+            met.meet(hash, what, id);
         }
-        met.truncate(MAX_IDS_PER_CALLER);
+        met.bound();
+    }
+
+    /// Whether a caller has met such an id.
+    pub(super) fn has_met(&self, caller: &Caller, what: IdKind<'_>, id: &str) -> bool {
+        let Some(met) = self.callers.get(&look(caller)) else { return false };
+        let met = met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.ids.get(&self.hasher.hash_one((what, id))).is_some_and(|known| known.is(what) && *known.id == *id)
     }
 
     /// The ids of such things that a caller has met, the latest first.
-    pub(super) fn met(&self, caller: &Caller, IdKind { kind, of }: IdKind<'_>) -> Vec<String> {
+    pub(super) fn met(&self, caller: &Caller, what: IdKind<'_>) -> Vec<String> {
         let Some(met) = self.callers.get(&look(caller)) else { return Vec::new() };
         let met = met.lock().unwrap_or_else(PoisonError::into_inner);
-        met.iter().filter(|known| known.kind == kind && known.of == of).map(|known| known.id.clone()).collect()
+        met.latest().filter(|known| known.is(what)).map(|known| known.id.to_string()).collect()
     }
 }
 
@@ -191,6 +251,7 @@ mod tests {
         assert_eq!(seen.met(&caller, plain("type")), ["customer"]);
         assert_eq!(seen.met(&caller, plain("process")), ["proc-1"]);
         assert!(seen.met(&caller, IdKind { kind: "record", of: "order" }).is_empty());
+        assert!(seen.has_met(&caller, plain("task"), "task-1") && !seen.has_met(&caller, plain("process"), "task-1"));
     }
 
     #[test]
@@ -198,7 +259,7 @@ mod tests {
         let seen = KnownIds::default();
         keep(&seen, &of("t", "a"), "tasks_get", &json!({ "taskId": "task-1" }));
         for other in [of("t", "b"), of("u", "a"), of("t", "")] {
-            assert!(seen.met(&other, plain("task")).is_empty());
+            assert!(seen.met(&other, plain("task")).is_empty() && !seen.has_met(&other, plain("task"), "task-1"));
         }
         assert_eq!(seen.met(&of("t", "a"), plain("task")), ["task-1"]);
     }

@@ -48,7 +48,7 @@ impl Request {
 
     /// Whether a text is worth looking for: not if it has the form of an id, or is one that the caller has met.
     fn may_be_name(&self, argument: &Argument, given: &str) -> bool {
-        let is_met = || self.app.seen.met(&self.caller, IdKind { kind: argument.kind, of: "" }).iter().any(|id| id == given);
+        let is_met = || self.app.seen.has_met(&self.caller, IdKind { kind: argument.kind, of: "" }, given);
         !has_form_of_id(given) && given.contains(argument.named.holds) && !is_met()
     }
 
