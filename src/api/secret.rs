@@ -93,9 +93,19 @@ impl JsonSchema for Secret {
 /// Whether a field of this name holds a secret, however it is spelt.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
-    static NAMES: LazyLock<Vec<String>> = LazyLock::new(names);
-    let mut letters = letters_of(name);
-    NAMES.iter().any(|secret| letters.clone().eq(secret.chars())) && letters.next().is_some()
+    /// By their first letter, since every field of every answer is looked up.
+    static NAMES: LazyLock<[Vec<String>; 27]> = LazyLock::new(|| {
+        let mut names = names();
+        std::array::from_fn(|place| names.extract_if(.., |name| place_of(name.chars().next()) == place).collect())
+    });
+    let letters = letters_of(name);
+    let alike = &NAMES[place_of(letters.clone().next())];
+    alike.iter().any(|secret| letters.clone().eq(secret.chars()))
+}
+
+/// The place of a letter in the alphabet, behind which all else is.
+fn place_of(letter: Option<char>) -> usize {
+    letter.filter(char::is_ascii_lowercase).map_or(26, |letter| letter as usize - 'a' as usize)
 }
 
 fn letters_of(name: &str) -> impl Iterator<Item = char> + Clone {
