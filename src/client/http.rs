@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
@@ -34,9 +33,9 @@ pub(super) const UNREACHABLE: &str = "FM-MCP-UNREACHABLE";
 pub(super) const TIMEOUT: &str = "FM-MCP-TIMEOUT";
 
 /// What is accepted of most operations.
-const ACCEPT_WHOLE: &str = "application/json, application/problem+json";
+const ACCEPT_WHOLE: HeaderValue = HeaderValue::from_static("application/json, application/problem+json");
 /// What is accepted where the answer may arrive while it is written.
-const ACCEPT_STREAM: &str = "text/event-stream, application/json;q=0.9, application/problem+json";
+const ACCEPT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream, application/json;q=0.9, application/problem+json");
 
 /// Sends requests.
 pub(super) struct Http {
@@ -79,17 +78,18 @@ impl Http {
         };
         let response = response.map_err(|error| unreachable(error, &located.base))?;
         let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        self.limits.learn(call.entry, &call.caller.tenant, &headers);
-        if let Some(tokens) = call.options.tokens.filter(|_| (200..300).contains(&status) && event_stream::is_one(&response)) {
+        self.limits.learn(call.entry, &call.caller.tenant, response.headers());
+        let etag = response.headers().get(ETAG).and_then(|etag: &HeaderValue| etag.to_str().ok()).map(str::to_owned);
+        let of_failure = (!(200..300).contains(&status)).then(|| response.headers().clone());
+        if let Some(tokens) = call.options.tokens.filter(|_| of_failure.is_none() && event_stream::is_one(&response)) {
             let idle = waits.idle.unwrap_or(Duration::MAX);
             let reading = event_stream::Reading { tokens, secrets: &secrets, largest: self.answer_limit, idle };
             let broken = |error: Option<_>| error.map_or_else(|| silent(idle), |error| unreachable(error, &located.base));
             let body = reading.read(response, broken).await?;
-            return reply(call.entry, status, &headers, body);
+            return reply(call.entry, status, etag, body);
         }
         let body = secrets.conceal(self.read(response, &located.base, waits.idle).await?);
-        if !(200..300).contains(&status) {
+        if let Some(headers) = of_failure {
             return Err(problem::decode(status, &headers, &body, |text| secrets.conceal_text(text).into_owned()));
         }
         let body = if body.is_empty() && call.entry.spec.names_route {
@@ -105,7 +105,7 @@ impl Http {
                     .caused_by(error)
             })?
         };
-        reply(call.entry, status, &headers, body)
+        reply(call.entry, status, etag, body)
     }
 
     async fn read(&self, response: reqwest::Response, base: &str, idle: Option<Duration>) -> Result<Bytes> {
@@ -137,7 +137,7 @@ impl Transport for Http {
 }
 
 /// An answer in the contract's names, held to its schema.
-fn reply(entry: &Entry, status: u16, headers: &HeaderMap, mut body: Value) -> Result<Reply> {
+fn reply(entry: &Entry, status: u16, etag: Option<String>, mut body: Value) -> Result<Reply> {
     if entry.spec.names_route {
         body = beside_status(status, body);
     }
@@ -150,7 +150,6 @@ fn reply(entry: &Entry, status: u16, headers: &HeaderMap, mut body: Value) -> Re
             fault.detail,
         ));
     }
-    let etag = headers.get(ETAG).and_then(|etag: &HeaderValue| etag.to_str().ok()).map(str::to_owned);
     Ok(Reply { status, etag, body })
 }
 

@@ -25,22 +25,25 @@ impl App {
         &self,
         caller: &Arc<Caller>,
         entry: &'static Entry,
-        mut arguments: Map<String, Value>,
+        arguments: Map<String, Value>,
         options: CallOptions,
         limit: usize,
     ) -> Result<Reply> {
         let pages =
             matches!(entry.spec.effect, Effect::Read) && entry.shape.input.get("properties").and_then(|all| all.get("limit")).is_some();
-        let mut reply = self.send(caller, entry, arguments.clone(), options.clone()).await?;
+        let again = pages.then(|| (arguments.clone(), options.clone()));
+        let mut reply = self.send(caller, entry, arguments, options).await?;
         let mut withheld = redact::redact(&mut reply.body);
-        for _ in 0..if pages { MAX_REFETCHES } else { 0 } {
-            let Some(count) = truncate::items_that_fit(&reply.body, limit) else { break };
-            let asked = arguments.insert("limit".to_owned(), count.into());
-            if asked == Some(count.into()) {
-                break;
+        if let Some((mut arguments, options)) = again {
+            for _ in 0..MAX_REFETCHES {
+                let Some(count) = truncate::items_that_fit(&reply.body, limit) else { break };
+                let asked = arguments.insert("limit".to_owned(), count.into());
+                if asked == Some(count.into()) {
+                    break;
+                }
+                reply = self.send(caller, entry, arguments.clone(), options.clone()).await?;
+                withheld = redact::redact(&mut reply.body);
             }
-            reply = self.send(caller, entry, arguments.clone(), options.clone()).await?;
-            withheld = redact::redact(&mut reply.body);
         }
         truncate::fit(&mut reply.body, &entry.shape.output, limit, withheld);
         Ok(reply)

@@ -157,8 +157,9 @@ impl ServerHandler for Handler {
         Ok(result)
     }
 
+    /// Of a tool that is called, rmcp asks for its arguments alone, so nothing else is copied.
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::tool(name).cloned()
+        tools::tool(name).map(|tool| Tool::new(tool.name.clone(), "", Arc::clone(&tool.input_schema)))
     }
 
     async fn list_tools(
@@ -179,7 +180,8 @@ impl ServerHandler for Handler {
             measured.tool(entry);
         }
         let answered = match self.request(&context).await {
-            Ok(request) => request.call(params, &context).await,
+            // All that a call holds is large, and would be moved by each of those who pass it on.
+            Ok(request) => Box::pin(request.call(params, &context)).await,
             Err(error) => call::unauthenticated(&self.app, &params.name, error),
         };
         measured.end(ended(&answered));

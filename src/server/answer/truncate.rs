@@ -16,11 +16,12 @@ const SHOWN: usize = 200;
 /// Returns how many items of a page fit into so many bytes, at least one; nothing if all of it fits or it is not a page.
 pub(crate) fn items_that_fit(value: &Value, limit: usize) -> Option<usize> {
     let items = value.get("items")?.as_array()?;
-    let sizes: Vec<usize> = items.iter().map(|item| size_of(item) + 1).collect();
-    let around = size_of(value).saturating_sub(sizes.iter().sum());
-    if around + sizes.iter().sum::<usize>() <= limit {
+    let size = size_of(value);
+    if size <= limit {
         return None;
     }
+    let sizes: Vec<usize> = items.iter().map(|item| size_of(item) + 1).collect();
+    let around = size.saturating_sub(sizes.iter().sum());
     Some(fitting(&sizes, limit.saturating_sub(around)).max(1))
 }
 

@@ -49,13 +49,15 @@ impl Request {
         let span = self.span(entry, context, &trace);
         let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, params.arguments.as_ref(), &trace);
         let retry = Retry { state: params.request_state, responses: params.input_responses };
+        // Boxed, since it is large and moved until it is where it stays.
+        let run = Box::pin(self.run(entry, params.arguments.unwrap_or_default(), retry, context, &mut note, trace));
         let outcome = tokio::select! {
             biased;
             () = context.ct.cancelled() => Err(cancelled()),
             // A connection's principal renews itself; what came with the request ends.
             () = expiry::expired(self.over_http().then(|| expiry::deadline(&self.caller)).flatten()) => Err(expiry::ended()),
             // A fault in a dependency ends this call, not the host's patience.
-            outcome = AssertUnwindSafe(self.run(entry, params.arguments.unwrap_or_default(), retry, context, &mut note, trace).instrument(span.clone())).catch_unwind() => {
+            outcome = AssertUnwindSafe(run.instrument(span.clone())).catch_unwind() => {
                 outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "FM-INTERNAL", "the call broke off inside the server")))
             }
         };
