@@ -5,6 +5,7 @@ mod approvals;
 mod authenticate;
 pub(super) mod connections;
 mod cors;
+mod endpoint;
 pub(super) mod expiry;
 mod limits;
 mod metadata;
@@ -193,14 +194,11 @@ fn routes(
     let closing = shutdown.clone();
     let service = StreamableHttpService::new(move || Ok(Handler::new(&served, &per_request, closing.clone())), gate.sessions(), config);
     let (shutdown, ready) = (shutdown.clone(), Arc::clone(app));
-    Ok(Router::new()
-        .route_service("/mcp", service.clone())
-        .route_service("/mcp/", service)
-        .route_layer(from_fn_with_state(gate.clone(), admission::pass))
-        .merge(approvals::routes(&gate))
-        .route_layer(from_fn_with_state(gate.clone(), authenticate::authenticate))
-        .merge(metadata::routes(gate.metadata()))
-        .route_layer(from_fn_with_state(gate.clone(), cors::share))
+    let approvals = approvals::routes(&gate).map(|routes| routes.route_layer(from_fn_with_state(gate.clone(), authenticate::layer)));
+    let beside = approvals.into_iter().chain(gate.metadata().map(metadata::routes));
+    Ok(beside
+        .map(|routes| routes.route_layer(from_fn_with_state(gate.clone(), cors::layer)))
+        .fold(endpoint::routes(&gate, service), Router::merge)
         .route("/livez", get(alive))
         // The name that some balancers and the platform's own services ask for.
         .route("/health", get(alive))

@@ -5,15 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use rmcp::model::RequestId;
-use secrecy::SecretString;
+use rmcp::transport::StreamableHttpService;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,12 +33,16 @@ use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::io::extent::extent;
 use crate::io::inbound::{self, Unread};
+use crate::server::handler::Handler;
 use crate::server::message::{self, Rejected};
 use crate::server::toolsets::Selection;
 use crate::server::{App, tools};
 
 /// The header that names a session of 2025-11-25.
 const SESSION: &str = "mcp-session-id";
+
+/// What serves messages that were let through.
+pub(super) type Rmcp = StreamableHttpService<Handler, Sessions>;
 
 /// What every request passes. A clone is the same gate.
 #[derive(Clone)]
@@ -90,10 +92,10 @@ impl Admission {
     }
 
     /// The token of an open stream, where a validator knows whether it is revoked.
-    pub(super) fn revocable(&self, token: Option<SecretString>) -> Option<Revocable> {
-        match (&self.0.authentication, token) {
-            (Authentication::Bearer(admit), Some(token)) if !self.0.interval.is_zero() => {
-                Some(Revocable { admit: Arc::clone(admit), token, interval: self.0.interval })
+    pub(super) fn revocable(&self, token: &str) -> Option<Revocable> {
+        match &self.0.authentication {
+            Authentication::Bearer(admit) if !self.0.interval.is_zero() => {
+                Some(Revocable { admit: Arc::clone(admit), token: token.into(), interval: self.0.interval })
             }
             _ => None,
         }
@@ -204,19 +206,14 @@ impl Message<'_> {
 }
 
 /// Hands a request on to rmcp, or refuses it; what rmcp refuses is refused as everything else is.
-pub(super) async fn pass(
-    State(gate): State<Admission>,
-    Extension(caller): Extension<Arc<Caller>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn pass(gate: &Admission, caller: Arc<Caller>, mut request: Request, rmcp: &Rmcp) -> Response {
     let owner = Owner::from(&*caller);
     let method = request.method().clone();
     negotiation::widen_accept(&method, request.headers_mut());
     let answered = if method == Method::POST {
-        forward(&gate, &caller, owner, request, next).await
+        forward(gate, &caller, owner, request, rmcp).await
     } else {
-        not_a_message(&gate, &caller, owner, request, next).await
+        not_a_message(gate, &caller, owner, request, rmcp).await
     };
     match negotiation::refusal_of(answered).await {
         // The session is gone by now, which 202 leaves open.
@@ -232,7 +229,7 @@ pub(super) async fn pass(
 }
 
 /// Hands a message on to rmcp, or refuses it.
-async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Request, next: Next) -> Response {
+async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Request, rmcp: &Rmcp) -> Response {
     let (mut parts, body) = request.into_parts();
     let (body, weight) = match whole(gate, &owner, body).await {
         Ok(whole) => whole,
@@ -266,7 +263,7 @@ async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Reque
         parts.extensions.insert(chosen);
     }
     let scope = RequestScope::new(owner, place, work);
-    let response = scope.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
+    let response = scope.during(serve(rmcp, Request::from_parts(parts, Body::from(body)))).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {
         let error = Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is not a JSON-RPC message");
         return gate.refuse(Some(caller), Refusal::from(error).of(id));
@@ -275,7 +272,7 @@ async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Reque
 }
 
 /// A session's stream, or its end.
-async fn not_a_message(gate: &Admission, caller: &Caller, owner: Owner, request: Request, next: Next) -> Response {
+async fn not_a_message(gate: &Admission, caller: &Caller, owner: Owner, request: Request, rmcp: &Rmcp) -> Response {
     let stream = match (request.method(), session(request.headers())) {
         // rmcp ends a session by its id alone, and calls an unknown one ended.
         (&Method::DELETE, Some(id)) if !gate.0.sessions.belongs(id, &owner) => {
@@ -288,7 +285,12 @@ async fn not_a_message(gate: &Admission, caller: &Caller, owner: Owner, request:
         },
         _ => None,
     };
-    during(RequestScope::new(owner, None, None).during(next.run(request)).await, stream)
+    during(RequestScope::new(owner, None, None).during(serve(rmcp, request)).await, stream)
+}
+
+/// What rmcp answers. Boxed, since it is large and moved by each of those who pass it on.
+async fn serve(rmcp: &Rmcp, request: Request) -> Response {
+    Box::pin(rmcp.handle(request)).await.map(Body::new)
 }
 
 /// The session that a request names, as rmcp reads it.

@@ -46,11 +46,9 @@ impl<'a> From<&'a Pending> for Waiting<'a> {
     }
 }
 
-pub(super) fn routes(gate: &Admission) -> Router {
-    if matches!(gate.authentication(), Authentication::Open(_)) {
-        return Router::new();
-    }
-    Router::new().route(PATH, get(list)).route(&format!("{PATH}/{{id}}"), post(approve)).with_state(gate.clone())
+pub(super) fn routes(gate: &Admission) -> Option<Router> {
+    let routes = || Router::new().route(PATH, get(list)).route(&format!("{PATH}/{{id}}"), post(approve)).with_state(gate.clone());
+    (!matches!(gate.authentication(), Authentication::Open(_))).then(routes)
 }
 
 async fn list(State(gate): State<Admission>, Extension(caller): Extension<Arc<Caller>>) -> Response {

@@ -8,7 +8,6 @@ use axum::response::Response;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
 
 use super::admission::Admission;
 use super::cors::OriginVerdict;
@@ -23,10 +22,14 @@ const TENANT: &str = "x-tenant-id";
 const IN_QUERIES: &[&str] = &["access_token", "api_key", "authorization", "bearer", "id_token", "jwt", "refresh_token", "token"];
 
 /// Lets a request on with its caller, and ends what it began with the caller's token.
-pub(super) async fn authenticate(State(gate): State<Admission>, mut request: Request, next: Next) -> Response {
+pub(super) async fn authenticate<F: Future<Output = Response>>(
+    gate: &Admission,
+    mut request: Request,
+    next: impl FnOnce(Arc<Caller>, Request) -> F,
+) -> Response {
     let endpoint = if request.uri().path().starts_with(approvals::PATH) { approvals::PATH } else { "/mcp" };
     let verdict = request.extensions_mut().remove::<OriginVerdict>();
-    let (caller, token) = match known(&gate, verdict, request.uri(), request.headers()).await {
+    let caller = match known(gate, verdict, request.uri(), request.headers()).await {
         Ok(known) => known,
         Err(error) => return gate.refuse(None, Refusal::from(error).at(endpoint)),
     };
@@ -34,25 +37,27 @@ pub(super) async fn authenticate(State(gate): State<Admission>, mut request: Req
         return gate.refuse(Some(&caller), Refusal::from(error).at(endpoint));
     }
     let end = expiry::deadline(&caller);
-    let revocable = gate.revocable(token);
+    // A stream alone outlives the request, and needs its token.
+    let authorization = request.headers().get(AUTHORIZATION).cloned();
+    let revocable = || gate.revocable(token_in(authorization?.as_bytes()).ok()?);
     request.extensions_mut().insert(Arc::clone(&caller));
     if let Authentication::Bearer(admit) = gate.authentication() {
         request.extensions_mut().insert(Arc::clone(admit));
     }
     tokio::select! {
         biased;
-        response = next.run(request) => expiry::bound(response, end, revocable),
+        response = next(Arc::clone(&caller), request) => expiry::bound(response, end, revocable),
         () = expiry::expired(end) => gate.refuse(Some(&caller), Refusal::from(expiry::ended()).at(endpoint)),
     }
 }
 
-/// The caller that a request proves, and by which token.
-async fn known(
-    gate: &Admission,
-    verdict: Option<OriginVerdict>,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<(Arc<Caller>, Option<SecretString>)> {
+/// The same before routes that are not the endpoint.
+pub(super) async fn layer(State(gate): State<Admission>, request: Request, next: Next) -> Response {
+    authenticate(&gate, request, |_, request| next.run(request)).await
+}
+
+/// The caller that a request proves.
+async fn known(gate: &Admission, verdict: Option<OriginVerdict>, uri: &Uri, headers: &HeaderMap) -> Result<Arc<Caller>> {
     match verdict {
         Some(OriginVerdict(Ok(()))) => {}
         Some(OriginVerdict(Err(refused))) => return Err(refused.again()),
@@ -60,11 +65,8 @@ async fn known(
     }
     no_token_in(uri)?;
     match gate.authentication() {
-        Authentication::Open(caller) => Ok((Arc::clone(caller), None)),
-        Authentication::Bearer(admit) => {
-            let token = bearer(headers)?;
-            Ok((admit.admit(token).await?, Some(token.into())))
-        }
+        Authentication::Open(caller) => Ok(Arc::clone(caller)),
+        Authentication::Bearer(admit) => admit.admit(bearer(headers)?).await,
     }
 }
 
@@ -79,6 +81,11 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
         }
         _ => return Err(Error::new(Kind::Malformed, TOKEN_TWICE, "the request has several Authorization headers")),
     };
+    token_in(value)
+}
+
+/// The token that an Authorization header holds.
+fn token_in(value: &[u8]) -> Result<&str> {
     let malformed = || {
         Error::new(Kind::Unauthenticated, "FM-MCP-TOKEN-MALFORMED", "the Authorization header holds no bearer token")
             .hint("Send it as `Authorization: Bearer TOKEN`.")

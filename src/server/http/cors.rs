@@ -30,13 +30,17 @@ pub(super) struct OriginVerdict(pub(super) Result<(), Arc<Error>>);
 /// Answers a browser's question beforehand, and marks answers as readable.
 ///
 /// `Host` and `Origin` are judged here, once; the request carries the verdict to `authenticate`.
-pub(super) async fn share(State(gate): State<Admission>, mut request: Request, next: Next) -> Response {
+pub(super) async fn share<F: Future<Output = Response>>(
+    gate: &Admission,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let verdict = OriginVerdict(gate.check_names(request.uri(), request.headers()).map_err(Arc::new));
     let allowed = matches!(gate.authentication(), Authentication::Bearer(_)) && verdict.0.is_ok();
     request.extensions_mut().insert(verdict);
-    let Some(origin) = request.headers().get(ORIGIN).filter(|_| allowed).cloned() else { return next.run(request).await };
+    let Some(origin) = request.headers().get(ORIGIN).filter(|_| allowed).cloned() else { return next(request).await };
     let asks = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if asks { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let mut response = if asks { StatusCode::NO_CONTENT.into_response() } else { next(request).await };
     let headers = response.headers_mut();
     if asks {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
@@ -47,4 +51,9 @@ pub(super) async fn share(State(gate): State<Admission>, mut request: Request, n
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     headers.append(VARY, HeaderValue::from_static("origin"));
     response
+}
+
+/// The same before routes that are not the endpoint.
+pub(super) async fn layer(State(gate): State<Admission>, request: Request, next: Next) -> Response {
+    share(&gate, request, |request| next.run(request)).await
 }

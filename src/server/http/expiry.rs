@@ -71,8 +71,12 @@ impl Revocable {
 
 /// Ends a stream of events with the caller's credential, by time or because it was revoked. An answer that is
 /// complete passes as it is.
-pub(super) fn bound(response: Response, end: Option<Instant>, revocable: Option<Revocable>) -> Response {
-    if !is_stream(&response) || (end.is_none() && revocable.is_none()) {
+pub(super) fn bound(response: Response, end: Option<Instant>, revocable: impl FnOnce() -> Option<Revocable>) -> Response {
+    if !is_stream(&response) {
+        return response;
+    }
+    let revocable = revocable();
+    if end.is_none() && revocable.is_none() {
         return response;
     }
     let over = async move {

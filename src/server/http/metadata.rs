@@ -117,9 +117,8 @@ pub(super) fn challenge(metadata: Option<&Metadata>, error: Option<&str>, scope:
 }
 
 /// The document at the root and at the resource's path, both as hosts see it and as this server serves it.
-pub(super) fn routes(metadata: Option<&Metadata>) -> Router {
+pub(super) fn routes(metadata: &Metadata) -> Router {
     let mut router = Router::new();
-    let Some(metadata) = metadata else { return router };
     let mut paths = vec![WELL_KNOWN.to_owned(), format!("{WELL_KNOWN}/mcp")];
     let public = format!("{WELL_KNOWN}{}", metadata.path);
     // What axum would take for a pattern is left to the root.

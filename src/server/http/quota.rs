@@ -7,7 +7,6 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::owner::Owner;
-use crate::api::ids::TenantId;
 
 /// The part of everything that one tenant may have: four greedy tenants leave nothing out for others, three do.
 const TENANT_PART: usize = 4;
@@ -23,7 +22,7 @@ pub(super) struct Quota {
 #[derive(Default)]
 struct Used {
     all: usize,
-    tenants: HashMap<TenantId, usize>,
+    tenants: HashMap<Arc<str>, usize>,
     callers: HashMap<Owner, usize>,
 }
 
@@ -65,7 +64,7 @@ impl Quota {
             }
         }
         used.all += amount;
-        *used.tenants.entry(owner.tenant().clone()).or_default() += amount;
+        *used.tenants.entry(Arc::clone(owner.tenant())).or_default() += amount;
         *used.callers.entry(owner.clone()).or_default() += amount;
         Ok(Permit { used: Arc::clone(&self.used), owner: owner.clone(), amount })
     }

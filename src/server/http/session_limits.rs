@@ -10,7 +10,6 @@ use moka::sync::Cache;
 
 use super::owner::Owner;
 use super::quota::{Full, Permit, Quota};
-use crate::api::ids::TenantId;
 use crate::error::{Error, Kind, Result};
 
 /// How many tenants have their beginnings counted at once; the one longest unused is forgotten first.
@@ -30,7 +29,7 @@ pub(super) const SESSIONS_RATE: &str = "FM-MCP-SESSIONS-RATE";
 /// The bounds of sessions.
 pub(super) struct SessionLimits {
     rate: governor::Quota,
-    begun: Cache<TenantId, Arc<DefaultDirectRateLimiter>>,
+    begun: Cache<Arc<str>, Arc<DefaultDirectRateLimiter>>,
     open: Quota,
 }
 
