@@ -21,6 +21,10 @@ use crate::state::State;
 const MAX_BUFFERED: usize = 8192;
 const MAX_PER_TENANT: usize = MAX_BUFFERED / 4;
 const MAX_PER_CALLER: usize = MAX_PER_TENANT / 4;
+/// How long the writing task gathers entries, and how many, before it writes them together: to change the thread for each
+/// costs as much as the call does.
+const GATHERED: Duration = Duration::from_millis(5);
+const MANY: usize = 64;
 /// How many tenants' losses are told apart; those of others count as of unknown callers.
 const MAX_LOST_TENANTS: usize = 10_000;
 
@@ -40,6 +44,8 @@ struct Shared {
     buffer: Mutex<Buffer>,
     /// Told of entries, of flushes and of the end.
     changed: Notify,
+    /// Told of so many entries that no more are gathered.
+    filled: Notify,
     /// Counts of what is lost if the process ends now; kept from its end on.
     at_risk: Mutex<LossFile>,
 }
@@ -102,6 +108,12 @@ impl Shared {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody waits for what is there to be kept.
+    fn is_urgent(&self) -> bool {
+        let buffer = self.buffer();
+        buffer.is_ending || buffer.has_ended || !buffer.flushes.is_empty()
+    }
+
     /// Counts on disk what is lost unless it is written before the process ends; nothing before the server ends.
     fn note_at_risk(&self, data_dir: &Path) {
         let mut at_risk = self.at_risk.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,15 +141,18 @@ impl Recorder {
     /// Takes an entry.
     pub(super) fn record(&self, draft: Draft) {
         self.running();
-        let is_ending = {
+        let (is_ending, is_filled) = {
             let mut buffer = self.shared.buffer();
             buffer.push(draft);
-            buffer.is_ending
+            (buffer.is_ending, buffer.drafts.len() >= MANY)
         };
         if is_ending {
             self.shared.note_at_risk(&self.options.data_dir);
         }
         self.shared.changed.notify_one();
+        if is_filled {
+            self.shared.filled.notify_one();
+        }
     }
 
     /// Takes an entry of which many alike may come.
@@ -232,7 +247,11 @@ async fn write(
         let losses_due = writer.has_lost().then(|| Instant::now() + WINDOW);
         let next = window_ends.into_iter().chain(losses_due).min().map(tokio::time::Instant::from_std);
         tokio::select! {
-            () = shared.changed.notified() => {}
+            () = shared.changed.notified() => {
+                if !shared.is_urgent() {
+                    let _in_time = tokio::time::timeout(GATHERED, shared.filled.notified()).await;
+                }
+            }
             () = tokio::time::sleep_until(next.unwrap_or_else(tokio::time::Instant::now)), if next.is_some() => {}
         }
         let ((mut drafts, lost, flushes), has_ended) = {
