@@ -71,6 +71,8 @@ async fn costs(home: &Path, issuer: &Issuer, load: &Load) -> Result<(), Failure>
     let platform = Program::platform(Duration::ZERO, issuer)?;
     let bare = Program::bare(&platform.url)?;
     let plain = Program::server(&home.join("plain"), &platform.url, &[])?;
+    // What it remembers of many would cost the calls of one.
+    let crowded = Program::server(&home.join("crowded"), &platform.url, &[])?;
     let caching = Program::server(&home.join("caching"), &platform.url, &[("FLOWMASTER_CACHE_SIZE", "64")])?;
     let log = home.join("audit.jsonl");
     let log_name = log.to_str().ok_or("the folder's name is no text")?;
@@ -87,7 +89,7 @@ async fn costs(home: &Path, issuer: &Issuer, load: &Load) -> Result<(), Failure>
         Measured::new(&caching, What::SameRead, CALLS, &one),
         Measured::new(&plain, What::SameRead, CALLS, &knowing),
         Measured::new(&plain, What::SameRead, CALLS, &new),
-        Measured::new(&plain, What::Read, CALLS, &many),
+        Measured::new(&crowded, What::Read, CALLS, &many),
         Measured::new(&bare, What::Tools, LISTS, &one),
         Measured::new(&plain, What::Tools, LISTS, &one),
         Measured::new(&load.own, What::Direct(&platform.url), CALLS, &one),
@@ -96,7 +98,7 @@ async fn costs(home: &Path, issuer: &Issuer, load: &Load) -> Result<(), Failure>
     for kind in &measured {
         load.send(kind.server, kind.what, 0, kind.calls, kind.tokens).await?;
     }
-    load.send(&plain, What::Read, 0, TENANTS, &many).await?;
+    load.send(&crowded, What::Read, 0, TENANTS, &many).await?;
     load.send(&plain, What::Page, 0, 1, &knowing).await?;
     let filed = std::fs::read_to_string(&log)?.lines().count();
     for _ in 0..ROUNDS {
