@@ -93,7 +93,7 @@ pub(super) async fn answer(
             subscribed?
         }
         "events/unsubscribe" => webhooks::unsubscribe(request, message::params(&asked)?).await?,
-        _ => return Err(message::unserved(asked)),
+        _ => return Err(message::unserved(asked, is_stateless(context))),
     };
     if is_stateless(context) {
         result.insert("resultType".to_owned(), json!("complete"));
