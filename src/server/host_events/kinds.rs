@@ -143,11 +143,11 @@ fn wrong(name: &str, pointer: &str, detail: &str) -> ErrorData {
 mod tests {
     use super::*;
 
-    fn find(name: &str, arguments: Value) -> Result<Chosen, ErrorData> {
+    fn find(name: &str, arguments: &Value) -> Result<Chosen, ErrorData> {
         Chosen::find(name, arguments.as_object().unwrap(), ErrorNumbers::Draft)
     }
 
-    fn event(topic: &str, data: Value) -> Event {
+    fn event(topic: &str, data: &Value) -> Event {
         serde_json::from_value(json!({ "id": "evt-1", "type": topic, "data": data })).unwrap()
     }
 
@@ -157,25 +157,25 @@ mod tests {
             let name = listed["name"].as_str().unwrap();
             let fields = listed["inputSchema"]["properties"].as_object().unwrap();
             for field in fields.keys() {
-                find(name, json!({ field: "x" })).unwrap();
+                find(name, &json!({ field: "x" })).unwrap();
             }
-            assert_eq!(find(name, json!({})).is_err(), name == PUBLISHED, "{name}");
+            assert_eq!(find(name, &json!({})).is_err(), name == PUBLISHED, "{name}");
             for wrong in [json!({ "nothing": "x" }), json!({ fields.keys().next().unwrap(): 5 })] {
-                assert_eq!(find(name, wrong).unwrap_err().code.0, -32602, "{name}");
+                assert_eq!(find(name, &wrong).unwrap_err().code.0, -32602, "{name}");
             }
         }
-        assert_eq!(find("nothing.here", json!({})).unwrap_err().code.0, -32011);
+        assert_eq!(find("nothing.here", &json!({})).unwrap_err().code.0, -32011);
     }
 
     #[test]
     fn an_event_concerns_those_who_chose_it() {
-        let mine = find("task.created", json!({ "assignedTo": "anna" })).unwrap();
-        assert!(mine.concerns(&event("task.created", json!({ "taskId": "1", "assignedTo": "anna" }))));
-        assert!(!mine.concerns(&event("task.created", json!({ "taskId": "1", "assignedTo": "bert" }))));
-        assert!(!mine.concerns(&event("task.responded", json!({ "taskId": "1", "assignedTo": "anna" }))));
-        let any = find(PUBLISHED, json!({ "topic": "invoice.*" })).unwrap();
-        let came = event("invoice.received", json!({ "number": 7, "password": "geheim" }));
-        assert!(any.concerns(&came) && !any.concerns(&event("order.received", json!({}))));
+        let mine = find("task.created", &json!({ "assignedTo": "anna" })).unwrap();
+        assert!(mine.concerns(&event("task.created", &json!({ "taskId": "1", "assignedTo": "anna" }))));
+        assert!(!mine.concerns(&event("task.created", &json!({ "taskId": "1", "assignedTo": "bert" }))));
+        assert!(!mine.concerns(&event("task.responded", &json!({ "taskId": "1", "assignedTo": "anna" }))));
+        let any = find(PUBLISHED, &json!({ "topic": "invoice.*" })).unwrap();
+        let came = event("invoice.received", &json!({ "number": 7, "password": "geheim" }));
+        assert!(any.concerns(&came) && !any.concerns(&event("order.received", &json!({}))));
         let told = any.occurrence(&came, Some("c"));
         assert_eq!((&told["data"]["data"]["number"], &told["cursor"]), (&json!(7), &json!("c")));
         assert!(!told.to_string().contains("geheim"));

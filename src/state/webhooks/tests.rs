@@ -6,7 +6,7 @@ use super::*;
 use crate::state::State;
 
 const BOUNDS: WebhookBounds = WebhookBounds { per_owner: 2, per_tenant: 3, all: 4 };
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)

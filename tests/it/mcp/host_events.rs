@@ -17,12 +17,12 @@ async fn server(platform: &TestPlatform, settings: Settings) -> Served {
     serve(app(platform, settings), admission(platform, Duration::from_mins(1)), |_| {}).await
 }
 
-async fn ask(served: &Served, token: &str, method: &str, params: Value) -> Answer {
-    answer(served.modern(token, method, &params)).await
+async fn ask(served: &Served, token: &str, method: &str, params: &Value) -> Answer {
+    answer(served.modern(token, method, params)).await
 }
 
 /// What is new, as `events/poll` answers it.
-async fn poll(served: &Served, token: &str, params: Value) -> Value {
+async fn poll(served: &Served, token: &str, params: &Value) -> Value {
     ask(served, token, "events/poll", params).await.result().clone()
 }
 
@@ -49,7 +49,7 @@ async fn both_revisions_announce_events_by_both_keys() {
     let platform = TestPlatform::start().await;
     let served = server(&platform, Settings::default()).await;
     let token = platform.owner();
-    let discovered = ask(&served, &token, "server/discover", json!({})).await.result().clone();
+    let discovered = ask(&served, &token, "server/discover", &json!({})).await.result().clone();
     let initialized = answer(served.initialize(&token, &json!({}))).await.result().clone();
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(theirs);
@@ -74,13 +74,13 @@ async fn events_of_the_platform_have_the_payload_that_is_listed() {
     let platform = TestPlatform::start().await;
     let token = platform.owner();
     let served = server(&platform, Settings::default()).await;
-    let listed = ask(&served, &token, "events/list", json!({})).await.result().clone();
+    let listed = ask(&served, &token, "events/list", &json!({})).await.result().clone();
     assert_eq!((&listed["resultType"], &listed["cacheScope"]), (&json!("complete"), &json!("private")), "{listed}");
     let types = listed["events"].as_array().unwrap();
     assert_eq!(types.len(), 11);
     let mut cursors = Vec::new();
     for one in types.iter().take(10) {
-        let begun = poll(&served, &token, json!({ "name": one["name"] })).await;
+        let begun = poll(&served, &token, &json!({ "name": one["name"] })).await;
         assert_eq!((&begun["events"], &begun["hasMore"]), (&json!([]), &json!(false)), "{begun}");
         cursors.push(begun["cursor"].clone());
     }
@@ -92,7 +92,7 @@ async fn events_of_the_platform_have_the_payload_that_is_listed() {
     let mut came = Vec::new();
     for (one, cursor) in types.iter().zip(cursors) {
         let name = one["name"].as_str().unwrap();
-        let news = poll(&served, &token, json!({ "name": name, "cursor": cursor })).await;
+        let news = poll(&served, &token, &json!({ "name": name, "cursor": cursor })).await;
         let validator = jsonschema::validator_for(&one["payloadSchema"]).unwrap();
         for event in news["events"].as_array().unwrap() {
             assert!(event["eventId"].is_string() && event["timestamp"].is_string() && event["name"] == name, "{event}");
@@ -104,18 +104,18 @@ async fn events_of_the_platform_have_the_payload_that_is_listed() {
             }
             came.push(name.to_owned());
         }
-        let again = poll(&served, &token, json!({ "name": name, "cursor": news["cursor"] })).await;
+        let again = poll(&served, &token, &json!({ "name": name, "cursor": news["cursor"] })).await;
         assert_eq!(again["events"], json!([]), "{name}");
     }
     for expected in ["process.created", "execution.started", "execution.completed", "task.created", "task.responded"] {
         assert_eq!(came.iter().filter(|name| *name == expected).count(), 1, "{expected}: {came:?}");
     }
     // Narrowed to another execution nothing came, and to this one what came.
-    let begun = poll(&served, &token, json!({ "name": "task.created", "arguments": { "executionId": execution } })).await;
+    let begun = poll(&served, &token, &json!({ "name": "task.created", "arguments": { "executionId": execution } })).await;
     let (other, _) = start(&platform, &process).await;
     for (narrow, expected) in [(&execution, 0), (&other, 1)] {
         let arguments = json!({ "executionId": narrow });
-        let news = poll(&served, &token, json!({ "name": "task.created", "arguments": arguments, "cursor": begun["cursor"] })).await;
+        let news = poll(&served, &token, &json!({ "name": "task.created", "arguments": arguments, "cursor": begun["cursor"] })).await;
         assert_eq!(news["events"].as_array().unwrap().len(), expected, "{news}");
     }
 }
@@ -126,7 +126,7 @@ async fn a_poll_waits_for_an_event_of_ones_own_topic() {
     let token = platform.owner();
     let served = server(&platform, Settings::default()).await;
     let arguments = json!({ "topic": "invoice.*" });
-    let begun = poll(&served, &token, json!({ "name": "event.published", "arguments": arguments })).await;
+    let begun = poll(&served, &token, &json!({ "name": "event.published", "arguments": arguments })).await;
     let params = json!({ "name": "event.published", "arguments": arguments, "cursor": begun["cursor"], "timeoutMs": 30_000 });
     let waiting = served.modern(&token, "events/poll", &params);
     let waiting = tokio::spawn(answer(waiting));
@@ -142,12 +142,12 @@ async fn a_poll_waits_for_an_event_of_ones_own_topic() {
     assert!(!news.to_string().contains("geheim"), "{news}");
     // From the same cursor all three, in pages; what is too old is left out, and that is told.
     let page = json!({ "name": "event.published", "arguments": arguments, "cursor": begun["cursor"], "maxEvents": 2 });
-    let page = poll(&served, &token, page).await;
+    let page = poll(&served, &token, &page).await;
     assert_eq!((page["events"].as_array().unwrap().len(), &page["hasMore"]), (2, &json!(true)), "{page}");
     let rest = json!({ "name": "event.published", "arguments": arguments, "cursor": page["cursor"] });
-    assert_eq!(poll(&served, &token, rest).await["events"][0]["data"]["data"]["number"], 3);
+    assert_eq!(poll(&served, &token, &rest).await["events"][0]["data"]["data"]["number"], 3);
     let old = json!({ "name": "event.published", "arguments": arguments, "cursor": begun["cursor"], "maxAgeMs": 0 });
-    let old = poll(&served, &token, old).await;
+    let old = poll(&served, &token, &old).await;
     assert_eq!((&old["events"], &old["truncated"]), (&json!([]), &json!(true)), "{old}");
 }
 
@@ -164,7 +164,7 @@ async fn a_platform_without_places_in_its_log_is_read_by_time() {
         platform.post("/events", &token, event).await.ok();
     };
     publish(1).await;
-    let mut cursor = poll(&served, &token, json!({ "name": "event.published", "arguments": arguments })).await["cursor"].clone();
+    let mut cursor = poll(&served, &token, &json!({ "name": "event.published", "arguments": arguments })).await["cursor"].clone();
     let mut numbers = Vec::new();
     for round in 0..6 {
         if round % 2 == 0 {
@@ -172,7 +172,7 @@ async fn a_platform_without_places_in_its_log_is_read_by_time() {
             publish(20 + round).await;
         }
         let news =
-            poll(&served, &token, json!({ "name": "event.published", "arguments": arguments, "cursor": cursor, "maxEvents": 1 })).await;
+            poll(&served, &token, &json!({ "name": "event.published", "arguments": arguments, "cursor": cursor, "maxEvents": 1 })).await;
         numbers.extend(news["events"].as_array().unwrap().iter().map(|event| event["data"]["data"]["number"].clone()));
         cursor = news["cursor"].clone();
     }
@@ -190,13 +190,13 @@ async fn who_may_not_read_events_hears_of_none() {
         let served = server(&platform, settings).await;
         let shift = if numbers == ErrorNumbers::Draft { 0 } else { -12 };
         let refused = async |token: &str, method: &str, params: Value| {
-            let answer = ask(&served, token, method, params).await;
+            let answer = ask(&served, token, method, &params).await;
             (answer.body["error"]["code"].as_i64().unwrap_or_default(), answer.code().to_owned())
         };
-        assert_eq!(ask(&served, &deaf, "events/list", json!({})).await.result()["events"], json!([]));
+        assert_eq!(ask(&served, &deaf, "events/list", &json!({})).await.result()["events"], json!([]));
         let started = json!({ "name": "execution.started" });
         assert_eq!(refused(&deaf, "events/poll", started.clone()).await, (-32012 + shift, "FM-MCP-FORBIDDEN".to_owned()));
-        let mine = poll(&served, &owner, started.clone()).await["cursor"].clone();
+        let mine = poll(&served, &owner, &started).await["cursor"].clone();
         let foreign = json!({ "name": "execution.started", "cursor": mine });
         assert_eq!(refused(&stranger, "events/poll", foreign).await, (-32602, "FM-MCP-CURSOR".to_owned()));
         let others = json!({ "name": "execution.failed", "cursor": mine });
