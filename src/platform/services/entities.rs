@@ -4,6 +4,7 @@ mod filter;
 mod imported;
 mod links;
 mod lists;
+mod order;
 mod redefine;
 mod schema;
 mod store;

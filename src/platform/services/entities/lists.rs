@@ -4,7 +4,8 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
 
-use super::filter::{self, Conditions, Order};
+use super::filter::{self, Conditions};
+use super::order::Order;
 use super::{links, store, types};
 use crate::api::entities::{Entity, Query, Search};
 use crate::api::{Page, PageRequest};
