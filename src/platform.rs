@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 
 pub mod clock;
 mod database;
+mod declared_fields;
 mod engine;
 mod events;
 mod faults;
@@ -121,6 +122,7 @@ struct Inner {
     engine: Notify,
     deadlines: Notify,
     retraining: Notify,
+    entity_fields: Notify,
     schedules: Notify,
     import_schedules: Notify,
     import_runs: Notify,
@@ -203,6 +205,7 @@ impl Platform {
                 engine: Notify::new(),
                 deadlines: Notify::new(),
                 retraining: Notify::new(),
+                entity_fields: Notify::new(),
                 schedules: Notify::new(),
                 import_schedules: Notify::new(),
                 import_runs: Notify::new(),
@@ -291,6 +294,11 @@ impl Platform {
     /// Wakes the worker of retraining jobs when there is a new one.
     pub(crate) fn retraining_notify(&self) -> &Notify {
         &self.inner.retraining
+    }
+
+    /// Wakes what reads older records when a type's fields were declared.
+    pub(crate) fn entity_fields_notify(&self) -> &Notify {
+        &self.inner.entity_fields
     }
 
     /// Wakes the watcher of schedules when one was changed.

@@ -57,6 +57,7 @@ pub(crate) fn spawn(platform: &Platform) {
     agents::spawn(platform);
     tasks::spawn(platform);
     integrations::spawn(platform);
+    entities::spawn(platform);
     learning::spawn(platform);
     connectors::spawn(platform);
     registry::spawn(platform);

@@ -10,6 +10,7 @@ mod connectors;
 mod contract;
 mod costs;
 mod data;
+mod declared_fields;
 mod documents;
 mod durability;
 mod earlier_release;

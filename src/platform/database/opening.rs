@@ -5,11 +5,12 @@ use std::path::Path;
 use include_dir::{Dir, include_dir};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
 
 use super::statements;
 use crate::error::{Error, Kind, Result};
 use crate::io::migrations;
-use crate::platform::full_text;
+use crate::platform::{declared_fields, full_text};
 
 /// `FMDB`, so that another program's database is told from ours; the first migration writes it.
 const APPLICATION_ID: i64 = 0x464D_4442;
@@ -49,6 +50,16 @@ pub(super) fn open_writer(path: &Path) -> Result<(Connection, i64)> {
         let data: String = context.get(0)?;
         Ok(full_text::words_of(&serde_json::from_str(&data).unwrap_or_default()))
     })?;
+    // So does one that begins to keep the values of declared fields, as a list of their paths.
+    connection.create_scalar_function(
+        "declared_fields",
+        1,
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC,
+        |context| {
+            let schema: String = context.get(0)?;
+            Ok(Value::from(declared_fields::kept(&serde_json::from_str(&schema).unwrap_or_default())).to_string())
+        },
+    )?;
     migrations::migrate(&mut connection, &steps)?;
     // What the planner knows of each index: read from a sample, and only where a table grew much since the last time.
     connection.execute_batch("PRAGMA analysis_limit = 400; PRAGMA optimize = 0x10002;")?;

@@ -1,10 +1,13 @@
 //! Internal Data Hub: the tenant's own types of records, the records, their relationships, and search (contract, section 5).
 
+mod filling;
 mod filter;
 mod imported;
+mod keys;
 mod links;
 mod lists;
 mod order;
+mod ranges;
 mod redefine;
 mod schema;
 mod store;
@@ -22,6 +25,7 @@ use crate::api::Done;
 use crate::api::audit::Changes;
 use crate::api::entities::{Define, Delete, Entity, EntityType, Get, Insert, Update};
 use crate::error::{Error, Kind, Result};
+use crate::platform::Platform;
 use crate::platform::database::Tx;
 use crate::platform::http::context::{Answer, Cx, matches};
 use crate::platform::http::routes::Routes;
@@ -43,6 +47,11 @@ pub(crate) fn routes() -> Routes {
         .on(lists::search)
         .on(types::list)
         .on(redefine::redefine)
+}
+
+/// Starts what reads the records of before for the fields that were declared since.
+pub(crate) fn spawn(platform: &Platform) {
+    platform.spawn(filling::run(platform.clone()));
 }
 
 async fn define(cx: Cx, request: Define) -> Result<Answer<EntityType>> {
@@ -68,6 +77,7 @@ async fn define(cx: Cx, request: Define) -> Result<Answer<EntityType>> {
             Ok(kind)
         })
         .await?;
+    cx.platform.entity_fields_notify().notify_one();
     let location = format!("/entities/{}", kind.entity_type);
     Ok(Answer::from(kind).location(location))
 }

@@ -3,14 +3,15 @@
 use rusqlite::types::Value as Sql;
 use serde_json::{Map, Value};
 
+use super::ranges::{Test, number_of};
 use super::schema;
 use crate::api::FieldError;
 use crate::api::arguments::quote;
 use crate::api::near::nearest;
 use crate::error::{Error, Kind, Result};
+use crate::platform::declared_fields::paths_of;
 
 const MAX_FILTERS: usize = 20;
-const MAX_FIELD: usize = 200;
 /// Values of one list at most.
 const MAX_VALUES: usize = 100;
 
@@ -19,6 +20,10 @@ const MAX_VALUES: usize = 100;
 pub(super) struct Conditions {
     pub(super) sql: String,
     pub(super) values: Vec<Sql>,
+    /// The tests of a filter whose values keys lead to.
+    pub(super) tests: Vec<Test>,
+    /// How many tests a filter has.
+    pub(super) count: usize,
 }
 
 /// The operators of a filter.
@@ -85,6 +90,10 @@ fn add(conditions: &mut Conditions, paths: &[String], operator: &str, value: &Va
     // A missing field makes a comparison unknown, which is not met, so its contrary is.
     let either = either.join(") OR (");
     conditions.sql.extend([" AND ifnull((", &either, "), 0) = ", if wanted { "1" } else { "0" }]);
+    conditions.count += 1;
+    if let [path] = paths {
+        conditions.tests.extend(Test::of(path, operator, value));
+    }
     Ok(())
 }
 
@@ -143,10 +152,6 @@ fn test(path: &str, operator: &str, value: &Value) -> std::result::Result<(Strin
     }
 }
 
-fn number_of(number: &serde_json::Number) -> Sql {
-    number.as_i64().map_or_else(|| Sql::Real(number.as_f64().unwrap_or(f64::NAN)), Sql::Integer)
-}
-
 fn equals(path: &str, text: &str) -> (String, Vec<Sql>) {
     let path = || Sql::Text(path.to_owned());
     let mut sql = "(json_type(data, ?) = 'text' AND json_extract(data, ?) = ?)".to_owned();
@@ -183,22 +188,6 @@ pub(super) fn check_fields<'f>(schema: Option<&Value>, argument: &str, fields: i
         return Err(invalid(&pointer, "field", detail));
     }
     Ok(())
-}
-
-/// The JSON paths that a field's name can mean.
-pub(super) fn paths_of(field: &str) -> std::result::Result<Vec<String>, String> {
-    if field.is_empty() || field.len() > MAX_FIELD {
-        return Err(format!("must have 1 to {MAX_FIELD} characters"));
-    }
-    // Within a quoted label of SQLite's paths nothing else has a meaning.
-    if field.chars().any(|c| c == '"' || c == '\\' || c.is_control()) {
-        return Err("holds a quote, a backslash or a control character, which the name of a field that is filtered by cannot".to_owned());
-    }
-    let mut paths = vec![format!("$.\"{field}\"")];
-    if field.contains('.') && field.split('.').all(|part| !part.is_empty()) {
-        paths.push(field.split('.').fold("$".to_owned(), |path, part| format!("{path}.\"{part}\"")));
-    }
-    Ok(paths)
 }
 
 fn short(field: &str) -> String {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::filter::{self, Conditions};
 use super::order::Order;
-use super::{links, store, types};
+use super::{keys, links, store, types};
 use crate::api::entities::{Entity, Query, Search};
 use crate::api::{Page, PageRequest};
 use crate::error::{Error, Kind, Result};
@@ -29,24 +29,34 @@ fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Opti
     let order = Order::read(request.sort.as_deref())?;
     filter::check_fields(known.schema.as_ref(), "sort", Order::fields(request.sort.as_deref()))?;
     let mut conditions = Conditions::default();
-    conditions.values.extend(order.paths().cloned().map(Sql::Text));
-    conditions.values.extend([Sql::Text(tenant.to_owned()), Sql::Text(request.kind.clone())]);
     if let Some(wanted) = &request.filter {
         filter::filter(&mut conditions, wanted)?;
         filter::check_fields(known.schema.as_ref(), "filter", wanted.keys().map(String::as_str))?;
     }
+    let after: Option<Vec<Sql>> = after.map(|keys| keys.iter().map(sql_of).collect());
+    let most = i64::try_from(request.page.size()).unwrap_or(i64::MAX - 1) + 1;
+    let list = keys::List { tenant, kind: &request.kind, order: &order, conditions: &conditions, after: after.as_deref(), most };
+    let mut values: Vec<Sql> = order.paths().cloned().map(Sql::Text).collect();
+    values.extend([Sql::Text(tenant.to_owned()), Sql::Text(request.kind.clone())]);
+    let whose = match list.candidates(connection)? {
+        Some(numbers) => {
+            values.push(Sql::Text(Value::from(numbers).to_string()));
+            "+tenant_id = ? AND +type = ? AND number IN (SELECT value FROM json_each(?))"
+        }
+        None => "tenant_id = ? AND type = ?",
+    };
+    values.extend(conditions.values);
     let columns = order.columns();
     let mut beyond = String::new();
-    let mut values = conditions.values;
     if let Some(after) = after {
-        let condition = order.beyond(&after.iter().map(sql_of).collect::<Vec<_>>());
+        let condition = order.beyond(&after);
         beyond = format!(" WHERE {}", condition.sql);
         values.extend(condition.values);
     }
     values.push(one_more(&request.page));
     let sql = format!(
         "SELECT {own}, {keys} FROM (
-             SELECT *{comparisons} FROM (SELECT {own}{value} FROM entities WHERE tenant_id = ? AND type = ?{conditions})
+             SELECT *{comparisons} FROM (SELECT {own}{value} FROM entities WHERE {whose}{conditions})
          ){beyond} ORDER BY {sorted} LIMIT ?",
         own = store::COLUMNS,
         keys = columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),

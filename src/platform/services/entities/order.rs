@@ -2,8 +2,9 @@
 
 use rusqlite::types::Value as Sql;
 
-use super::filter::{Conditions, invalid, paths_of};
+use super::filter::{Conditions, invalid};
 use crate::error::Result;
+use crate::platform::declared_fields::paths_of;
 
 /// Most fields that a list is sorted by.
 const MAX_ORDERS: usize = 4;
@@ -21,6 +22,15 @@ struct SortKey {
     paths: Vec<String>,
     /// From the last to the first.
     descending: bool,
+}
+
+/// What a list is sorted by that keys can be read in the order of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sorted<'a> {
+    /// When the records were made.
+    ByAge,
+    /// The value at a path.
+    By(&'a str),
 }
 
 impl Order {
@@ -42,6 +52,17 @@ impl Order {
     /// The paths that are bound in [`Order::values`].
     pub(super) fn paths(&self) -> impl Iterator<Item = &String> {
         self.0.iter().flat_map(|key| &key.paths)
+    }
+
+    /// The one value that a list is sorted by, and whether from the last to the first; none if there are several.
+    pub(super) fn single(&self) -> Option<(Sorted<'_>, bool)> {
+        let [key] = self.0.as_slice() else { return None };
+        let sorted = match key.paths.as_slice() {
+            [] if key.value == "created_at" => Sorted::ByAge,
+            [path] => Sorted::By(path),
+            _ => return None,
+        };
+        Some((sorted, key.descending))
     }
 
     /// The values sorted by, as columns `key0`, `key1` and so on.
@@ -88,10 +109,10 @@ impl Order {
             let behind = format!("({names}) {sign} ({marks})");
             let inner = std::mem::take(&mut condition);
             condition = if inner.sql.is_empty() {
-                Conditions { sql: behind, values: given.to_vec() }
+                Conditions { sql: behind, values: given.to_vec(), ..Conditions::default() }
             } else {
                 let sql = format!("({behind} OR (({names}) = ({marks}) AND {}))", inner.sql);
-                Conditions { sql, values: [given, given, &inner.values].concat() }
+                Conditions { sql, values: [given, given, &inner.values].concat(), ..Conditions::default() }
             };
         }
         condition

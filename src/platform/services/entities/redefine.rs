@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value, json};
 
 use super::schema::Checker;
-use super::types;
+use super::{keys, types};
 use crate::api::audit::Changes;
 use crate::api::entities::{EntityType, Redefine};
 use crate::api::{FieldError, Timestamp};
@@ -46,7 +46,7 @@ pub(super) async fn redefine(cx: Cx, request: Redefine) -> Result<Answer<EntityT
             break;
         }
     }
-    cx.write(move |tx| {
+    let changed = cx.write(move |tx| {
         let tenant = tx.tenant().to_owned();
         let name = request.kind.as_str();
         let (now, created_at) = head(tx, &tenant, name)?;
@@ -73,12 +73,15 @@ pub(super) async fn redefine(cx: Cx, request: Redefine) -> Result<Answer<EntityT
             Changes { before: Some(fields(types::must_exist(tx, &tenant, name)?.schema.as_ref())), after: Some(fields(Some(&after))) };
         tx.prepare_cached("UPDATE entity_types SET schema = ?3, implied = 0, revision = revision + 1 WHERE tenant_id = ?1 AND name = ?2")?
             .execute(params![tenant, name, after.to_string()])?;
+        keys::declare(tx, name, Some(&request.schema))?;
         tx.emit("entity.redefined", name, json!({ "entityType": name }))?;
         tx.audit("entity.redefined", "entity_type", name, Some(changes))?;
         let kind = EntityType { entity_type: name.to_owned(), schema: Some(request.schema), created_at };
         Ok(Answer::from(kind).etag(revision + 1))
-    })
-    .await
+    });
+    let answer = changed.await?;
+    cx.platform.entity_fields_notify().notify_one();
+    Ok(answer)
 }
 
 /// The revision of a type and when it was created.

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
+use super::keys;
 use super::schema::Checker;
 use crate::api::arguments::quote;
 use crate::api::entities::{Define, EntityType, Types};
@@ -120,6 +121,7 @@ pub(super) fn define(tx: &mut Tx<'_>, request: &Define, checker: Option<&Checker
         }
         None => create(tx, &tenant, name, text.as_deref(), false)?,
     }
+    keys::declare(tx, name, request.schema.as_ref())?;
     let created_at =
         tx.query_row("SELECT created_at FROM entity_types WHERE tenant_id = ? AND name = ?", params![tenant, name], |row| row.get(0))?;
     Ok(EntityType { entity_type: name.to_owned(), schema: request.schema.clone(), created_at: Timestamp::from_millis(created_at) })

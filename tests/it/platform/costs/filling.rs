@@ -8,7 +8,7 @@ const COPIES: [(&str, &str, &str); 30] = [
     ("execution_history", "sequence = BASE + n", "execution_id = (SELECT min(execution_id) FROM execution_history)"),
     ("tasks", "id = id || '~' || n, alarm_at = NULL", "1"),
     ("task_history", "sequence = BASE + n", "task_id = (SELECT min(task_id) FROM task_history)"),
-    ("entities", "number = BASE + n, id = id || '~' || n", "1"),
+    ("entities", "number = BASE + n, id = id || '~' || n", "type <> 'ledger'"),
     ("processes", "id = id || '~' || n", "1"),
     ("process_versions", "process_id = process_id || '~' || n", "ordinal = 1"),
     ("process_list", "number = BASE + n, process_id = process_id || '~' || n", "ordinal = 1"),
@@ -51,6 +51,10 @@ const OTHERS: &str = "
     INSERT INTO dead_letters (subscription_id, position, tenant_id, attempts, reason, failed_at)
     SELECT subscriptions.id, BASE + n, tenant_id, 6, 'it did not answer', n FROM numbers CROSS JOIN subscriptions;
     INSERT INTO entity_words (rowid, words) SELECT BASE + n, 'number' || n FROM numbers;
+    INSERT INTO entities (number, tenant_id, id, type, data, version, created_at, updated_at)
+    SELECT BASE * 10 + n, tenant_id, id || '~' || n, type,
+        json_object('name', 'name' || n, 'amount', n % 1000, 'state', iif(n % 3, 'open', 'closed')), 1, created_at + n, updated_at + n
+    FROM numbers CROSS JOIN (SELECT * FROM entities WHERE type = 'ledger' AND instr(id, '~') = 0);
     INSERT INTO process_words (rowid, scope, words)
     SELECT number, hex(tenant_id) || ' ' || status, lower(name) FROM process_list JOIN numbers ON number = BASE + n;
 ";

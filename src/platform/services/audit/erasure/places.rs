@@ -361,6 +361,7 @@ mod tests {
         "dead_letters",
         "discovered_schemas",
         "document_blobs",
+        "entity_fields",
         "entity_links",
         "entity_types",
         "idempotency",
