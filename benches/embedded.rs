@@ -92,7 +92,9 @@ fn fill(folder: &Path, present: usize, records: usize, executions: usize) -> Res
         "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; BEGIN;
          CREATE TEMP TABLE numbers AS
          WITH RECURSIVE counter (n) AS (SELECT {present} + 1 UNION ALL SELECT n + 1 FROM counter WHERE n < {records}) SELECT n FROM counter;
-         INSERT INTO entity_words (rowid, words) SELECT 1000000 + n, 'everywhere hundredth' || (n % 100) || ' number' || n FROM numbers;"
+         INSERT INTO entity_words (rowid, scope, words) SELECT 1000000 + n, 't' || hex(tenant_id) || ' k' || hex(type),
+             'everywhere hundredth' || (n % 100) || ' number' || n
+         FROM numbers CROSS JOIN (SELECT tenant_id, type FROM entities LIMIT 1);"
     ))?;
     for (table, own, most) in [
         ("entities", "number = 1000000 + n; id = 'entity-' || n; data = json_object('name', 'number' || n, 'amount', n % 1000)", records),

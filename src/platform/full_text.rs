@@ -72,15 +72,16 @@ pub(crate) enum Reading {
 
 /// The query as FTS5 reads it: each word a quoted phrase, all of which must occur. `None` when nothing can be searched for.
 pub(crate) fn query_of(query: &str, reading: Reading) -> Option<String> {
-    Some(terms(query, reading)?.join(" "))
+    Some(terms_of(query, reading)?.join(" "))
 }
 
 /// The query as FTS5 reads it, of whose words any may occur. `None` when nothing can be searched for.
 pub(crate) fn any_of(query: &str) -> Option<String> {
-    Some(terms(query, Reading::Whole)?.join(" OR "))
+    Some(terms_of(query, Reading::Whole)?.join(" OR "))
 }
 
-fn terms(query: &str, reading: Reading) -> Option<Vec<String>> {
+/// The words of a query as FTS5 reads them, each a quoted phrase. `None` when nothing can be searched for.
+pub(crate) fn terms_of(query: &str, reading: Reading) -> Option<Vec<String>> {
     let terms: Vec<String> = query
         .split_whitespace()
         // A term without a letter or a digit has no token; FTS5 would find nothing for it, or everything.

@@ -228,7 +228,7 @@ impl Operation for Query {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
-    /// The words to find; all must occur.
+    /// The words to find; all must occur. The best come first, but of more than 1,000 records that have all words the newest.
     #[schemars(length(min = 1, max = 500))]
     pub query: String,
     /// Only these types.

@@ -10,6 +10,7 @@ mod order;
 mod ranges;
 mod redefine;
 mod schema;
+mod search;
 mod store;
 mod types;
 
@@ -44,7 +45,7 @@ pub(crate) fn routes() -> Routes {
         .on(update)
         .on(delete)
         .on(lists::query)
-        .on(lists::search)
+        .on(search::search)
         .on(types::list)
         .on(redefine::redefine)
 }

@@ -87,6 +87,9 @@ const TOGETHER: [&str; 27] = [
     "/audit-logs?actor=system&createdAfter=2999-01-01T00:00:00Z",
 ];
 
+/// Searches of records: their words, which some, one or all have.
+const SEARCHES: [&str; 4] = ["early", "everywhere early", "everywhere name77", "everywhere"];
+
 /// A folder that a company works in.
 async fn company() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -104,7 +107,8 @@ fn database(folder: &TempDir) -> Connection {
 
 /// The paths of a page of each list, with each of its arguments.
 fn paths(document: &Value, connection: &Connection) -> Vec<String> {
-    let mut paths: Vec<String> = TOGETHER.iter().map(|path| (*path).to_owned()).collect();
+    let searches = SEARCHES.iter().map(|words| format!("search:{words}"));
+    let mut paths: Vec<String> = TOGETHER.iter().map(|path| (*path).to_owned()).chain(searches).collect();
     for (path, operation) in document["paths"]
         .as_object()
         .unwrap()
@@ -176,7 +180,10 @@ async fn walk(bench: &TestPlatform, steps: &Steps, paths: &[String], enough: imp
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             let before = steps.so_far();
-            let reply = bench.get(&format!("{path}{}limit=20", if path.contains('?') { '&' } else { '?' }), &bench.owner()).await;
+            let reply = match path.strip_prefix("search:") {
+                Some(words) => bench.post("/entities/search", &bench.owner(), json!({ "query": words, "limit": 20 })).await,
+                None => bench.get(&format!("{path}{}limit=20", if path.contains('?') { '&' } else { '?' }), &bench.owner()).await,
+            };
             assert!(reply.status < 500, "{path}: {} {:#}", reply.status, reply.body);
             least = least.min(steps.so_far() - before);
         }

@@ -341,6 +341,58 @@ async fn a_search_is_paged() {
 }
 
 #[tokio::test]
+async fn of_very_many_records_with_a_word_the_newest_come_first_and_all_are_reached() {
+    let bench = TestPlatform::start().await;
+    for name in ["a", "b", "c"] {
+        let text = if name == "b" { "common rare rare rare" } else { "common rare among other words" };
+        insert(&bench, "note", json!({ "data": { "name": name, "text": text } })).await;
+    }
+    let connection = rusqlite::Connection::open(bench.folder.path().join("data/platform.db")).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TEMP TABLE numbers AS WITH RECURSIVE counter (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < 1100) SELECT n FROM counter;
+             INSERT INTO entities (number, tenant_id, id, type, data, version, created_at, updated_at)
+             SELECT 1000 + n, tenant_id, 'entity-' || n, type, json_object('name', 'n' || n), 1, created_at, updated_at
+             FROM numbers CROSS JOIN (SELECT * FROM entities LIMIT 1) ORDER BY n;
+             INSERT INTO entity_words (rowid, scope, words)
+             SELECT 1000 + n, 't' || hex(tenant_id) || ' k' || hex(type), 'common' FROM numbers CROSS JOIN (SELECT * FROM entities LIMIT 1);",
+        )
+        .unwrap();
+    let walk = async |words: &str, kind: Option<&str>| {
+        let (mut seen, mut cursor) = (Vec::new(), Value::Null);
+        loop {
+            let mut body = json!({ "query": words, "limit": 200 });
+            if let Some(kind) = kind {
+                body["entityTypes"] = json!([kind]);
+            }
+            if !cursor.is_null() {
+                body["cursor"] = cursor;
+            }
+            let (status, page) = post(&bench, "/entities/search", body).await;
+            assert_eq!(status, 200, "{page}");
+            seen.extend(names(&page).into_iter().map(str::to_owned));
+            cursor = page["nextCursor"].clone();
+            if cursor.is_null() {
+                return seen;
+            }
+        }
+    };
+    let newest: Vec<String> = (1..=1100).rev().map(|n| format!("n{n}")).chain(["c", "b", "a"].map(str::to_owned)).collect();
+    assert_eq!(walk("common", None).await, newest);
+    assert_eq!(walk("common", Some("note")).await, newest);
+    assert_eq!(walk("common rare", None).await, ["b", "a", "c"]);
+    // What other tenants and types have does not count.
+    insert(&bench, "memo", json!({ "data": { "name": "m", "text": "common" } })).await;
+    assert_eq!(walk("common", Some("memo")).await, ["m"]);
+    let stranger = bench.signed_in("tenant-b", "eve", &["entity:*"]).await;
+    for text in ["common and more words", "common common"] {
+        bench.post("/entities/note", &stranger, json!({ "data": { "name": text } })).await.ok();
+    }
+    let found = bench.post("/entities/search", &stranger, json!({ "query": "common" })).await.ok();
+    assert_eq!(names(&found), ["common common", "common and more words"]);
+}
+
+#[tokio::test]
 async fn whatever_json_holds_is_kept_as_it_came() {
     let bench = TestPlatform::start().await;
     let data = json!({

@@ -1,4 +1,4 @@
-//! Lists of records: by the values of fields, and by words.
+//! Lists of records by the values of fields.
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row};
@@ -7,16 +7,15 @@ use serde_json::{Value, json};
 use super::filter::{self, Conditions};
 use super::order::Order;
 use super::{keys, links, store, types};
-use crate::api::entities::{Entity, Query, Search};
+use crate::api::entities::{Entity, Query};
 use crate::api::{Page, PageRequest};
-use crate::error::{Error, Kind, Result};
-use crate::platform::full_text::{self, Reading};
+use crate::error::{Error, Result};
 use crate::platform::http::context::{Cx, within_bytes};
 
 /// A record and the keys that its list is sorted by.
-type Found = (Entity, Vec<Value>);
+pub(super) type Found = (Entity, Vec<Value>);
 /// What was read for a page, and the page that it fills: fewer records, where they are large.
-type Portion = (Vec<Found>, PageRequest);
+pub(super) type Portion = (Vec<Found>, PageRequest);
 
 pub(super) async fn query(cx: Cx, request: Query) -> Result<Page<Entity>> {
     let (tenant, after) = (cx.tenant(), place(&cx, &request.page)?);
@@ -72,57 +71,8 @@ fn run_query(connection: &Connection, tenant: &str, request: &Query, after: Opti
     rows(connection, tenant, &sql, values, columns.len(), &request.page)
 }
 
-pub(super) async fn search(cx: Cx, request: Search) -> Result<Page<Entity>> {
-    let (tenant, after) = (cx.tenant(), place(&cx, &request.page)?);
-    let (found, page) = cx.read(move |connection| run_search(connection, tenant.as_str(), &request, after.as_deref())).await?;
-    Ok(page_of(&cx, found, &page))
-}
-
-fn run_search(connection: &Connection, tenant: &str, request: &Search, after: Option<&[Value]>) -> Result<Portion> {
-    for kind in request.entity_types.iter().flatten() {
-        types::must_exist(connection, tenant, kind)?;
-    }
-    let readings: &[Reading] = match after.and_then(|keys| keys.first()?.as_str()) {
-        Some("whole") => &[Reading::Whole],
-        Some(_) => &[Reading::Beginnings],
-        None => &[Reading::Whole, Reading::Beginnings],
-    };
-    for reading in readings {
-        let Some(words) = full_text::query_of(&request.query, *reading) else {
-            return Err(Error::new(Kind::Invalid, "FM-IDHS-QUERY", "the query has no word to search for")
-                .hint("Search for words, names, numbers or e-mail addresses.")
-                .field("/query", "words", "holds neither a letter nor a digit"));
-        };
-        let mut sql = format!(
-            "SELECT {}, rank, number FROM entity_words JOIN entities ON entities.number = entity_words.rowid
-             WHERE entity_words MATCH ? AND tenant_id = ?",
-            store::COLUMNS
-        );
-        let mut values = vec![Sql::Text(words), Sql::Text(tenant.to_owned())];
-        if let Some(kinds) = &request.entity_types {
-            sql.extend([" AND type IN (", &vec!["?"; kinds.len()].join(", "), ")"]);
-            values.extend(kinds.iter().cloned().map(Sql::Text));
-        }
-        if let Some([_, rank, number]) = after {
-            sql.push_str(" AND (rank, number) > (?, ?)");
-            values.extend([sql_of(rank), sql_of(number)]);
-        }
-        sql.push_str(" ORDER BY rank, number LIMIT ?");
-        values.push(one_more(&request.page));
-        let (mut found, page) = rows(connection, tenant, &sql, values, 2, &request.page)?;
-        if !found.is_empty() {
-            let name = if *reading == Reading::Whole { "whole" } else { "beginnings" };
-            for (_, keys) in &mut found {
-                keys.insert(0, Value::from(name));
-            }
-            return Ok((found, page));
-        }
-    }
-    Ok((Vec::new(), request.page.clone()))
-}
-
 /// Reads records, and after the columns of each the keys that it is sorted by.
-fn rows(connection: &Connection, tenant: &str, sql: &str, values: Vec<Sql>, keys: usize, page: &PageRequest) -> Result<Portion> {
+pub(super) fn rows(connection: &Connection, tenant: &str, sql: &str, values: Vec<Sql>, keys: usize, page: &PageRequest) -> Result<Portion> {
     let mut statement = connection.prepare_cached(sql)?;
     let first = store::COLUMNS.split(',').count();
     let read = |row: &Row<'_>| {
@@ -137,17 +87,17 @@ fn rows(connection: &Connection, tenant: &str, sql: &str, values: Vec<Sql>, keys
 }
 
 /// One more than fits tells whether there is a next page.
-fn one_more(page: &PageRequest) -> Sql {
+pub(super) fn one_more(page: &PageRequest) -> Sql {
     Sql::Integer(i64::try_from(page.size()).unwrap_or(i64::MAX - 1) + 1)
 }
 
-fn page_of(cx: &Cx, found: Vec<Found>, page: &PageRequest) -> Page<Entity> {
+pub(super) fn page_of(cx: &Cx, found: Vec<Found>, page: &PageRequest) -> Page<Entity> {
     let page = cx.page_of(found, page, |(_, keys)| Value::from(keys.clone()).to_string());
     Page { items: page.items.into_iter().map(|(entity, _)| entity).collect(), next_cursor: page.next_cursor }
 }
 
 /// The keys of the record behind which the page begins.
-fn place(cx: &Cx, page: &PageRequest) -> Result<Option<Vec<Value>>> {
+pub(super) fn place(cx: &Cx, page: &PageRequest) -> Result<Option<Vec<Value>>> {
     cx.cursor(page)?.map(|text| serde_json::from_str(&text).map_err(Error::internal)).transpose()
 }
 
@@ -161,7 +111,7 @@ fn json_of(value: Sql) -> Value {
     }
 }
 
-fn sql_of(value: &Value) -> Sql {
+pub(super) fn sql_of(value: &Value) -> Sql {
     match value {
         Value::Number(number) => Sql::Integer(number.as_i64().unwrap_or_default()),
         Value::String(text) => Sql::Text(text.clone()),

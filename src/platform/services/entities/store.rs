@@ -117,7 +117,11 @@ pub(crate) fn reindex(tx: &Tx<'_>, number: i64) -> Result<()> {
 }
 
 fn index(tx: &Tx<'_>, number: i64, data: &Value) -> Result<()> {
-    tx.prepare_cached("INSERT INTO entity_words (rowid, words) VALUES (?, ?)")?.execute(params![number, full_text::words_of(data)])?;
+    tx.prepare_cached(
+        "INSERT INTO entity_words (rowid, scope, words)
+         SELECT number, 't' || hex(tenant_id) || ' k' || hex(type), ?2 FROM entities WHERE number = ?1",
+    )?
+    .execute(params![number, full_text::words_of(data)])?;
     Ok(())
 }
 

@@ -55,6 +55,9 @@ const OTHERS: &str = "
     SELECT BASE * 10 + n, tenant_id, id || '~' || n, type,
         json_object('name', 'name' || n, 'amount', n % 1000, 'state', iif(n % 3, 'open', 'closed')), 1, created_at + n, updated_at + n
     FROM numbers CROSS JOIN (SELECT * FROM entities WHERE type = 'ledger' AND instr(id, '~') = 0);
+    INSERT INTO entity_words (rowid, scope, words)
+    SELECT BASE * 10 + n, 't' || hex(tenant_id) || ' k' || hex(type), 'everywhere name' || n || iif(n < 100, ' early', '')
+    FROM numbers CROSS JOIN (SELECT * FROM entities WHERE type = 'ledger' AND instr(id, '~') = 0);
     INSERT INTO process_words (rowid, scope, words)
     SELECT number, hex(tenant_id) || ' ' || status, lower(name) FROM process_list JOIN numbers ON number = BASE + n;
 ";
