@@ -449,3 +449,27 @@ async fn neither_a_taken_name_nor_another_tenants_fault_stops_an_erasure() {
     platform.login_as(TENANT, "jo@b.c", crate::support::platform::PASSWORD).await.refused(401, "FM-AAS-UNAUTHENTICATED");
     assert!(!owner.is_empty());
 }
+
+#[tokio::test]
+async fn a_report_over_more_rows_than_are_read_at_once_counts_each_and_finds_a_fault_in_any() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    let entry = json!({ "actor": "ada", "action": "task.responded", "resourceType": "task", "resourceId": "task-1" });
+    for batch in 0..9 {
+        let entries: Vec<Value> = (0..250).map(|index| json!({ "id": format!("entry-{batch}-{index}"), "entry": entry })).collect();
+        platform.post("/audit-logs/batch", &owner, json!({ "entries": entries })).await.ok();
+    }
+    platform.post("/roles", &owner, json!({ "name": "auditor", "permissions": ["audit:view"] })).await.ok();
+    let tasks = control(&platform, &owner, "soc2", "PI1.4").await;
+    assert_eq!((&tasks["status"], &tasks["count"], &tasks["claimed"]), (&json!("no_evidence"), &json!(0), &json!(2_250)), "{tasks}");
+    let roles = control(&platform, &owner, "soc2", "CC6.3").await;
+    assert_eq!((&roles["count"], &roles["claimed"], roles["evidence"].as_array().unwrap().len()), (&json!(1), &json!(0), 1), "{roles}");
+    let said = chain(&platform, &owner).await;
+    assert_eq!((&said["verified"], said["rows"].as_u64().unwrap() > 2_250), (&json!(true), true), "{said}");
+    let sql = rusqlite::Connection::open(platform.folder.path().join("data/platform.db")).unwrap();
+    sql.execute_batch("DROP TRIGGER audit_log_is_never_changed; UPDATE audit_log SET actor = 'eve' WHERE sequence = 2100;").unwrap();
+    let said = chain(&platform, &owner).await;
+    assert_eq!((&said["verified"], &said["rows"]), (&json!(false), &json!(2_099)), "{said}");
+    let tasks = control(&platform, &owner, "soc2", "PI1.4").await;
+    assert_eq!(tasks["claimed"], json!(2_250), "what lies behind the fault is counted all the same");
+}

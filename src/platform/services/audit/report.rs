@@ -1,21 +1,25 @@
 //! Compliance reports: each control of a standard with the rows of the trail that speak to it.
 
+use std::collections::{HashMap, VecDeque};
+use std::ops::RangeInclusive;
+
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::verify;
+use super::verify::{Told, Verdict, Walk};
 use crate::api::Timestamp;
 use crate::api::audit::{ComplianceReport, Control, Report, Standard};
 use crate::api::ids::ReportId;
 use crate::error::{Error, Kind, Result};
 use crate::platform::http::context::Cx;
+use crate::platform::keys::Keys;
 
 /// The period where none is given, in seconds.
 const PERIOD: f64 = 90.0 * 24.0 * 3600.0;
 /// How many rows are named for a control.
-const NAMED: i64 = 20;
+const NAMED: usize = 20;
 
-/// A control: its name, what it asks for, and the actions that speak to it, as GLOB patterns.
+/// A control: its name, what it asks for, and the actions that speak to it; a star stands for any end.
 type Template = (&'static str, &'static str, &'static [&'static str]);
 
 const GDPR: &[Template] = &[
@@ -65,18 +69,16 @@ pub(super) async fn make(cx: Cx, request: ComplianceReport) -> Result<Report> {
         Standard::Soc2 => SOC2,
         Standard::Hipaa => HIPAA,
     };
-    let (tenant, platform) = (cx.tenant(), cx.platform.clone());
-    let (chain, controls) = cx
-        .read(move |connection| {
-            let mut chain = verify::verify(connection, platform.keys(), tenant.as_str(), now)?.to_fields();
-            chain.insert("erasures".to_owned(), erasures(connection, tenant.as_str())?);
-            let controls = templates
-                .iter()
-                .map(|template| control(connection, tenant.as_str(), template, from.millis(), to.millis()))
-                .collect::<Result<Vec<_>>>()?;
-            Ok((chain, controls))
-        })
-        .await?;
+    let pass = Pass::begin(&cx, templates, from, to).await?;
+    let pass = pass.in_portions(&cx).await?;
+    // What changes the trail meanwhile, such as retention, can look like a fault; in one view of the file it does not.
+    let (verdict, controls) = match pass.end() {
+        (verdict, _) if !verdict.verified => Pass::at_once(&cx, templates, from, to).await?.end(),
+        whole => whole,
+    };
+    let tenant = cx.tenant();
+    let mut chain = verdict.to_fields();
+    chain.insert("erasures".to_owned(), cx.read(move |connection| erasures(connection, tenant.as_str())).await?);
     Ok(Report { report_id: ReportId::mint(now), standard: request.standard, from, to, generated_at: now, chain, controls })
 }
 
@@ -99,25 +101,115 @@ fn erasures(connection: &Connection, tenant: &str) -> Result<Value> {
     Ok(Value::Array(rows.collect::<rusqlite::Result<_>>()?))
 }
 
-fn control(connection: &Connection, tenant: &str, template: &Template, from: i64, to: i64) -> Result<Control> {
-    let (control, title, patterns) = *template;
-    let any = serde_json::to_string(patterns).map_err(Error::internal)?;
-    let found = "FROM audit_log WHERE tenant_id = ?1 AND timestamp BETWEEN ?2 AND ?3
-                 AND EXISTS (SELECT 1 FROM json_each(?4) WHERE audit_log.action GLOB json_each.value)";
-    // What a caller logged proves nothing, whatever it says; what nobody knows the writer of is no better.
-    let (count, claimed): (i64, i64) = connection
-        .prepare_cached(&format!("SELECT count(*) FILTER (WHERE claimed IS 0), count(*) FILTER (WHERE claimed IS NOT 0) {found}"))?
-        .query_row((tenant, from, to, &any), |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let evidence = connection
-        .prepare_cached(&format!("SELECT id {found} AND claimed IS 0 ORDER BY sequence DESC LIMIT ?5"))?
-        .query_map((tenant, from, to, &any, NAMED), |row| Ok(row.get::<_, String>(0)?.into()))?
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Control {
-        control: control.to_owned(),
-        title: title.to_owned(),
-        status: if count > 0 { "evidence" } else { "no_evidence" }.to_owned(),
-        count: count.unsigned_abs(),
-        claimed: claimed.unsigned_abs(),
-        evidence,
-    })
+/// One pass over the trail, which verifies it and gathers what speaks to each control.
+struct Pass {
+    walk: Walk,
+    tallies: Vec<Tally>,
+    /// Which controls an action speaks to, by their places.
+    spoken_to: HashMap<String, Vec<usize>>,
+    period: RangeInclusive<i64>,
+}
+
+/// What speaks to a control.
+struct Tally {
+    template: &'static Template,
+    written: u64,
+    claimed: u64,
+    /// The last entries that the platform wrote.
+    evidence: VecDeque<String>,
+}
+
+impl Pass {
+    async fn begin(cx: &Cx, templates: &'static [Template], from: Timestamp, to: Timestamp) -> Result<Self> {
+        let (tenant, platform, now) = (cx.tenant(), cx.platform.clone(), cx.now());
+        let walk = cx.read(move |connection| Walk::begin(connection, platform.keys(), tenant.as_str(), now)).await?;
+        Ok(Self::of(walk, templates, from, to))
+    }
+
+    fn of(walk: Walk, templates: &'static [Template], from: Timestamp, to: Timestamp) -> Self {
+        let tallies = templates.iter().map(|template| Tally { template, written: 0, claimed: 0, evidence: VecDeque::new() });
+        Self { walk, tallies: tallies.collect(), spoken_to: HashMap::new(), period: from.millis()..=to.millis() }
+    }
+
+    /// Reads the trail portion by portion, so that no reader holds the write-ahead log for long.
+    async fn in_portions(mut self, cx: &Cx) -> Result<Self> {
+        loop {
+            let platform = cx.platform.clone();
+            let (pass, more) = cx
+                .read(move |connection| {
+                    let more = self.read(connection, platform.keys())?;
+                    Ok((self, more))
+                })
+                .await?;
+            if !more {
+                return Ok(pass);
+            }
+            self = pass;
+        }
+    }
+
+    /// Reads the whole trail in one view.
+    async fn at_once(cx: &Cx, templates: &'static [Template], from: Timestamp, to: Timestamp) -> Result<Self> {
+        let (tenant, platform, now) = (cx.tenant(), cx.platform.clone(), cx.now());
+        cx.read(move |connection| {
+            let mut pass = Self::of(Walk::begin(connection, platform.keys(), tenant.as_str(), now)?, templates, from, to);
+            while pass.read(connection, platform.keys())? {}
+            Ok(pass)
+        })
+        .await
+    }
+
+    fn read(&mut self, connection: &Connection, keys: &Keys) -> Result<bool> {
+        let Self { walk, tallies, spoken_to, period } = self;
+        walk.read(connection, keys, |row| {
+            if !period.contains(&row.timestamp) {
+                return;
+            }
+            if !spoken_to.contains_key(row.action) {
+                let places = tallies.iter().enumerate().filter(|(_, tally)| speaks_to(row.action, tally.template));
+                spoken_to.insert(row.action.to_owned(), places.map(|(place, _)| place).collect());
+            }
+            for place in spoken_to.get(row.action).into_iter().flatten() {
+                if let Some(tally) = tallies.get_mut(*place) {
+                    tally.add(row);
+                }
+            }
+        })
+    }
+
+    fn end(self) -> (Verdict, Vec<Control>) {
+        (self.walk.end(), self.tallies.into_iter().map(Tally::into_control).collect())
+    }
+}
+
+/// Whether an action is one of a control's, which may be named by how they begin.
+fn speaks_to(action: &str, template: &Template) -> bool {
+    template.2.iter().any(|pattern| pattern.strip_suffix('*').map_or(action == *pattern, |beginning| action.starts_with(beginning)))
+}
+
+impl Tally {
+    /// Counts a row. What a caller logged proves nothing, whatever it says; what nobody knows the writer of is no better.
+    fn add(&mut self, row: &Told<'_>) {
+        if !row.is_written {
+            self.claimed += 1;
+            return;
+        }
+        self.written += 1;
+        if self.evidence.len() == NAMED {
+            self.evidence.pop_front();
+        }
+        self.evidence.push_back(row.id.to_owned());
+    }
+
+    fn into_control(self) -> Control {
+        let (control, title, _) = self.template;
+        Control {
+            control: (*control).to_owned(),
+            title: (*title).to_owned(),
+            status: if self.written > 0 { "evidence" } else { "no_evidence" }.to_owned(),
+            count: self.written,
+            claimed: self.claimed,
+            evidence: self.evidence.into_iter().rev().map(Into::into).collect(),
+        }
+    }
 }

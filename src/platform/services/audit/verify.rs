@@ -14,6 +14,9 @@ use crate::platform::database::{self, Link, is_critical};
 use crate::platform::folder;
 use crate::platform::keys::Keys;
 
+/// How many rows are read at once.
+const PORTION: i64 = 2_000;
+
 /// What verifying a tenant's trail found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -70,27 +73,24 @@ pub fn verify_trails(data_dir: &Path) -> Result<Vec<Verdict>> {
 }
 
 /// Verifies the trail of one tenant.
-pub(super) fn verify(connection: &Connection, keys: &Keys, tenant: &str, now: Timestamp) -> Result<Verdict> {
+fn verify(connection: &Connection, keys: &Keys, tenant: &str, now: Timestamp) -> Result<Verdict> {
     let mut walk = Walk::begin(connection, keys, tenant, now)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT sequence, id, timestamp, recorded_at, action, resource_type, request_id, previous_hash, hash, erased_by, critical,
-             actor, actor_salt, actor_digest, recorded_by, recorded_by_salt, recorded_by_digest,
-             resource_id, resource_id_salt, resource_id_digest, changes, changes_salt, changes_digest, claimed, replaced
-         FROM audit_log WHERE tenant_id = ?1 ORDER BY sequence",
-    )?;
-    let mut rows = statement.query([tenant])?;
-    while let Some(row) = rows.next()? {
-        if let Err(fault) = walk.step(row)? {
-            walk.fault.get_or_insert(fault);
-            break;
-        }
-    }
+    while walk.read(connection, keys, |_| ())? && !walk.is_broken {}
     Ok(walk.end())
 }
 
-struct Walk<'a> {
-    tenant: &'a str,
-    keys: &'a Keys,
+/// What a walk tells of each row.
+pub(super) struct Told<'a> {
+    pub(super) id: &'a str,
+    pub(super) action: &'a str,
+    pub(super) timestamp: i64,
+    /// Whether the platform wrote it; callers claimed the others, or nobody knows.
+    pub(super) is_written: bool,
+}
+
+/// A walk over the rows that a trail has at its beginning, some at a time.
+pub(super) struct Walk {
+    tenant: String,
     now: Timestamp,
     anchor: i64,
     sequence: i64,
@@ -100,13 +100,20 @@ struct Walk<'a> {
     kept: HashMap<i64, (String, i64)>,
     erasures: HashSet<String>,
     fault: Option<String>,
+    /// Whether a row was found wrong, behind which none is looked at.
+    is_broken: bool,
+    /// The last row that was read, and the last that will be.
+    last: i64,
+    until: i64,
 }
 
-impl<'a> Walk<'a> {
-    fn begin(connection: &Connection, keys: &'a Keys, tenant: &'a str, now: Timestamp) -> Result<Self> {
+impl Walk {
+    pub(super) fn begin(connection: &Connection, keys: &Keys, tenant: &str, now: Timestamp) -> Result<Self> {
+        let until = connection
+            .prepare_cached("SELECT coalesce(max(sequence), 0) FROM audit_log WHERE tenant_id = ?1")?
+            .query_row([tenant], |row| row.get(0))?;
         let mut walk = Self {
-            tenant,
-            keys,
+            tenant: tenant.to_owned(),
             now,
             anchor: 0,
             sequence: 0,
@@ -116,6 +123,9 @@ impl<'a> Walk<'a> {
             kept: HashMap::new(),
             erasures: HashSet::new(),
             fault: None,
+            is_broken: false,
+            last: i64::MIN,
+            until,
         };
         for checkpoint in Checkpoint::all(connection, tenant)? {
             let follows = checkpoint.first == walk.anchor + 1 && checkpoint.first_previous_hash == walk.head;
@@ -140,13 +150,38 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    fn is_replaced(&self, replaced: &Map<String, Value>, sequence: i64, name: &str, value: &str) -> bool {
+    /// Reads the next rows and tells of each; false behind the last.
+    pub(super) fn read(&mut self, connection: &Connection, keys: &Keys, mut told: impl FnMut(&Told<'_>)) -> Result<bool> {
+        let mut statement = connection.prepare_cached(
+            "SELECT sequence, id, timestamp, recorded_at, action, resource_type, request_id, previous_hash, hash, erased_by, critical,
+                 actor, actor_salt, actor_digest, recorded_by, recorded_by_salt, recorded_by_digest,
+                 resource_id, resource_id_salt, resource_id_digest, changes, changes_salt, changes_digest, claimed, replaced
+             FROM audit_log WHERE tenant_id = ?1 AND sequence > ?2 AND sequence <= ?3 ORDER BY sequence LIMIT ?4",
+        )?;
+        let mut rows = statement.query((&self.tenant, self.last, self.until, PORTION))?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            (count, self.last) = (count + 1, row.get(0)?);
+            let text = |column: usize| row.get_ref(column)?.as_str().map_err(Error::internal);
+            let is_written = row.get::<_, Option<bool>>(23)? == Some(false);
+            told(&Told { id: text(1)?, action: text(4)?, timestamp: row.get(2)?, is_written });
+            if !self.is_broken
+                && let Err(fault) = self.step(row, keys)?
+            {
+                self.fault.get_or_insert(fault);
+                self.is_broken = true;
+            }
+        }
+        Ok(count == PORTION)
+    }
+
+    fn is_replaced(&self, keys: &Keys, replaced: &Map<String, Value>, sequence: i64, name: &str, value: &str) -> bool {
         let signature = replaced.get(name).and_then(Value::as_str);
-        signature.is_some_and(|signature| erasure::is_signed(self.keys, self.tenant, sequence, name, value, signature))
+        signature.is_some_and(|signature| erasure::is_signed(keys, &self.tenant, sequence, name, value, signature))
     }
 
     /// Looks at one row; the inner error is what is wrong with it.
-    fn step(&mut self, row: &rusqlite::Row<'_>) -> Result<Result<(), String>> {
+    fn step(&mut self, row: &rusqlite::Row<'_>, keys: &Keys) -> Result<Result<(), String>> {
         let sequence: i64 = row.get(0)?;
         let (id, action, resource_type): (String, String, String) = (row.get(1)?, row.get(4)?, row.get(5)?);
         let (timestamp, recorded_at): (i64, i64) = (row.get(2)?, row.get(3)?);
@@ -165,7 +200,7 @@ impl<'a> Walk<'a> {
             match (value, salt) {
                 (Some(value), Some(salt)) if Link::digest(&salt, &value) == digest => {}
                 // A pseudonym stands in it, which the platform put there in the course of a request.
-                (Some(value), None) if self.is_replaced(&replaced, sequence, name, &value) => missing.push(name),
+                (Some(value), None) if self.is_replaced(keys, &replaced, sequence, name, &value) => missing.push(name),
                 (None, None) => missing.push(name),
                 _ => return Ok(Err(format!("row {sequence}: its {name} is not what was recorded"))),
             }
@@ -186,7 +221,7 @@ impl<'a> Walk<'a> {
         let link = Link {
             previous: &previous,
             id: &id,
-            tenant: self.tenant,
+            tenant: &self.tenant,
             sequence,
             timestamp,
             recorded_at,
@@ -214,7 +249,8 @@ impl<'a> Walk<'a> {
         Ok(Ok(()))
     }
 
-    fn end(mut self) -> Verdict {
+    /// What was found.
+    pub(super) fn end(mut self) -> Verdict {
         let gone = self.kept.iter().filter(|(_, (_, until))| *until > self.now.millis()).map(|(sequence, _)| *sequence).min();
         if let Some(sequence) = gone {
             self.fault.get_or_insert(format!("row {sequence}: it is gone before its time"));
@@ -222,8 +258,8 @@ impl<'a> Walk<'a> {
         let in_segments = u64::try_from(self.anchor).unwrap_or_default();
         let beyond = u64::try_from(self.sequence - self.anchor).unwrap_or_default();
         Verdict {
-            tenant: self.tenant.to_owned(),
             verified: self.fault.is_none(),
+            tenant: self.tenant,
             rows: self.rows,
             retired: in_segments.saturating_sub(self.rows.saturating_sub(beyond)),
             erased: self.erased,
