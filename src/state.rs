@@ -19,7 +19,7 @@ use crate::api::Timestamp;
 use crate::error::{Error, Result};
 
 pub use outbox::Backlog;
-pub(crate) use outbox::{Claim, DeadLetter, Lease, Letter, NewLetter, Settlement};
+pub(crate) use outbox::{Claim, DeadLetter, Lease, Letter, NewLetter, Room, Settlement};
 pub(crate) use records::{Bounds, Put, Record, RecordKind};
 pub(crate) use sqlite::peek;
 pub(crate) use webhooks::{Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore};
@@ -35,8 +35,9 @@ pub(crate) trait Store: Send + Sync {
     /// Returns the live records of an owner, oldest first.
     fn list(&self, kind: RecordKind, owner: &str, now: Timestamp) -> Result<Vec<Record>>;
 
-    /// Appends letters to the outbox, each id once. Where they have no room, the largest holder loses.
-    fn append(&self, letters: &[NewLetter], most: u64) -> Result<()>;
+    /// Appends letters to the outbox, each id once. Where a tenant has no room its largest caller loses, else that of the largest
+    /// tenant.
+    fn append(&self, letters: &[NewLetter], room: Room) -> Result<()>;
     /// Leases the tenant that has waited longest and returns its next letters, at most so many.
     fn claim(&self, most: usize, lease: Duration, now: Timestamp) -> Result<Option<Claim>>;
     /// Ends a claim with what came of its letters.
@@ -55,7 +56,7 @@ pub(crate) trait Store: Send + Sync {
     fn lost(&self) -> Result<Vec<(String, u64)>>;
     /// Takes counts of lost letters off, each with the letter that tells of it, which is appended if it is to be sent. Returns
     /// the places of those whose counts were still there.
-    fn tell_lost(&self, losses: &[NewLetter], send: bool, most: u64) -> Result<Vec<usize>>;
+    fn tell_lost(&self, losses: &[NewLetter], send: bool, room: Room) -> Result<Vec<usize>>;
     /// Adds dead letters, each id once.
     fn bury(&self, letters: &[(NewLetter, String)]) -> Result<()>;
     /// Returns dead letters behind a position, oldest first.

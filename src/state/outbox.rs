@@ -4,7 +4,7 @@
 //! backs off alone. A letter on which the platform fails twice goes behind the tenant's others, and becomes a dead letter after
 //! six attempts if the platform took another letter of that tenant since its first failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
@@ -32,6 +32,18 @@ pub(crate) struct NewLetter {
     /// How many lost letters are counted if this one is lost: more than one where it tells of losses.
     pub(crate) stands_for: u64,
     pub(crate) body: String,
+}
+
+/// How much may wait, in bytes: of one tenant, so that its flood leaves room to others, and of all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) of_tenant: u64,
+    pub(crate) of_all: u64,
+}
+
+impl Room {
+    /// Room for whatever an earlier version left.
+    pub(crate) const UNBOUNDED: Self = Self { of_tenant: u64::MAX, of_all: u64::MAX };
 }
 
 /// A letter that waits.
@@ -94,7 +106,7 @@ pub struct Backlog {
     pub lost: u64,
 }
 
-pub(super) fn append(tx: &Transaction<'_>, letters: &[NewLetter], most: u64) -> rusqlite::Result<()> {
+pub(super) fn append(tx: &Transaction<'_>, letters: &[NewLetter], room: Room) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(
         "INSERT INTO outbox (id, tenant, caller, priority, body, bytes, stands_for) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (id) DO NOTHING",
@@ -104,32 +116,43 @@ pub(super) fn append(tx: &Transaction<'_>, letters: &[NewLetter], most: u64) -> 
         let bytes = letter.body.len() + letter.tenant.len() + letter.caller.len() + 256;
         insert.execute((&letter.id, &letter.tenant, &letter.caller, letter.is_read, &letter.body, bytes, letter.stands_for))?;
     }
-    while tx.prepare_cached("SELECT bytes FROM outbox_total")?.query_row([], |row| row.get::<_, u64>(0))? > most {
-        if !evict(tx)? {
-            break;
+    for tenant in letters.iter().map(|letter| letter.tenant.as_str()).collect::<BTreeSet<_>>() {
+        while bytes_of(tx, tenant)? > room.of_tenant && evict(tx, tenant)? {}
+    }
+    while tx.prepare_cached("SELECT bytes FROM outbox_total")?.query_row([], |row| row.get::<_, u64>(0))? > room.of_all {
+        let largest: Option<String> = tx
+            .prepare_cached("SELECT tenant FROM outbox_tenants ORDER BY bytes DESC LIMIT 1")?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        match largest {
+            Some(tenant) if evict(tx, &tenant)? => {}
+            _ => break,
         }
     }
     Ok(())
 }
 
-/// Evicts letters of the largest caller of the largest tenant: reads before others, the newest first.
-fn evict(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
-    let largest: Option<(String, String)> = tx
-        .prepare_cached(
-            "SELECT tenant, caller FROM outbox_callers
-             WHERE tenant = (SELECT tenant FROM outbox_tenants ORDER BY bytes DESC LIMIT 1) ORDER BY bytes DESC LIMIT 1",
-        )?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+fn bytes_of(tx: &Transaction<'_>, tenant: &str) -> rusqlite::Result<u64> {
+    let bytes =
+        tx.prepare_cached("SELECT bytes FROM outbox_tenants WHERE tenant = ?1")?.query_row([tenant], |row| row.get(0)).optional()?;
+    Ok(bytes.unwrap_or_default())
+}
+
+/// Evicts letters of a tenant's largest caller: reads before others, the newest first. False if there are none.
+fn evict(tx: &Transaction<'_>, tenant: &str) -> rusqlite::Result<bool> {
+    let largest: Option<String> = tx
+        .prepare_cached("SELECT caller FROM outbox_callers WHERE tenant = ?1 ORDER BY bytes DESC LIMIT 1")?
+        .query_row([tenant], |row| row.get(0))
         .optional()?;
-    let Some((tenant, caller)) = largest else { return Ok(false) };
+    let Some(caller) = largest else { return Ok(false) };
     let evicted = tx
         .prepare_cached(
             "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE tenant = ?1 AND caller = ?2 AND dead_reason IS NULL
              ORDER BY priority DESC, seq DESC LIMIT ?3) RETURNING stands_for",
         )?
-        .query_map((&tenant, &caller, EVICTION_BATCH), |row| row.get(0))?
+        .query_map((tenant, &caller, EVICTION_BATCH), |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<u64>>>()?;
-    count_lost(tx, &tenant, evicted.iter().sum())?;
+    count_lost(tx, tenant, evicted.iter().sum())?;
     Ok(!evicted.is_empty())
 }
 
@@ -146,7 +169,7 @@ pub(super) fn lost(connection: &Connection) -> rusqlite::Result<Vec<(String, u64
         .collect()
 }
 
-pub(super) fn tell_lost(tx: &Transaction<'_>, losses: &[NewLetter], send: bool, most: u64) -> rusqlite::Result<Vec<usize>> {
+pub(super) fn tell_lost(tx: &Transaction<'_>, losses: &[NewLetter], send: bool, room: Room) -> rusqlite::Result<Vec<usize>> {
     let mut told = Vec::new();
     for (place, letter) in losses.iter().enumerate() {
         // Another process may have told of them meanwhile.
@@ -156,7 +179,7 @@ pub(super) fn tell_lost(tx: &Transaction<'_>, losses: &[NewLetter], send: bool, 
         if taken > 0 {
             told.push(place);
             if send {
-                append(tx, std::slice::from_ref(letter), most)?;
+                append(tx, std::slice::from_ref(letter), room)?;
             }
         }
     }

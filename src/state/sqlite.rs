@@ -9,7 +9,7 @@ use include_dir::{Dir, include_dir};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::Store;
-use super::outbox::{self, Backlog, Claim, DeadLetter, Lease, NewLetter, Settlement};
+use super::outbox::{self, Backlog, Claim, DeadLetter, Lease, NewLetter, Room, Settlement};
 use super::records::{self, Bounds, Put, Record, RecordKind};
 use super::webhooks::{self, Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore};
 use crate::api::Timestamp;
@@ -139,8 +139,8 @@ impl Store for Sqlite {
         self.read(|connection| records::list(connection, kind, owner, now))
     }
 
-    fn append(&self, letters: &[NewLetter], most: u64) -> Result<()> {
-        self.write(|tx| outbox::append(tx, letters, most))
+    fn append(&self, letters: &[NewLetter], room: Room) -> Result<()> {
+        self.write(|tx| outbox::append(tx, letters, room))
     }
 
     fn claim(&self, most: usize, lease: Duration, now: Timestamp) -> Result<Option<Claim>> {
@@ -179,8 +179,8 @@ impl Store for Sqlite {
         self.read(outbox::lost)
     }
 
-    fn tell_lost(&self, losses: &[NewLetter], send: bool, most: u64) -> Result<Vec<usize>> {
-        self.write(|tx| outbox::tell_lost(tx, losses, send, most))
+    fn tell_lost(&self, losses: &[NewLetter], send: bool, room: Room) -> Result<Vec<usize>> {
+        self.write(|tx| outbox::tell_lost(tx, losses, send, room))
     }
 
     fn bury(&self, letters: &[(NewLetter, String)]) -> Result<()> {

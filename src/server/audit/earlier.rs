@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::entry::AuditEntry;
 use crate::error::{Error, Kind, Result};
-use crate::state::{NewLetter, Store};
+use crate::state::{NewLetter, Room, Store};
 
 /// The largest file that the first release wrote: a spool of 4 MiB, or 64 MiB of what was not taken, and one batch more.
 const MAX_FILE_BYTES: u64 = 128 * 1024 * 1024;
@@ -63,7 +63,7 @@ fn spool(text: &[u8], store: &dyn Store) -> Result<()> {
     let sent = header.and_then(|header| header.sent.parse::<usize>().ok()).unwrap_or_default();
     let entries = lines(text.get(sent..).unwrap_or_default()).filter_map(|line| serde_json::from_slice::<AuditEntry>(line).ok());
     let letters: Vec<NewLetter> = entries.map(letter).collect::<Result<_>>()?;
-    letters.chunks(BATCH_SIZE).try_for_each(|batch| store.append(batch, u64::MAX))
+    letters.chunks(BATCH_SIZE).try_for_each(|batch| store.append(batch, Room::UNBOUNDED))
 }
 
 fn undelivered(text: &[u8], store: &dyn Store) -> Result<()> {

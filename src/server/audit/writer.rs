@@ -13,10 +13,10 @@ use super::losses::{self, LossFile, Lost, count};
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
 use crate::io::private_files;
-use crate::state::{self, NewLetter, State};
+use crate::state::{self, NewLetter, Room, State};
 
-/// The most that waits in the outbox, in bytes.
-const OUTBOX_BYTES: u64 = 64 * 1024 * 1024;
+/// How much waits in the outbox. A tenant's part is a quarter, so that a tenant's flood takes none of what others need.
+const OUTBOX: Room = Room { of_tenant: 64 * 1024 * 1024, of_all: 256 * 1024 * 1024 };
 /// How often it is told at most how many entries were lost.
 const LOSSES_TOLD: Duration = Duration::from_secs(10);
 
@@ -120,7 +120,7 @@ impl Writer {
         }
         let of = |(tenant, count): &(String, u64)| AuditEntry::lost(Some(tenant.clone()).filter(|tenant| !tenant.is_empty()), *count);
         let letters: Vec<NewLetter> = lost.iter().map(|loss| of(loss).into_letter(false)).collect::<Result<_>>()?;
-        let told = self.state.store().tell_lost(&letters, self.options.platform, OUTBOX_BYTES)?;
+        let told = self.state.store().tell_lost(&letters, self.options.platform, OUTBOX)?;
         let told: Vec<NewLetter> = told.into_iter().filter_map(|place| letters.get(place).cloned()).collect();
         if let Err(error) = self.append_to_file(&told) {
             if !self.options.platform {
@@ -145,7 +145,7 @@ impl Writer {
         self.open_key()?;
         let letters: Vec<NewLetter> = drafts.into_iter().map(|draft| self.finish(draft)).collect::<Result<_>>()?;
         // One place that cannot be written does not keep entries from the other.
-        let kept = self.options.platform.then(|| self.state.store().append(&letters, OUTBOX_BYTES));
+        let kept = self.options.platform.then(|| self.state.store().append(&letters, OUTBOX));
         let filed = self.append_to_file(&letters);
         match (kept, filed) {
             // What is in the outbox is not lost.

@@ -4,7 +4,7 @@ use super::*;
 use crate::state::{State, Store};
 
 const LEASE: Duration = Duration::from_secs(15);
-const PLENTY: u64 = 1 << 30;
+const LITTLE: Room = Room { of_tenant: 100_000, of_all: 100_000 };
 
 fn at(seconds: f64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000_000).plus_seconds(seconds)
@@ -16,7 +16,7 @@ fn letter(id: &str, tenant: &str, caller: &str) -> NewLetter {
 
 fn append(store: &dyn Store, tenant: &str, caller: &str, ids: impl IntoIterator<Item = usize>) {
     let letters: Vec<_> = ids.into_iter().map(|id| letter(&format!("{tenant}-{caller}-{id:06}"), tenant, caller)).collect();
-    store.append(&letters, PLENTY).unwrap();
+    store.append(&letters, Room::UNBOUNDED).unwrap();
 }
 
 fn ids(claim: &Claim) -> Vec<String> {
@@ -72,11 +72,11 @@ fn a_flood_loses_its_own_newest_reads_and_no_other_callers() {
     let store = state.store();
     for round in 0..60 {
         let flood: Vec<_> = (0..100).map(|id| letter(&format!("flood-{round:03}-{id:03}"), "t", "flood")).collect();
-        store.append(&flood, 100_000).unwrap();
-        store.append(&[letter(&format!("other-{round}"), "u", "anna"), letter(&format!("same-{round}"), "t", "bert")], 100_000).unwrap();
+        store.append(&flood, LITTLE).unwrap();
+        store.append(&[letter(&format!("other-{round}"), "u", "anna"), letter(&format!("same-{round}"), "t", "bert")], LITTLE).unwrap();
     }
     let act = NewLetter { is_read: false, ..letter("act", "t", "flood") };
-    store.append(&[act], 100_000).unwrap();
+    store.append(&[act], LITTLE).unwrap();
     append(store, "t", "flood", 0..0);
     let kept = |prefix: &str| {
         let mut kept = 0;
@@ -95,6 +95,25 @@ fn a_flood_loses_its_own_newest_reads_and_no_other_callers() {
     assert_eq!(kept.iter().filter(|id| id.starts_with("same")).count(), 60);
     assert!(kept.iter().any(|id| id == "act"), "an act goes before reads");
     assert!(kept.iter().any(|id| id == "flood-000-000"), "the oldest reads stay");
+}
+
+#[test]
+fn a_tenants_flood_loses_nothing_of_one_that_has_more_waiting() {
+    let state = State::new(None);
+    let store = state.store();
+    let room = Room { of_tenant: 100_000, of_all: 150_000 };
+    // More than half of all, and within its own part.
+    let quiet: Vec<_> = (0..300).map(|id| letter(&format!("quiet-{id:03}"), "u", "anna")).collect();
+    store.append(&quiet, room).unwrap();
+    let room = Room { of_tenant: 50_000, ..room };
+    for round in 0..60 {
+        let flood: Vec<_> = (0..100).map(|id| letter(&format!("flood-{round:03}-{id:03}"), "t", &format!("caller-{}", id % 3))).collect();
+        store.append(&flood, room).unwrap();
+    }
+    let lost = store.lost().unwrap();
+    assert!(lost.len() == 1 && lost[0].0 == "t" && lost[0].1 > 5000, "{lost:?}");
+    let kept = waiting(store).waiting;
+    assert!((300..600).contains(&kept) && kept + lost[0].1 == 6_300, "{kept} {lost:?}");
 }
 
 #[test]
