@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
@@ -135,12 +135,14 @@ impl<'c> Tx<'c> {
         };
         let id = self.mint("evt");
         let tenant = self.scope.tenant.clone();
-        let sequence: i64 = self
-            .prepare_cached("SELECT coalesce(max(sequence), 0) + 1 FROM events WHERE tenant_id = ?1 AND topic = ?2")?
-            .query_row((tenant.as_str(), topic), |row| row.get(0))?;
+        let last: Option<(i64, i64)> = self
+            .prepare_cached("SELECT sequence, latest FROM events WHERE tenant_id = ?1 AND topic = ?2 ORDER BY sequence DESC LIMIT 1")?
+            .query_row((tenant.as_str(), topic), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (sequence, latest) = last.map_or((1, time.millis()), |(sequence, latest)| (sequence + 1, latest.max(time.millis())));
         self.prepare_cached(
-            "INSERT INTO events (id, tenant_id, topic, sequence, source, subject, correlation_id, time, data)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO events (id, tenant_id, topic, sequence, source, subject, correlation_id, time, data, latest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute((
             &id,
@@ -152,6 +154,7 @@ impl<'c> Tx<'c> {
             &self.scope.correlation_id,
             time.millis(),
             serde_json::to_string(&data).map_err(Error::internal)?,
+            latest,
         ))?;
         self.last_event = Some(self.last_insert_rowid());
         Ok(Event {

@@ -57,7 +57,7 @@ const OTHERS: [&str; 6] =
     ["entities_search", "documents_search", "services_discover", "services_list", "metrics_query", "ingest_jobs_dead_letters"];
 
 /// Requests of lists that need arguments together.
-const TOGETHER: [&str; 27] = [
+const TOGETHER: [&str; 33] = [
     "/entities/ledger?filter.state=open",
     "/entities/ledger?filter.state=open&sort=-createdAt",
     "/entities/ledger?filter.state=%5B%22open%22,%22closed%22%5D",
@@ -76,6 +76,12 @@ const TOGETHER: [&str; 27] = [
     "/events/replay?topic=task.created&from=1000100",
     "/events/replay?topic=execution.*&from=5&to=9",
     "/events/replay?topic=execution.*&to=2",
+    "/events/replay?topic=execution.*&from=2096-10-02T00:00:00Z",
+    "/events/replay?topic=execution.*&to=2001-01-01T00:00:00Z",
+    "/events/replay?topic=task.created&from=2999-01-01T00:00:00Z",
+    "/events/replay?topic=task.created&from=2001-01-01T00:00:00Z&to=2002-01-01T00:00:00Z",
+    "/events/replay?topic=*&from=2999-01-01T00:00:00Z",
+    "/metrics?metric=process.execution_count&groupBy=process_id&startTime=2096-10-02T00:00:00Z&endTime=2096-10-03T00:00:00Z",
     "/events/since?topic=execution.*",
     "/tasks?assignee=me&status=created,assigned,escalated",
     "/tasks?assignee=me&status=cancelled",

@@ -435,3 +435,46 @@ async fn a_page_of_large_events_or_entries_ends_early_and_goes_on() {
         assert_eq!(pages, [1, 1, 1], "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_replay_by_time_finds_events_that_were_published_late() {
+    let platform = TestPlatform::start().await;
+    let owner = platform.owner();
+    let minutes = [5, 7, 3, 7, 9, 1, 8, 20, 12, 20, 21, 4, 30];
+    for (place, minute) in minutes.iter().enumerate() {
+        let topic = if place % 4 == 3 { "stock.other" } else { "stock.counted" };
+        let event = json!({ "topic": topic, "event": { "place": place }, "timestamp": format!("2025-02-07T10:{minute:02}:00Z") });
+        platform.post("/events", &owner, event).await.ok();
+    }
+    for topic in ["stock.counted", "stock.*", "*"] {
+        for (from, to) in [
+            (None, None),
+            (Some(0), None),
+            (Some(7), None),
+            (None, Some(7)),
+            (Some(4), Some(8)),
+            (Some(13), Some(19)),
+            (Some(31), None),
+            (None, Some(0)),
+        ] {
+            let bound = |name: &str, minute: Option<i32>| {
+                minute.map_or_else(String::new, |minute| format!("&{name}=2025-02-07T10:{minute:02}:00Z"))
+            };
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let query = format!("/events/replay?topic={topic}&limit=2{}{}{cursor}", bound("from", from), bound("to", to));
+                let page = platform.get(&query, &owner).await.ok();
+                let items = page["items"].as_array().unwrap();
+                seen.extend(items.iter().filter_map(|event| event["data"]["place"].as_u64()));
+                let Some(next) = page["nextCursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            let is_within = |minute: i32| from.is_none_or(|from| minute >= from) && to.is_none_or(|to| minute <= to);
+            let expected: Vec<u64> = (0..minutes.len())
+                .filter(|place| (topic != "stock.counted" || place % 4 != 3) && is_within(minutes[*place]))
+                .map(|place| place as u64)
+                .collect();
+            assert_eq!(seen, expected, "{topic} {from:?} {to:?}");
+        }
+    }
+}

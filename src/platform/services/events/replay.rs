@@ -42,24 +42,78 @@ fn read(
 ) -> Result<(Vec<Found>, PageRequest)> {
     let limit = page.size() + 1;
     let topics = topics_of(connection, tenant, topic)?;
-    // All topics are one range by position; so are those of a pattern that stands for very many.
-    let (matches, topics) = if topic == "*" || topics.len() > MAX_RANGES { ("GLOB", vec![topic.to_owned()]) } else { ("=", topics) };
-    let mut sql = format!("SELECT position FROM events WHERE tenant_id = ?1 AND topic {matches} ?2 AND position > ?3");
+    let times = [0, 1].map(|place| bounds[place].as_ref().filter(|bound| bound.column == "time").map(|bound| bound.value));
+    let has_time = times.iter().any(Option::is_some);
+    // All topics are one range by position, unless times lead to a part of each; so are those of a pattern that stands for very many.
+    let is_one_range = topics.len() > MAX_RANGES || (topic == "*" && !has_time);
+    let (matches, topics) = if is_one_range { ("GLOB", vec![topic.to_owned()]) } else { ("=", topics) };
     let bounds = bounds.iter().flatten();
-    sql.extend(bounds.clone().map(|bound| bound.condition(matches == "=")));
-    sql.extend([" ORDER BY position LIMIT ", &limit.to_string()]);
-    let ranges = topics.into_iter().map(|topic| {
-        let range = [Sql::Text(tenant.to_owned()), Sql::Text(topic), Sql::Integer(after)];
-        range.into_iter().chain(bounds.clone().map(|bound| Sql::Integer(bound.value))).collect()
-    });
+    let wanted: String = bounds.clone().map(|bound| bound.condition(matches == "=")).collect();
     let mut positions = BTreeSet::new();
-    first_of(connection, &sql, ranges, &mut positions)?;
+    let mut find = |from: &str, ranges: Vec<(String, [i64; 2])>| {
+        let sql = format!(
+            "SELECT position FROM {from} WHERE tenant_id = ?1 AND topic {matches} ?2 AND position > ?3 AND position <= ?4{wanted}
+             ORDER BY position LIMIT {limit}"
+        );
+        let ranges = ranges.into_iter().map(|(topic, [behind, last])| {
+            let range = [Sql::Text(tenant.to_owned()), Sql::Text(topic), Sql::Integer(behind), Sql::Integer(last)];
+            range.into_iter().chain(bounds.clone().map(|bound| Sql::Integer(bound.value))).collect()
+        });
+        first_of(connection, &sql, ranges, &mut positions)
+    };
+    if has_time && !is_one_range {
+        let (mut in_time, mut late) = (Vec::new(), Vec::new());
+        for topic in topics {
+            let Some([first, last]) = span(connection, tenant, &topic, times)? else { continue };
+            in_time.push((topic.clone(), [after.max(first - 1), last]));
+            late.push((topic, [after.max(last), i64::MAX]));
+        }
+        find("events", in_time)?;
+        find("(SELECT * FROM events INDEXED BY events_late WHERE time < latest)", late)?;
+    } else {
+        find("events", topics.into_iter().map(|topic| (topic, [after, i64::MAX])).collect())?;
+    }
     let mut event = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE position = ?"))?;
     let read = |position: i64| {
         let (event, bytes) = event.query_row([position], |row| Ok((event_of(row), size_in(row)?)))?;
         Ok((event?, bytes))
     };
     within_bytes(positions.into_iter().take(limit).map(read), page, |(_, bytes)| *bytes)
+}
+
+/// The first and the last position between which all events of a topic are whose times lie within bounds, apart from those behind
+/// that were published late. None if no event has such a time.
+fn span(connection: &Connection, tenant: &str, topic: &str, [from, to]: [Option<i64>; 2]) -> Result<Option<[i64; 2]>> {
+    let first = match from {
+        Some(from) => first_where(connection, tenant, topic, |latest| latest >= from)?,
+        None => Some(1),
+    };
+    let behind = match to {
+        Some(to) => first_where(connection, tenant, topic, |latest| latest > to)?,
+        None => None,
+    };
+    Ok(first.map(|first| [first, behind.map_or(i64::MAX, |position| position - 1)]))
+}
+
+/// The position of a topic's first event up to which the latest time meets a condition; it does for all behind it.
+fn first_where(connection: &Connection, tenant: &str, topic: &str, meets: impl Fn(i64) -> bool) -> Result<Option<i64>> {
+    let mut next = connection.prepare_cached(
+        "SELECT sequence, latest, position FROM events WHERE tenant_id = ? AND topic = ? AND sequence >= ? ORDER BY sequence LIMIT 1",
+    )?;
+    let last = "SELECT max(sequence) FROM events WHERE tenant_id = ? AND topic = ?";
+    let last: Option<i64> = connection.prepare_cached(last)?.query_row((tenant, topic), |row| row.get(0))?;
+    let (mut low, mut high, mut found) = (1, last.unwrap_or(0), None);
+    while low <= high {
+        let middle = low + (high - low) / 2;
+        let (sequence, latest, position): (i64, i64, i64) =
+            next.query_row((tenant, topic, middle), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        if meets(latest) {
+            (high, found) = (middle - 1, Some(position));
+        } else {
+            low = sequence + 1;
+        }
+    }
+    Ok(found)
 }
 
 /// The topics that a name or a pattern stands for, each a range of an index; refuses what no event can have.

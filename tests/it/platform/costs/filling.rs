@@ -37,7 +37,7 @@ const COPIES: [(&str, &str, &str); 30] = [
     ("discovered_schemas", "id = id || '~' || n, shape = shape || '~' || n", "1"),
     ("entity_types", "name = name || '~' || n", "1"),
     ("audit_log", "sequence = BASE + n, id = id || '~' || n", "1"),
-    ("events", "position = BASE + n, sequence = BASE + n, id = id || '~' || n", "1"),
+    ("events", "position = BASE + n, sequence = BASE + n, id = id || '~' || n, time = 4000000000000 + n, latest = 4000000000000 + n", "1"),
 ];
 
 /// What a company has none of.
