@@ -67,21 +67,18 @@ struct Words<'a> {
 impl Words<'_> {
     /// A page, and which of the words count for its order: a bit for each, none where the newest come first.
     fn page(&self, connection: &Connection, request: &Search, after: Option<&[Value]>) -> Result<(Vec<Found>, PageRequest, u64)> {
-        let (counted, found, behind) = match after {
+        let (counted, found, behind) = if let Some([_, counted, rank, number]) = after {
             // What the first page was ordered by, the others are.
-            Some([_, counted, rank, number]) => {
-                let counted = counted.as_u64().unwrap_or_default();
-                let found = if counted == 0 { Vec::new() } else { self.matching(connection, usize::MAX)? };
-                (counted, found, Some((sql_of(rank), sql_of(number))))
+            let counted = counted.as_u64().unwrap_or_default();
+            let found = if counted == 0 { Vec::new() } else { self.matching(connection, usize::MAX)? };
+            (counted, found, Some((sql_of(rank), sql_of(number))))
+        } else {
+            let found = self.matching(connection, MAX_RANKED + 1)?;
+            if found.is_empty() {
+                return Ok((Vec::new(), request.page.clone(), 0));
             }
-            _ => {
-                let found = self.matching(connection, MAX_RANKED + 1)?;
-                if found.is_empty() {
-                    return Ok((Vec::new(), request.page.clone(), 0));
-                }
-                let counted = if found.len() > MAX_RANKED { 0 } else { self.counted(connection)? };
-                (counted, found, None)
-            }
+            let counted = if found.len() > MAX_RANKED { 0 } else { self.counted(connection)? };
+            (counted, found, None)
         };
         let page = if counted == 0 {
             self.newest(connection, request, behind.map(|(_, number)| number))
