@@ -30,7 +30,7 @@ pub struct PageRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 200))]
     pub limit: Option<u32>,
-    /// The last `nextCursor`.
+    /// Last `nextCursor`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }

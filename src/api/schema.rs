@@ -239,6 +239,7 @@ fn close(schema: &mut Map<String, Value>) {
 /// Leaves out the lengths of texts and the least of numbers, which each refusal names, and boolean `additionalProperties`,
 /// which google-genai cannot convert. A free-form object says by a schema that
 /// its fields take any value: the strict mode of older OpenAI SDKs closes an object that says nothing of them.
+/// Leaves out descriptions that only repeat a property's name, since tools/list has a budget; `schemas/` keeps them.
 fn list(schema: &mut Map<String, Value>) {
     for bound in ["minLength", "maxLength", "minimum"] {
         schema.remove(bound);
@@ -250,13 +251,24 @@ fn list(schema: &mut Map<String, Value>) {
         schema.entry("additionalProperties").or_insert_with(|| json!({ "description": "Any." }));
     }
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        properties.values_mut().filter_map(Value::as_object_mut).for_each(list);
+        for property in properties.values_mut().filter_map(Value::as_object_mut) {
+            if property.get("description").and_then(Value::as_str).is_some_and(repeats_a_name) {
+                property.remove("description");
+            }
+            list(property);
+        }
     }
     for below in ["items", "additionalProperties"] {
         if let Some(Value::Object(below)) = schema.get_mut(below) {
             list(below);
         }
     }
+}
+
+/// Whether a description is as short as a name: four plain words at most, without an example, a default or a unit.
+fn repeats_a_name(description: &str) -> bool {
+    let is_plain = |letter: char| letter.is_alphabetic() || matches!(letter, ' ' | '\'' | '-' | '.');
+    description.split_whitespace().count() <= 4 && description.chars().all(is_plain)
 }
 
 /// Opens an answer's schema: required ids alone, no enums, no bounds, no descriptions of what is deep inside.
@@ -323,6 +335,23 @@ fn unwrap_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listed_property_is_described_unless_it_repeats_its_name() {
+        let described = |text: &str| json!({ "type": "object", "properties": { "id": { "type": "string", "description": text } } });
+        for (text, stays) in [
+            ("The portal.", false),
+            ("Before this time.", false),
+            ("End; now if absent.", true),
+            ("Hours, 1 to 24.", true),
+            ("Last `nextCursor`.", true),
+            ("Path below the base URL.", true),
+        ] {
+            let Value::Object(mut schema) = described(text) else { panic!("a schema is an object") };
+            list(&mut schema);
+            assert_eq!(schema["properties"]["id"].get("description").is_some(), stays, "{text}");
+        }
+    }
 
     #[test]
     fn an_outline_keeps_ids_state_page_and_truncation() {

@@ -155,10 +155,11 @@ pub struct Question {
     pub max_tokens: Option<u32>,
 }
 
-/// Asks an AI assistant or bot for something and gets its whole answer (agent): summarise or shorten a letter,
-/// translate, write a reply, analyse, say what it thinks or suggests.
+/// Asks the AI assistant or bot a question and gets its answer: an opinion on a warning letter, whether a clause is
+/// risky, which of three offers to recommend, survey comments summed up, a paragraph made friendlier, spelling and
+/// English checked, ideas, a translation.
 ///
-/// A draft, opinion, comparison or recommendation from it.
+/// Have it write a polite e-mail, a speech, a reference, or explain a formula so that one can understand it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Invoke {
@@ -172,14 +173,16 @@ pub struct Invoke {
 impl Operation for Invoke {
     type Output = Answer;
     const SPEC: Spec = Spec::post("agents_invoke", "/agents/{id}/invoke", Effect::Send)
-        .titled("Ask an AI assistant or chatbot")
+        .titled("Ask an AI assistant, bot or agent a question, for advice, or to write a letter or email")
         .requires(Permission::AGENT_INVOKE)
         .repeats(&[("agentId", "id")])
         .evicts(TOUCHED);
 }
 
-/// Lets somebody watch an AI assistant write (stream): its answer appears on the screen, word for word as it is
-/// generated, for a long report or proposal, read along without waiting.
+/// Displays the AI assistant's answer live, while the model is writing it: words, lines and pieces as they come,
+/// growing gradually on the screen instead of after a long wait for the proposal or report.
+///
+/// See the reply being produced and read along, like typing in a chat window.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {
@@ -193,15 +196,17 @@ pub struct Stream {
 impl Operation for Stream {
     type Output = StreamedAnswer;
     const SPEC: Spec = Spec::post("agents_stream", "/agents/{id}/stream", Effect::Send)
-        .titled("Watch an AI assistant while it is writing")
+        .titled("Watch an AI agent's answer live on the screen, bit by bit, while it is being written")
         .requires(Permission::AGENT_INVOKE)
         .streams()
         .repeats(&[("agentId", "id")])
         .evicts(TOUCHED);
 }
 
-/// Shows which AI assistants, bots and helpers we have (agents), to ask or talk to: their names, what each is good for,
-/// such as contracts or legal questions, its model and skills.
+/// Lists the AI assistants, helpers and bots we have and could ask: name, model (Claude, GPT), abilities, such as a
+/// clever chatbot for law, letters or only Spanish.
+///
+/// Pick one; do we have several AIs at our disposal in the house, which use is each for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -212,13 +217,16 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Agent>;
     const SPEC: Spec = Spec::get("agents_list", "/agents", Effect::Read)
-        .titled("See which digital assistants and bots there are")
+        .titled("Which AI assistants, bots, chatbots, agents and models are available to talk to")
         .requires(Permission::AGENT_VIEW)
         .cached(30);
 }
 
-/// Has an AI assistant or bot use only one of its skills directly (agent tool), nothing else and without a chat: its
-/// lookup, credit check, cost estimate or other function.
+/// Performs one action that a bot has built in, without a conversation: use its lookup, calculator, converter, route
+/// planner, weather, ticket or credit check, have it apply a function to a value, calculate an estimate, create a
+/// label.
+///
+/// Trigger one skill, ability or capability of the AI.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteTool {
     /// The agent.
@@ -251,13 +259,14 @@ pub struct ToolOutcome {
 impl Operation for ExecuteTool {
     type Output = ToolOutcome;
     const SPEC: Spec = Spec::post("agents_execute_tool", "/agents/{id}/tools/execute", Effect::Destroy)
-        .titled("Run just one skill of an AI assistant")
+        .titled("Use just one function, action, lookup or skill of an AI agent (bot) directly")
         .requires(Permission::AGENT_EXECUTE)
         .evicts(TOUCHED);
 }
 
-/// Shows the usage of an AI assistant or bot (agent metrics): how often it is used, how many questions it answered, its
-/// token consumption behind the cost, how fast it is, how often it fails.
+/// Gives usage statistics of one AI assistant or bot: how often colleagues actually use it, how many calls, tokens
+/// burnt, what it does cost, its share of the bill, consumption, response time and latency, whether it is slow, fast,
+/// overloaded, popular, answers from the cache.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
     /// The agent.
@@ -310,7 +319,7 @@ pub struct ModelMetrics {
 impl Operation for Metrics {
     type Output = AgentMetrics;
     const SPEC: Spec = Spec::get("agents_metrics", "/agents/{id}/metrics", Effect::Read)
-        .titled("See how much an AI assistant is used")
+        .titled("How much an AI agent or bot is used: usage, tokens, language model cost")
         .requires(Permission::AGENT_VIEW)
         .cached(30);
 }

@@ -104,10 +104,10 @@ pub struct MetricValue {
     pub unit: Option<String>,
 }
 
-/// Counts or measures over time (metrics): how many orders or cases we had per month, week or year, how long approvals
-/// take or their average duration, number of active users, speed of the AI.
+/// Counts and measures over time: how many in total per day, quarter or year, average, median or maximum duration of a
+/// process, success of data syncs, active users at the busiest hour.
 ///
-/// How many were approved last month, how many people used the system.
+/// Compares last year, summer or months, is throughput rising, how quickly or reliably it goes, between two dates.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct QueryMetrics {
     /// What is measured, and when.
@@ -120,8 +120,9 @@ pub struct QueryMetrics {
 
 impl Operation for QueryMetrics {
     type Output = Page<MetricValue>;
-    const SPEC: Spec =
-        Spec::get("metrics_query", "/metrics", Effect::Read).titled("Count how many, measure how long").requires(Permission::METRIC_VIEW);
+    const SPEC: Spec = Spec::get("metrics_query", "/metrics", Effect::Read)
+        .titled("How many per day, week, month or year, how long on average: counts and durations over time")
+        .requires(Permission::METRIC_VIEW);
 }
 
 /// A dashboard with its data.
@@ -158,8 +159,10 @@ pub struct Widget {
     pub values: Vec<MetricValue>,
 }
 
-/// Opens one dashboard to look at its charts, graphs and overview: what the current numbers and figures are today on
-/// the sales team's board, control panel, operations screen or cockpit.
+/// Opens one board and shows its charts, graphs, gauges, tiles and widgets: current numbers of the operations, sales,
+/// finance, executive or delivery cockpit, for the morning meeting or the wall screen of the control room.
+///
+/// Want to look at the usual overview, its curves and panels.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDashboard {
     /// The dashboard.
@@ -169,7 +172,7 @@ pub struct GetDashboard {
 impl Operation for GetDashboard {
     type Output = Dashboard;
     const SPEC: Spec = Spec::get("dashboards_get", "/dashboards/{id}", Effect::Read)
-        .titled("Open a dashboard to see how things look now")
+        .titled("Open a dashboard: see today's charts, graphs and current figures of a board or cockpit")
         .requires(Permission::DASHBOARD_VIEW);
 }
 
@@ -214,8 +217,9 @@ pub struct Report {
     pub generated_at: Option<Timestamp>,
 }
 
-/// Makes a report for the board, directors or management (report): numbers, statistics and a summary of a month,
-/// quarter or year, compared with the one before.
+/// Writes a report for the director, the supervisory board, investors or a steering committee: compile last week's,
+/// month's or quarter's statistics, evaluation or performance numbers under a title, such as throughput or completion
+/// time, prepared for a presentation, an annual meeting or head office.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateReport {
     /// The report's title.
@@ -230,7 +234,7 @@ pub struct GenerateReport {
 impl Operation for GenerateReport {
     type Output = Report;
     const SPEC: Spec = Spec::post("reports_generate", "/reports", Effect::Read)
-        .titled("Produce a report with figures")
+        .titled("Produce a report on paper: monthly, quarterly or annual statistics, figures and summary")
         .requires(Permission::REPORT_VIEW)
         .answers(201)
         .repeatable();
@@ -263,8 +267,9 @@ pub struct Kpi {
     pub generated_at: Option<Timestamp>,
 }
 
-/// Tells how the business is doing against its goals and targets (KPIs): are we on track, the key figures, what we
-/// reach or miss, whether it gets better or worse.
+/// Tells how the business is doing against its goals: key indicators, values and headline numbers for the CEO, most
+/// important figures at a quick glance, on track or behind plan, lights green or red, which yearly targets were met,
+/// overall performance.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListKpis {
     /// How much to answer.
@@ -274,8 +279,9 @@ pub struct ListKpis {
 
 impl Operation for ListKpis {
     type Output = Page<Kpi>;
-    const SPEC: Spec =
-        Spec::get("kpis_list", "/kpis", Effect::Read).titled("See how close we are to our targets").requires(Permission::KPI_VIEW);
+    const SPEC: Spec = Spec::get("kpis_list", "/kpis", Effect::Read)
+        .titled("How are we doing, are we on target: KPIs, key figures, main indicators, goals")
+        .requires(Permission::KPI_VIEW);
 }
 
 /// A dashboard in a list.
@@ -295,8 +301,10 @@ pub struct DashboardSummary {
     pub created_at: Option<Timestamp>,
 }
 
-/// Shows which dashboards have been set up (dashboards): charts, boards and visual overviews for sales or operations
-/// that one can open or look at.
+/// Lists the boards one can open, predefined or built by a controlling team: any visual overview with charts for sales,
+/// production or warehouse, its name and id.
+///
+/// Is a dashboard available for something, what choice is there.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDashboards {
@@ -308,7 +316,7 @@ pub struct ListDashboards {
 impl Operation for ListDashboards {
     type Output = Page<DashboardSummary>;
     const SPEC: Spec = Spec::get("dashboards_list", "/dashboards", Effect::Read)
-        .titled("List dashboards")
+        .titled("Which dashboards, boards, charts and cockpits exist: an overview")
         .requires(Permission::DASHBOARD_VIEW)
         .extension();
 }

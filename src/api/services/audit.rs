@@ -79,10 +79,11 @@ pub struct AuditEntry {
     pub claimed: Option<bool>,
 }
 
-/// Makes a note for the auditors that something was done by hand or outside the platform (audit entry): a paper
-/// contract signed, a drill, a phone call, files shredded, put on record.
+/// Writes down in the log, as an entry for auditors and inspectors, what took place on paper or by hand outside the
+/// system: a manual correction, a contract shredded, a key handed to a visitor, a patient told of risks, medication
+/// given, a phone call, a drill.
 ///
-/// Leaves a trace in the log, as of keys handed over in person; kept as a claim, not as evidence.
+/// A note on the trail, traceable later as a protocol; kept as a claim, not as evidence.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Log {
@@ -110,7 +111,7 @@ impl Operation for Log {
     type Output = AuditEntry;
     const SPEC: Spec = Spec::post("audit_log", "/audit-logs", Effect::Write)
         .names_users(&["actor"])
-        .titled("Record something for the auditors")
+        .titled("Put something on record for the auditors: an official entry in the permanent log")
         .requires(Permission::AUDIT_LOG)
         .answers(201)
         .names_tenant()
@@ -162,10 +163,9 @@ impl Operation for LogBatch {
         .evicts(&["audit"]);
 }
 
-/// Shows who did what and when (audit trail): who changed a price, date or address, who deleted, approved or looked at
-/// a record, everything that a colleague did yesterday or this week.
-///
-/// Who altered or removed something, which changes somebody made last week.
+/// Finds who did it and when: by whom a price or bank account was changed, who deleted a patient, touched or tampered
+/// with a contract, looked at salary or personnel files, gave rights, is responsible for an exception; everything a
+/// user did on Sunday, last week or at night, all activities and traces.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -196,7 +196,7 @@ impl Operation for Query {
     type Output = Page<AuditEntry>;
     const SPEC: Spec = Spec::get("audit_query", "/audit-logs", Effect::Read)
         .names_users(&["actor"])
-        .titled("See who closed, changed or did something")
+        .titled("Who changed, altered, deleted or approved it, and when: the audit trail")
         .requires(Permission::AUDIT_VIEW)
         .id_alias("auditId");
 }
@@ -213,8 +213,10 @@ pub enum Standard {
     Hipaa,
 }
 
-/// Creates the report that proves to auditors, an authority or regulator that we comply (compliance report): protection
-/// of personal data (GDPR), security (SOC2), health data (HIPAA).
+/// Prepares evidence and proof for an authority, inspection, works council or certification that we comply with our
+/// duties and rules: data protection and privacy (GDPR), security controls (SOC2), patient data (HIPAA).
+///
+/// The paperwork that regulators and auditors need and demand.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ComplianceReport {
     /// The standard.
@@ -272,7 +274,7 @@ pub struct Control {
 impl Operation for ComplianceReport {
     type Output = Report;
     const SPEC: Spec = Spec::post("audit_report", "/reports/compliance", Effect::Read)
-        .titled("Prepare a privacy or compliance report")
+        .titled("Produce the compliance report (GDPR, SOC2, HIPAA): evidence and proof for an authority or regulator")
         .requires(Permission::AUDIT_VIEW)
         .answers(201)
         .repeatable()
@@ -283,11 +285,11 @@ impl Operation for ComplianceReport {
 pub const DELETION_COVERS: &str = "audit entries, the account, records, variables and results of executions, tasks and answers, \
 events, documents, feedback, datasets, notifications, approvals, definitions: by id or address, not by names in free text";
 
-/// Erases everything personal about somebody who asks or demands it (GDPR deletion request): a family, client,
-/// applicant or former employee wants their data deleted, to be forgotten.
+/// Files a demand for erasure: a former employee, ex-client, tenant, candidate, guest or family with a child wants to
+/// be forgotten or revoked consent, so all private information about the person must vanish, be removed, destroyed or
+/// wiped everywhere.
 ///
-/// Removes traces of a guest too; due after 30 days. Decisions stay under a pseudonym, names in free text are not
-/// found.
+/// Unreadable for ever after 30 days' notice. Decisions stay under a pseudonym; names in free text are not found.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteRecords {
@@ -327,7 +329,7 @@ pub struct DeletionRequest {
 impl Operation for DeleteRecords {
     type Output = DeletionRequest;
     const SPEC: Spec = Spec::delete("records_delete", "/records", Effect::Destroy)
-        .titled("Wipe a person's data")
+        .titled("Erase everything, all personal data of a person who wants to be forgotten (GDPR)")
         .requires(Permission::RECORD_DELETE)
         .with_body()
         .not_idempotent()
@@ -335,8 +337,10 @@ impl Operation for DeleteRecords {
         .answers(202);
 }
 
-/// Shows what an erasure of somebody's personal data would affect (deletion preview): how many entries about them
-/// exist, in which places, that would be wiped or disappear, before it is requested.
+/// Shows in advance what we store about a private person or ex-employee and how much an erasure would hit, nothing is
+/// touched: in which places she is mentioned, what would be affected, wiped or disappear on deletion.
+///
+/// A lady asks what information we hold on her (subject access).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewDeletion {
     /// The person: account id or name, another id, or e-mail address.
@@ -384,13 +388,13 @@ pub struct DeletionPreview {
 impl Operation for PreviewDeletion {
     type Output = DeletionPreview;
     const SPEC: Spec = Spec::get("records_preview", "/records", Effect::Read)
-        .titled("See what wiping a person's data would delete")
+        .titled("What personal data we hold about a person, how much a deletion would erase")
         .requires(Permission::AUDIT_VIEW)
         .extension();
 }
 
-/// Tells how far the erasure of somebody's personal data is (deletion request): have they been deleted by now, how long
-/// until it is done, by what date, is something blocking it.
+/// Tells how a deletion under GDPR stands: was the former client really forgotten, will his data be gone, on what date
+/// is the wipe due, is it still blocked by a legal hold, did the removal go through.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDeletion {
     /// The request.
@@ -400,7 +404,7 @@ pub struct GetDeletion {
 impl Operation for GetDeletion {
     type Output = DeletionRequest;
     const SPEC: Spec = Spec::get("records_get", "/records/{id}", Effect::Read)
-        .titled("See whether a person's data has been wiped")
+        .titled("Has the person's data been erased yet: status of a GDPR erasure or deletion request")
         .requires(Permission::AUDIT_VIEW)
         .extension();
 }

@@ -103,14 +103,18 @@ impl Operation for Login {
     const SPEC: Spec = Spec::post("auth_login", "/auth/login", Effect::Write).titled("Sign in").internal().public();
 }
 
-/// Logs me out (logout): ends my session and closes my login here, because I am done for today, leaving, or at a shared
-/// computer or device.
+/// Signs me out and ends my session: finished, leaving or going home, I share this PC, tablet or computer, or somebody
+/// saw my login. Closes the account and cuts off access on this device, invalidates the token; quit, exit, disconnect,
+/// lock.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Logout {}
 
 impl Operation for Logout {
     type Output = Done;
-    const SPEC: Spec = Spec::post("auth_logout", "/auth/logout", Effect::Destroy).titled("Log off").answers(204).repeatable();
+    const SPEC: Spec = Spec::post("auth_logout", "/auth/logout", Effect::Destroy)
+        .titled("Log out, sign off, leave my account, end my session")
+        .answers(204)
+        .repeatable();
 }
 
 /// Exchanges a refresh token for the next pair. The server does so itself; it is not a tool.
@@ -132,8 +136,8 @@ impl Operation for Refresh {
     const SPEC: Spec = Spec::post("auth_refresh", "/auth/refresh", Effect::Write).titled("Renew a login").internal().public();
 }
 
-/// Tells which user I am (login check): the name, account and company I am logged in as at the moment, whether my
-/// session is still valid or about to expire or run out.
+/// Tells whose account this is: am I properly signed in as myself, under which user, tenant and company, is my token or
+/// login still good or the session expired, do I have to log in or sign in again, how much time is left.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {}
 
@@ -171,13 +175,13 @@ pub struct Claims {
 
 impl Operation for Validate {
     type Output = Validity;
-    const SPEC: Spec = Spec::get("auth_validate", "/auth/validate", Effect::Read).titled("Show whose account and session this is");
+    const SPEC: Spec = Spec::get("auth_validate", "/auth/validate", Effect::Read)
+        .titled("Who am I logged in as, is my session still valid or expired: whose name and account");
 }
 
-/// Tells what I or somebody may do here (permissions): which rights a colleague has, am I allowed to approve, delete or
-/// see something, why was I refused, why can't I open it.
-///
-/// Which permissions I hold, whether access is forbidden.
+/// Lists rights: am I allowed, permitted or authorised to approve or see something, what could a trainee, intern, temp
+/// or secretary do, why was access denied, why is a button greyed out, which right do I lack, enough for invoices or
+/// the salary.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListPermissions {
@@ -202,7 +206,8 @@ pub struct UserPermissions {
 
 impl Operation for ListPermissions {
     type Output = UserPermissions;
-    const SPEC: Spec = Spec::get("permissions_list", "/permissions", Effect::Read).titled("See what somebody is permitted to do");
+    const SPEC: Spec = Spec::get("permissions_list", "/permissions", Effect::Read)
+        .titled("What am I, or a user, allowed to do and see: rights, access, permissions");
 }
 
 /// A role.
@@ -226,10 +231,11 @@ pub struct Role {
     pub created_at: Timestamp,
 }
 
-/// Makes a new role for a kind of user (role): trainees, interns, foremen, accountants, team leads or auditors as a
-/// group or profile, who may only read or have limited rights.
+/// Introduces a role: a profile for apprentices, volunteers, seasonal workers, consultants, bookkeepers, nurses,
+/// auditors, a data protection officer, controller, deputy or warehouse lead, who may only view and read but not
+/// change, or approve up to a limit.
 ///
-/// Someone who may only look or view and change nothing.
+/// We need a group of our own for them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreateRole {
     /// The role's name.
@@ -249,15 +255,18 @@ pub struct CreateRole {
 impl Operation for CreateRole {
     type Output = Role;
     const SPEC: Spec = Spec::post("roles_create", "/roles", Effect::Grant)
-        .titled("Create a role or user group")
+        .titled("Create a new role: a user group or profile with rights of its own, such as read only")
         .unique(Unique { lister: "roles_list", field: "name", code: "FM-AAS-ROLE-EXISTS" })
         .requires(Permission::ROLE_CREATE)
         .answers(201)
         .id_alias("id");
 }
 
-/// Shows which roles and user groups have been defined or exist to give a colleague (roles), and the rights that come
-/// with each: what is a foreman, approver, accountant or auditor allowed to do.
+/// Lists the roles defined so far: is there an approver, accountant, cashier, controller or intern role, what does a
+/// manager role include or contain, how do they distinguish, what is an auditor allowed, which would fit a
+/// receptionist.
+///
+/// Finds a role's id.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListRoles {
     /// The name of one role; all if absent.
@@ -272,13 +281,14 @@ pub struct ListRoles {
 impl Operation for ListRoles {
     type Output = Page<Role>;
     const SPEC: Spec = Spec::get("roles_list", "/roles", Effect::Read)
-        .titled("List the roles that can be handed out")
+        .titled("Which roles and user groups exist already, the rights and powers of each")
         .requires(Permission::ROLE_VIEW)
         .extension();
 }
 
-/// Changes what everybody with one role is allowed to do (permissions of a role): interns should no longer delete,
-/// foremen should be able to approve too, take a right away from trainees or give access.
+/// Widens or cuts the rights of a role: foremen, secretaries, managers and team leads should be able to approve, see,
+/// export or issue more, nurses and auditors get access, seasonal or temp staff must not delete any more; add or take
+/// away a permission.
 ///
 /// The list replaces all rights of the role.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -295,7 +305,7 @@ pub struct AssignPermissions {
 impl Operation for AssignPermissions {
     type Output = Role;
     const SPEC: Spec = Spec::put("roles_assign_permissions", "/roles/{id}/permissions", Effect::Grant)
-        .titled("Change what a role may do")
+        .titled("Change what a role is allowed to do, grant or restrict its rights")
         .requires(Permission::ROLE_GRANT);
 }
 

@@ -147,10 +147,10 @@ pub struct Message {
     pub message: Option<String>,
 }
 
-/// Adds our own WhatsApp number, company Slack, Telegram bot or SMS account (registers a channel): set it up so that we
-/// can chat with clients and write to people there.
+/// Hooks up a messenger so that guests, drivers and the team can write to us: add the WhatsApp number, Slack workspace,
+/// Telegram bot or SMS sender, a new text message line for the pharmacy, by provider, account and credentials.
 ///
-/// Puts a messenger account, bot or new number for text messages into service.
+/// We want to install, set up or introduce an app for communicating.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -182,14 +182,15 @@ impl std::fmt::Debug for Register {
 impl Operation for Register {
     type Output = Channel;
     const SPEC: Spec = Spec::post("channels_register", "/channels/register", Effect::Write)
-        .titled("Connect WhatsApp, Slack or Telegram to reach people")
+        .titled("Hook up our WhatsApp, Slack, Telegram or SMS number: a new messenger account")
         .requires(Permission::CHANNEL_REGISTER)
         .answers(201)
         .id_alias("id")
         .evicts(&["channels"]);
 }
 
-/// Shows the numbers, bots and workspaces by which people can write to us (channels), such as WhatsApp.
+/// Lists all ways of communication with customers: do we use or offer Telegram, which WhatsApp number, SMS line, Slack
+/// workspace or messenger account is connected, on which apps the clinic is reachable and can write messages.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListChannels {
     /// How much to answer.
@@ -200,13 +201,14 @@ pub struct ListChannels {
 impl Operation for ListChannels {
     type Output = Page<Channel>;
     const SPEC: Spec = Spec::get("channels_list", "/channels", Effect::Read)
-        .titled("List channels")
+        .titled("Which messenger channels and numbers do we have: WhatsApp, SMS, Slack, Telegram lines")
         .requires(Permission::CHANNEL_VIEW)
         .extension()
         .cached(30);
 }
 
-/// Shows with whom we are in touch by chat (conversations), newest first: by channel, or with one person.
+/// Lists chats, newest first: look for the dialogue or thread with a driver or contact, recent conversations on a
+/// WhatsApp, Telegram, SMS or pharmacy line, who wrote to us, whom we have been chatting with, did she ever write.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListConversations {
@@ -225,14 +227,17 @@ pub struct ListConversations {
 impl Operation for ListConversations {
     type Output = Page<Conversation>;
     const SPEC: Spec = Spec::get("conversations_list", "/conversations", Effect::Read)
-        .titled("List conversations")
+        .titled("Which chats, conversations and threads there are, with whom: who wrote")
         .requires(Permission::CONVERSATION_VIEW)
         .extension()
         .cached(2);
 }
 
-/// Writes to somebody by WhatsApp, Slack, Telegram or text message (SMS, sends on a channel): tell or text a client,
-/// driver or colleague on their phone that something is ready, late or coming.
+/// Sends a short message to a phone: text the driver, plumber, guest, patient, buyer or developers on WhatsApp, Slack
+/// or Telegram that it is ready for pickup, the truck, spare part or taxi arrived, delivery comes tomorrow at nine, we
+/// are late or closed, appointment at 3 pm, thank you.
+///
+/// Write a reply to the customer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SendMessage {
@@ -255,15 +260,16 @@ pub struct SendMessage {
 impl Operation for SendMessage {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_send", "/channels/{id}/send", Effect::Send)
-        .titled("Message or text somebody")
+        .titled("Text a client: send a WhatsApp, Slack, Telegram or SMS message to the phone")
         .requires(Permission::CHANNEL_SEND)
         .answers(201)
         .id_alias("id")
         .evicts(&["conversations"]);
 }
 
-/// Puts a message that somebody sent us by WhatsApp, Telegram, Slack or SMS into the system (inbound): a person texted
-/// or wrote back, replied or answered, and a waiting case goes on.
+/// Takes in an inbound text (received): a customer, parent or driver replied, wrote or came back to us by WhatsApp,
+/// SMS, Telegram or Slack, said yes or answered, but it was delivered to an old phone or during an outage. Enter their
+/// reply afterwards; a waiting case moves on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receive {
@@ -290,16 +296,16 @@ pub struct Receive {
 impl Operation for Receive {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_receive", "/channels/{id}/webhook", Effect::Write)
-        .titled("Feed in an incoming message")
+        .titled("Feed in an incoming message or reply: what a client wrote, texted or sent back to us")
         .requires(Permission::CHANNEL_RECEIVE)
         .id_alias("id")
         .evicts(&["conversations", "executions", "tasks"]);
 }
 
-/// Shows a chat so far (conversation): what somebody wrote, answered or said, what we texted each other by WhatsApp,
-/// Slack, Telegram or SMS, when we last heard from them.
+/// Opens one conversation (conv-…): read the whole thread, exchange or message history, see exactly what the client,
+/// guest, driver, daughter or buyer last said or wrote, what did we agree or promise by text, has she answered.
 ///
-/// Opens the messages with a client, driver or guest.
+/// Scroll or print the dialogue.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The conversation.
@@ -312,7 +318,7 @@ pub struct History {
 impl Operation for History {
     type Output = Page<Message>;
     const SPEC: Spec = Spec::get("conversations_get", "/conversations/{id}", Effect::Read)
-        .titled("Read what was written in a chat")
+        .titled("Read a chat: what did they say, write or promise, what was agreed in the messages")
         .requires(Permission::CONVERSATION_VIEW)
         .id_alias("id")
         .cached(2);
@@ -359,10 +365,11 @@ pub struct Conversation {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Connects a chat with the case it is about (links a conversation to an execution): this WhatsApp thread or these text
-/// messages belong to that order, claim, request or enrolment.
+/// Connects a conversation (conv-…) with its case (exec-…): this chat, WhatsApp dialogue or thread belongs to a repair,
+/// order, claim, enrolment or task it is about; associate, join, tie, assign or hook them together, so that replies
+/// drive the case.
 ///
-/// This person's replies go to it from now on.
+/// Keeps the context of the exchange.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
@@ -381,7 +388,7 @@ pub struct Link {
 impl Operation for Link {
     type Output = Conversation;
     const SPEC: Spec = Spec::put("conversations_link", "/conversations/{id}/context", Effect::Write)
-        .titled("Attach a chat to a case")
+        .titled("Attach or assign a chat thread to the case it is about or belongs to")
         .requires(Permission::CONVERSATION_LINK)
         .id_alias("id")
         .evicts(&["conversations"]);

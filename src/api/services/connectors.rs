@@ -144,10 +144,11 @@ pub struct Job {
     pub error: Option<String>,
 }
 
-/// Sets up an import of data (ingestion job): copy customers from an old database such as Postgres or MySQL every
-/// night, load a CSV file or spreadsheet once, or changed rows only.
+/// Arranges a transfer into our system: import, copy and fetch each day or night only new or all customers, staff or
+/// the master list from an old Postgres or MySQL database, ERP, FTP or SFTP folder, bucket, CSV file or spreadsheet;
+/// migrate the base, load it every hour, Sunday or once.
 ///
-/// Arranges a daily transfer, or imports a file.
+/// Synchronise on a regular basis.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -187,14 +188,17 @@ impl std::fmt::Debug for Create {
 impl Operation for Create {
     type Output = Job;
     const SPEC: Spec = Spec::post("ingest_jobs_create", "/ingest/jobs", Effect::Write)
-        .titled("Set up a regular data import")
+        .titled("Set up a regular import: copy old data from a database, CSV file or spreadsheet every night")
         .requires(Permission::INGEST_CREATE)
         .answers(201)
         .id_alias("id")
         .evicts(&["ingest"]);
 }
 
-/// Shows the copies of outside data into the hub that are set up (imports), newest first, with their state.
+/// Lists imports (ingestion jobs): which nightly loads, syncs and transfers from the ERP or other databases exist, what
+/// data comes in automatically every night, any that failed or run.
+///
+/// Find the import of a price list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -205,14 +209,14 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Job>;
     const SPEC: Spec = Spec::get("ingest_jobs_list", "/ingest/jobs", Effect::Read)
-        .titled("List imports")
+        .titled("Which imports, nightly loads, feeds and database syncs do we already have")
         .requires(Permission::INGEST_VIEW)
         .extension()
         .cached(10);
 }
 
-/// Tells how one import is doing (ingestion job): is it done or loaded yet, still running, did last night's transfer go
-/// well, fail, break or crash and why, when is the next.
+/// Gives the state of one import: did last night's load, sync or migration go well, is the CSV transfer done, still
+/// running or broken, how is it doing, when does the next nightly sync take place.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The job.
@@ -222,16 +226,14 @@ pub struct Get {
 impl Operation for Get {
     type Output = Job;
     const SPEC: Spec = Spec::get("ingest_jobs_get", "/ingest/jobs/{id}", Effect::Read)
-        .titled("See whether a data import has finished or why it failed")
+        .titled("Is an import, load or sync finished yet or did it fail, and why: its status")
         .requires(Permission::INGEST_VIEW)
         .id_alias("id")
         .cached(2);
 }
 
-/// Runs an import right now (starts an ingestion job), once more or by hand, without waiting for tonight: load, sync or
-/// refresh the data immediately.
-///
-/// Launches or kicks off the transfer again, at once.
+/// Kicks off one load: pull, refresh or sync the latest stock data immediately, just once more or again, not tonight;
+/// begin, launch, repeat or rerun the ingestion or transfer, a fresh CSV is up; get it right away.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Start {
     /// The job.
@@ -241,7 +243,7 @@ pub struct Start {
 impl Operation for Start {
     type Output = Job;
     const SPEC: Spec = Spec::put("ingest_jobs_start", "/ingest/jobs/{id}/start", Effect::Send)
-        .titled("Run a data import immediately")
+        .titled("Run an import or sync right now: load the data again immediately, not tonight")
         .requires(Permission::INGEST_START)
         .not_idempotent()
         .answers(202)
@@ -249,10 +251,10 @@ impl Operation for Start {
         .evicts(&["ingest", "entities"]);
 }
 
-/// Stops an import that is running (cancels an ingestion job): abort it because the wrong file or database was taken,
-/// it has been going for hours or slows everything down.
+/// Aborts a load: stop, halt, interrupt or break off the import, sync, ingestion or transfer at once, since it takes
+/// too long, hangs, reads the wrong database or slows us down, the source is maintained; kill, end or shut it down.
 ///
-/// Halts or breaks off the transfer, as with wrong data; rows already written stay.
+/// Rows already written stay.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The job.
@@ -262,15 +264,15 @@ pub struct Cancel {
 impl Operation for Cancel {
     type Output = Job;
     const SPEC: Spec = Spec::put("ingest_jobs_cancel", "/ingest/jobs/{id}/cancel", Effect::Destroy)
-        .titled("Interrupt a data import")
+        .titled("Stop a running import, abort or interrupt a wrong load or transfer")
         .requires(Permission::INGEST_CANCEL)
         .not_idempotent()
         .id_alias("id")
         .evicts(&["ingest"]);
 }
 
-/// Checks whether we can read a database, file, bucket or server before an import (source test): does the connection
-/// work, is the host reachable, are password or credentials right.
+/// Tries the source before a load: can we reach the host, database server, MySQL, FTP, SFTP or bucket, is it readable,
+/// do these credentials and the password work, see if we are able to connect, login and read, would it succeed.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestConnection {
@@ -310,15 +312,14 @@ pub struct SourceTest {
 impl Operation for TestConnection {
     type Output = SourceTest;
     const SPEC: Spec = Spec::post("ingest_sources_test", "/ingest/test-connection", Effect::Send)
-        .titled("See whether a data source can be reached with a login")
+        .titled("Test the connection and login: can we reach the database, bucket or file server")
         .requires(Permission::INGEST_TEST)
         .repeatable();
 }
 
-/// Gives the figures of an import (ingestion statistics): how many rows or records came in, were imported, skipped,
-/// rejected or had errors, did all come across, how long did it take.
-///
-/// Numbers of a load or transfer: how many were written.
+/// Counts a load: how many records, lines of the CSV or customers came across in the transfer or sync, were taken over,
+/// skipped, rejected, duplicates or errors, did we lose any rows, is the number equal to the source, how much, how big,
+/// total and duration for the protocol.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// The job.
@@ -369,7 +370,7 @@ pub struct JobStats {
 impl Operation for Stats {
     type Output = JobStats;
     const SPEC: Spec = Spec::get("ingest_jobs_stats", "/ingest/jobs/{id}/stats", Effect::Read)
-        .titled("Count what a data import brought in")
+        .titled("How many rows an import or transfer loaded, rejected, skipped or lost: the count")
         .requires(Permission::INGEST_VIEW)
         .id_alias("id")
         .cached(2);

@@ -102,10 +102,11 @@ pub struct Analysis {
     pub quality: Option<Quality>,
 }
 
-/// Finds out what fields some data is made of (schema): which columns a strange file, export, CSV or spreadsheet has,
-/// their names and types, what its rows look like, if nobody documented it.
+/// Works out how unknown data is structured: which fields, columns and attributes this strange spreadsheet, CSV, JSON
+/// dump, table or export does contain, figure out, guess or recognise the types, layout or format of these rows, text
+/// or date.
 ///
-/// Works out or detects the structure of a table without a description.
+/// Inspects a sample without documentation.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscoverSchema {
@@ -124,14 +125,17 @@ pub struct DiscoverSchema {
 impl Operation for DiscoverSchema {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("schemas_discover", "/analyze/schema", Effect::Read)
-        .titled("Tell what columns a data file contains")
+        .titled("What is in an unknown file: find out its fields, columns, types and structure")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable()
         .evicts(&["schemas"]);
 }
 
-/// Suggests which column of a foreign file or old system should go into which of our fields (mapping): how theirs
-/// match, fit or correspond to ours when data moves over.
+/// Proposes which of our fields corresponds to each old column: match, pair or line up the headings of both systems or
+/// a spreadsheet, where does cust_no or KdNr belong, what is the equivalent or counterpart in ours, how it fits when
+/// data moves over.
+///
+/// Helps with a suggestion.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuggestMappings {
@@ -156,13 +160,13 @@ pub struct SuggestMappings {
 impl Operation for SuggestMappings {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("mappings_suggest", "/analyze/mappings", Effect::Read)
-        .titled("Propose how to match up two lists of columns")
+        .titled("Match their columns with our fields: what belongs or fits where, a suggested mapping")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }
 
-/// Shows the data structures, layouts and formats that were discovered in outside sources, files and exports up to now
-/// (discovered schemas).
+/// Shows earlier findings (discovered schemas): structures, layouts and formats of sources that were already analysed,
+/// detected or discovered, is an export's schema known, did we examine it previously.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSchemas {
     /// How much to answer.
@@ -196,15 +200,15 @@ pub struct DiscoveredSchema {
 impl Operation for ListSchemas {
     type Output = Page<DiscoveredSchema>;
     const SPEC: Spec = Spec::get("schemas_list", "/discovered-schemas", Effect::Read)
-        .titled("List earlier findings on data structures")
+        .titled("Which data structures, layouts and schemas we already know, found or analysed earlier")
         .requires(Permission::SCHEMA_VIEW)
         .cached(30);
 }
 
-/// Rates the quality of a list or table (data quality): how good, clean, complete and reliable its rows are, or whether
-/// it has errors, holes, gaps, blanks and duplicates, before an import.
+/// Rates these rows or addresses: is the list complete and reliable or messy, how many cells are empty or invalid,
+/// errors, typos, gaps, duplicates and blanks, can we trust or rely on it for a campaign, rubbish.
 ///
-/// A quality score or grade: can one rely on it; missing or mistyped values are counted.
+/// Assesses correctness before an import; a grade or check.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoreQuality {
@@ -223,15 +227,16 @@ pub struct ScoreQuality {
 impl Operation for ScoreQuality {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("data_quality_score", "/analyze/data-quality", Effect::Read)
-        .titled("See whether data is any good")
+        .titled("How good or bad, clean and reliable is this list: quality, errors, blanks, duplicates")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }
 
-/// Generates invented customers, addresses or orders (synthetic data): fake rows that look realistic, to try out a
-/// form, for a demo, test, presentation or course, without real people.
+/// Makes up fictional data: generate thirty dummy customers, imaginary patients, pretend orders, mock invoices,
+/// artificial and anonymous rows that look realistic but are not real, for a test, form, demo, course, workshop or
+/// developers.
 ///
-/// A batch of artificial, dummy or mock records to test with.
+/// Random names, some fabricated samples.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateSynthetic {
@@ -270,7 +275,7 @@ pub struct SyntheticData {
 impl Operation for GenerateSynthetic {
     type Output = SyntheticData;
     const SPEC: Spec = Spec::post("synthetic_data_generate", "/generate/synthetic-data", Effect::Read)
-        .titled("Create made-up, fictitious sample data")
+        .titled("Invent fake or made-up test customers, orders or patients, not real people, for practice")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }

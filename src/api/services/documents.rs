@@ -70,10 +70,11 @@ pub struct Document {
     pub created_at: Option<Timestamp>,
 }
 
-/// Stores an attached file (document upload): add a PDF, scan, plan, letter, contract, bill or receipt to the system or
-/// archive, so that it is kept and found later.
+/// Stores a file: here is an attached PDF, letter, signed form, bill, receipt, certificate, ID card, passport scan,
+/// photo or sick note; save, put, keep, deposit or submit the attachment, add it to the archive, as what the post
+/// brought.
 ///
-/// Uploads or keeps what came by post; 25 MB at most.
+/// 25 MB at most.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Upload {
@@ -95,17 +96,16 @@ pub struct Upload {
 impl Operation for Upload {
     type Output = Document;
     const SPEC: Spec = Spec::post("documents_upload", "/documents/upload", Effect::Write)
-        .titled("File or archive a document")
+        .titled("Save, upload, file or put away a scan, PDF, signed letter or receipt in the archive")
         .requires(Permission::DOCUMENT_UPLOAD)
         .answers(201)
         .with_file()
         .evicts(&["documents"]);
 }
 
-/// Takes the values out of a stored invoice, receipt, contract or form (extraction): which sum, total, amounts, dates,
-/// names or number it has, so that nobody must copy or type them.
-///
-/// Reads the parties, term or due date in a lease, bill or scan.
+/// Takes the values out of a paper (doc-…): what amount, number, VAT, IBAN, vendor and due date does the invoice, bill
+/// or receipt say, who are the parties, rent and term of the lease, pull the fields off a form, referral or scanned PDF
+/// (OCR), capture or copy it so we need not type.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extract {
@@ -123,15 +123,14 @@ pub struct Extract {
 impl Operation for Extract {
     type Output = Document;
     const SPEC: Spec = Spec::post("documents_extract", "/documents/{id}/extract", Effect::Write)
-        .titled("Read what is written in a document")
+        .titled("Read the total amount, date or names out of an invoice, bill, contract, form or scan")
         .requires(Permission::DOCUMENT_EXTRACT)
         .evicts(&["documents"]);
 }
 
-/// Tells what type of document a scan, sheet or paper is (classification): an invoice, contract, letter, receipt or
-/// form, as when the post brought it and it must be sorted.
-///
-/// Which category a PDF belongs to, is it a bill or which sort of mail.
+/// Determines what sort of document (doc-…) we got: whether it is an invoice, receipt, quote, contract, form or letter,
+/// on which pile or in which category the post goes; identify or sort an unknown attachment, recognise its type, label
+/// it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Classify {
@@ -179,16 +178,17 @@ pub struct TypeScore {
 impl Operation for Classify {
     type Output = Classification;
     const SPEC: Spec = Spec::post("documents_classify", "/documents/classify", Effect::Read)
-        .titled("Figure out what an unknown paper is")
+        .titled("What kind or sort of paper is this scan or PDF: invoice, bill, contract, letter or form")
         .requires(Permission::DOCUMENT_VIEW)
         .with_file()
         .repeatable();
 }
 
-/// Finds papers by what they talk about (semantic search): which document or contract mentions liability, asbestos or a
-/// notice period, where we agreed a discount or warranty.
+/// Finds where something is mentioned or written in our papers: liability, warranty, discount, rent, overtime, penalty,
+/// termination; which agreement or contract says, talks about or deals with transport, parking, storage, safety or
+/// holidays, letters on noise, roof damage, mould.
 ///
-/// Is there a letter about some subject, such as damage or late delivery.
+/// Similar documents, a memo about anything.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -233,14 +233,16 @@ pub struct Match {
 impl Operation for Search {
     type Output = Page<Match>;
     const SPEC: Spec = Spec::post("documents_search", "/documents/search", Effect::Read)
-        .titled("Search letters and papers by content")
+        .titled("Where do our papers say or mention it: find a letter or contract by what it is about")
         .requires(Permission::DOCUMENT_VIEW)
         .repeatable()
         .always_loaded();
 }
 
-/// Gives the numeric vector of a document (embedding): an array of floats that represents a text, by which an analyst
-/// compares how similar or alike two are.
+/// Returns the numeric vector that represents a document (doc-…): an array of floats, the semantic fingerprint of a
+/// contract or PDF, for similarity or clustering.
+///
+/// For the data scientist or analyst who needs to compare or export its meaning and dimensions.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Embeddings {
     /// The document.
@@ -267,15 +269,13 @@ pub struct DocumentEmbeddings {
 impl Operation for Embeddings {
     type Output = DocumentEmbeddings;
     const SPEC: Spec = Spec::get("documents_embeddings", "/documents/{id}/embeddings", Effect::Read)
-        .titled("Show the vector of a document")
+        .titled("Vector (embedding) of a document as numbers, its numeric representation")
         .requires(Permission::DOCUMENT_VIEW)
         .cached(30);
 }
 
-/// Shows which documents and files have been added, filed or uploaded (documents), most recent first: our latest
-/// invoices, all contracts, scans and papers since Monday or from March.
-///
-/// What is in the document store, which receipts and bills came in this week.
+/// Shows the papers in the archive, newest first: all invoices, contracts, forms and receipts uploaded, filed or
+/// scanned today, yesterday, this morning, recently or this week, latest files, many or few.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -297,7 +297,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Document>;
     const SPEC: Spec = Spec::get("documents_list", "/documents", Effect::Read)
-        .titled("Show which documents arrived")
+        .titled("Which papers came in this week: documents, invoices, contracts and scans in the archive")
         .requires(Permission::DOCUMENT_VIEW)
         .extension();
 }

@@ -71,10 +71,9 @@ pub struct Entity {
     pub relationships: Map<String, Value>,
 }
 
-/// Prepares a structure to keep a new kind of data (entity type): a table, list, register or category of suppliers,
-/// rooms, tools, equipment or company cars, with its columns.
-///
-/// A place or category for things that was missing.
+/// Sets up a place to keep a new kind of record: make, define or build a table or register for keys, tools, rooms,
+/// equipment, spare parts, defects, trainers, volunteers or pets, with name and columns, none of which we store yet and
+/// want to manage, such as an asset or object with its holder.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Define {
@@ -89,14 +88,14 @@ pub struct Define {
 impl Operation for Define {
     type Output = EntityType;
     const SPEC: Spec = Spec::post("entities_define", "/entities", Effect::Write)
-        .titled("Set up a table for a new kind of data")
+        .titled("Make a place for a new kind of thing: create a table, register or category of records")
         .requires(Permission::ENTITY_DEFINE)
         .answers(201)
         .evicts(&["entities"]);
 }
 
-/// Adds a new record to a table or list (inserts an entity): save, enter or register a new client, supplier, contact,
-/// product, car or room with its name and details.
+/// Enters a new record: put, save or register another client, guest, supplier, article, contact, machine or room that
+/// we bought or got, into the inventory; create his entry with phone, a dog, a car with its plate, 20 seats.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Insert {
     /// The type's name.
@@ -112,7 +111,7 @@ pub struct Insert {
 impl Operation for Insert {
     type Output = Entity;
     const SPEC: Spec = Spec::post("entities_insert", "/entities/{type}", Effect::Write)
-        .titled("Put a new record on a list or into an inventory")
+        .titled("Add and enter a new client, supplier, product, contact or machine: put it on a list")
         .requires(Permission::ENTITY_INSERT)
         .answers(201)
         .repeats(&[("entityType", "type")])
@@ -120,8 +119,8 @@ impl Operation for Insert {
         .evicts(&["entities"]);
 }
 
-/// Displays one record or entry by its id (entity) with everything on file about a client, supplier or contact: what we
-/// know, full details, address, phone number.
+/// Displays one entry: open or bring up the card or sheet of a customer, client, supplier, vehicle or product, what we
+/// have on file about the guest, such as address and phone, in full.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The type's name.
@@ -134,15 +133,16 @@ pub struct Get {
 impl Operation for Get {
     type Output = Entity;
     const SPEC: Spec = Spec::get("entities_get", "/entities/{type}/{id}", Effect::Read)
-        .titled("Open one record")
+        .titled("Show what is on file: the details of one record, entity with number, address and phone")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
         .cached(30)
         .essential();
 }
 
-/// Corrects or changes a record (entity): a client moved, now has a new phone number, street or contact person, a price
-/// or region is now different, a name or date has a typo to fix.
+/// Edits an entity: the client or supplier moved, married or has a new phone, e-mail, street, owner, surname or contact
+/// person, a name is spelt wrong, fix a typo, the birthday, price, region or seats, the status of a vehicle now in
+/// another hall; amend or replace.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Update {
     /// The type's name.
@@ -161,7 +161,7 @@ pub struct Update {
 impl Operation for Update {
     type Output = Entity;
     const SPEC: Spec = Spec::put("entities_update", "/entities/{type}/{id}", Effect::Write)
-        .titled("Update a record whose details have changed")
+        .titled("Change or correct a record now: an entity moved, new phone or price, wrong name")
         .requires(Permission::ENTITY_UPDATE)
         .not_idempotent()
         .repeats(&[("entityType", "type")])
@@ -169,10 +169,11 @@ impl Operation for Update {
         .evicts(&["entities"]);
 }
 
-/// Removes or erases a record from our data for good (deletes an entity): it was entered twice, a duplicate, a mistake
-/// or a test, or the car was sold, the machine scrapped, the supplier closed.
+/// Deletes an entity for good: entered twice, a duplicate, a test, an old contact, a sold, scrapped or discontinued
+/// product, tool or room; take it off, throw it out, strike it from the inventory, get rid of, clear or erase the
+/// supplier or customer.
 ///
-/// To get rid of an entry; refused while others refer to it.
+/// Refused while others refer to it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The type's name.
@@ -185,15 +186,14 @@ pub struct Delete {
 impl Operation for Delete {
     type Output = Done;
     const SPEC: Spec = Spec::delete("entities_delete", "/entities/{type}/{id}", Effect::Destroy)
-        .titled("Delete a record, take it off a list")
+        .titled("Remove a record or duplicate entry, take it out of a list or register")
         .requires(Permission::ENTITY_DELETE)
         .evicts(&["entities"]);
 }
 
-/// Lists the records of one table that fit a condition (entity query), ordered by name or date: all clients in the
-/// north, products with a price above 100, ratings below three, the ten newest.
-///
-/// Lists those with at least ten, from one region, biggest first.
+/// Shows all records that fit, sorted: customers and clients of a city or in the north, suppliers rated below three,
+/// products more expensive or cheaper than, machines in the hall, tools bought before, rooms on a floor, employees in
+/// sales, guests by arrival, the ten newest or dearest, turnover over a million.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Query {
     /// The type's name.
@@ -214,17 +214,18 @@ pub struct Query {
 impl Operation for Query {
     type Output = Page<Entity>;
     const SPEC: Spec = Spec::get("entities_query", "/entities/{type}", Effect::Read)
-        .titled("Filter and sort the records of a table")
+        .titled("Filter and sort a table: all customers of a region, products above or longer than")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
         .cached(30)
         .essential();
 }
 
-/// Searches all records everywhere for a word or name (full-text search): where a street, number or e-mail address
-/// occurs, is there any record that mentions it, have we something on a firm.
+/// Finds any record in which something is mentioned: where is a name, surname, street, wording, serial or phone number,
+/// does anything or anybody anywhere in our data contain a keyword, look across all tables, no idea whether supplier or
+/// customer.
 ///
-/// Finds everything or anybody with that name in our data, whatever the table.
+/// Full-text search for asthma or a firm.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -242,17 +243,16 @@ pub struct Search {
 impl Operation for Search {
     type Output = Page<Entity>;
     const SPEC: Spec = Spec::post("entities_search", "/entities/search", Effect::Read)
-        .titled("Find where a word is mentioned in all records")
+        .titled("Search all records everywhere for a name, word or number: where it is mentioned")
         .requires(Permission::ENTITY_VIEW)
         .repeatable()
         .id_alias("entityId")
         .always_loaded();
 }
 
-/// Shows which kinds of records have been set up (entity types): what information, tables, lists and registers we keep
-/// or store, and which fields, columns or attributes each has.
-///
-/// What sorts of details the platform holds, is there a place for something.
+/// Lists tables, registers and lists: what data do we keep and store here, how is the supplier, car, guest or employee
+/// record structured or built, which columns, attributes and mandatory fields there are, is there a place for a tax
+/// number in the data hub.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Types {
@@ -268,14 +268,15 @@ pub struct Types {
 impl Operation for Types {
     type Output = Page<EntityType>;
     const SPEC: Spec = Spec::get("entities_types", "/entities", Effect::Read)
-        .titled("See what can be stored, with which fields")
+        .titled("What can be stored here: the tables, columns, fields and structure of records that exist")
         .requires(Permission::ENTITY_VIEW)
         .extension()
         .essential();
 }
 
-/// Adds a field or column to an existing table (schema of an entity type) or changes its structure: suppliers also need
-/// a tax number, an e-mail must always be filled in, a rating is a number.
+/// Extends a type: it should also have a field or column such as birthday, weight, colour, insurance, location or tax
+/// number, for the supplier, patient, guest or bicycle; phone or postcode are mandatory (compulsory) now, drop the fax,
+/// allow or restrict a status, rework it.
 ///
 /// Refused where stored records do not fit.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -290,7 +291,7 @@ pub struct Redefine {
 impl Operation for Redefine {
     type Output = EntityType;
     const SPEC: Spec = Spec::put("entities_redefine", "/entities/{type}", Effect::Write)
-        .titled("Give a table a new attribute or change a column")
+        .titled("Add a field or column to a table: change or extend what a record type needs")
         .requires(Permission::ENTITY_DEFINE)
         .repeats(&[("entityType", "type")])
         .evicts(&["entities"])

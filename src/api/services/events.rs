@@ -25,10 +25,11 @@ pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events 
     .ids(&[Id::of("subscriptionId", "subscription").listed(Lister::new("subscriptions_list", &[], "subscriptionId"))])
     .shown(&["topic", "delivery", "status", "data", "createdAt"]);
 
-/// Announces to all other programs and connected systems that something happened (publishes an event): goods were
-/// delivered, a price changed, school is closed, stock is low.
+/// Puts a signal on the bus for other programs: raise, emit or announce that an order was shipped or cancelled, a
+/// payment paid, goods or a container arrived, stock or inventory counted, the price changed, a delivery, shipment or
+/// batch left, a shift is over.
 ///
-/// Broadcasts a signal that lets them know of an invoice, a signed contract or a machine that stopped.
+/// Makes it known to all connected systems.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// A topic of your own, such as `invoice.received`.
@@ -44,7 +45,7 @@ pub struct Publish {
 impl Operation for Publish {
     type Output = Event;
     const SPEC: Spec = Spec::post("events_publish", "/events", Effect::Write)
-        .titled("Inform all linked systems of something")
+        .titled("Announce to other systems, programs and applications what happened: publish a signal")
         .requires(Permission::EVENT_PUBLISH)
         .answers(201)
         .id_alias("eventId");
@@ -89,10 +90,8 @@ pub enum Delivery {
     },
 }
 
-/// Shows who is subscribed to what (subscriptions): which outside addresses, applications and webhooks are informed or
-/// notified of our events, and which fail to get them.
-///
-/// Which webhooks, callbacks and listeners are active or set up, and whether they work.
+/// Shows who is subscribed to what: which topics do we listen to, which webhooks and applications like the ERP receive
+/// events, are notified or informed, being told automatically; ids of streams, active or failing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSubscriptions {
     /// How much to answer.
@@ -103,15 +102,14 @@ pub struct ListSubscriptions {
 impl Operation for ListSubscriptions {
     type Output = Page<Subscription>;
     const SPEC: Spec = Spec::get("subscriptions_list", "/subscriptions", Effect::Read)
-        .titled("See which systems are told when something happens")
+        .titled("What are we subscribed to: topics and events we follow, webhooks that hear from us")
         .requires(Permission::SUBSCRIPTION_VIEW)
         .cached(30);
 }
 
-/// Has a server or web address of ours called or informed whenever something happens (webhook): as soon as an order is
-/// done, each time a case fails, an approval is answered, call its URL.
-///
-/// Sets up a webhook that pings or notifies an app automatically, say for finished approvals.
+/// Subscribes to events on a topic: from now on notify, inform or call our URL (https), webhook, server or ERP each
+/// time or whenever a task is created, an execution failed or completes, data is synced, an agent invoked, a payment
+/// comes; follow, listen, sign up for future updates.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribe {
     /// A topic such as `task.created`, or a pattern such as `execution.*`.
@@ -124,7 +122,7 @@ pub struct Subscribe {
 impl Operation for Subscribe {
     type Output = Subscription;
     const SPEC: Spec = Spec::post("subscriptions_create", "/subscriptions", Effect::Send)
-        .titled("Have a server called when something happens")
+        .titled("Have our server called each time an event happens: subscribe, follow a topic, webhook")
         .requires(Permission::SUBSCRIPTION_CREATE)
         .answers(201)
         .evicts(&["subscriptions"]);
@@ -147,10 +145,8 @@ impl Operation for RotateSigningSecret {
         .evicts(&["subscriptions"]);
 }
 
-/// Stops informing a server, website or web address (webhook): it should not get these messages any more, is taken off
-/// the list, its callback is cancelled.
-///
-/// Deletes or removes a webhook that a system or app no longer wants.
+/// Ends a subscription: stop following a topic, no longer send the old server or webhook events, we do not want to hear
+/// about it any more; remove, drop, quit or cancel the delivery, sign off, no updates.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Unsubscribe {
     /// The subscription.
@@ -160,15 +156,16 @@ pub struct Unsubscribe {
 impl Operation for Unsubscribe {
     type Output = Done;
     const SPEC: Spec = Spec::delete("subscriptions_delete", "/subscriptions/{id}", Effect::Destroy)
-        .titled("End a subscription")
+        .titled("Unsubscribe a webhook and stop its events")
         .requires(Permission::SUBSCRIPTION_DELETE)
         .evicts(&["subscriptions"]);
 }
 
-/// Shows again what was announced since an hour, nine, midnight or yesterday (event replay): the events that a server
-/// missed because it crashed, was down or offline.
+/// Repeats old events: what we missed or lost during the outage, while a server was down, offline or crashed, since
+/// yesterday or Monday noon, between two hours, last week; go back, rewind, resend, recover, rebuild, catch up from the
+/// past.
 ///
-/// Which events or signals there were this morning, last night or at the weekend, to get them back.
+/// Replays a topic, from an offset too.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// A topic or a pattern such as `execution.*`.
@@ -187,7 +184,7 @@ pub struct Replay {
 impl Operation for Replay {
     type Output = Page<Event>;
     const SPEC: Spec = Spec::get("events_replay", "/events/replay", Effect::Read)
-        .titled("Catch up on what we missed")
+        .titled("Play back past events again: everything missed from a time on, after an outage")
         .requires(Permission::EVENT_VIEW)
         .id_alias("eventId");
 }

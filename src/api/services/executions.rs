@@ -169,10 +169,9 @@ pub struct HistoryEntry {
     pub data: Map<String, Value>,
 }
 
-/// Sets a real case going by a workflow (starts an execution): I need a laptop, file my holiday request, submit a
-/// refund or claim, return equipment, plan a trip, enrol or onboard somebody.
-///
-/// Kicks off whatever there is a workflow for.
+/// Gets a new case going: request leave or travel, order equipment or monitors, apply for a course or parking space,
+/// begin hiring, onboarding, offboarding, admission or a repair, file a complaint, expense claim or lost key, put a
+/// purchase through, initiate or launch the month-end closing, set it in motion.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
@@ -193,7 +192,7 @@ impl Operation for Start {
     type Output = Execution;
     const SPEC: Spec = Spec::post("executions_start", "/executions", Effect::Write)
         .names_users(&["initiator"])
-        .titled("Start a new case, put in a request")
+        .titled("Start a request, order, claim or application: set the usual process going, put it through")
         .requires(Permission::EXECUTION_START)
         .answers(201)
         .evicts(&["executions", "tasks"])
@@ -201,10 +200,9 @@ impl Operation for Start {
         .always_loaded();
 }
 
-/// Tells how one request, order or application is coming along (execution): its status, how far it is, what it is
-/// waiting for, whether it is stuck and why, or finished and through.
-///
-/// What is happening with it right now, at which point it is.
+/// Tells how far along an order, claim, repair, onboarding, enrolment, admission or vacation request is, at which stage
+/// it stands, is it through, finished or still going, why is it stuck, the holdup, why it failed, its current state,
+/// what values it currently carries.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The execution.
@@ -214,16 +212,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Execution;
     const SPEC: Spec = Spec::get("executions_get", "/executions/{id}", Effect::Read)
-        .titled("See the current step of a request or case")
+        .titled("Where a request or order is now, how far through, why stuck: its status (exec-…)")
         .requires(Permission::EXECUTION_VIEW)
         .cached(2)
         .essential();
 }
 
-/// Puts a running request, order or case on hold (pauses an execution): wait or stop for the moment until a payment,
-/// part, budget, visa, call back or missing paper is settled.
-///
-/// Interrupted, suspended or frozen for some days, it is not processed further.
+/// Holds a run (exec-…): freeze, suspend, interrupt or pause an order, claim or renovation, temporarily stop, let it
+/// rest, keep it on ice, do not continue until a part, missing paper, court or expert opinion is settled, till the
+/// position is sure, for a while.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     /// The execution.
@@ -236,7 +233,7 @@ pub struct Pause {
 impl Operation for Pause {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_pause", "/executions/{id}/pause", Effect::Write)
-        .titled("Put a request or case on hold")
+        .titled("Put an order, claim or request on hold for the moment, freeze or stop it until later")
         .requires(Permission::EXECUTION_PAUSE)
         .not_idempotent()
         .evicts(&["executions"]);
@@ -246,10 +243,11 @@ impl Operation for Pause {
     }
 }
 
-/// Lets a request, order or case that was on hold go ahead again (resumes an execution),
-/// now that the payment or paper has come; or mends one that failed, by trying its step again with corrected values.
+/// Lets a paused order, claim, closing or enrolment go on (exec-…): continue, carry on, go ahead, pick it up again,
+/// take off hold, resume, unpause, unfreeze or reactivate what was frozen or suspended, papers are here so proceed;
+/// restart or try a failed step again with corrected values.
 ///
-/// Of a failed execution nothing that was done is done again.
+/// What was done is not done again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Resume {
     /// The execution.
@@ -268,7 +266,7 @@ pub struct Resume {
 impl Operation for Resume {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_resume", "/executions/{id}/resume", Effect::Write)
-        .titled("Continue or restart a request or case")
+        .titled("Continue what was on hold, carry on again, retry the broken step")
         .requires(Permission::EXECUTION_RESUME)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
@@ -278,10 +276,11 @@ impl Operation for Resume {
     }
 }
 
-/// Calls a request, order or case off for good (cancels an execution): withdrawn, declined, no longer needed, a
-/// misunderstanding or begun by mistake; stop and drop everything.
+/// Ends a run (exec-…): cancel, withdraw, abort, terminate, drop, discard or abandon an order, claim, hiring,
+/// renovation or project, started twice or void, the client withdrew, went home or won't come; stop it completely,
+/// forget it, we no longer need or want it.
 ///
-/// Aborts or kills a run that will never be needed; its open to-dos are closed.
+/// Closes its to-dos; final.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The execution.
@@ -294,7 +293,7 @@ pub struct Cancel {
 impl Operation for Cancel {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_cancel", "/executions/{id}/cancel", Effect::Destroy)
-        .titled("Close or abandon a request or case for good")
+        .titled("Call off, withdraw, abort or terminate a request or order for good")
         .requires(Permission::EXECUTION_CANCEL)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
@@ -304,10 +303,9 @@ impl Operation for Cancel {
     }
 }
 
-/// Shows everything that was done in one request, order or case so far, in sequence (execution history): when each step
-/// ran, who touched it, what happened and where it failed or broke.
-///
-/// A log that lists why and where exactly it went wrong.
+/// Traces a case, claim or order so far: the full story and timeline, when each stage or step happened, through which
+/// it did go, how it got to this point, where time was spent, why it took so long; a chronicle to retrace or
+/// reconstruct the course.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The execution.
@@ -320,13 +318,16 @@ pub struct History {
 impl Operation for History {
     type Output = Page<HistoryEntry>;
     const SPEC: Spec = Spec::get("executions_history", "/executions/{id}/history", Effect::Read)
-        .titled("Show the timeline of a request or case")
+        .titled("What happened step by step and when: the course and timeline of a case (exec-…)")
         .requires(Permission::EXECUTION_VIEW)
         .cached(2);
 }
 
-/// Undoes what a failed request, order or booking has completed already (compensates an execution), a rollback: refunds
-/// the payment, reverts entries, frees stock, cancels the hotel, last step first.
+/// Reverses what broke halfway (exec-…): undo the finished steps, take back what was already booked, reserved or paid,
+/// refund the money, unbook the hotel of a trip, cancel the reservation, revert, unwind or clean up the transaction, so
+/// that things are back as before, undone.
+///
+/// Triggers compensation.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Compensate {
     /// The execution.
@@ -339,7 +340,7 @@ pub struct Compensate {
 impl Operation for Compensate {
     type Output = Execution;
     const SPEC: Spec = Spec::post("executions_compensate", "/executions/{id}/compensate", Effect::Destroy)
-        .titled("Undo or reverse what a case has booked")
+        .titled("Undo or reverse everything a failed or broken order has done, roll it back")
         .requires(Permission::EXECUTION_COMPENSATE)
         .answers(202)
         .evicts(&["executions", "tasks"]);
@@ -418,10 +419,8 @@ impl Execution {
     }
 }
 
-/// Shows all requests, orders and cases (executions) that are running, still open, in progress, waiting, completed or
-/// broken off with an error, at the moment or since a day, week or month.
-///
-/// What is in the works now, what crashed or ended in errors last week.
+/// Shows runs by status: all cases, hirings or vacation requests in progress, open, underway, paused, on hold, failed
+/// or finished, everything started this morning, today, yesterday or since a week, how many; find a run's id.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -445,7 +444,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<ExecutionSummary>;
     const SPEC: Spec = Spec::get("executions_list", "/executions", Effect::Read)
-        .titled("List open, finished and failed cases")
+        .titled("Which cases, orders and requests are in progress, running, open, paused or failed")
         .requires(Permission::EXECUTION_VIEW)
         .derivable_extension()
         .always_loaded();

@@ -16,9 +16,11 @@ pub const SERVICE: Service = Service::new("api-gateway", "gateway", "AGS", "The 
     .composites(operations![Request])
     .finder("The platform names its routes in its document, which GET /openapi.json reads.");
 
-/// Calls an address of the platform that no other tool covers, such as one that the company added to it by itself (REST route).
+/// Sends a direct call through the gateway to the platform's REST API: get, post, put or reach a custom, internal,
+/// legacy or undocumented endpoint, route or path that no tool does cover, with body or parameters, to see the info it
+/// returns.
 ///
-/// GET only reads. Every other method counts as destroying, and a person is asked.
+/// GET only reads; every other method counts as destroying and asks a person.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// The HTTP method.
@@ -71,5 +73,8 @@ pub struct Answered {
 
 impl Operation for Request {
     type Output = Answered;
-    const SPEC: Spec = Spec::any_route("gateway_request").titled("Call another route").requires(Permission::GATEWAY_REQUEST).evicts(&[""]);
+    const SPEC: Spec = Spec::any_route("gateway_request")
+        .titled("Call an API path or endpoint of the platform directly")
+        .requires(Permission::GATEWAY_REQUEST)
+        .evicts(&[""]);
 }

@@ -137,10 +137,11 @@ pub struct Integration {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Adds a connection to software or systems outside (registers an integration), such as Salesforce, SAP, HubSpot, Jira,
-/// a shop, HR or accounting program: hook it up by address and login.
+/// Links an external program or service: hook up the CRM, bank, tax office, wages, bookkeeping or laboratory system,
+/// parcel or weather service, a ministry's SOAP, Outlook, Dropbox, Microsoft or DATEV, set up the interface or
+/// connection to a provider by REST API, key or OAuth.
 ///
-/// Sets up the link to a new tool or web service with its API key or credentials.
+/// Integrate, register, establish or join a third party.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -173,14 +174,16 @@ impl std::fmt::Debug for Create {
 impl Operation for Create {
     type Output = Integration;
     const SPEC: Spec = Spec::post("integrations_create", "/integrations", Effect::Write)
-        .titled("Connect an outside provider or system")
+        .titled("Connect and link external software or a program: SAP, Salesforce, a bank, a shop system")
         .requires(Permission::INTEGRATION_CREATE)
         .answers(201)
         .id_alias("id")
         .evicts(&["integrations"]);
 }
 
-/// Shows the outside software we are hooked up to (integrations) and whether its last call went well.
+/// Lists integrations: which outside programs, third-party services and connectors do we use, what is hooked up,
+/// attached or connected, is there an interface or link to the bank, payroll or other software, its state, which is
+/// down.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -191,16 +194,15 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Integration>;
     const SPEC: Spec = Spec::get("integrations_list", "/integrations", Effect::Read)
-        .titled("List integrations")
+        .titled("Which external systems, software and programs we are linked to, all interfaces")
         .requires(Permission::INTEGRATION_VIEW)
         .extension()
         .cached(30);
 }
 
-/// Shows what is configured for our connection to an outside system or software (integration): its address, which login
-/// we use, mapped fields, when it last exchanged data (sync).
-///
-/// The details of the link, whether by password or key.
+/// Shows settings and details of one integration: what URL, address or login does the bank, CRM, shop, wages,
+/// laboratory, library or ticket interface use, which mapping is configured, to what it points, when was the last sync,
+/// how it looks and is set up, is it connected.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The integration.
@@ -210,16 +212,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Integration;
     const SPEC: Spec = Spec::get("integrations_get", "/integrations/{id}", Effect::Read)
-        .titled("Show the connection to an outside provider")
+        .titled("How an interface or connection to an external system is configured (int-…): address, login")
         .requires(Permission::INTEGRATION_VIEW)
         .id_alias("id")
         .cached(30);
 }
 
-/// Changes the settings of our connection to outside software (integration): its web address or server has changed, an
-/// API key, token or password expired, a field mapping is wrong.
-///
-/// The system moved or gave us a new login or token to replace the old one.
+/// Modifies an integration (int-…): the API key, token, secret, certificate or password expired or was renewed, enter
+/// the new one, the bank, CRM, wages, parcel or shop system moved to another URL, correct or replace the login, switch
+/// to OAuth, rename or adjust the interface, point it at a server.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -256,16 +257,15 @@ impl std::fmt::Debug for Update {
 impl Operation for Update {
     type Output = Integration;
     const SPEC: Spec = Spec::put("integrations_update", "/integrations/{id}", Effect::Write)
-        .titled("Change the connection to an outside provider")
+        .titled("Change an interface: enter another API key, address or login of a connection")
         .requires(Permission::INTEGRATION_UPDATE)
         .id_alias("id")
         .evicts(&["integrations"]);
 }
 
-/// Tests whether our connection to an outside system or software works (integration): is Salesforce, SAP or the CRM
-/// reachable and alive, does it let us in, are our credentials still valid.
-///
-/// Tries out a link that is down, gives errors or does not respond.
+/// Checks an interface (int-…): is the link to the bank, shop, CRM, parcel, lab or wages system reachable and working,
+/// can we reach it or get through, is our key or password still accepted; try, ping or verify the connection if it
+/// seems broken or down.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connect {
     /// The integration.
@@ -298,17 +298,16 @@ pub struct Connection {
 impl Operation for Connect {
     type Output = Connection;
     const SPEC: Spec = Spec::post("integrations_connect", "/integrations/{id}/connect", Effect::Send)
-        .titled("See whether an outside provider can be reached")
+        .titled("Test or try a connection: does an external system still respond, does the link work")
         .requires(Permission::INTEGRATION_CONNECT)
         .repeatable()
         .id_alias("id")
         .evicts(&["integrations"]);
 }
 
-/// Shows what a record from outside software looks like in our own format (transform): converts a sample contact,
-/// booking or order to our field names by the mapping, as a preview.
-///
-/// Turns or reformats its JSON into our layout, the way we store it.
+/// Applies a mapping (int-…) to rows: convert, translate, rename, reshape or reformat these JSON rows from the shop,
+/// CRM or supplier into our layout, how would theirs look like in our fields and shape, bring or turn it from their
+/// form to ours.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transform {
@@ -344,16 +343,17 @@ pub struct Transformation {
 impl Operation for Transform {
     type Output = Transformation;
     const SPEC: Spec = Spec::post("integrations_transform", "/integrations/{id}/transform", Effect::Read)
-        .titled("Rewrite an outside record with our field names")
+        .titled("Convert and translate their record into our layout and shape by a field mapping")
         .requires(Permission::INTEGRATION_VIEW)
         .repeatable()
         .id_alias("id");
 }
 
-/// Gets something from outside software or writes to it now (executes an integration): fetch a contact from Salesforce,
-/// push a client to the CRM, book an invoice in SAP, ask for a balance.
+/// Calls the outside system (int-…): get a balance, exchange rate or lab values from it, look up or retrieve an account
+/// in the CRM, ask the bank or SAP, order or charge by the shop's service, push, post or book an invoice in bookkeeping
+/// software, send a parcel, transmit hours, open a ticket, query weather or delivery.
 ///
-/// Looks up, books, sends or creates, such as a ticket or shipment; with `async` the API call is queued.
+/// With `async` the call is queued.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Execute {
@@ -406,7 +406,7 @@ pub struct Outcome {
 impl Operation for Execute {
     type Output = Outcome;
     const SPEC: Spec = Spec::post("integrations_execute", "/integrations/{id}/execute", Effect::Send)
-        .titled("Retrieve from or send to an outside provider")
+        .titled("Fetch from or send to an external service, ask an outside system now")
         .requires(Permission::INTEGRATION_EXECUTE)
         .id_alias("id")
         .evicts(&["integrations"]);

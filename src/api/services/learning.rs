@@ -104,10 +104,9 @@ pub struct Feedback {
     pub created_at: Option<Timestamp>,
 }
 
-/// Rates an answer of the AI (feedback): tell the system that the bot's reply or summary was excellent, perfect, good
-/// or helpful, or wrong, bad and missing something, with the right version.
-///
-/// Thumbs up or down, stars, and a note what it should have said.
+/// Gives feedback on what the AI assistant wrote: mark the bot's reply or output as wrong, not right, incorrect,
+/// useless or very accurate, stars, thumbs up, praise a great summary, complain, happy with its suggestion, advice or
+/// draft, too formal; note the expected answer or price.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Submit {
@@ -128,16 +127,14 @@ pub struct Submit {
 impl Operation for Submit {
     type Output = Feedback;
     const SPEC: Spec = Spec::post("feedback_submit", "/feedback", Effect::Write)
-        .titled("Give an AI answer a rating or correction")
+        .titled("Rate an AI answer: tell that the bot's reply was good, bad or wrong, stars or thumbs")
         .requires(Permission::FEEDBACK_SUBMIT)
         .answers(201)
         .evicts(&["feedback", "agents_drift"]);
 }
 
-/// Shows what people say about answers of an AI assistant or bot (feedback): which were rated or judged poor,
-/// criticised or praised, are users happy, their stars, comments and corrections.
-///
-/// Which feedback and reviews the bot got, bad or good.
+/// Reads opinions on the bot: reviews and remarks, how did users rate or judge its answers, are people satisfied, happy
+/// or dissatisfied, what they criticise or think, corrections, bad marks, thumbs, complaints about an agent or prompt.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -155,14 +152,12 @@ pub struct Query {
 impl Operation for Query {
     type Output = Page<Feedback>;
     const SPEC: Spec = Spec::get("feedback_query", "/feedback", Effect::Read)
-        .titled("See what ratings and complaints AI answers received")
+        .titled("What people say about an AI assistant or bot: ratings, reviews, are users pleased")
         .requires(Permission::FEEDBACK_VIEW);
 }
 
-/// Puts rated answers of an AI assistant together as learning material (training dataset): its good and bad examples
-/// from a quarter, month or spring, out of which the bot will learn.
-///
-/// Turns feedback of this year into a data set or collection, question and answer, for training.
+/// Gathers learning material: collect the best rated replies, good and bad examples and corrections of a quarter or
+/// year, turn feedback into data, and assemble, bundle, build or prepare a set or collection the bot shall learn from.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateDataset {
@@ -215,7 +210,7 @@ pub struct Dataset {
 impl Operation for CreateDataset {
     type Output = Dataset;
     const SPEC: Spec = Spec::post("datasets_create", "/datasets", Effect::Write)
-        .titled("Gather training examples for the AI")
+        .titled("Put together a training set: gather and assemble the best rated examples to teach the AI")
         .requires(Permission::DATASET_CREATE)
         .answers(201);
 }
@@ -291,10 +286,8 @@ pub struct JobFailure {
     pub message: String,
 }
 
-/// Has an AI assistant or bot learn from a collection of examples (retraining job): train or fine-tune it again, now,
-/// tonight or at the weekend, so that it improves.
-///
-/// Plans a new training from a data set, or teaches it last quarter's material.
+/// Has a bot learn: teach, school, retrain, fine-tune or improve the assistant or model, using a set of examples or new
+/// material, overnight, tonight, Saturday or at the weekend; plan a training so that it is better taught.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
@@ -313,16 +306,15 @@ pub struct Schedule {
 impl Operation for Schedule {
     type Output = RetrainingJob;
     const SPEC: Spec = Spec::post("retraining_jobs_schedule", "/retraining/jobs", Effect::Write)
-        .titled("Have an AI assistant trained")
+        .titled("Train or teach the AI assistant or bot again: have it learn from examples")
         .requires(Permission::RETRAINING_SCHEDULE)
         .answers(202)
         .evicts(&["retraining_jobs"]);
 }
 
-/// Tells whether one training of an AI assistant is over (retraining job): how far the learning has progressed, is it
-/// done or failed, what came out, did the bot get better.
-///
-/// Has it finished or is it still under way, how did it turn out, with what result.
+/// Follows one training: has the model finished learning, learnt its lesson, is it still going, did the retraining or
+/// tuning fail or succeed, what score or result did it achieve, is the assistant better after it, how far, when will it
+/// be over.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetJob {
     /// The retraining job.
@@ -332,15 +324,14 @@ pub struct GetJob {
 impl Operation for GetJob {
     type Output = RetrainingJob;
     const SPEC: Spec = Spec::get("retraining_jobs_get", "/retraining/jobs/{id}", Effect::Read)
-        .titled("See whether a training succeeded")
+        .titled("Is a bot's training finished, has it learnt, did it succeed, the result")
         .requires(Permission::RETRAINING_VIEW)
         .cached(2);
 }
 
-/// Tells whether an AI assistant is getting worse (drift): has the bot's quality dropped, is it less accurate or
-/// reliable than before, does it give poorer answers or make more errors lately.
-///
-/// Whether it is falling behind how it was last year or in summer.
+/// Compares a bot with what it used to be: does the assistant deteriorate, has quality, accuracy, precision or
+/// performance dropped or fallen, more mistakes, poorer, less reliable or stupid answers lately than in spring or
+/// summer, is the model losing, slipping, in decline, as good and accurate as before.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
     /// The agent.
@@ -390,12 +381,12 @@ pub struct MetricDrift {
 impl Operation for Drift {
     type Output = DriftReport;
     const SPEC: Spec = Spec::get("agents_drift", "/agents/{id}/metrics/drift", Effect::Read)
-        .titled("See whether an AI assistant deteriorates")
+        .titled("Has an AI assistant or bot become worse than it used to be: quality and accuracy")
         .requires(Permission::AGENT_VIEW);
 }
 
-/// Shows which learning material there is for AI assistants (training datasets): the collections and sets of examples
-/// made so far, with which a bot can be trained.
+/// Lists learning material: find the sets and collections of examples that exist already, are available or were
+/// gathered together to train on, the newest.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDatasets {
@@ -407,13 +398,13 @@ pub struct ListDatasets {
 impl Operation for ListDatasets {
     type Output = Page<Dataset>;
     const SPEC: Spec = Spec::get("datasets_list", "/datasets", Effect::Read)
-        .titled("List the training material gathered so far")
+        .titled("Which training sets, datasets and learning material were collected")
         .requires(Permission::FEEDBACK_VIEW)
         .extension();
 }
 
-/// Shows all trainings of AI assistants and bots (retraining jobs): past, running and upcoming or planned ones, which
-/// failed, when a bot was last retrained or taught.
+/// Shows retraining runs: when was a bot last trained or taught, any fine-tuning that already failed, next or in the
+/// queue, recently or in the past, how often.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListJobs {
@@ -425,7 +416,7 @@ pub struct ListJobs {
 impl Operation for ListJobs {
     type Output = Page<RetrainingJob>;
     const SPEC: Spec = Spec::get("retraining_jobs_list", "/retraining/jobs", Effect::Read)
-        .titled("List AI trainings with their outcome")
+        .titled("All AI trainings: which bots were last trained or taught, any running or planned")
         .requires(Permission::RETRAINING_VIEW)
         .extension();
 }

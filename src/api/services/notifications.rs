@@ -130,10 +130,9 @@ pub struct Notification {
     pub sent_at: Option<Timestamp>,
 }
 
-/// Sends somebody an e-mail, reminder or push alert that was prepared (notification): mail a client the invitation,
-/// remind a manager of a deadline, notify a colleague on their mobile.
-///
-/// Alerts somebody by mail or SMS on their phone that a task is due tomorrow.
+/// Mails a notice: remind the client of a deadline or payment due, e-mail an invitation, welcome or standard letter to
+/// a user, applicant, guest or buyer, inform the manager or team lead that it is ready, alert the technician, guard or
+/// shift leader on the phone, let them know.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Send {
@@ -152,15 +151,15 @@ pub struct Send {
 impl Operation for Send {
     type Output = Notification;
     const SPEC: Spec = Spec::post("notifications_send", "/notifications/send", Effect::Send)
-        .titled("Send a reminder mail or alert")
+        .titled("Send an e-mail, reminder, push or alert: notify, inform or remind somebody")
         .requires(Permission::NOTIFICATION_SEND)
         .answers(202)
         .evicts(&["notifications"])
         .essential();
 }
 
-/// Tells what happened to one e-mail, reminder, SMS or alert (notification): was it delivered, has somebody got it, did
-/// it go out and arrive, has it reached a phone, or did it bounce and why.
+/// Checks one mail, invitation, push or alert (notif-…): was it sent, delivered and received, has it reached him, did
+/// it go out or bounce, why didn't or wasn't it, is it stuck in the queue, what became of it, delivery status.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The notification.
@@ -170,13 +169,13 @@ pub struct Get {
 impl Operation for Get {
     type Output = Notification;
     const SPEC: Spec = Spec::get("notifications_get", "/notifications/{id}", Effect::Read)
-        .titled("See whether a mail went out and arrived")
+        .titled("Did a mail, reminder or alert arrive: was it sent, delivered, received, or has it bounced")
         .requires(Permission::NOTIFICATION_VIEW)
         .cached(2);
 }
 
-/// Shows which e-mails, mails, reminders and alerts went to somebody (notification history): what was sent today or
-/// last month, when we told or informed them, which failed or were not delivered.
+/// Searches sent mail: what e-mails, notices, alerts and reminders went out today, last week or month, all that
+/// bounced, failed, were undelivered or not delivered, did we ever or recently inform or remind the client.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -203,16 +202,15 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Notification>;
     const SPEC: Spec = Spec::get("notifications_list", "/notifications", Effect::Read)
-        .titled("List the mails and alerts that have been sent")
+        .titled("Which mails, notices and reminders did we send today or last week: history")
         .requires(Permission::NOTIFICATION_VIEW)
         .cached(2)
         .essential();
 }
 
-/// Prepares a standard e-mail, SMS or push text to reuse (notification template): an invitation, welcome or reminder
-/// about a deadline, with blanks for the name and date.
-///
-/// A mail or message layout with gaps, such as for something overdue.
+/// Saves a text that we send again and always: make a form mail, invitation, welcome, greeting ("Hello …"), rejection,
+/// confirmation or cancellation wording, delays, push or SMS boilerplate, appointment letter to applicants, with
+/// blanks, to reuse, compose or lay down.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateTemplate {
@@ -263,13 +261,13 @@ pub struct Template {
 impl Operation for CreateTemplate {
     type Output = Template;
     const SPEC: Spec = Spec::post("templates_create", "/templates", Effect::Write)
-        .titled("Write a standard mail or reminder")
+        .titled("Write a standard text: a ready-made e-mail wording or reminder with blanks for name and date")
         .requires(Permission::TEMPLATE_CREATE)
         .answers(201);
 }
 
-/// Shows which standard e-mails, reminders and text messages have been prepared (notification templates): ready-made
-/// mail wordings to choose or pick from.
+/// Shows prepared notification texts: prewritten mails, form letters and wording to choose from, is there an
+/// invitation, rejection, welcome, cancellation or late-payment boilerplate, an SMS or e-mail for an assignment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListTemplates {
@@ -281,7 +279,7 @@ pub struct ListTemplates {
 impl Operation for ListTemplates {
     type Output = Page<Template>;
     const SPEC: Spec = Spec::get("templates_list", "/templates", Effect::Read)
-        .titled("List standard mails")
+        .titled("Which standard texts, mails and templates are ready to choose from")
         .requires(Permission::NOTIFICATION_VIEW)
         .extension()
         .essential();

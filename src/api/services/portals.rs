@@ -144,10 +144,9 @@ pub struct ApprovalStep {
     pub company_id: Option<CompanyId>,
 }
 
-/// Sets up a separate website or web portal with its own logo and colours (portal), where partners, dealers,
-/// subcontractors, parents or an office sign in and serve themselves.
-///
-/// A self-service site or page of their own.
+/// Builds a web site where a customer, supplier, partner, contractor, student, clinic or subsidiary can log in and
+/// serve themselves: we want or need to make, start, open or launch their own page, area, intranet or website with
+/// logo, for tenants, volunteers or dealers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// The portal's name.
@@ -164,15 +163,15 @@ pub struct Create {
 impl Operation for Create {
     type Output = Portal;
     const SPEC: Spec = Spec::post("portals_create", "/portals", Effect::Write)
-        .titled("Set up a branded website")
+        .titled("Set up a web portal: a website, page or self-service site of their own")
         .requires(Permission::PORTAL_CREATE)
         .answers(201)
         .names_tenant()
         .evicts(&["portals"]);
 }
 
-/// Shows how one portal, website or login page is set up and looks (portal): which logo, colour, domain and web address
-/// it uses.
+/// Shows how one site is set up: what web address, domain, logo and colours does the supplier, student, partner or
+/// customer portal have, details and configuration of the intranet; display it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The portal.
@@ -182,13 +181,13 @@ pub struct Get {
 impl Operation for Get {
     type Output = Portal;
     const SPEC: Spec = Spec::get("portals_get", "/portals/{id}", Effect::Read)
-        .titled("Show how a website looks at present")
+        .titled("How does a portal or site look on the web, how is it set up: domain, logo, colours")
         .requires(Permission::PORTAL_VIEW)
         .cached(30);
 }
 
-/// Changes the logo, colour or domain of a portal, website or login page (branding): our new logo, dark red or blue,
-/// another web address, adapted after a renaming.
+/// Restyles a site or page: replace the outdated logo by a new one (png), make it orange or dark green, corporate
+/// colours should change, adapt the site to our organisation, put it on a different web address.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateBranding {
     /// The portal.
@@ -201,15 +200,14 @@ pub struct UpdateBranding {
 impl Operation for UpdateBranding {
     type Output = Portal;
     const SPEC: Spec = Spec::put("portals_update_branding", "/portals/{id}/branding", Effect::Write)
-        .titled("Give a website new colours or another logo")
+        .titled("Change the look of a portal or page: new logo, dark colours, another domain or address")
         .requires(Permission::PORTAL_UPDATE)
         .evicts(&["portals"]);
 }
 
-/// Tells which functions are active in a portal or website (feature flags): are AI, workflow designer or document
-/// uploads switched on, enabled or off there, why is a menu missing.
-///
-/// What features an office can use, which are turned on.
+/// Tells the on/off switches of a site: is the designer, upload, menu or AI turned on, enabled, activated, available,
+/// unlocked or disabled for the clinic or students, what features, modules and options can they use, why is a function
+/// missing or deactivated.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FeatureFlags {
     /// The portal.
@@ -219,14 +217,15 @@ pub struct FeatureFlags {
 impl Operation for FeatureFlags {
     type Output = Features;
     const SPEC: Spec = Spec::get("portals_feature_flags", "/portals/{id}/feature-flags", Effect::Read)
-        .titled("See which features are enabled on a website")
+        .titled("Why can't they use it: which functions, AI or upload, are switched on in a portal")
         .requires(Permission::PORTAL_VIEW)
         .cached(30)
         .shared_in_tenant();
 }
 
-/// Adds or registers a new company, subsidiary, branch or client organisation below its owner or holding (company): a
-/// firm we bought or that belongs to us now, an office founded or opened abroad.
+/// Enters a new firm: register an Ltd, Inc or corporation that we bought, acquired, founded or took over and now
+/// belongs to us, a branch, daughter or business unit under its parent, include a client organisation as a separate
+/// tenant.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateCompany {
@@ -241,15 +240,16 @@ pub struct CreateCompany {
 impl Operation for CreateCompany {
     type Output = Company;
     const SPEC: Spec = Spec::post("companies_create", "/companies", Effect::Write)
-        .titled("Add a branch or subsidiary")
+        .titled("Add a new firm, daughter, subsidiary or branch office to our group")
         .requires(Permission::COMPANY_CREATE)
         .answers(201);
 }
 
-/// Defines who approves and signs spending in a company (approval chain): purchases, expenses, contracts, investments
-/// or orders need the manager first, then the CFO, board or headquarters.
+/// Sets signing rules in a firm: who should approve purchases, contracts, expenses or investments, everything over a
+/// large sum goes first to the lawyer, director or CFO and then the board, two signatures, four eyes principle,
+/// hierarchy of approvers for an Ltd or branch, who has to agree.
 ///
-/// Who must agree or confirm, in which order; replaces all chains.
+/// Replaces all chains.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigureApprovals {
@@ -262,12 +262,12 @@ pub struct ConfigureApprovals {
 impl Operation for ConfigureApprovals {
     type Output = Company;
     const SPEC: Spec = Spec::put("companies_configure_approvals", "/companies/{id}/approvals", Effect::Grant)
-        .titled("Set which people must sign for a firm")
+        .titled("Set who must sign or approve spending in a company, who first and who then")
         .requires(Permission::COMPANY_CONFIGURE);
 }
 
-/// Shows which portals, websites and login pages we have or offer for outside people (portals), such as partners,
-/// dealers and offices, all of them.
+/// Lists sites: find all websites, login and self-service pages we run or offer to outside people, is there a portal
+/// for the clinic, contractors or suppliers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -279,13 +279,13 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Portal>;
     const SPEC: Spec = Spec::get("portals_list", "/portals", Effect::Read)
-        .titled("List the websites for partners")
+        .titled("Which portals, websites and pages do we have for outsiders")
         .requires(Permission::PORTAL_VIEW)
         .extension();
 }
 
-/// Shows which companies, organisations, subsidiaries, branches and daughters are part of our group or holding
-/// (companies), or what one firm owns: the structure.
+/// Lists all companies: organisations, units, daughters and subsidiaries the holding does own, structure or tree of the
+/// group, which Ltd or parent is above, which clients such as a hospital we serve.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListCompanies {
@@ -300,7 +300,7 @@ pub struct ListCompanies {
 impl Operation for ListCompanies {
     type Output = Page<Company>;
     const SPEC: Spec = Spec::get("companies_list", "/companies", Effect::Read)
-        .titled("List the firms under our group or holding")
+        .titled("Which firms, daughters, subsidiaries, branches and organisations belong to our group")
         .requires(Permission::PORTAL_VIEW)
         .extension();
 }

@@ -169,10 +169,11 @@ pub struct ProcessVersion {
     pub variables: Vec<Variable>,
 }
 
-/// Models a new workflow (process): the standard steps by which a matter such as holiday requests, purchases,
-/// complaints, travel or new hires is handled, and who takes each.
+/// Models a workflow from scratch: define, build, lay out or draw up its steps, how we handle returns, claims,
+/// expenses, hiring, complaints, a purchase or lost keys, a flow where a clerk checks first, two sign and finance pays;
+/// automate a business procedure.
 ///
-/// To automate, or put together afresh, how we deal with something; it begins as a draft.
+/// Begins as a draft.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -198,17 +199,16 @@ pub struct Create {
 impl Operation for Create {
     type Output = Process;
     const SPEC: Spec = Spec::post("processes_create", "/processes/designs", Effect::Write)
-        .titled("Define or build a new workflow")
+        .titled("Make a new workflow: design or define the steps of a process or procedure")
         .requires(Permission::PROCESS_CREATE)
         .answers(201)
         .id_alias("processId")
         .evicts(&["processes"]);
 }
 
-/// Shows the history of a workflow (versions of a process): each earlier revision and release, newest first, how the
-/// procedure looked before somebody edited or rewrote it.
-///
-/// A change log over time: what is different, which edition was live in spring.
+/// Shows the history of a process: newer, older or previous editions, how did the flow look before or in spring, when
+/// was the design changed, revised, last published or released, which workflow edition is current or live, what is
+/// different.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
@@ -222,17 +222,18 @@ pub struct Versions {
 impl Operation for Versions {
     type Output = Page<ProcessVersion>;
     const SPEC: Spec = Spec::get("processes_versions", "/processes/{id}/versions", Effect::Read)
-        .titled("Show older editions of a workflow")
+        .titled("Earlier versions, revisions and older editions of a workflow, when it changed (proc-…)")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .cached(60)
         .shared_in_tenant();
 }
 
-/// Edits an existing workflow (process): a step is added, replaced, swapped or removed, an extra check or second
-/// signature put in, a limit, condition or name changed.
+/// Changes a design (proc-…): add, insert, remove, swap, rearrange or rename a step, another check or second signature
+/// needed before the purchase or expense procedure, modify, double or raise the limit, adapt a flow for emergencies, a
+/// step given to someone else.
 ///
-/// Adjusts, renames or drops something in a new draft; cases under way keep the old flow.
+/// A new draft; cases under way keep the old flow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -262,17 +263,17 @@ pub struct Update {
 impl Operation for Update {
     type Output = Process;
     const SPEC: Spec = Spec::put("processes_update", "/processes/{id}", Effect::Write)
-        .titled("Change the steps of a workflow")
+        .titled("Edit a workflow: change, put in, drop or swap steps of a process")
         .requires(Permission::PROCESS_UPDATE)
         .not_idempotent()
         .id_alias("processId")
         .evicts(&["processes"]);
 }
 
-/// Puts a finished or revised draft of a workflow into effect (publishes a process): it goes live, and people can
-/// actually start it from now on.
+/// Puts a new process (proc-…) into effect: release, activate, roll out or finalise the draft, go live, bring the new
+/// flow into use, force or production, so that people and everybody start using it from Monday.
 ///
-/// Rolls a new or changed flow out to everyone; a released version is final.
+/// A released version is final.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Publish {
@@ -286,16 +287,15 @@ pub struct Publish {
 impl Operation for Publish {
     type Output = Process;
     const SPEC: Spec = Spec::post("processes_publish", "/processes/{id}/publish", Effect::Write)
-        .titled("Release or activate a workflow")
+        .titled("Make a workflow live for everyone: publish, release or activate the draft")
         .requires(Permission::PROCESS_PUBLISH)
         .id_alias("processId")
         .evicts(&["processes"]);
 }
 
-/// Checks whether a drawn workflow is correct and complete (validates a process) before it goes live: mistakes, steps
-/// that lead nowhere, endless loops, forgotten connections, wrong conditions.
-///
-/// Verifies that nothing is missing in a flow just modelled and every branch ends.
+/// Verifies a process (proc-…): find mistakes, faults, dead ends, gaps and endless loops in the flow, is the draft
+/// complete, consistent and correctly connected, did I forget a connection, do conditions make sense technically, will
+/// it be accepted for release, proofread.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validate {
@@ -356,15 +356,14 @@ pub struct SuggestedMapping {
 impl Operation for Validate {
     type Output = Validation;
     const SPEC: Spec = Spec::post("processes_validate", "/processes/{id}/validate", Effect::Read)
-        .titled("Look for mistakes in a workflow")
+        .titled("Check a workflow draft before use: errors, mistakes, dead ends in its design")
         .requires(Permission::PROCESS_VIEW)
         .repeatable();
 }
 
-/// Runs through a workflow as a rehearsal (sandbox), with invented data or amounts, to see how it behaves, which path
-/// or route it takes and what would happen, before it is used for real.
-///
-/// A trial or simulation: pretend that an order comes in; nothing is really started, no consequences.
+/// Simulates a process (proc-…): rehearse, test or play through the draft with an invented amount, see if and how it
+/// behaves, which way a purchase would go, what would happen if the boss refuses; a trial run or rehearsal in a safe
+/// environment, without real consequences.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
@@ -407,15 +406,14 @@ pub struct Trial {
 impl Operation for Sandbox {
     type Output = Trial;
     const SPEC: Spec = Spec::post("processes_sandbox", "/processes/{id}/sandbox", Effect::Read)
-        .titled("Simulate or test a workflow in a dry run")
+        .titled("Try out a workflow draft: test or play it in a dry run, a simulation")
         .requires(Permission::PROCESS_VIEW)
         .repeatable();
 }
 
-/// Shows which workflows and procedures we have (processes), drafts not yet released too, or finds whether there is one
-/// for travel, building permits or parental leave already.
-///
-/// Searches for the right flow in our company.
+/// Shows workflows: find the procedure for travel, vacation, parental leave, expenses, parking, equipment, a course or
+/// lost keys, is there a business process for broken things, all published or unfinished drafts, a catalogue of what
+/// one can start.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// Words of the name, or their beginnings.
@@ -433,17 +431,16 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Process>;
     const SPEC: Spec = Spec::get("processes_list", "/processes", Effect::Read)
-        .titled("Find out which workflows are available")
+        .titled("Which workflows, processes and procedures can I start, do we have one for it")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .derivable_extension()
         .always_loaded();
 }
 
-/// Explains how a workflow or procedure works (process): what its steps or stages are, which people are involved,
-/// responsible or sign, and what must be filled in or provided to begin.
-///
-/// Describes how our company handles a matter.
+/// Describes a process: its definition, design, steps, conditions and flow according to the model, how do we handle
+/// expenses, returns or admission, who is involved and decides, who comes after finance, what things one must provide;
+/// open the flow chart.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The process.
@@ -456,7 +453,7 @@ pub struct Get {
 impl Operation for Get {
     type Output = ProcessVersion;
     const SPEC: Spec = Spec::get("processes_get", "/processes/{id}", Effect::Read)
-        .titled("Explain how a workflow goes")
+        .titled("How does a workflow go: explain the procedure, walk through its steps (proc-…)")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .extension()

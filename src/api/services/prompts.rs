@@ -115,10 +115,8 @@ pub struct Prompt {
     pub published_at: Option<Timestamp>,
 }
 
-/// Stores a good text that tells the AI what to do (prompt template): a question or instruction with blanks to fill in
-/// or placeholders that all colleagues can reuse, such as one to sum up a report.
-///
-/// Saves a new template or standard wording for the assistant, so that others can use it as well.
+/// Keeps good wording for the AI: store or write a question we always ask, a reusable text with blanks to summarise or
+/// draw up something in a language, put it in the prompt library, so that others use the same standard instruction.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Name of the prompt.
@@ -144,16 +142,14 @@ pub struct Create {
 impl Operation for Create {
     type Output = Prompt;
     const SPEC: Spec = Spec::post("prompts_create", "/prompts", Effect::Write)
-        .titled("Save a template or instruction for the AI")
+        .titled("Keep a question or instruction to the AI as a reusable prompt template, same wording for all")
         .requires(Permission::PROMPT_CREATE)
         .answers(201)
         .evicts(&["prompts"]);
 }
 
-/// Reads out one stored instruction to the AI (prompt template): which exact text the bot or assistant is told and
-/// follows, what is behind its answers, which placeholders it has.
-///
-/// Opens the bot's template for offers or contracts as we have written it.
+/// Opens one prompt: show the exact wording of the template, what the bot is told or instructed to do, contents,
+/// variables, see the summary, analysis or translation instruction given to the AI or behind its answers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The prompt.
@@ -163,15 +159,13 @@ pub struct Get {
 impl Operation for Get {
     type Output = Prompt;
     const SPEC: Spec = Spec::get("prompts_get", "/prompts/{id}", Effect::Read)
-        .titled("See what a stored AI instruction says")
+        .titled("Read what an AI prompt or instruction says, exact wording and text the bot is told")
         .requires(Permission::PROMPT_VIEW)
         .cached(30);
 }
 
-/// Shows the history of an instruction to the AI (prompt versions): how the text read before, older wordings and
-/// revisions, when it was changed, how the bot's template developed.
-///
-/// All revisions of a template: how often it was rewritten, what it looked like.
+/// Shows a prompt's history: older or previous editions and revisions, when was the instruction altered, changed or
+/// rewritten, what did the summary template say in spring, how was the bot instructed, latest version.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The prompt.
@@ -184,13 +178,14 @@ pub struct Versions {
 impl Operation for Versions {
     type Output = Page<Prompt>;
     const SPEC: Spec = Spec::get("prompts_versions", "/prompts/{id}/versions", Effect::Read)
-        .titled("See what an AI instruction said earlier")
+        .titled("What an AI prompt said before: earlier wording, editions, revisions, when it changed")
         .requires(Permission::PROMPT_VIEW)
         .cached(30);
 }
 
-/// Puts real values into the blanks of an instruction to the AI (assembles a prompt), such as a name, date or amount,
-/// and shows how the complete, final text would look or read.
+/// Completes a prompt: insert, plug or put a name, language or amount into the blanks and placeholders, fill in the
+/// instruction, combine template and values, preview or render the final, finished text, how it will look; build it for
+/// an interaction.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assemble {
     /// The prompt.
@@ -222,15 +217,14 @@ pub struct Assembly {
 impl Operation for Assemble {
     type Output = Assembly;
     const SPEC: Spec = Spec::post("prompts_assemble", "/prompts/{id}/assemble", Effect::Read)
-        .titled("Combine an AI template with my values")
+        .titled("Fill in an AI prompt with values: read the finished, final instruction")
         .requires(Permission::PROMPT_VIEW)
         .repeatable();
 }
 
-/// Checks a new instruction to the AI for errors (validates a prompt): is the text technically fine, or a blank,
-/// placeholder or variable forgotten, undeclared, unused, a bracket wrong.
-///
-/// Tests a template for mistakes: is each variable defined and okay.
+/// Tests an instruction: errors, faults or mistakes in the prompt, did I forget a placeholder, blanks or variables
+/// undeclared, not declared, unused or missing, unclosed brackets, is the syntax correctly written, technically right,
+/// will these values fit the template.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {
     /// The prompt.
@@ -283,15 +277,15 @@ pub struct Finding {
 impl Operation for Validate {
     type Output = Validation;
     const SPEC: Spec = Spec::post("prompts_validate", "/prompts/{id}/validate", Effect::Read)
-        .titled("Look for mistakes in an AI template")
+        .titled("Check an AI prompt for mistakes, slips and missing or undeclared placeholders")
         .requires(Permission::PROMPT_VIEW)
         .repeatable();
 }
 
-/// Makes a new or updated instruction to the AI live (publishes a prompt): the approved wording is official, and every
-/// assistant and bot will use that text from now on.
+/// Makes an instruction official: publish or update its text, the bot should use the improved, revised or shorter
+/// wording from now on, put the changed prompt in force, live, with one more sentence.
 ///
-/// Releases or activates a template that is ready; the answer shows which samples change.
+/// Answers which samples change.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// The prompt.
@@ -342,13 +336,13 @@ pub struct SampleChange {
 impl Operation for Publish {
     type Output = Publication;
     const SPEC: Spec = Spec::post("prompts_publish", "/prompts/{id}/publish", Effect::Write)
-        .titled("Switch the AI to a reworked instruction")
+        .titled("Release a new, reworded AI prompt: the bot should use the changed instruction now")
         .requires(Permission::PROMPT_PUBLISH)
         .evicts(&["prompts"]);
 }
 
-/// Shows which instructions and texts for the AI are stored and available (prompt templates): all ready-made ones, or
-/// whether anyone has one for meetings, offers or letters already.
+/// Lists the prompt library: is there a ready AI instruction or stored question for a summary, meetings or offers, find
+/// a template by tag, made or saved by a colleague to use.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -360,7 +354,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Prompt>;
     const SPEC: Spec = Spec::get("prompts_list", "/prompts", Effect::Read)
-        .titled("List saved AI templates and instructions")
+        .titled("Which AI prompts, templates and instructions have colleagues kept or saved")
         .requires(Permission::PROMPT_VIEW)
         .extension();
 }

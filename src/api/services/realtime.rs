@@ -136,7 +136,9 @@ impl Frame {
     }
 }
 
-/// Publishes a message on a live channel: broadcast to everybody who listens, such as a portal's page.
+/// Sends a live message to a channel: broadcast, push or announce an update to everyone connected, all people, viewers,
+/// listeners and browsers, so that everybody in the room, ward or support sees it pop up or flash on the screen or page
+/// (websocket), such as that lunch is ready.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// The channel, such as `room-1`: small letters, digits, `_`, `-` and dots between.
@@ -154,7 +156,7 @@ pub struct Publish {
 impl Operation for Publish {
     type Output = Frame;
     const SPEC: Spec = Spec::post("realtime_publish", "/channels/{channel}/publish", Effect::Write)
-        .titled("Publish on a channel")
+        .titled("Show everyone online a live notice or update: broadcast a message to open screens")
         .requires(Permission::EVENT_PUBLISH)
         .answers(201)
         .id_alias("eventId")
@@ -182,7 +184,9 @@ pub struct Present {
     pub members: Vec<Member>,
 }
 
-/// Shows who is on a live channel now: online, present, listening.
+/// Tells who is there right now: is anyone or anybody online, present, connected, active or available on a channel at
+/// the moment, which people are currently at the computer, in the office or ward, offline, a green dot, the doctor or
+/// guard for a quick chat.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Presence {
     /// The channel; `users` is everybody with a connection of their own.
@@ -193,7 +197,7 @@ pub struct Presence {
 impl Operation for Presence {
     type Output = Present;
     const SPEC: Spec = Spec::get("realtime_presence", "/channels/{channel}/presence", Effect::Read)
-        .titled("Show who is on a channel")
+        .titled("Who is online now, is anyone or anybody present, who is about at the moment")
         .requires(Permission::EVENT_VIEW)
         .extension();
 }

@@ -82,8 +82,9 @@ pub struct Instance {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Adds a new server or machine to the platform (registers a service instance): there is an additional node or host for
-/// documents, the engine or scheduling, which should get traffic.
+/// Brings a second server into the pool: register, add, enter, enlist or enrol an additional machine, fresh node or new
+/// host and port, an instance for the engine, a microservice or another backend; make it discoverable in the directory,
+/// include it for traffic.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -110,7 +111,7 @@ pub struct Register {
 impl Operation for Register {
     type Output = Instance;
     const SPEC: Spec = Spec::post("services_register", "/services/register", Effect::Grant)
-        .titled("Add a server")
+        .titled("Add a new server, machine, box or node to the platform, ready for work")
         .requires(Permission::SERVICE_REGISTER)
         .answers(201)
         .repeatable()
@@ -118,8 +119,9 @@ impl Operation for Register {
         .evicts(&["services"]);
 }
 
-/// Removes a server or machine from the platform's list or pool (deregisters a service instance): a host that is
-/// broken, dismantled, scrapped, shut down or switched off gets no more traffic.
+/// Takes an instance out of the registry: unregister, delete or decommission a server, a retired, scrapped or
+/// dismantled host is switched off, remove the machine or node from the pool for maintenance, no requests or traffic to
+/// any broken instance.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deregister {
     /// The instance, such as pds-1.
@@ -129,15 +131,14 @@ pub struct Deregister {
 impl Operation for Deregister {
     type Output = Done;
     const SPEC: Spec = Spec::delete("services_deregister", "/services/{id}", Effect::Destroy)
-        .titled("Take an old, retired server out of service")
+        .titled("Remove an old, scrapped or broken server, machine, box or node")
         .requires(Permission::SERVICE_DEREGISTER)
         .evicts(&["services"]);
 }
 
-/// Tells where a part of the platform can be reached (service discovery): which machines, servers or instances handle
-/// it, on which host, address and port the engine runs.
-///
-/// How many servers run a service, in which version.
+/// Finds where the engine, analytics, audit, portal or notification service lives: server address, machine, IP, port,
+/// version, how many instances of the engine are behind it, locate or resolve the hub, scheduling, how does one reach
+/// it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Discover {
     /// Service name, such as process-design-service.
@@ -151,17 +152,16 @@ pub struct Discover {
 impl Operation for Discover {
     type Output = Page<Instance>;
     const SPEC: Spec = Spec::get("services_discover", "/services/{name}", Effect::Read)
-        .titled("See on what host a service lives")
+        .titled("Where a service runs: on which server, machine, instance, host and port to reach it")
         .requires(Permission::SERVICE_VIEW)
         .id_alias("serviceId")
         .cached(5)
         .shared_in_tenant();
 }
 
-/// Shows whether all parts of the platform are working (service registry): which services and components there are,
-/// which have problems or are down, is FlowMaster up today.
-///
-/// The state of the whole system: what is down, is there an outage.
+/// Tells the health of the whole system: is everything ok and healthy today, any problems or outage, which parts,
+/// components or microservices are broken or down, all backend components there are, the state of the platform it does
+/// consist of.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -172,17 +172,17 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Instance>;
     const SPEC: Spec = Spec::get("services_list", "/services", Effect::Read)
-        .titled("See whether everything is up and running")
+        .titled("Is the whole platform up, which part is down, any trouble or outage: status of all services")
         .requires(Permission::SERVICE_VIEW)
         .id_alias("serviceId")
         .cached(5)
         .shared_in_tenant();
 }
 
-/// Checks the health of one server or machine: is the node or host alive, still responding and running, does it answer
-/// or is it dead.
+/// Checks a machine's health: does the server, host, node or engine instance respond, ping it, is it alive, dead,
+/// crashed, unhealthy or well, seems to hang, test whether and how it runs.
 ///
-/// Pings it: is it all right; an instance also reports its own state (heartbeat).
+/// An instance also sends its heartbeat.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
@@ -196,7 +196,7 @@ pub struct Check {
 impl Operation for Check {
     type Output = Instance;
     const SPEC: Spec = Spec::post("services_check", "/health/{serviceId}", Effect::Write)
-        .titled("See whether a server is healthy")
+        .titled("Is one server or machine alive, healthy or dead: check, ping, does it answer")
         .requires(Permission::SERVICE_CHECK)
         .repeatable()
         .id_alias("serviceId")

@@ -116,10 +116,9 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
 }
 
-/// Starts a workflow by itself on a regular basis (schedule): automatically every Monday morning, each Friday at five,
-/// daily at midnight, weekly, at the end or on the first of each month.
-///
-/// Runs something once a week, every weekday, quarter or night without anybody.
+/// Lets a workflow run by itself: begin automatically each morning, every weekday at six, Friday noon or evening,
+/// daily, weekly, every quarter, on the first of a month; want a regular, recurring start, such as inventory, backup,
+/// cleaning or a checklist.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -143,16 +142,14 @@ pub struct Create {
 impl Operation for Create {
     type Output = Schedule;
     const SPEC: Spec = Spec::post("schedules_create", "/schedules", Effect::Write)
-        .titled("Have a workflow run regularly")
+        .titled("Start a process by itself each day, week or month, every weekday: a recurring run")
         .requires(Permission::SCHEDULE_CREATE)
         .answers(201)
         .evicts(&["schedules"]);
 }
 
-/// Tells when one automatic run will start next (schedule): when is the weekly or monthly run due, its time, zone and
-/// settings, did it run last night or last Monday.
-///
-/// When it is planned, what its timer is set to, whether it happened this morning.
+/// Shows how one timer is set: when does the weekly or daily start come next, how often, is the schedule active, on
+/// which day, rhythm, time zone, when did it last fire, the next inventory or handover.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The schedule.
@@ -162,15 +159,14 @@ pub struct Get {
 impl Operation for Get {
     type Output = Schedule;
     const SPEC: Spec = Spec::get("schedules_get", "/schedules/{id}", Effect::Read)
-        .titled("See when a scheduled run is going to be next")
+        .titled("When does an automatic run start again, when is it due next: a timer's details (sched-…)")
         .requires(Permission::SCHEDULE_VIEW)
         .cached(30);
 }
 
-/// Changes the time of an automatic run (schedule): on Tuesday instead of Monday, an hour later, at six in the evening,
-/// every second month, another time zone from now on.
-///
-/// Moves or postpones it, say to twice a year, or gives it another input.
+/// Changes a timer (sched-…): shift, move, postpone, adjust or reschedule the automatic daily start to Friday, Sunday,
+/// midnight, the afternoon or 5 pm, an hour later on the clock, monthly rather than weekly, every two weeks instead, at
+/// another rhythm or in another time zone.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -198,15 +194,14 @@ pub struct Update {
 impl Operation for Update {
     type Output = Schedule;
     const SPEC: Spec = Spec::put("schedules_update", "/schedules/{id}", Effect::Write)
-        .titled("Move a scheduled run to another day")
+        .titled("Move or shift an automatic run to another day or hour instead, change its timer")
         .requires(Permission::SCHEDULE_UPDATE)
         .evicts(&["schedules"]);
 }
 
-/// Cancels a regular, automatic run permanently (deletes a schedule): the daily, weekly or monthly run is not needed
-/// any longer, remove its timer from the calendar.
-///
-/// Stops a recurring check, list or report, to get rid of it, off the timetable.
+/// Ends a recurring start (sched-…): drop the timer, no longer run daily, nightly, weekly or monthly by itself, not
+/// needed any more, remove it from the calendar or timetable, abolish, cancel or turn the regular automatic run off
+/// permanently.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The schedule.
@@ -216,15 +211,13 @@ pub struct Delete {
 impl Operation for Delete {
     type Output = Done;
     const SPEC: Spec = Spec::delete("schedules_delete", "/schedules/{id}", Effect::Destroy)
-        .titled("Stop a scheduled run for good")
+        .titled("Stop an automatic run for good and remove its timer")
         .requires(Permission::SCHEDULE_DELETE)
         .evicts(&["schedules"]);
 }
 
-/// Does a planned automatic run right away (executes a schedule), today instead of Monday, early, by hand, out of turn,
-/// not waiting for its time; the timetable stays.
-///
-/// Launches or triggers a nightly or weekly run immediately.
+/// Fires a timer (sched-…) immediately: trigger or launch the nightly or weekly run today, early, right now, by hand,
+/// once, an extra one as an exception, no wait until night or Monday, a skipped plan; execute it ahead of its schedule.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Execute {
     /// The schedule.
@@ -234,14 +227,14 @@ pub struct Execute {
 impl Operation for Execute {
     type Output = Run;
     const SPEC: Spec = Spec::post("schedules_execute", "/schedules/{id}/execute", Effect::Write)
-        .titled("Start a scheduled run now")
+        .titled("Run a scheduled job now, today, early, out of turn, ahead of time")
         .requires(Permission::SCHEDULE_EXECUTE)
         .answers(202)
         .evicts(&["schedules", "executions", "tasks"]);
 }
 
-/// Shows everything that runs automatically or on a regular basis (schedules): all planned jobs, timers and recurring
-/// runs, what starts by itself every night, week or month.
+/// Shows the timetable: what is planned on the calendar for the night or weekend, which timers exist, what jobs start
+/// by themselves regularly, every night, is there a stock run, anything automatic.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -253,7 +246,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Schedule>;
     const SPEC: Spec = Spec::get("schedules_list", "/schedules", Effect::Read)
-        .titled("Show the timetable of scheduled runs")
+        .titled("What happens by itself, automatically: all timers, planned and recurring jobs, the calendar")
         .requires(Permission::SCHEDULE_VIEW)
         .extension()
         .essential();

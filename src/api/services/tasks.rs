@@ -167,10 +167,9 @@ pub struct TaskEvent {
     pub data: Map<String, Value>,
 }
 
-/// Asks a person to do something by a date (human task): confirm, check, look over, sign, call back, decide or fill in
-/// a form, as when I need somebody's OK or decision.
-///
-/// A new to-do made by hand, as to get legal or accounting to verify something, or a missing signature.
+/// Gets a person to do a job: have legal, the janitor or technician check, verify or look over an item, call somebody,
+/// confirm a sum, order toner, count a shelf, change a lamp by tomorrow or Friday; I need a signature, trip decision or
+/// ok from the boss or director, someone should, put it on her desk within a day.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -201,16 +200,15 @@ impl Operation for Create {
     type Output = Task;
     const SPEC: Spec = Spec::post("tasks_create", "/tasks", Effect::Write)
         .names_users(&["assignee"])
-        .titled("Ask somebody to take care of something")
+        .titled("Ask someone to check, decide, go over or sign something: give somebody a job, get an ok")
         .requires(Permission::TASK_CREATE)
         .answers(201)
         .evicts(&["tasks"]);
 }
 
-/// Shows the details of one pending to-do or approval (task): what exactly somebody is supposed to decide, answer or
-/// fill in, which options there are, who has it, when it is due.
-///
-/// The whole request: what information it asks for.
+/// Opens one to-do: read the assignment or work item, what exactly am I supposed to do, decide or answer, which details
+/// and information the form or discount approval asks, who is responsible, deadline, is the review of the plan done
+/// yet.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The task.
@@ -220,14 +218,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Task;
     const SPEC: Spec = Spec::get("tasks_get", "/tasks/{id}", Effect::Read)
-        .titled("Open a to-do and see what it is about")
+        .titled("What exactly a task or approval asks of me: details, form, what I must decide, when due")
         .requires(Permission::TASK_VIEW)
         .cached(2)
         .essential();
 }
 
-/// Hands a to-do or approval over to somebody else (assigns a task): its owner is sick, on leave, on holiday or busy,
-/// so move it on: a colleague, deputy or team should do it, or I take over myself.
+/// Hands over a to-do or approval: she is ill, on leave or busy, so let a deputy or someone else do it, pass, transfer,
+/// forward, reassign, delegate or move it, give it to the night leader or accounting instead, it isn't mine, or I take
+/// it over myself.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assign {
     /// The task.
@@ -241,16 +240,17 @@ impl Operation for Assign {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_assign", "/tasks/{id}/assign", Effect::Write)
         .names_users(&["assignee"])
-        .titled("Let somebody else handle a to-do")
+        .titled("Give a task or approval to another colleague, deputy or team as somebody is sick or away: reassign")
         .requires(Permission::TASK_ASSIGN)
         .evicts(&["tasks"])
         .essential();
 }
 
-/// Answers a to-do with my decision (responds to a task): yes, okay, I approve, agree, confirm or sign off; no, I
-/// decline, reject or turn it down; or send it back to revise, with a remark.
+/// Answers a task: yes, okay, I agree, approve, confirm or sign off the sum, budget, plan or trip; no, I refuse,
+/// decline, it is rejected, too expensive or late; tick it done, fill in its form with cost centre and pieces, or send
+/// it back.
 ///
-/// Tells the others the decision, once, and lets the workflow go on.
+/// Once only; the workflow goes on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Respond {
     /// The task to answer.
@@ -269,7 +269,7 @@ pub struct Respond {
 impl Operation for Respond {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_respond", "/tasks/{id}/respond", Effect::Decide)
-        .titled("Accept, refuse or answer a to-do or approval")
+        .titled("Approve or reject a task: yes I agree, fine, or no; sign or confirm it")
         .requires(Permission::TASK_APPROVE)
         .not_idempotent()
         .evicts(&["tasks", "executions"])
@@ -288,10 +288,9 @@ impl Operation for Respond {
     }
 }
 
-/// Shows the inbox of a person or team (task list): what I have to do, sign or approve today, which to-dos and pending
-/// items are waiting, due, late, overdue or past their date.
-///
-/// What is open for a team, what a colleague still has to do, what expires this week.
+/// Shows an inbox: which to-dos and approvals are open, pending, due today or this week, overdue, late, past the
+/// deadline, anything waiting for me to sign, what is on a colleague's plate, what hasn't the team, legal or finance
+/// done yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -336,16 +335,15 @@ pub enum SlaFilter {
 impl Operation for List {
     type Output = Page<Task>;
     const SPEC: Spec = Spec::get("tasks_list", "/tasks", Effect::Read)
-        .titled("List the to-dos and signatures in somebody's inbox")
+        .titled("What is on my desk, what do I have to do: inbox of open, pending, due and overdue tasks")
         .requires(Permission::TASK_VIEW)
         .cached(2)
         .always_loaded();
 }
 
-/// Passes a to-do or approval up to the boss, supervisor or next level (escalates a task): nobody is answering or
-/// reacted for days, it is urgent, stuck or ignored, the deadline has passed.
-///
-/// Time is up: nobody responds, and someone more senior or higher must decide.
+/// Pushes a stuck matter up the chain: nobody reacts, someone doesn't answer or ignores it, so go a level higher,
+/// involve or bring in the supervisor, superior, senior manager, management, director or head of department, who should
+/// deal with it and decide; urgent, unanswered, deadline passed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Escalate {
     /// The task.
@@ -358,17 +356,15 @@ pub struct Escalate {
 impl Operation for Escalate {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_escalate", "/tasks/{id}/escalate", Effect::Write)
-        .titled("Get the boss or team leader involved in a to-do")
+        .titled("Take an ignored task above his head to the boss: escalate to a higher level, superior")
         .requires(Permission::TASK_ESCALATE)
         .not_idempotent()
         .evicts(&["tasks"])
         .essential();
 }
 
-/// Tells what happened to one to-do or approval (task history): who was asked or had it first, through whose hands it
-/// went, when it moved on, who answered or signed it off in the end.
-///
-/// How often it was handed on or forwarded, who got it on which day, who approved it.
+/// Traces a to-do: who had it first, from whom to whom was it handed, forwarded or reassigned, when and how often did
+/// it pass, how long did it lie with the team, who finally approved, signed or escalated it, the trail of an item.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The task.
@@ -381,7 +377,7 @@ pub struct History {
 impl Operation for History {
     type Output = Page<TaskEvent>;
     const SPEC: Spec = Spec::get("tasks_history", "/tasks/{id}/history", Effect::Read)
-        .titled("See who dealt with a to-do before")
+        .titled("Who had a task before, through whose hands and desks it went, when, who said yes")
         .requires(Permission::TASK_VIEW)
         .cached(2);
 }

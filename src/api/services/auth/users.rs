@@ -46,8 +46,8 @@ impl Operation for CreateUser {
         .answers(201);
 }
 
-/// Finds who can sign in to the system (users): which people are registered or have an account or login, a colleague's
-/// user id or e-mail, is somebody in it already.
+/// Searches the directory: find a colleague, employee or receptionist by e-mail, login or name, look up the user id of
+/// people who work here, does the new accountant have an account, is a person registered in the system, all staff.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListUsers {
@@ -70,7 +70,7 @@ pub struct ListUsers {
 impl Operation for ListUsers {
     type Output = Page<User>;
     const SPEC: Spec = Spec::get("users_list", "/users", Effect::Read)
-        .titled("Show users, find people in the directory")
+        .titled("Find a user in the staff directory: a colleague's or employee's id, account, e-mail, login")
         .requires(Permission::USER_VIEW)
         .operators(&["tenantId"])
         .extension()
@@ -92,10 +92,10 @@ impl Operation for GetUser {
         Spec::get("users_get", "/users/{id}", Effect::Read).titled("Show a user").requires(Permission::USER_VIEW).internal().extension();
 }
 
-/// Makes a person a manager, approver or administrator in the system (roles of a user), or takes a role off them:
-/// somebody was promoted, moved to finance, is no longer team lead.
+/// Gives a user roles: she was promoted, upgraded or appointed head, team lead or deputy, becomes foreman, clerk or
+/// editor, moved to a department, should act as approver, or resigned and left, so take the administrator role away.
 ///
-/// Adjusts rights to a new job; the list replaces the roles so far.
+/// The list replaces the roles so far.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignRoles {
@@ -112,7 +112,7 @@ pub struct AssignRoles {
 impl Operation for AssignRoles {
     type Output = User;
     const SPEC: Spec = Spec::put("users_assign_roles", "/users/{id}/roles", Effect::Grant)
-        .titled("Give a user roles or take them away")
+        .titled("Make a colleague manager, approver or head: give her a role or take it away")
         .requires(Permission::ROLE_GRANT)
         .operators(&["tenantId"])
         .extension();

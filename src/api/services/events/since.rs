@@ -7,7 +7,10 @@ use crate::api::cloud_event::Event;
 use crate::api::page::PageRequest;
 use crate::api::{Effect, Operation, Permission, Spec};
 
-/// Shows what is new since a cursor: poll, catch up. Without a cursor it begins now.
+/// Reads new events after the last cursor: has anything further happened or come in meanwhile, in the meantime,
+/// something I have not seen, what did I miss since then or minutes ago, continue the feed, the next batch only.
+///
+/// Polls; without a cursor it begins now.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Since {
     /// A topic or a pattern such as `execution.*`.
@@ -33,13 +36,14 @@ pub struct News {
 impl Operation for Since {
     type Output = News;
     const SPEC: Spec = Spec::get("events_since", "/events/since", Effect::Read)
-        .titled("Show what is new")
+        .titled("Anything new since I last looked: fresh events after the last one")
         .requires(Permission::EVENT_VIEW)
         .id_alias("eventId")
         .extension();
 }
 
-/// Waits until something happens on a topic: listen, be told of the next event.
+/// Stays until an event happens: wait for the next failure, payment, shipped goods, execution or warehouse signal to
+/// arrive, watch and listen, let me know as soon as it comes or appears, or till the minutes given are over.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
@@ -71,6 +75,8 @@ pub struct Waited {
 
 impl Operation for Wait {
     type Output = Waited;
-    const SPEC: Spec =
-        Spec::composite("events_wait").titled("Wait for an event").requires(Permission::EVENT_VIEW).made_of_extension("events_since");
+    const SPEC: Spec = Spec::composite("events_wait")
+        .titled("Wait until something happens: the next event that comes in on a topic, hold on")
+        .requires(Permission::EVENT_VIEW)
+        .made_of_extension("events_since");
 }

@@ -7,7 +7,9 @@ use super::Execution;
 use crate::api::ids::{ExecutionId, TaskId};
 use crate::api::{Operation, Permission, Spec};
 
-/// Waits until an execution ends, needs a person, or has done a step: follow, watch or await a run.
+/// Stays to the end of a process: wait, watch, hang on or hold until the claim, closing, repair or admission is
+/// through, finished or complete, reaches a step or needs input, succeeds or fails; keep an eye on it, follow it, tell
+/// me when, once or as soon as it is over, the outcome.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
@@ -53,5 +55,7 @@ pub struct Waited {
 
 impl Operation for Wait {
     type Output = Waited;
-    const SPEC: Spec = Spec::composite("executions_wait").titled("Wait for an execution").requires(Permission::EXECUTION_VIEW);
+    const SPEC: Spec = Spec::composite("executions_wait")
+        .titled("Wait until a run is finished, stay to the end and know how it went: the result (exec-…)")
+        .requires(Permission::EXECUTION_VIEW);
 }

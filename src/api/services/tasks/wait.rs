@@ -7,7 +7,9 @@ use super::Task;
 use crate::api::ids::TaskId;
 use crate::api::{Operation, Permission, Spec};
 
-/// Waits until a task is answered or cancelled: await a person's decision.
+/// Stays until the answer is there: await the signature, approval, decision, reply or yes of the boss or legal, hold on
+/// or stand by till the form is filled in, let me know as soon as, when or once she responds, has decided or signed, or
+/// the task is cancelled.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
@@ -33,5 +35,7 @@ pub struct Waited {
 
 impl Operation for Wait {
     type Output = Waited;
-    const SPEC: Spec = Spec::composite("tasks_wait").titled("Wait for a task's answer").requires(Permission::TASK_VIEW);
+    const SPEC: Spec = Spec::composite("tasks_wait")
+        .titled("Wait until a task is answered, say when it is signed or approved: await the yes or no")
+        .requires(Permission::TASK_VIEW);
 }
