@@ -173,7 +173,7 @@ pub struct Invoke {
 impl Operation for Invoke {
     type Output = Answer;
     const SPEC: Spec = Spec::post("agents_invoke", "/agents/{id}/invoke", Effect::Send)
-        .titled("Ask an AI assistant, bot or agent a question, for advice, or to write a letter or email")
+        .titled("Ask an AI assistant or chatbot")
         .requires(Permission::AGENT_INVOKE)
         .repeats(&[("agentId", "id")])
         .evicts(TOUCHED);
@@ -196,7 +196,7 @@ pub struct Stream {
 impl Operation for Stream {
     type Output = StreamedAnswer;
     const SPEC: Spec = Spec::post("agents_stream", "/agents/{id}/stream", Effect::Send)
-        .titled("Watch an AI agent's answer live on the screen, bit by bit, while it is being written")
+        .titled("Watch an AI assistant while it is writing")
         .requires(Permission::AGENT_INVOKE)
         .streams()
         .repeats(&[("agentId", "id")])
@@ -259,7 +259,7 @@ pub struct ToolOutcome {
 impl Operation for ExecuteTool {
     type Output = ToolOutcome;
     const SPEC: Spec = Spec::post("agents_execute_tool", "/agents/{id}/tools/execute", Effect::Destroy)
-        .titled("Use just one function, action, lookup or skill of an AI agent (bot) directly")
+        .titled("Run just one skill of an AI assistant")
         .requires(Permission::AGENT_EXECUTE)
         .evicts(TOUCHED);
 }

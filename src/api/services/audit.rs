@@ -111,7 +111,7 @@ impl Operation for Log {
     type Output = AuditEntry;
     const SPEC: Spec = Spec::post("audit_log", "/audit-logs", Effect::Write)
         .names_users(&["actor"])
-        .titled("Put something on record for the auditors: an official entry in the permanent log")
+        .titled("Record something for the auditors")
         .requires(Permission::AUDIT_LOG)
         .answers(201)
         .names_tenant()
@@ -329,7 +329,7 @@ pub struct DeletionRequest {
 impl Operation for DeleteRecords {
     type Output = DeletionRequest;
     const SPEC: Spec = Spec::delete("records_delete", "/records", Effect::Destroy)
-        .titled("Erase everything, all personal data of a person who wants to be forgotten (GDPR)")
+        .titled("Wipe a person's data")
         .requires(Permission::RECORD_DELETE)
         .with_body()
         .not_idempotent()

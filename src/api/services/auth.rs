@@ -111,10 +111,7 @@ pub struct Logout {}
 
 impl Operation for Logout {
     type Output = Done;
-    const SPEC: Spec = Spec::post("auth_logout", "/auth/logout", Effect::Destroy)
-        .titled("Log out, sign off, leave my account, end my session")
-        .answers(204)
-        .repeatable();
+    const SPEC: Spec = Spec::post("auth_logout", "/auth/logout", Effect::Destroy).titled("Log off").answers(204).repeatable();
 }
 
 /// Exchanges a refresh token for the next pair. The server does so itself; it is not a tool.
@@ -255,7 +252,7 @@ pub struct CreateRole {
 impl Operation for CreateRole {
     type Output = Role;
     const SPEC: Spec = Spec::post("roles_create", "/roles", Effect::Grant)
-        .titled("Create a new role: a user group or profile with rights of its own, such as read only")
+        .titled("Create a role or user group")
         .unique(Unique { lister: "roles_list", field: "name", code: "FM-AAS-ROLE-EXISTS" })
         .requires(Permission::ROLE_CREATE)
         .answers(201)
@@ -305,7 +302,7 @@ pub struct AssignPermissions {
 impl Operation for AssignPermissions {
     type Output = Role;
     const SPEC: Spec = Spec::put("roles_assign_permissions", "/roles/{id}/permissions", Effect::Grant)
-        .titled("Change what a role is allowed to do, grant or restrict its rights")
+        .titled("Change what a role may do")
         .requires(Permission::ROLE_GRANT);
 }
 

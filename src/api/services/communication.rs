@@ -182,7 +182,7 @@ impl std::fmt::Debug for Register {
 impl Operation for Register {
     type Output = Channel;
     const SPEC: Spec = Spec::post("channels_register", "/channels/register", Effect::Write)
-        .titled("Hook up our WhatsApp, Slack, Telegram or SMS number: a new messenger account")
+        .titled("Connect WhatsApp, Slack or Telegram to reach people")
         .requires(Permission::CHANNEL_REGISTER)
         .answers(201)
         .id_alias("id")
@@ -260,7 +260,7 @@ pub struct SendMessage {
 impl Operation for SendMessage {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_send", "/channels/{id}/send", Effect::Send)
-        .titled("Text a client: send a WhatsApp, Slack, Telegram or SMS message to the phone")
+        .titled("Message or text somebody")
         .requires(Permission::CHANNEL_SEND)
         .answers(201)
         .id_alias("id")
@@ -296,7 +296,7 @@ pub struct Receive {
 impl Operation for Receive {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_receive", "/channels/{id}/webhook", Effect::Write)
-        .titled("Feed in an incoming message or reply: what a client wrote, texted or sent back to us")
+        .titled("Feed in an incoming message")
         .requires(Permission::CHANNEL_RECEIVE)
         .id_alias("id")
         .evicts(&["conversations", "executions", "tasks"]);
@@ -388,7 +388,7 @@ pub struct Link {
 impl Operation for Link {
     type Output = Conversation;
     const SPEC: Spec = Spec::put("conversations_link", "/conversations/{id}/context", Effect::Write)
-        .titled("Attach or assign a chat thread to the case it is about or belongs to")
+        .titled("Attach a chat to a case")
         .requires(Permission::CONVERSATION_LINK)
         .id_alias("id")
         .evicts(&["conversations"]);

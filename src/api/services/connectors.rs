@@ -188,7 +188,7 @@ impl std::fmt::Debug for Create {
 impl Operation for Create {
     type Output = Job;
     const SPEC: Spec = Spec::post("ingest_jobs_create", "/ingest/jobs", Effect::Write)
-        .titled("Set up a regular import: copy old data from a database, CSV file or spreadsheet every night")
+        .titled("Set up a regular data import")
         .requires(Permission::INGEST_CREATE)
         .answers(201)
         .id_alias("id")
@@ -243,7 +243,7 @@ pub struct Start {
 impl Operation for Start {
     type Output = Job;
     const SPEC: Spec = Spec::put("ingest_jobs_start", "/ingest/jobs/{id}/start", Effect::Send)
-        .titled("Run an import or sync right now: load the data again immediately, not tonight")
+        .titled("Run a data import immediately")
         .requires(Permission::INGEST_START)
         .not_idempotent()
         .answers(202)
@@ -264,7 +264,7 @@ pub struct Cancel {
 impl Operation for Cancel {
     type Output = Job;
     const SPEC: Spec = Spec::put("ingest_jobs_cancel", "/ingest/jobs/{id}/cancel", Effect::Destroy)
-        .titled("Stop a running import, abort or interrupt a wrong load or transfer")
+        .titled("Interrupt a data import")
         .requires(Permission::INGEST_CANCEL)
         .not_idempotent()
         .id_alias("id")
@@ -312,7 +312,7 @@ pub struct SourceTest {
 impl Operation for TestConnection {
     type Output = SourceTest;
     const SPEC: Spec = Spec::post("ingest_sources_test", "/ingest/test-connection", Effect::Send)
-        .titled("Test the connection and login: can we reach the database, bucket or file server")
+        .titled("See whether a data source can be reached with a login")
         .requires(Permission::INGEST_TEST)
         .repeatable();
 }

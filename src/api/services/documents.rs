@@ -96,7 +96,7 @@ pub struct Upload {
 impl Operation for Upload {
     type Output = Document;
     const SPEC: Spec = Spec::post("documents_upload", "/documents/upload", Effect::Write)
-        .titled("Save, upload, file or put away a scan, PDF, signed letter or receipt in the archive")
+        .titled("File or archive a document")
         .requires(Permission::DOCUMENT_UPLOAD)
         .answers(201)
         .with_file()
@@ -123,7 +123,7 @@ pub struct Extract {
 impl Operation for Extract {
     type Output = Document;
     const SPEC: Spec = Spec::post("documents_extract", "/documents/{id}/extract", Effect::Write)
-        .titled("Read the total amount, date or names out of an invoice, bill, contract, form or scan")
+        .titled("Read what is written in a document")
         .requires(Permission::DOCUMENT_EXTRACT)
         .evicts(&["documents"]);
 }

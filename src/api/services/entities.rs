@@ -88,7 +88,7 @@ pub struct Define {
 impl Operation for Define {
     type Output = EntityType;
     const SPEC: Spec = Spec::post("entities_define", "/entities", Effect::Write)
-        .titled("Make a place for a new kind of thing: create a table, register or category of records")
+        .titled("Set up a table for a new kind of data")
         .requires(Permission::ENTITY_DEFINE)
         .answers(201)
         .evicts(&["entities"]);
@@ -111,7 +111,7 @@ pub struct Insert {
 impl Operation for Insert {
     type Output = Entity;
     const SPEC: Spec = Spec::post("entities_insert", "/entities/{type}", Effect::Write)
-        .titled("Add and enter a new client, supplier, product, contact or machine: put it on a list")
+        .titled("Put a new record on a list or into an inventory")
         .requires(Permission::ENTITY_INSERT)
         .answers(201)
         .repeats(&[("entityType", "type")])
@@ -161,7 +161,7 @@ pub struct Update {
 impl Operation for Update {
     type Output = Entity;
     const SPEC: Spec = Spec::put("entities_update", "/entities/{type}/{id}", Effect::Write)
-        .titled("Change or correct a record now: an entity moved, new phone or price, wrong name")
+        .titled("Update a record whose details have changed")
         .requires(Permission::ENTITY_UPDATE)
         .not_idempotent()
         .repeats(&[("entityType", "type")])
@@ -186,7 +186,7 @@ pub struct Delete {
 impl Operation for Delete {
     type Output = Done;
     const SPEC: Spec = Spec::delete("entities_delete", "/entities/{type}/{id}", Effect::Destroy)
-        .titled("Remove a record or duplicate entry, take it out of a list or register")
+        .titled("Delete a record, take it off a list")
         .requires(Permission::ENTITY_DELETE)
         .evicts(&["entities"]);
 }
@@ -291,7 +291,7 @@ pub struct Redefine {
 impl Operation for Redefine {
     type Output = EntityType;
     const SPEC: Spec = Spec::put("entities_redefine", "/entities/{type}", Effect::Write)
-        .titled("Add a field or column to a table: change or extend what a record type needs")
+        .titled("Give a table a new attribute or change a column")
         .requires(Permission::ENTITY_DEFINE)
         .repeats(&[("entityType", "type")])
         .evicts(&["entities"])

@@ -45,7 +45,7 @@ pub struct Publish {
 impl Operation for Publish {
     type Output = Event;
     const SPEC: Spec = Spec::post("events_publish", "/events", Effect::Write)
-        .titled("Announce to other systems, programs and applications what happened: publish a signal")
+        .titled("Inform all linked systems of something")
         .requires(Permission::EVENT_PUBLISH)
         .answers(201)
         .id_alias("eventId");
@@ -122,7 +122,7 @@ pub struct Subscribe {
 impl Operation for Subscribe {
     type Output = Subscription;
     const SPEC: Spec = Spec::post("subscriptions_create", "/subscriptions", Effect::Send)
-        .titled("Have our server called each time an event happens: subscribe, follow a topic, webhook")
+        .titled("Have a server called when something happens")
         .requires(Permission::SUBSCRIPTION_CREATE)
         .answers(201)
         .evicts(&["subscriptions"]);
@@ -156,7 +156,7 @@ pub struct Unsubscribe {
 impl Operation for Unsubscribe {
     type Output = Done;
     const SPEC: Spec = Spec::delete("subscriptions_delete", "/subscriptions/{id}", Effect::Destroy)
-        .titled("Unsubscribe a webhook and stop its events")
+        .titled("End a subscription")
         .requires(Permission::SUBSCRIPTION_DELETE)
         .evicts(&["subscriptions"]);
 }

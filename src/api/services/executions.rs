@@ -192,7 +192,7 @@ impl Operation for Start {
     type Output = Execution;
     const SPEC: Spec = Spec::post("executions_start", "/executions", Effect::Write)
         .names_users(&["initiator"])
-        .titled("Start a request, order, claim or application: set the usual process going, put it through")
+        .titled("Start a new case, put in a request")
         .requires(Permission::EXECUTION_START)
         .answers(201)
         .evicts(&["executions", "tasks"])
@@ -233,7 +233,7 @@ pub struct Pause {
 impl Operation for Pause {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_pause", "/executions/{id}/pause", Effect::Write)
-        .titled("Put an order, claim or request on hold for the moment, freeze or stop it until later")
+        .titled("Put a request or case on hold")
         .requires(Permission::EXECUTION_PAUSE)
         .not_idempotent()
         .evicts(&["executions"]);
@@ -266,7 +266,7 @@ pub struct Resume {
 impl Operation for Resume {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_resume", "/executions/{id}/resume", Effect::Write)
-        .titled("Continue what was on hold, carry on again, retry the broken step")
+        .titled("Continue or restart a request or case")
         .requires(Permission::EXECUTION_RESUME)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
@@ -293,7 +293,7 @@ pub struct Cancel {
 impl Operation for Cancel {
     type Output = Execution;
     const SPEC: Spec = Spec::put("executions_cancel", "/executions/{id}/cancel", Effect::Destroy)
-        .titled("Call off, withdraw, abort or terminate a request or order for good")
+        .titled("Close or abandon a request or case for good")
         .requires(Permission::EXECUTION_CANCEL)
         .not_idempotent()
         .evicts(&["executions", "tasks"]);
@@ -340,7 +340,7 @@ pub struct Compensate {
 impl Operation for Compensate {
     type Output = Execution;
     const SPEC: Spec = Spec::post("executions_compensate", "/executions/{id}/compensate", Effect::Destroy)
-        .titled("Undo or reverse everything a failed or broken order has done, roll it back")
+        .titled("Undo or reverse what a case has booked")
         .requires(Permission::EXECUTION_COMPENSATE)
         .answers(202)
         .evicts(&["executions", "tasks"]);

@@ -73,8 +73,5 @@ pub struct Answered {
 
 impl Operation for Request {
     type Output = Answered;
-    const SPEC: Spec = Spec::any_route("gateway_request")
-        .titled("Call an API path or endpoint of the platform directly")
-        .requires(Permission::GATEWAY_REQUEST)
-        .evicts(&[""]);
+    const SPEC: Spec = Spec::any_route("gateway_request").titled("Call another route").requires(Permission::GATEWAY_REQUEST).evicts(&[""]);
 }

@@ -174,7 +174,7 @@ impl std::fmt::Debug for Create {
 impl Operation for Create {
     type Output = Integration;
     const SPEC: Spec = Spec::post("integrations_create", "/integrations", Effect::Write)
-        .titled("Connect and link external software or a program: SAP, Salesforce, a bank, a shop system")
+        .titled("Connect an outside provider or system")
         .requires(Permission::INTEGRATION_CREATE)
         .answers(201)
         .id_alias("id")
@@ -257,7 +257,7 @@ impl std::fmt::Debug for Update {
 impl Operation for Update {
     type Output = Integration;
     const SPEC: Spec = Spec::put("integrations_update", "/integrations/{id}", Effect::Write)
-        .titled("Change an interface: enter another API key, address or login of a connection")
+        .titled("Change the connection to an outside provider")
         .requires(Permission::INTEGRATION_UPDATE)
         .id_alias("id")
         .evicts(&["integrations"]);
@@ -298,7 +298,7 @@ pub struct Connection {
 impl Operation for Connect {
     type Output = Connection;
     const SPEC: Spec = Spec::post("integrations_connect", "/integrations/{id}/connect", Effect::Send)
-        .titled("Test or try a connection: does an external system still respond, does the link work")
+        .titled("See whether an outside provider can be reached")
         .requires(Permission::INTEGRATION_CONNECT)
         .repeatable()
         .id_alias("id")
@@ -406,7 +406,7 @@ pub struct Outcome {
 impl Operation for Execute {
     type Output = Outcome;
     const SPEC: Spec = Spec::post("integrations_execute", "/integrations/{id}/execute", Effect::Send)
-        .titled("Fetch from or send to an external service, ask an outside system now")
+        .titled("Retrieve from or send to an outside provider")
         .requires(Permission::INTEGRATION_EXECUTE)
         .id_alias("id")
         .evicts(&["integrations"]);

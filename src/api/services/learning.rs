@@ -127,7 +127,7 @@ pub struct Submit {
 impl Operation for Submit {
     type Output = Feedback;
     const SPEC: Spec = Spec::post("feedback_submit", "/feedback", Effect::Write)
-        .titled("Rate an AI answer: tell that the bot's reply was good, bad or wrong, stars or thumbs")
+        .titled("Give an AI answer a rating or correction")
         .requires(Permission::FEEDBACK_SUBMIT)
         .answers(201)
         .evicts(&["feedback", "agents_drift"]);
@@ -210,7 +210,7 @@ pub struct Dataset {
 impl Operation for CreateDataset {
     type Output = Dataset;
     const SPEC: Spec = Spec::post("datasets_create", "/datasets", Effect::Write)
-        .titled("Put together a training set: gather and assemble the best rated examples to teach the AI")
+        .titled("Gather training examples for the AI")
         .requires(Permission::DATASET_CREATE)
         .answers(201);
 }
@@ -306,7 +306,7 @@ pub struct Schedule {
 impl Operation for Schedule {
     type Output = RetrainingJob;
     const SPEC: Spec = Spec::post("retraining_jobs_schedule", "/retraining/jobs", Effect::Write)
-        .titled("Train or teach the AI assistant or bot again: have it learn from examples")
+        .titled("Have an AI assistant trained")
         .requires(Permission::RETRAINING_SCHEDULE)
         .answers(202)
         .evicts(&["retraining_jobs"]);

@@ -151,7 +151,7 @@ pub struct Send {
 impl Operation for Send {
     type Output = Notification;
     const SPEC: Spec = Spec::post("notifications_send", "/notifications/send", Effect::Send)
-        .titled("Send an e-mail, reminder, push or alert: notify, inform or remind somebody")
+        .titled("Send a reminder mail or alert")
         .requires(Permission::NOTIFICATION_SEND)
         .answers(202)
         .evicts(&["notifications"])
@@ -261,7 +261,7 @@ pub struct Template {
 impl Operation for CreateTemplate {
     type Output = Template;
     const SPEC: Spec = Spec::post("templates_create", "/templates", Effect::Write)
-        .titled("Write a standard text: a ready-made e-mail wording or reminder with blanks for name and date")
+        .titled("Write a standard mail or reminder")
         .requires(Permission::TEMPLATE_CREATE)
         .answers(201);
 }

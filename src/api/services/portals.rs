@@ -163,7 +163,7 @@ pub struct Create {
 impl Operation for Create {
     type Output = Portal;
     const SPEC: Spec = Spec::post("portals_create", "/portals", Effect::Write)
-        .titled("Set up a web portal: a website, page or self-service site of their own")
+        .titled("Set up a branded website")
         .requires(Permission::PORTAL_CREATE)
         .answers(201)
         .names_tenant()
@@ -200,7 +200,7 @@ pub struct UpdateBranding {
 impl Operation for UpdateBranding {
     type Output = Portal;
     const SPEC: Spec = Spec::put("portals_update_branding", "/portals/{id}/branding", Effect::Write)
-        .titled("Change the look of a portal or page: new logo, dark colours, another domain or address")
+        .titled("Give a website new colours or another logo")
         .requires(Permission::PORTAL_UPDATE)
         .evicts(&["portals"]);
 }
@@ -240,7 +240,7 @@ pub struct CreateCompany {
 impl Operation for CreateCompany {
     type Output = Company;
     const SPEC: Spec = Spec::post("companies_create", "/companies", Effect::Write)
-        .titled("Add a new firm, daughter, subsidiary or branch office to our group")
+        .titled("Add a branch or subsidiary")
         .requires(Permission::COMPANY_CREATE)
         .answers(201);
 }
@@ -262,7 +262,7 @@ pub struct ConfigureApprovals {
 impl Operation for ConfigureApprovals {
     type Output = Company;
     const SPEC: Spec = Spec::put("companies_configure_approvals", "/companies/{id}/approvals", Effect::Grant)
-        .titled("Set who must sign or approve spending in a company, who first and who then")
+        .titled("Set which people must sign for a firm")
         .requires(Permission::COMPANY_CONFIGURE);
 }
 

@@ -199,7 +199,7 @@ pub struct Create {
 impl Operation for Create {
     type Output = Process;
     const SPEC: Spec = Spec::post("processes_create", "/processes/designs", Effect::Write)
-        .titled("Make a new workflow: design or define the steps of a process or procedure")
+        .titled("Define or build a new workflow")
         .requires(Permission::PROCESS_CREATE)
         .answers(201)
         .id_alias("processId")
@@ -263,7 +263,7 @@ pub struct Update {
 impl Operation for Update {
     type Output = Process;
     const SPEC: Spec = Spec::put("processes_update", "/processes/{id}", Effect::Write)
-        .titled("Edit a workflow: change, put in, drop or swap steps of a process")
+        .titled("Change the steps of a workflow")
         .requires(Permission::PROCESS_UPDATE)
         .not_idempotent()
         .id_alias("processId")
@@ -287,7 +287,7 @@ pub struct Publish {
 impl Operation for Publish {
     type Output = Process;
     const SPEC: Spec = Spec::post("processes_publish", "/processes/{id}/publish", Effect::Write)
-        .titled("Make a workflow live for everyone: publish, release or activate the draft")
+        .titled("Release or activate a workflow")
         .requires(Permission::PROCESS_PUBLISH)
         .id_alias("processId")
         .evicts(&["processes"]);

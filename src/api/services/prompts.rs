@@ -142,7 +142,7 @@ pub struct Create {
 impl Operation for Create {
     type Output = Prompt;
     const SPEC: Spec = Spec::post("prompts_create", "/prompts", Effect::Write)
-        .titled("Keep a question or instruction to the AI as a reusable prompt template, same wording for all")
+        .titled("Save a template or instruction for the AI")
         .requires(Permission::PROMPT_CREATE)
         .answers(201)
         .evicts(&["prompts"]);
@@ -336,7 +336,7 @@ pub struct SampleChange {
 impl Operation for Publish {
     type Output = Publication;
     const SPEC: Spec = Spec::post("prompts_publish", "/prompts/{id}/publish", Effect::Write)
-        .titled("Release a new, reworded AI prompt: the bot should use the changed instruction now")
+        .titled("Switch the AI to a reworked instruction")
         .requires(Permission::PROMPT_PUBLISH)
         .evicts(&["prompts"]);
 }

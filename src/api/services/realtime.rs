@@ -156,7 +156,7 @@ pub struct Publish {
 impl Operation for Publish {
     type Output = Frame;
     const SPEC: Spec = Spec::post("realtime_publish", "/channels/{channel}/publish", Effect::Write)
-        .titled("Show everyone online a live notice or update: broadcast a message to open screens")
+        .titled("Publish on a channel")
         .requires(Permission::EVENT_PUBLISH)
         .answers(201)
         .id_alias("eventId")

@@ -111,7 +111,7 @@ pub struct Register {
 impl Operation for Register {
     type Output = Instance;
     const SPEC: Spec = Spec::post("services_register", "/services/register", Effect::Grant)
-        .titled("Add a new server, machine, box or node to the platform, ready for work")
+        .titled("Add a server")
         .requires(Permission::SERVICE_REGISTER)
         .answers(201)
         .repeatable()
@@ -131,7 +131,7 @@ pub struct Deregister {
 impl Operation for Deregister {
     type Output = Done;
     const SPEC: Spec = Spec::delete("services_deregister", "/services/{id}", Effect::Destroy)
-        .titled("Remove an old, scrapped or broken server, machine, box or node")
+        .titled("Take an old, retired server out of service")
         .requires(Permission::SERVICE_DEREGISTER)
         .evicts(&["services"]);
 }
@@ -196,7 +196,7 @@ pub struct Check {
 impl Operation for Check {
     type Output = Instance;
     const SPEC: Spec = Spec::post("services_check", "/health/{serviceId}", Effect::Write)
-        .titled("Is one server or machine alive, healthy or dead: check, ping, does it answer")
+        .titled("See whether a server is healthy")
         .requires(Permission::SERVICE_CHECK)
         .repeatable()
         .id_alias("serviceId")

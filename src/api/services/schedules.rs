@@ -142,7 +142,7 @@ pub struct Create {
 impl Operation for Create {
     type Output = Schedule;
     const SPEC: Spec = Spec::post("schedules_create", "/schedules", Effect::Write)
-        .titled("Start a process by itself each day, week or month, every weekday: a recurring run")
+        .titled("Have a workflow run regularly")
         .requires(Permission::SCHEDULE_CREATE)
         .answers(201)
         .evicts(&["schedules"]);
@@ -194,7 +194,7 @@ pub struct Update {
 impl Operation for Update {
     type Output = Schedule;
     const SPEC: Spec = Spec::put("schedules_update", "/schedules/{id}", Effect::Write)
-        .titled("Move or shift an automatic run to another day or hour instead, change its timer")
+        .titled("Move a scheduled run to another day")
         .requires(Permission::SCHEDULE_UPDATE)
         .evicts(&["schedules"]);
 }
@@ -211,7 +211,7 @@ pub struct Delete {
 impl Operation for Delete {
     type Output = Done;
     const SPEC: Spec = Spec::delete("schedules_delete", "/schedules/{id}", Effect::Destroy)
-        .titled("Stop an automatic run for good and remove its timer")
+        .titled("Stop a scheduled run for good")
         .requires(Permission::SCHEDULE_DELETE)
         .evicts(&["schedules"]);
 }
@@ -227,7 +227,7 @@ pub struct Execute {
 impl Operation for Execute {
     type Output = Run;
     const SPEC: Spec = Spec::post("schedules_execute", "/schedules/{id}/execute", Effect::Write)
-        .titled("Run a scheduled job now, today, early, out of turn, ahead of time")
+        .titled("Start a scheduled run now")
         .requires(Permission::SCHEDULE_EXECUTE)
         .answers(202)
         .evicts(&["schedules", "executions", "tasks"]);

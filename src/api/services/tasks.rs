@@ -200,7 +200,7 @@ impl Operation for Create {
     type Output = Task;
     const SPEC: Spec = Spec::post("tasks_create", "/tasks", Effect::Write)
         .names_users(&["assignee"])
-        .titled("Ask someone to check, decide, go over or sign something: give somebody a job, get an ok")
+        .titled("Ask somebody to take care of something")
         .requires(Permission::TASK_CREATE)
         .answers(201)
         .evicts(&["tasks"]);
@@ -240,7 +240,7 @@ impl Operation for Assign {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_assign", "/tasks/{id}/assign", Effect::Write)
         .names_users(&["assignee"])
-        .titled("Give a task or approval to another colleague, deputy or team as somebody is sick or away: reassign")
+        .titled("Let somebody else handle a to-do")
         .requires(Permission::TASK_ASSIGN)
         .evicts(&["tasks"])
         .essential();
@@ -269,7 +269,7 @@ pub struct Respond {
 impl Operation for Respond {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_respond", "/tasks/{id}/respond", Effect::Decide)
-        .titled("Approve or reject a task: yes I agree, fine, or no; sign or confirm it")
+        .titled("Accept, refuse or answer a to-do or approval")
         .requires(Permission::TASK_APPROVE)
         .not_idempotent()
         .evicts(&["tasks", "executions"])
@@ -356,7 +356,7 @@ pub struct Escalate {
 impl Operation for Escalate {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_escalate", "/tasks/{id}/escalate", Effect::Write)
-        .titled("Take an ignored task above his head to the boss: escalate to a higher level, superior")
+        .titled("Get the boss or team leader involved in a to-do")
         .requires(Permission::TASK_ESCALATE)
         .not_idempotent()
         .evicts(&["tasks"])

@@ -118,10 +118,7 @@ async fn what_can_only_be_listed_is_shown_too() {
     let host = Host::new(ElicitationAction::Accept);
     let session = connect(&app(&url, Settings::default()), revisions()[1].clone(), host.clone()).await;
     let result = session.call_tool(request("subscriptions_delete", json!({ "id": "sub-2" }))).await.unwrap();
-    assert_eq!(
-        (result.is_error, result.structured_content),
-        (Some(false), Some(json!({ "done": "Unsubscribe a webhook and stop its events" })))
-    );
+    assert_eq!((result.is_error, result.structured_content), (Some(false), Some(json!({ "done": "End a subscription" }))));
     assert!(host.asked()[0].contains("topic: execution.failed") && !host.asked()[0].contains("task.created"), "{:?}", host.asked());
 }
 

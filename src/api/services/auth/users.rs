@@ -112,7 +112,7 @@ pub struct AssignRoles {
 impl Operation for AssignRoles {
     type Output = User;
     const SPEC: Spec = Spec::put("users_assign_roles", "/users/{id}/roles", Effect::Grant)
-        .titled("Make a colleague manager, approver or head: give her a role or take it away")
+        .titled("Give a user roles or take them away")
         .requires(Permission::ROLE_GRANT)
         .operators(&["tenantId"])
         .extension();
