@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::target::{Target, id_in, items, refused, says};
 
-fn import(target: &Target, kind: &str, source_type: &str, config: Value) -> Value {
+fn import(target: &Target, kind: &str, source_type: &str, config: &Value) -> Value {
     json!({
         "sourceType": source_type, "sourceConfig": config, "destination": "internal-data-hub", "entityType": target.word(kind),
     })
@@ -29,7 +29,7 @@ async fn run(target: &Target, job: &str) -> (u64, u64, u64) {
 #[tokio::test]
 async fn a_file_is_imported_at_once_or_by_schedule() {
     let target = Target::open().await;
-    let mut request = import(&target, "customer", "csv", json!({ "content": "id,name\n1,Acme\n2,Globex\n" }));
+    let mut request = import(&target, "customer", "csv", &json!({ "content": "id,name\n1,Acme\n2,Globex\n" }));
     let job = create(&target, request.clone()).await;
     assert_eq!(run(&target, &job).await, (2, 2, 0));
     let found = target.get(&format!("/entities/{}", target.word("customer"))).await.ok();
@@ -48,7 +48,7 @@ async fn a_file_is_imported_at_once_or_by_schedule() {
 async fn a_second_run_reads_changes_alone() {
     let target = Target::open().await;
     let rows = "{\"id\":1,\"at\":5}\n{\"id\":2,\"at\":12}";
-    let mut request = import(&target, "reading", "jsonl", json!({ "content": rows, "watermarkColumn": "at" }));
+    let mut request = import(&target, "reading", "jsonl", &json!({ "content": rows, "watermarkColumn": "at" }));
     request["cdcEnabled"] = json!(true);
     let job = create(&target, request).await;
     assert_eq!(run(&target, &job).await, (2, 2, 0));
@@ -59,7 +59,7 @@ async fn a_second_run_reads_changes_alone() {
 #[tokio::test]
 async fn counts_are_reconciled_and_a_second_import_adds_none() {
     let target = Target::open().await;
-    let job = create(&target, import(&target, "part", "csv", json!({ "content": "id,name\n1,Bolt\n2,Nut\n" }))).await;
+    let job = create(&target, import(&target, "part", "csv", &json!({ "content": "id,name\n1,Bolt\n2,Nut\n" }))).await;
     run(&target, &job).await;
     let first = target.get(&format!("{job}/stats")).await.ok();
     run(&target, &job).await;
@@ -80,12 +80,12 @@ async fn a_source_is_asked_again_and_bad_rows_are_dead_letters() {
     };
     let Some(files) = target.outside(answer).await else { return };
     let config = json!({ "url": format!("{}/rows", files.url) });
-    let job = create(&target, import(&target, "customer", "jsonl", config.clone())).await;
+    let job = create(&target, import(&target, "customer", "jsonl", &config)).await;
     assert_eq!(run(&target, &job).await, (1, 1, 0));
     assert!(files.asked().len() >= 2, "it was asked again");
     let tried = target.post("/ingest/test-connection", json!({ "sourceType": "jsonl", "sourceConfig": config })).await.ok();
     assert_eq!(tried["connected"], true);
     target.post("/entities", json!({ "entityType": target.word("ragged") })).await.ok();
-    let ragged = create(&target, import(&target, "ragged", "csv", json!({ "content": "id,name\n1,Acme\n2\n3,Globex\n" }))).await;
+    let ragged = create(&target, import(&target, "ragged", "csv", &json!({ "content": "id,name\n1,Acme\n2\n3,Globex\n" }))).await;
     assert_eq!(run(&target, &ragged).await, (3, 2, 1));
 }

@@ -46,20 +46,17 @@ impl Target {
     /// The same; the embedded one has options of its own.
     pub async fn open_with(change: impl FnOnce(&mut Options)) -> Self {
         let run = ids::mint("run", Timestamp::now()).rsplit('-').next().unwrap_or_default().to_owned();
-        let (embedded, url, token) = match env::var("FLOWMASTER_CONTRACT_URL") {
-            Ok(url) => {
-                let token = env::var("FLOWMASTER_CONTRACT_TOKEN").expect("FLOWMASTER_CONTRACT_TOKEN is set beside the URL");
-                (None, url.trim_end_matches('/').to_owned(), token)
-            }
-            Err(_) => {
-                let platform = TestPlatform::start_with(|options| {
-                    quick(options);
-                    change(options);
-                })
-                .await;
-                let (url, token) = (platform.running.url().to_string(), platform.owner());
-                (Some(platform), url.trim_end_matches('/').to_owned(), token)
-            }
+        let (embedded, url, token) = if let Ok(url) = env::var("FLOWMASTER_CONTRACT_URL") {
+            let token = env::var("FLOWMASTER_CONTRACT_TOKEN").expect("FLOWMASTER_CONTRACT_TOKEN is set beside the URL");
+            (None, url.trim_end_matches('/').to_owned(), token)
+        } else {
+            let platform = TestPlatform::start_with(|options| {
+                quick(options);
+                change(options);
+            })
+            .await;
+            let (url, token) = (platform.running.url(), platform.owner());
+            (Some(platform), url.trim_end_matches('/').to_owned(), token)
         };
         Self { url, token, http: http(), run, embedded }
     }
@@ -150,7 +147,7 @@ impl Target {
         running.shutdown().await;
         meanwhile().await;
         let platform = TestPlatform::start_in_with(folder, quick).await;
-        let (url, token) = (platform.running.url().to_string().trim_end_matches('/').to_owned(), platform.owner());
+        let (url, token) = (platform.running.url().trim_end_matches('/').to_owned(), platform.owner());
         Self { url, token, embedded: Some(platform), ..self }
     }
 
