@@ -27,7 +27,7 @@ impl Issuer {
     }
 
     /// A token of somebody who may do everything, good for an hour.
-    pub fn token(&self, tenant: &str, subject: &str) -> Result<String, Failure> {
+    pub fn token(&self, tenant: &str, subject: &str) -> String {
         let now = Timestamp::now().millis() / 1000;
         let header = json!({ "typ": "JWT", "alg": "EdDSA", "kid": "bench" });
         let claims = json!({
@@ -37,6 +37,6 @@ impl Issuer {
         });
         let message = format!("{}.{}", text(header.to_string().as_bytes()), text(claims.to_string().as_bytes()));
         let signature = text(self.0.sign(message.as_bytes()).as_ref());
-        Ok(format!("{message}.{signature}"))
+        format!("{message}.{signature}")
     }
 }
