@@ -37,7 +37,7 @@ const COPIES: [(&str, &str, &str); 30] = [
     ("discovered_schemas", "id = id || '~' || n, shape = shape || '~' || n", "1"),
     ("entity_types", "name = name || '~' || n", "1"),
     ("audit_log", "sequence = BASE + n, id = id || '~' || n", "1"),
-    ("events", "position = BASE + n, sequence = BASE + n, id = id || '~' || n, time = 4000000000000 + n, latest = 4000000000000 + n", "1"),
+    ("events", "position = BASE + n, sequence = BASE + n, id = id || '~' || n", "1"),
 ];
 
 /// What a company has none of.
@@ -54,9 +54,6 @@ const OTHERS: &str = "
     INSERT INTO entities (number, tenant_id, id, type, data, version, created_at, updated_at)
     SELECT BASE * 10 + n, tenant_id, id || '~' || n, type,
         json_object('name', 'name' || n, 'amount', n % 1000, 'state', iif(n % 3, 'open', 'closed')), 1, created_at + n, updated_at + n
-    FROM numbers CROSS JOIN (SELECT * FROM entities WHERE type = 'ledger' AND instr(id, '~') = 0);
-    INSERT INTO entity_words (rowid, scope, words)
-    SELECT BASE * 10 + n, 't' || hex(tenant_id) || ' k' || hex(type), 'everywhere name' || n || iif(n < 100, ' early', '')
     FROM numbers CROSS JOIN (SELECT * FROM entities WHERE type = 'ledger' AND instr(id, '~') = 0);
     INSERT INTO process_words (rowid, scope, words)
     SELECT number, hex(tenant_id) || ' ' || status, lower(name) FROM process_list JOIN numbers ON number = BASE + n;
