@@ -285,12 +285,13 @@ fn an_unknown_field_is_rejected_although_the_list_is_silent_on_it() {
     }
 }
 
-/// A schema without what it says of fields that have no name, and of bounds that each refusal names.
+/// A schema without what it says of fields that have no name, of bounds that each refusal names, and of what fields are.
 fn without_unlisted(schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
+            let unlisted = ["additionalProperties", "minLength", "maxLength", "minimum"];
             let kept =
-                fields.iter().filter(|(key, _)| !["additionalProperties", "minLength", "maxLength", "minimum"].contains(&key.as_str()));
+                fields.iter().filter(|(key, value)| !unlisted.contains(&key.as_str()) && !(*key == "description" && value.is_string()));
             Value::Object(kept.map(|(key, value)| (key.clone(), without_unlisted(value))).collect::<Map<_, _>>())
         }
         other => other.clone(),

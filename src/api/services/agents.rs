@@ -156,10 +156,10 @@ pub struct Question {
 }
 
 /// Asks the AI assistant or bot a question and gets its answer: an opinion on a warning letter, whether a clause is
-/// risky, which of three offers to recommend, survey comments summed up, a paragraph made friendlier, spelling and
-/// English checked, ideas, a translation.
+/// risky, which of three offers to recommend, survey comments summed up.
 ///
-/// Have it write a polite e-mail, a speech, a reference, or explain a formula so that one can understand it.
+/// Also: a paragraph made friendlier, spelling and English checked, ideas, a translation. Have it write a polite
+/// e-mail, a speech, a reference, or explain a formula so that one can understand it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Invoke {
@@ -223,10 +223,9 @@ impl Operation for List {
 }
 
 /// Performs one action that a bot has built in, without a conversation: use its lookup, calculator, converter, route
-/// planner, weather, ticket or credit check, have it apply a function to a value, calculate an estimate, create a
-/// label.
+/// planner, weather, ticket or credit check, have it apply a function to a value.
 ///
-/// Trigger one skill, ability or capability of the AI.
+/// Also: calculate an estimate, create a label. Trigger one skill, ability or capability of the AI.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteTool {
     /// The agent.
@@ -265,8 +264,9 @@ impl Operation for ExecuteTool {
 }
 
 /// Gives usage statistics of one AI assistant or bot: how often colleagues actually use it, how many calls, tokens
-/// burnt, what it does cost, its share of the bill, consumption, response time and latency, whether it is slow, fast,
-/// overloaded, popular, answers from the cache.
+/// burnt, what it does cost, its share of the bill, consumption.
+///
+/// Also: response time and latency, whether it is slow, fast, overloaded, popular, answers from the cache.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
     /// The agent.

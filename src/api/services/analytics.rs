@@ -160,9 +160,10 @@ pub struct Widget {
 }
 
 /// Opens one board and shows its charts, graphs, gauges, tiles and widgets: current numbers of the operations, sales,
-/// finance, executive or delivery cockpit, for the morning meeting or the wall screen of the control room.
+/// finance, executive or delivery cockpit.
 ///
-/// Want to look at the usual overview, its curves and panels.
+/// Also: for the morning meeting or the wall screen of the control room. Want to look at the usual overview, its curves
+/// and panels.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDashboard {
     /// The dashboard.
@@ -218,8 +219,9 @@ pub struct Report {
 }
 
 /// Writes a report for the director, the supervisory board, investors or a steering committee: compile last week's,
-/// month's or quarter's statistics, evaluation or performance numbers under a title, such as throughput or completion
-/// time, prepared for a presentation, an annual meeting or head office.
+/// month's or quarter's statistics, evaluation or performance numbers under a title.
+///
+/// Also: such as throughput or completion time, prepared for a presentation, an annual meeting or head office.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateReport {
     /// The report's title.
@@ -268,8 +270,9 @@ pub struct Kpi {
 }
 
 /// Tells how the business is doing against its goals: key indicators, values and headline numbers for the CEO, most
-/// important figures at a quick glance, on track or behind plan, lights green or red, which yearly targets were met,
-/// overall performance.
+/// important figures at a quick glance, on track or behind plan, lights green or red.
+///
+/// Also: which yearly targets were met, overall performance.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListKpis {
     /// How much to answer.

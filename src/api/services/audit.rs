@@ -80,10 +80,10 @@ pub struct AuditEntry {
 }
 
 /// Writes down in the log, as an entry for auditors and inspectors, what took place on paper or by hand outside the
-/// system: a manual correction, a contract shredded, a key handed to a visitor, a patient told of risks, medication
-/// given, a phone call, a drill.
+/// system: a manual correction, a contract shredded, a key handed to a visitor.
 ///
-/// A note on the trail, traceable later as a protocol; kept as a claim, not as evidence.
+/// Also: a patient told of risks, medication given, a phone call, a drill. A note on the trail, traceable later as a
+/// protocol; kept as a claim, not as evidence.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Log {
@@ -164,8 +164,10 @@ impl Operation for LogBatch {
 }
 
 /// Finds who did it and when: by whom a price or bank account was changed, who deleted a patient, touched or tampered
-/// with a contract, looked at salary or personnel files, gave rights, is responsible for an exception; everything a
-/// user did on Sunday, last week or at night, all activities and traces.
+/// with a contract, looked at salary or personnel files, gave rights.
+///
+/// Also: is responsible for an exception; everything a user did on Sunday, last week or at night, all activities and
+/// traces.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -214,9 +216,9 @@ pub enum Standard {
 }
 
 /// Prepares evidence and proof for an authority, inspection, works council or certification that we comply with our
-/// duties and rules: data protection and privacy (GDPR), security controls (SOC2), patient data (HIPAA).
+/// duties and rules: data protection and privacy (GDPR), security controls (SOC2).
 ///
-/// The paperwork that regulators and auditors need and demand.
+/// Also: patient data (HIPAA). The paperwork that regulators and auditors need and demand.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ComplianceReport {
     /// The standard.
@@ -286,10 +288,10 @@ pub const DELETION_COVERS: &str = "audit entries, the account, records, variable
 events, documents, feedback, datasets, notifications, approvals, definitions: by id or address, not by names in free text";
 
 /// Files a demand for erasure: a former employee, ex-client, tenant, candidate, guest or family with a child wants to
-/// be forgotten or revoked consent, so all private information about the person must vanish, be removed, destroyed or
-/// wiped everywhere.
+/// be forgotten or revoked consent.
 ///
-/// Unreadable for ever after 30 days' notice. Decisions stay under a pseudonym; names in free text are not found.
+/// Also: so all private information about the person must vanish, be removed, destroyed or wiped everywhere. Unreadable
+/// for ever after 30 days' notice. Decisions stay under a pseudonym; names in free text are not found.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteRecords {
@@ -338,9 +340,9 @@ impl Operation for DeleteRecords {
 }
 
 /// Shows in advance what we store about a private person or ex-employee and how much an erasure would hit, nothing is
-/// touched: in which places she is mentioned, what would be affected, wiped or disappear on deletion.
+/// touched: in which places she is mentioned, what would be affected.
 ///
-/// A lady asks what information we hold on her (subject access).
+/// Also: wiped or disappear on deletion. A lady asks what information we hold on her (subject access).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewDeletion {
     /// The person: account id or name, another id, or e-mail address.

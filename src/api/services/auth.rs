@@ -104,8 +104,9 @@ impl Operation for Login {
 }
 
 /// Signs me out and ends my session: finished, leaving or going home, I share this PC, tablet or computer, or somebody
-/// saw my login. Closes the account and cuts off access on this device, invalidates the token; quit, exit, disconnect,
-/// lock.
+/// saw my login.
+///
+/// Closes the account and cuts off access on this device, invalidates the token; quit, exit, disconnect, lock.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Logout {}
 
@@ -134,7 +135,9 @@ impl Operation for Refresh {
 }
 
 /// Tells whose account this is: am I properly signed in as myself, under which user, tenant and company, is my token or
-/// login still good or the session expired, do I have to log in or sign in again, how much time is left.
+/// login still good or the session expired, do I have to log in or sign in again.
+///
+/// Also: how much time is left.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {}
 
@@ -177,8 +180,9 @@ impl Operation for Validate {
 }
 
 /// Lists rights: am I allowed, permitted or authorised to approve or see something, what could a trainee, intern, temp
-/// or secretary do, why was access denied, why is a button greyed out, which right do I lack, enough for invoices or
-/// the salary.
+/// or secretary do, why was access denied, why is a button greyed out.
+///
+/// Also: which right do I lack, enough for invoices or the salary.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListPermissions {
@@ -229,10 +233,9 @@ pub struct Role {
 }
 
 /// Introduces a role: a profile for apprentices, volunteers, seasonal workers, consultants, bookkeepers, nurses,
-/// auditors, a data protection officer, controller, deputy or warehouse lead, who may only view and read but not
-/// change, or approve up to a limit.
+/// auditors, a data protection officer, controller, deputy or warehouse lead.
 ///
-/// We need a group of our own for them.
+/// Also: who may only view and read but not change, or approve up to a limit. We need a group of our own for them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreateRole {
     /// The role's name.
@@ -260,10 +263,9 @@ impl Operation for CreateRole {
 }
 
 /// Lists the roles defined so far: is there an approver, accountant, cashier, controller or intern role, what does a
-/// manager role include or contain, how do they distinguish, what is an auditor allowed, which would fit a
-/// receptionist.
+/// manager role include or contain, how do they distinguish.
 ///
-/// Finds a role's id.
+/// Also: what is an auditor allowed, which would fit a receptionist. Finds a role's id.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListRoles {
     /// The name of one role; all if absent.
@@ -284,10 +286,10 @@ impl Operation for ListRoles {
 }
 
 /// Widens or cuts the rights of a role: foremen, secretaries, managers and team leads should be able to approve, see,
-/// export or issue more, nurses and auditors get access, seasonal or temp staff must not delete any more; add or take
-/// away a permission.
+/// export or issue more, nurses and auditors get access.
 ///
-/// The list replaces all rights of the role.
+/// Also: seasonal or temp staff must not delete any more; add or take away a permission. The list replaces all rights
+/// of the role.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AssignPermissions {
     /// The role.

@@ -148,9 +148,9 @@ pub struct Message {
 }
 
 /// Hooks up a messenger so that guests, drivers and the team can write to us: add the WhatsApp number, Slack workspace,
-/// Telegram bot or SMS sender, a new text message line for the pharmacy, by provider, account and credentials.
+/// Telegram bot or SMS sender, a new text message line for the pharmacy.
 ///
-/// We want to install, set up or introduce an app for communicating.
+/// Also: by provider, account and credentials. We want to install, set up or introduce an app for communicating.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -190,7 +190,9 @@ impl Operation for Register {
 }
 
 /// Lists all ways of communication with customers: do we use or offer Telegram, which WhatsApp number, SMS line, Slack
-/// workspace or messenger account is connected, on which apps the clinic is reachable and can write messages.
+/// workspace or messenger account is connected.
+///
+/// Also: on which apps the clinic is reachable and can write messages.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListChannels {
     /// How much to answer.
@@ -208,7 +210,9 @@ impl Operation for ListChannels {
 }
 
 /// Lists chats, newest first: look for the dialogue or thread with a driver or contact, recent conversations on a
-/// WhatsApp, Telegram, SMS or pharmacy line, who wrote to us, whom we have been chatting with, did she ever write.
+/// WhatsApp, Telegram, SMS or pharmacy line, who wrote to us.
+///
+/// Also: whom we have been chatting with, did she ever write.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListConversations {
@@ -234,10 +238,10 @@ impl Operation for ListConversations {
 }
 
 /// Sends a short message to a phone: text the driver, plumber, guest, patient, buyer or developers on WhatsApp, Slack
-/// or Telegram that it is ready for pickup, the truck, spare part or taxi arrived, delivery comes tomorrow at nine, we
-/// are late or closed, appointment at 3 pm, thank you.
+/// or Telegram that it is ready for pickup, the truck, spare part or taxi arrived.
 ///
-/// Write a reply to the customer.
+/// Also: delivery comes tomorrow at nine, we are late or closed, appointment at 3 pm, thank you. Write a reply to the
+/// customer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SendMessage {
@@ -268,8 +272,10 @@ impl Operation for SendMessage {
 }
 
 /// Takes in an inbound text (received): a customer, parent or driver replied, wrote or came back to us by WhatsApp,
-/// SMS, Telegram or Slack, said yes or answered, but it was delivered to an old phone or during an outage. Enter their
-/// reply afterwards; a waiting case moves on.
+/// SMS, Telegram or Slack, said yes or answered.
+///
+/// Also: but it was delivered to an old phone or during an outage. Enter their reply afterwards; a waiting case moves
+/// on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receive {
@@ -303,9 +309,9 @@ impl Operation for Receive {
 }
 
 /// Opens one conversation (conv-…): read the whole thread, exchange or message history, see exactly what the client,
-/// guest, driver, daughter or buyer last said or wrote, what did we agree or promise by text, has she answered.
+/// guest, driver, daughter or buyer last said or wrote.
 ///
-/// Scroll or print the dialogue.
+/// Also: what did we agree or promise by text, has she answered. Scroll or print the dialogue.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The conversation.
@@ -366,10 +372,10 @@ pub struct Conversation {
 }
 
 /// Connects a conversation (conv-…) with its case (exec-…): this chat, WhatsApp dialogue or thread belongs to a repair,
-/// order, claim, enrolment or task it is about; associate, join, tie, assign or hook them together, so that replies
-/// drive the case.
+/// order, claim, enrolment or task it is about.
 ///
-/// Keeps the context of the exchange.
+/// Also: associate, join, tie, assign or hook them together, so that replies drive the case. Keeps the context of the
+/// exchange.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {

@@ -145,10 +145,10 @@ pub struct Job {
 }
 
 /// Arranges a transfer into our system: import, copy and fetch each day or night only new or all customers, staff or
-/// the master list from an old Postgres or MySQL database, ERP, FTP or SFTP folder, bucket, CSV file or spreadsheet;
-/// migrate the base, load it every hour, Sunday or once.
+/// the master list from an old Postgres or MySQL database, ERP, FTP or SFTP folder.
 ///
-/// Synchronise on a regular basis.
+/// Also: bucket, CSV file or spreadsheet; migrate the base, load it every hour, Sunday or once. Synchronise on a
+/// regular basis.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -233,7 +233,9 @@ impl Operation for Get {
 }
 
 /// Kicks off one load: pull, refresh or sync the latest stock data immediately, just once more or again, not tonight;
-/// begin, launch, repeat or rerun the ingestion or transfer, a fresh CSV is up; get it right away.
+/// begin, launch, repeat or rerun the ingestion or transfer, a fresh CSV is up.
+///
+/// Also: get it right away.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Start {
     /// The job.
@@ -252,9 +254,9 @@ impl Operation for Start {
 }
 
 /// Aborts a load: stop, halt, interrupt or break off the import, sync, ingestion or transfer at once, since it takes
-/// too long, hangs, reads the wrong database or slows us down, the source is maintained; kill, end or shut it down.
+/// too long, hangs, reads the wrong database or slows us down.
 ///
-/// Rows already written stay.
+/// Also: the source is maintained; kill, end or shut it down. Rows already written stay.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The job.
@@ -272,7 +274,9 @@ impl Operation for Cancel {
 }
 
 /// Tries the source before a load: can we reach the host, database server, MySQL, FTP, SFTP or bucket, is it readable,
-/// do these credentials and the password work, see if we are able to connect, login and read, would it succeed.
+/// do these credentials and the password work, see if we are able to connect.
+///
+/// Also: login and read, would it succeed.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestConnection {
@@ -318,8 +322,9 @@ impl Operation for TestConnection {
 }
 
 /// Counts a load: how many records, lines of the CSV or customers came across in the transfer or sync, were taken over,
-/// skipped, rejected, duplicates or errors, did we lose any rows, is the number equal to the source, how much, how big,
-/// total and duration for the protocol.
+/// skipped, rejected, duplicates or errors, did we lose any rows.
+///
+/// Also: is the number equal to the source, how much, how big, total and duration for the protocol.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// The job.

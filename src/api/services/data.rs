@@ -103,10 +103,9 @@ pub struct Analysis {
 }
 
 /// Works out how unknown data is structured: which fields, columns and attributes this strange spreadsheet, CSV, JSON
-/// dump, table or export does contain, figure out, guess or recognise the types, layout or format of these rows, text
-/// or date.
+/// dump, table or export does contain, figure out, guess or recognise the types.
 ///
-/// Inspects a sample without documentation.
+/// Also: layout or format of these rows, text or date. Inspects a sample without documentation.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscoverSchema {
@@ -132,10 +131,9 @@ impl Operation for DiscoverSchema {
 }
 
 /// Proposes which of our fields corresponds to each old column: match, pair or line up the headings of both systems or
-/// a spreadsheet, where does cust_no or KdNr belong, what is the equivalent or counterpart in ours, how it fits when
-/// data moves over.
+/// a spreadsheet, where does cust_no or KdNr belong.
 ///
-/// Helps with a suggestion.
+/// Also: what is the equivalent or counterpart in ours, how it fits when data moves over. Helps with a suggestion.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuggestMappings {
@@ -206,7 +204,7 @@ impl Operation for ListSchemas {
 }
 
 /// Rates these rows or addresses: is the list complete and reliable or messy, how many cells are empty or invalid,
-/// errors, typos, gaps, duplicates and blanks, can we trust or rely on it for a campaign, rubbish.
+/// errors, typos, gaps, duplicates and blanks, can we trust or rely on it for a campaign.
 ///
 /// Assesses correctness before an import; a grade or check.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -233,10 +231,9 @@ impl Operation for ScoreQuality {
 }
 
 /// Makes up fictional data: generate thirty dummy customers, imaginary patients, pretend orders, mock invoices,
-/// artificial and anonymous rows that look realistic but are not real, for a test, form, demo, course, workshop or
-/// developers.
+/// artificial and anonymous rows that look realistic but are not real, for a test, form.
 ///
-/// Random names, some fabricated samples.
+/// Also: demo, course, workshop or developers. Random names, some fabricated samples.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateSynthetic {

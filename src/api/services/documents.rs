@@ -71,10 +71,10 @@ pub struct Document {
 }
 
 /// Stores a file: here is an attached PDF, letter, signed form, bill, receipt, certificate, ID card, passport scan,
-/// photo or sick note; save, put, keep, deposit or submit the attachment, add it to the archive, as what the post
-/// brought.
+/// photo or sick note.
 ///
-/// 25 MB at most.
+/// Also: save, put, keep, deposit or submit the attachment, add it to the archive, as what the post brought. 25 MB at
+/// most.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Upload {
@@ -104,8 +104,9 @@ impl Operation for Upload {
 }
 
 /// Takes the values out of a paper (doc-…): what amount, number, VAT, IBAN, vendor and due date does the invoice, bill
-/// or receipt say, who are the parties, rent and term of the lease, pull the fields off a form, referral or scanned PDF
-/// (OCR), capture or copy it so we need not type.
+/// or receipt say, who are the parties, rent and term of the lease.
+///
+/// Also: pull the fields off a form, referral or scanned PDF (OCR), capture or copy it so we need not type.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extract {
@@ -129,8 +130,9 @@ impl Operation for Extract {
 }
 
 /// Determines what sort of document (doc-…) we got: whether it is an invoice, receipt, quote, contract, form or letter,
-/// on which pile or in which category the post goes; identify or sort an unknown attachment, recognise its type, label
-/// it.
+/// on which pile or in which category the post goes.
+///
+/// Also: identify or sort an unknown attachment, recognise its type, label it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Classify {
@@ -185,10 +187,10 @@ impl Operation for Classify {
 }
 
 /// Finds where something is mentioned or written in our papers: liability, warranty, discount, rent, overtime, penalty,
-/// termination; which agreement or contract says, talks about or deals with transport, parking, storage, safety or
-/// holidays, letters on noise, roof damage, mould.
+/// termination.
 ///
-/// Similar documents, a memo about anything.
+/// Also: which agreement or contract says, talks about or deals with transport, parking, storage, safety or holidays,
+/// letters on noise, roof damage, mould. Similar documents, a memo about anything.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {

@@ -72,8 +72,9 @@ pub struct Entity {
 }
 
 /// Sets up a place to keep a new kind of record: make, define or build a table or register for keys, tools, rooms,
-/// equipment, spare parts, defects, trainers, volunteers or pets, with name and columns, none of which we store yet and
-/// want to manage, such as an asset or object with its holder.
+/// equipment, spare parts, defects, trainers, volunteers or pets, with name and columns.
+///
+/// Also: none of which we store yet and want to manage, such as an asset or object with its holder.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Define {
@@ -95,7 +96,9 @@ impl Operation for Define {
 }
 
 /// Enters a new record: put, save or register another client, guest, supplier, article, contact, machine or room that
-/// we bought or got, into the inventory; create his entry with phone, a dog, a car with its plate, 20 seats.
+/// we bought or got, into the inventory.
+///
+/// Also: create his entry with phone, a dog, a car with its plate, 20 seats.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Insert {
     /// The type's name.
@@ -141,8 +144,9 @@ impl Operation for Get {
 }
 
 /// Edits an entity: the client or supplier moved, married or has a new phone, e-mail, street, owner, surname or contact
-/// person, a name is spelt wrong, fix a typo, the birthday, price, region or seats, the status of a vehicle now in
-/// another hall; amend or replace.
+/// person, a name is spelt wrong, fix a typo, the birthday, price, region or seats.
+///
+/// Also: the status of a vehicle now in another hall; amend or replace.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Update {
     /// The type's name.
@@ -170,9 +174,9 @@ impl Operation for Update {
 }
 
 /// Deletes an entity for good: entered twice, a duplicate, a test, an old contact, a sold, scrapped or discontinued
-/// product, tool or room; take it off, throw it out, strike it from the inventory, get rid of, clear or erase the
-/// supplier or customer.
+/// product, tool or room.
 ///
+/// Also: take it off, throw it out, strike it from the inventory, get rid of, clear or erase the supplier or customer.
 /// Refused while others refer to it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
@@ -192,8 +196,9 @@ impl Operation for Delete {
 }
 
 /// Shows all records that fit, sorted: customers and clients of a city or in the north, suppliers rated below three,
-/// products more expensive or cheaper than, machines in the hall, tools bought before, rooms on a floor, employees in
-/// sales, guests by arrival, the ten newest or dearest, turnover over a million.
+/// products more expensive or cheaper than, machines in the hall, tools bought before.
+///
+/// Also: rooms on a floor, employees in sales, guests by arrival, the ten newest or dearest, turnover over a million.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Query {
     /// The type's name.
@@ -222,10 +227,9 @@ impl Operation for Query {
 }
 
 /// Finds any record in which something is mentioned: where is a name, surname, street, wording, serial or phone number,
-/// does anything or anybody anywhere in our data contain a keyword, look across all tables, no idea whether supplier or
-/// customer.
+/// does anything or anybody anywhere in our data contain a keyword.
 ///
-/// Full-text search for asthma or a firm.
+/// Also: look across all tables, no idea whether supplier or customer. Full-text search for asthma or a firm.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -251,8 +255,9 @@ impl Operation for Search {
 }
 
 /// Lists tables, registers and lists: what data do we keep and store here, how is the supplier, car, guest or employee
-/// record structured or built, which columns, attributes and mandatory fields there are, is there a place for a tax
-/// number in the data hub.
+/// record structured or built, which columns.
+///
+/// Also: attributes and mandatory fields there are, is there a place for a tax number in the data hub.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Types {
@@ -275,10 +280,10 @@ impl Operation for Types {
 }
 
 /// Extends a type: it should also have a field or column such as birthday, weight, colour, insurance, location or tax
-/// number, for the supplier, patient, guest or bicycle; phone or postcode are mandatory (compulsory) now, drop the fax,
-/// allow or restrict a status, rework it.
+/// number, for the supplier, patient, guest or bicycle.
 ///
-/// Refused where stored records do not fit.
+/// Also: phone or postcode are mandatory (compulsory) now, drop the fax, allow or restrict a status, rework it. Refused
+/// where stored records do not fit.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Redefine {
     /// The type's name.

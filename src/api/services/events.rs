@@ -26,10 +26,10 @@ pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events 
     .shown(&["topic", "delivery", "status", "data", "createdAt"]);
 
 /// Puts a signal on the bus for other programs: raise, emit or announce that an order was shipped or cancelled, a
-/// payment paid, goods or a container arrived, stock or inventory counted, the price changed, a delivery, shipment or
-/// batch left, a shift is over.
+/// payment paid, goods or a container arrived, stock or inventory counted.
 ///
-/// Makes it known to all connected systems.
+/// Also: the price changed, a delivery, shipment or batch left, a shift is over. Makes it known to all connected
+/// systems.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// A topic of your own, such as `invoice.received`.
@@ -91,7 +91,9 @@ pub enum Delivery {
 }
 
 /// Shows who is subscribed to what: which topics do we listen to, which webhooks and applications like the ERP receive
-/// events, are notified or informed, being told automatically; ids of streams, active or failing.
+/// events, are notified or informed, being told automatically.
+///
+/// Also: ids of streams, active or failing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSubscriptions {
     /// How much to answer.
@@ -108,8 +110,9 @@ impl Operation for ListSubscriptions {
 }
 
 /// Subscribes to events on a topic: from now on notify, inform or call our URL (https), webhook, server or ERP each
-/// time or whenever a task is created, an execution failed or completes, data is synced, an agent invoked, a payment
-/// comes; follow, listen, sign up for future updates.
+/// time or whenever a task is created, an execution failed or completes, data is synced.
+///
+/// Also: an agent invoked, a payment comes; follow, listen, sign up for future updates.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribe {
     /// A topic such as `task.created`, or a pattern such as `execution.*`.
@@ -162,10 +165,9 @@ impl Operation for Unsubscribe {
 }
 
 /// Repeats old events: what we missed or lost during the outage, while a server was down, offline or crashed, since
-/// yesterday or Monday noon, between two hours, last week; go back, rewind, resend, recover, rebuild, catch up from the
-/// past.
+/// yesterday or Monday noon, between two hours, last week.
 ///
-/// Replays a topic, from an offset too.
+/// Also: go back, rewind, resend, recover, rebuild, catch up from the past. Replays a topic, from an offset too.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// A topic or a pattern such as `execution.*`.

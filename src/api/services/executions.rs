@@ -170,8 +170,9 @@ pub struct HistoryEntry {
 }
 
 /// Gets a new case going: request leave or travel, order equipment or monitors, apply for a course or parking space,
-/// begin hiring, onboarding, offboarding, admission or a repair, file a complaint, expense claim or lost key, put a
-/// purchase through, initiate or launch the month-end closing, set it in motion.
+/// begin hiring, onboarding, offboarding, admission or a repair, file a complaint.
+///
+/// Also: expense claim or lost key, put a purchase through, initiate or launch the month-end closing, set it in motion.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
@@ -201,8 +202,9 @@ impl Operation for Start {
 }
 
 /// Tells how far along an order, claim, repair, onboarding, enrolment, admission or vacation request is, at which stage
-/// it stands, is it through, finished or still going, why is it stuck, the holdup, why it failed, its current state,
-/// what values it currently carries.
+/// it stands, is it through, finished or still going, why is it stuck, the holdup.
+///
+/// Also: why it failed, its current state, what values it currently carries.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The execution.
@@ -219,8 +221,9 @@ impl Operation for Get {
 }
 
 /// Holds a run (exec-…): freeze, suspend, interrupt or pause an order, claim or renovation, temporarily stop, let it
-/// rest, keep it on ice, do not continue until a part, missing paper, court or expert opinion is settled, till the
-/// position is sure, for a while.
+/// rest, keep it on ice, do not continue until a part, missing paper.
+///
+/// Also: court or expert opinion is settled, till the position is sure, for a while.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     /// The execution.
@@ -244,10 +247,10 @@ impl Operation for Pause {
 }
 
 /// Lets a paused order, claim, closing or enrolment go on (exec-…): continue, carry on, go ahead, pick it up again,
-/// take off hold, resume, unpause, unfreeze or reactivate what was frozen or suspended, papers are here so proceed;
-/// restart or try a failed step again with corrected values.
+/// take off hold, resume, unpause, unfreeze or reactivate what was frozen or suspended.
 ///
-/// What was done is not done again.
+/// Also: papers are here so proceed; restart or try a failed step again with corrected values. What was done is not
+/// done again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Resume {
     /// The execution.
@@ -277,10 +280,9 @@ impl Operation for Resume {
 }
 
 /// Ends a run (exec-…): cancel, withdraw, abort, terminate, drop, discard or abandon an order, claim, hiring,
-/// renovation or project, started twice or void, the client withdrew, went home or won't come; stop it completely,
-/// forget it, we no longer need or want it.
+/// renovation or project, started twice or void, the client withdrew, went home or won't come.
 ///
-/// Closes its to-dos; final.
+/// Also: stop it completely, forget it, we no longer need or want it. Closes its to-dos; final.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The execution.
@@ -304,8 +306,9 @@ impl Operation for Cancel {
 }
 
 /// Traces a case, claim or order so far: the full story and timeline, when each stage or step happened, through which
-/// it did go, how it got to this point, where time was spent, why it took so long; a chronicle to retrace or
-/// reconstruct the course.
+/// it did go, how it got to this point, where time was spent, why it took so long.
+///
+/// Also: a chronicle to retrace or reconstruct the course.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The execution.
@@ -324,10 +327,9 @@ impl Operation for History {
 }
 
 /// Reverses what broke halfway (exec-…): undo the finished steps, take back what was already booked, reserved or paid,
-/// refund the money, unbook the hotel of a trip, cancel the reservation, revert, unwind or clean up the transaction, so
-/// that things are back as before, undone.
+/// refund the money, unbook the hotel of a trip, cancel the reservation, revert.
 ///
-/// Triggers compensation.
+/// Also: unwind or clean up the transaction, so that things are back as before, undone. Triggers compensation.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Compensate {
     /// The execution.
@@ -420,7 +422,9 @@ impl Execution {
 }
 
 /// Shows runs by status: all cases, hirings or vacation requests in progress, open, underway, paused, on hold, failed
-/// or finished, everything started this morning, today, yesterday or since a week, how many; find a run's id.
+/// or finished, everything started this morning, today, yesterday or since a week.
+///
+/// Also: how many; find a run's id.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

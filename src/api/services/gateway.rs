@@ -17,10 +17,10 @@ pub const SERVICE: Service = Service::new("api-gateway", "gateway", "AGS", "The 
     .finder("The platform names its routes in its document, which GET /openapi.json reads.");
 
 /// Sends a direct call through the gateway to the platform's REST API: get, post, put or reach a custom, internal,
-/// legacy or undocumented endpoint, route or path that no tool does cover, with body or parameters, to see the info it
-/// returns.
+/// legacy or undocumented endpoint, route or path that no tool does cover.
 ///
-/// GET only reads; every other method counts as destroying and asks a person.
+/// Also: with body or parameters, to see the info it returns. GET only reads; every other method counts as destroying
+/// and asks a person.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// The HTTP method.

@@ -138,10 +138,10 @@ pub struct Integration {
 }
 
 /// Links an external program or service: hook up the CRM, bank, tax office, wages, bookkeeping or laboratory system,
-/// parcel or weather service, a ministry's SOAP, Outlook, Dropbox, Microsoft or DATEV, set up the interface or
-/// connection to a provider by REST API, key or OAuth.
+/// parcel or weather service, a ministry's SOAP, Outlook, Dropbox, Microsoft or DATEV.
 ///
-/// Integrate, register, establish or join a third party.
+/// Also: set up the interface or connection to a provider by REST API, key or OAuth. Integrate, register, establish or
+/// join a third party.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -182,8 +182,9 @@ impl Operation for Create {
 }
 
 /// Lists integrations: which outside programs, third-party services and connectors do we use, what is hooked up,
-/// attached or connected, is there an interface or link to the bank, payroll or other software, its state, which is
-/// down.
+/// attached or connected, is there an interface or link to the bank.
+///
+/// Also: payroll or other software, its state, which is down.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -201,8 +202,9 @@ impl Operation for List {
 }
 
 /// Shows settings and details of one integration: what URL, address or login does the bank, CRM, shop, wages,
-/// laboratory, library or ticket interface use, which mapping is configured, to what it points, when was the last sync,
-/// how it looks and is set up, is it connected.
+/// laboratory, library or ticket interface use, which mapping is configured.
+///
+/// Also: to what it points, when was the last sync, how it looks and is set up, is it connected.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The integration.
@@ -219,8 +221,9 @@ impl Operation for Get {
 }
 
 /// Modifies an integration (int-…): the API key, token, secret, certificate or password expired or was renewed, enter
-/// the new one, the bank, CRM, wages, parcel or shop system moved to another URL, correct or replace the login, switch
-/// to OAuth, rename or adjust the interface, point it at a server.
+/// the new one, the bank, CRM, wages, parcel or shop system moved to another URL.
+///
+/// Also: correct or replace the login, switch to OAuth, rename or adjust the interface, point it at a server.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -264,8 +267,9 @@ impl Operation for Update {
 }
 
 /// Checks an interface (int-…): is the link to the bank, shop, CRM, parcel, lab or wages system reachable and working,
-/// can we reach it or get through, is our key or password still accepted; try, ping or verify the connection if it
-/// seems broken or down.
+/// can we reach it or get through, is our key or password still accepted.
+///
+/// Also: try, ping or verify the connection if it seems broken or down.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connect {
     /// The integration.
@@ -306,8 +310,9 @@ impl Operation for Connect {
 }
 
 /// Applies a mapping (int-…) to rows: convert, translate, rename, reshape or reformat these JSON rows from the shop,
-/// CRM or supplier into our layout, how would theirs look like in our fields and shape, bring or turn it from their
-/// form to ours.
+/// CRM or supplier into our layout, how would theirs look like in our fields and shape.
+///
+/// Also: bring or turn it from their form to ours.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transform {
@@ -350,10 +355,10 @@ impl Operation for Transform {
 }
 
 /// Calls the outside system (int-…): get a balance, exchange rate or lab values from it, look up or retrieve an account
-/// in the CRM, ask the bank or SAP, order or charge by the shop's service, push, post or book an invoice in bookkeeping
-/// software, send a parcel, transmit hours, open a ticket, query weather or delivery.
+/// in the CRM, ask the bank or SAP, order or charge by the shop's service, push.
 ///
-/// With `async` the call is queued.
+/// Also: post or book an invoice in bookkeeping software, send a parcel, transmit hours, open a ticket, query weather
+/// or delivery. With `async` the call is queued.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Execute {

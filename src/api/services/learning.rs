@@ -105,8 +105,9 @@ pub struct Feedback {
 }
 
 /// Gives feedback on what the AI assistant wrote: mark the bot's reply or output as wrong, not right, incorrect,
-/// useless or very accurate, stars, thumbs up, praise a great summary, complain, happy with its suggestion, advice or
-/// draft, too formal; note the expected answer or price.
+/// useless or very accurate, stars, thumbs up, praise a great summary, complain.
+///
+/// Also: happy with its suggestion, advice or draft, too formal; note the expected answer or price.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Submit {
@@ -134,7 +135,9 @@ impl Operation for Submit {
 }
 
 /// Reads opinions on the bot: reviews and remarks, how did users rate or judge its answers, are people satisfied, happy
-/// or dissatisfied, what they criticise or think, corrections, bad marks, thumbs, complaints about an agent or prompt.
+/// or dissatisfied, what they criticise or think, corrections, bad marks, thumbs.
+///
+/// Also: complaints about an agent or prompt.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -157,7 +160,9 @@ impl Operation for Query {
 }
 
 /// Gathers learning material: collect the best rated replies, good and bad examples and corrections of a quarter or
-/// year, turn feedback into data, and assemble, bundle, build or prepare a set or collection the bot shall learn from.
+/// year, turn feedback into data, and assemble, bundle.
+///
+/// Also: build or prepare a set or collection the bot shall learn from.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateDataset {
@@ -287,7 +292,9 @@ pub struct JobFailure {
 }
 
 /// Has a bot learn: teach, school, retrain, fine-tune or improve the assistant or model, using a set of examples or new
-/// material, overnight, tonight, Saturday or at the weekend; plan a training so that it is better taught.
+/// material, overnight, tonight, Saturday or at the weekend.
+///
+/// Also: plan a training so that it is better taught.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
@@ -313,8 +320,9 @@ impl Operation for Schedule {
 }
 
 /// Follows one training: has the model finished learning, learnt its lesson, is it still going, did the retraining or
-/// tuning fail or succeed, what score or result did it achieve, is the assistant better after it, how far, when will it
-/// be over.
+/// tuning fail or succeed, what score or result did it achieve.
+///
+/// Also: is the assistant better after it, how far, when will it be over.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetJob {
     /// The retraining job.
@@ -330,8 +338,10 @@ impl Operation for GetJob {
 }
 
 /// Compares a bot with what it used to be: does the assistant deteriorate, has quality, accuracy, precision or
-/// performance dropped or fallen, more mistakes, poorer, less reliable or stupid answers lately than in spring or
-/// summer, is the model losing, slipping, in decline, as good and accurate as before.
+/// performance dropped or fallen, more mistakes, poorer.
+///
+/// Also: less reliable or stupid answers lately than in spring or summer, is the model losing, slipping, in decline, as
+/// good and accurate as before.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
     /// The agent.

@@ -131,8 +131,10 @@ pub struct Notification {
 }
 
 /// Mails a notice: remind the client of a deadline or payment due, e-mail an invitation, welcome or standard letter to
-/// a user, applicant, guest or buyer, inform the manager or team lead that it is ready, alert the technician, guard or
-/// shift leader on the phone, let them know.
+/// a user, applicant, guest or buyer.
+///
+/// Also: inform the manager or team lead that it is ready, alert the technician, guard or shift leader on the phone,
+/// let them know.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Send {
@@ -159,7 +161,9 @@ impl Operation for Send {
 }
 
 /// Checks one mail, invitation, push or alert (notif-…): was it sent, delivered and received, has it reached him, did
-/// it go out or bounce, why didn't or wasn't it, is it stuck in the queue, what became of it, delivery status.
+/// it go out or bounce, why didn't or wasn't it, is it stuck in the queue.
+///
+/// Also: what became of it, delivery status.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The notification.
@@ -175,7 +179,9 @@ impl Operation for Get {
 }
 
 /// Searches sent mail: what e-mails, notices, alerts and reminders went out today, last week or month, all that
-/// bounced, failed, were undelivered or not delivered, did we ever or recently inform or remind the client.
+/// bounced, failed, were undelivered or not delivered.
+///
+/// Also: did we ever or recently inform or remind the client.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -209,8 +215,9 @@ impl Operation for List {
 }
 
 /// Saves a text that we send again and always: make a form mail, invitation, welcome, greeting ("Hello …"), rejection,
-/// confirmation or cancellation wording, delays, push or SMS boilerplate, appointment letter to applicants, with
-/// blanks, to reuse, compose or lay down.
+/// confirmation or cancellation wording, delays, push or SMS boilerplate.
+///
+/// Also: appointment letter to applicants, with blanks, to reuse, compose or lay down.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateTemplate {
@@ -267,7 +274,9 @@ impl Operation for CreateTemplate {
 }
 
 /// Shows prepared notification texts: prewritten mails, form letters and wording to choose from, is there an
-/// invitation, rejection, welcome, cancellation or late-payment boilerplate, an SMS or e-mail for an assignment.
+/// invitation, rejection, welcome, cancellation or late-payment boilerplate.
+///
+/// Also: an SMS or e-mail for an assignment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListTemplates {

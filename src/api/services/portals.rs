@@ -145,8 +145,9 @@ pub struct ApprovalStep {
 }
 
 /// Builds a web site where a customer, supplier, partner, contractor, student, clinic or subsidiary can log in and
-/// serve themselves: we want or need to make, start, open or launch their own page, area, intranet or website with
-/// logo, for tenants, volunteers or dealers.
+/// serve themselves: we want or need to make, start, open or launch their own page, area.
+///
+/// Also: intranet or website with logo, for tenants, volunteers or dealers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// The portal's name.
@@ -187,7 +188,9 @@ impl Operation for Get {
 }
 
 /// Restyles a site or page: replace the outdated logo by a new one (png), make it orange or dark green, corporate
-/// colours should change, adapt the site to our organisation, put it on a different web address.
+/// colours should change, adapt the site to our organisation.
+///
+/// Also: put it on a different web address.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateBranding {
     /// The portal.
@@ -206,8 +209,9 @@ impl Operation for UpdateBranding {
 }
 
 /// Tells the on/off switches of a site: is the designer, upload, menu or AI turned on, enabled, activated, available,
-/// unlocked or disabled for the clinic or students, what features, modules and options can they use, why is a function
-/// missing or deactivated.
+/// unlocked or disabled for the clinic or students, what features.
+///
+/// Also: modules and options can they use, why is a function missing or deactivated.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FeatureFlags {
     /// The portal.
@@ -224,8 +228,9 @@ impl Operation for FeatureFlags {
 }
 
 /// Enters a new firm: register an Ltd, Inc or corporation that we bought, acquired, founded or took over and now
-/// belongs to us, a branch, daughter or business unit under its parent, include a client organisation as a separate
-/// tenant.
+/// belongs to us, a branch, daughter or business unit under its parent.
+///
+/// Also: include a client organisation as a separate tenant.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateCompany {
@@ -246,10 +251,10 @@ impl Operation for CreateCompany {
 }
 
 /// Sets signing rules in a firm: who should approve purchases, contracts, expenses or investments, everything over a
-/// large sum goes first to the lawyer, director or CFO and then the board, two signatures, four eyes principle,
-/// hierarchy of approvers for an Ltd or branch, who has to agree.
+/// large sum goes first to the lawyer, director or CFO and then the board.
 ///
-/// Replaces all chains.
+/// Also: two signatures, four eyes principle, hierarchy of approvers for an Ltd or branch, who has to agree. Replaces
+/// all chains.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigureApprovals {

@@ -170,10 +170,9 @@ pub struct ProcessVersion {
 }
 
 /// Models a workflow from scratch: define, build, lay out or draw up its steps, how we handle returns, claims,
-/// expenses, hiring, complaints, a purchase or lost keys, a flow where a clerk checks first, two sign and finance pays;
-/// automate a business procedure.
+/// expenses, hiring, complaints, a purchase or lost keys, a flow where a clerk checks first.
 ///
-/// Begins as a draft.
+/// Also: two sign and finance pays; automate a business procedure. Begins as a draft.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -207,8 +206,9 @@ impl Operation for Create {
 }
 
 /// Shows the history of a process: newer, older or previous editions, how did the flow look before or in spring, when
-/// was the design changed, revised, last published or released, which workflow edition is current or live, what is
-/// different.
+/// was the design changed, revised, last published or released.
+///
+/// Also: which workflow edition is current or live, what is different.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
@@ -230,10 +230,10 @@ impl Operation for Versions {
 }
 
 /// Changes a design (proc-…): add, insert, remove, swap, rearrange or rename a step, another check or second signature
-/// needed before the purchase or expense procedure, modify, double or raise the limit, adapt a flow for emergencies, a
-/// step given to someone else.
+/// needed before the purchase or expense procedure, modify.
 ///
-/// A new draft; cases under way keep the old flow.
+/// Also: double or raise the limit, adapt a flow for emergencies, a step given to someone else. A new draft; cases
+/// under way keep the old flow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -271,9 +271,9 @@ impl Operation for Update {
 }
 
 /// Puts a new process (proc-…) into effect: release, activate, roll out or finalise the draft, go live, bring the new
-/// flow into use, force or production, so that people and everybody start using it from Monday.
+/// flow into use, force or production.
 ///
-/// A released version is final.
+/// Also: so that people and everybody start using it from Monday. A released version is final.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Publish {
@@ -294,8 +294,9 @@ impl Operation for Publish {
 }
 
 /// Verifies a process (proc-…): find mistakes, faults, dead ends, gaps and endless loops in the flow, is the draft
-/// complete, consistent and correctly connected, did I forget a connection, do conditions make sense technically, will
-/// it be accepted for release, proofread.
+/// complete, consistent and correctly connected, did I forget a connection.
+///
+/// Also: do conditions make sense technically, will it be accepted for release, proofread.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validate {
@@ -362,8 +363,9 @@ impl Operation for Validate {
 }
 
 /// Simulates a process (proc-…): rehearse, test or play through the draft with an invented amount, see if and how it
-/// behaves, which way a purchase would go, what would happen if the boss refuses; a trial run or rehearsal in a safe
-/// environment, without real consequences.
+/// behaves, which way a purchase would go, what would happen if the boss refuses.
+///
+/// Also: a trial run or rehearsal in a safe environment, without real consequences.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
@@ -412,8 +414,9 @@ impl Operation for Sandbox {
 }
 
 /// Shows workflows: find the procedure for travel, vacation, parental leave, expenses, parking, equipment, a course or
-/// lost keys, is there a business process for broken things, all published or unfinished drafts, a catalogue of what
-/// one can start.
+/// lost keys, is there a business process for broken things.
+///
+/// Also: all published or unfinished drafts, a catalogue of what one can start.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// Words of the name, or their beginnings.
@@ -439,8 +442,9 @@ impl Operation for List {
 }
 
 /// Describes a process: its definition, design, steps, conditions and flow according to the model, how do we handle
-/// expenses, returns or admission, who is involved and decides, who comes after finance, what things one must provide;
-/// open the flow chart.
+/// expenses, returns or admission, who is involved and decides, who comes after finance.
+///
+/// Also: what things one must provide; open the flow chart.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The process.

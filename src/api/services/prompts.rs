@@ -116,7 +116,9 @@ pub struct Prompt {
 }
 
 /// Keeps good wording for the AI: store or write a question we always ask, a reusable text with blanks to summarise or
-/// draw up something in a language, put it in the prompt library, so that others use the same standard instruction.
+/// draw up something in a language, put it in the prompt library.
+///
+/// Also: so that others use the same standard instruction.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Name of the prompt.
@@ -149,7 +151,9 @@ impl Operation for Create {
 }
 
 /// Opens one prompt: show the exact wording of the template, what the bot is told or instructed to do, contents,
-/// variables, see the summary, analysis or translation instruction given to the AI or behind its answers.
+/// variables, see the summary.
+///
+/// Also: analysis or translation instruction given to the AI or behind its answers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The prompt.
@@ -165,7 +169,9 @@ impl Operation for Get {
 }
 
 /// Shows a prompt's history: older or previous editions and revisions, when was the instruction altered, changed or
-/// rewritten, what did the summary template say in spring, how was the bot instructed, latest version.
+/// rewritten, what did the summary template say in spring, how was the bot instructed.
+///
+/// Also: latest version.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The prompt.
@@ -184,8 +190,9 @@ impl Operation for Versions {
 }
 
 /// Completes a prompt: insert, plug or put a name, language or amount into the blanks and placeholders, fill in the
-/// instruction, combine template and values, preview or render the final, finished text, how it will look; build it for
-/// an interaction.
+/// instruction, combine template and values, preview or render the final, finished text.
+///
+/// Also: how it will look; build it for an interaction.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assemble {
     /// The prompt.
@@ -223,8 +230,9 @@ impl Operation for Assemble {
 }
 
 /// Tests an instruction: errors, faults or mistakes in the prompt, did I forget a placeholder, blanks or variables
-/// undeclared, not declared, unused or missing, unclosed brackets, is the syntax correctly written, technically right,
-/// will these values fit the template.
+/// undeclared, not declared, unused or missing, unclosed brackets.
+///
+/// Also: is the syntax correctly written, technically right, will these values fit the template.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {
     /// The prompt.

@@ -137,8 +137,9 @@ impl Frame {
 }
 
 /// Sends a live message to a channel: broadcast, push or announce an update to everyone connected, all people, viewers,
-/// listeners and browsers, so that everybody in the room, ward or support sees it pop up or flash on the screen or page
-/// (websocket), such as that lunch is ready.
+/// listeners and browsers, so that everybody in the room.
+///
+/// Also: ward or support sees it pop up or flash on the screen or page (websocket), such as that lunch is ready.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// The channel, such as `room-1`: small letters, digits, `_`, `-` and dots between.
@@ -185,8 +186,9 @@ pub struct Present {
 }
 
 /// Tells who is there right now: is anyone or anybody online, present, connected, active or available on a channel at
-/// the moment, which people are currently at the computer, in the office or ward, offline, a green dot, the doctor or
-/// guard for a quick chat.
+/// the moment, which people are currently at the computer, in the office or ward.
+///
+/// Also: offline, a green dot, the doctor or guard for a quick chat.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Presence {
     /// The channel; `users` is everybody with a connection of their own.

@@ -83,8 +83,9 @@ pub struct Instance {
 }
 
 /// Brings a second server into the pool: register, add, enter, enlist or enrol an additional machine, fresh node or new
-/// host and port, an instance for the engine, a microservice or another backend; make it discoverable in the directory,
-/// include it for traffic.
+/// host and port, an instance for the engine, a microservice or another backend.
+///
+/// Also: make it discoverable in the directory, include it for traffic.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -120,8 +121,9 @@ impl Operation for Register {
 }
 
 /// Takes an instance out of the registry: unregister, delete or decommission a server, a retired, scrapped or
-/// dismantled host is switched off, remove the machine or node from the pool for maintenance, no requests or traffic to
-/// any broken instance.
+/// dismantled host is switched off, remove the machine or node from the pool for maintenance.
+///
+/// Also: no requests or traffic to any broken instance.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deregister {
     /// The instance, such as pds-1.
@@ -137,8 +139,9 @@ impl Operation for Deregister {
 }
 
 /// Finds where the engine, analytics, audit, portal or notification service lives: server address, machine, IP, port,
-/// version, how many instances of the engine are behind it, locate or resolve the hub, scheduling, how does one reach
-/// it.
+/// version, how many instances of the engine are behind it, locate or resolve the hub.
+///
+/// Also: scheduling, how does one reach it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Discover {
     /// Service name, such as process-design-service.
@@ -160,8 +163,9 @@ impl Operation for Discover {
 }
 
 /// Tells the health of the whole system: is everything ok and healthy today, any problems or outage, which parts,
-/// components or microservices are broken or down, all backend components there are, the state of the platform it does
-/// consist of.
+/// components or microservices are broken or down, all backend components there are.
+///
+/// Also: the state of the platform it does consist of.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.

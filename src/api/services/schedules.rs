@@ -117,8 +117,9 @@ pub struct Run {
 }
 
 /// Lets a workflow run by itself: begin automatically each morning, every weekday at six, Friday noon or evening,
-/// daily, weekly, every quarter, on the first of a month; want a regular, recurring start, such as inventory, backup,
-/// cleaning or a checklist.
+/// daily, weekly, every quarter, on the first of a month.
+///
+/// Also: want a regular, recurring start, such as inventory, backup, cleaning or a checklist.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -165,8 +166,9 @@ impl Operation for Get {
 }
 
 /// Changes a timer (sched-…): shift, move, postpone, adjust or reschedule the automatic daily start to Friday, Sunday,
-/// midnight, the afternoon or 5 pm, an hour later on the clock, monthly rather than weekly, every two weeks instead, at
-/// another rhythm or in another time zone.
+/// midnight, the afternoon or 5 pm, an hour later on the clock.
+///
+/// Also: monthly rather than weekly, every two weeks instead, at another rhythm or in another time zone.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -200,8 +202,9 @@ impl Operation for Update {
 }
 
 /// Ends a recurring start (sched-…): drop the timer, no longer run daily, nightly, weekly or monthly by itself, not
-/// needed any more, remove it from the calendar or timetable, abolish, cancel or turn the regular automatic run off
-/// permanently.
+/// needed any more, remove it from the calendar or timetable, abolish.
+///
+/// Also: cancel or turn the regular automatic run off permanently.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The schedule.
@@ -217,7 +220,9 @@ impl Operation for Delete {
 }
 
 /// Fires a timer (sched-…) immediately: trigger or launch the nightly or weekly run today, early, right now, by hand,
-/// once, an extra one as an exception, no wait until night or Monday, a skipped plan; execute it ahead of its schedule.
+/// once, an extra one as an exception, no wait until night or Monday, a skipped plan.
+///
+/// Also: execute it ahead of its schedule.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Execute {
     /// The schedule.

@@ -168,8 +168,10 @@ pub struct TaskEvent {
 }
 
 /// Gets a person to do a job: have legal, the janitor or technician check, verify or look over an item, call somebody,
-/// confirm a sum, order toner, count a shelf, change a lamp by tomorrow or Friday; I need a signature, trip decision or
-/// ok from the boss or director, someone should, put it on her desk within a day.
+/// confirm a sum, order toner, count a shelf, change a lamp by tomorrow or Friday.
+///
+/// Also: I need a signature, trip decision or ok from the boss or director, someone should, put it on her desk within a
+/// day.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -207,8 +209,9 @@ impl Operation for Create {
 }
 
 /// Opens one to-do: read the assignment or work item, what exactly am I supposed to do, decide or answer, which details
-/// and information the form or discount approval asks, who is responsible, deadline, is the review of the plan done
-/// yet.
+/// and information the form or discount approval asks, who is responsible, deadline.
+///
+/// Also: is the review of the plan done yet.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The task.
@@ -225,8 +228,9 @@ impl Operation for Get {
 }
 
 /// Hands over a to-do or approval: she is ill, on leave or busy, so let a deputy or someone else do it, pass, transfer,
-/// forward, reassign, delegate or move it, give it to the night leader or accounting instead, it isn't mine, or I take
-/// it over myself.
+/// forward, reassign, delegate or move it.
+///
+/// Also: give it to the night leader or accounting instead, it isn't mine, or I take it over myself.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assign {
     /// The task.
@@ -247,10 +251,9 @@ impl Operation for Assign {
 }
 
 /// Answers a task: yes, okay, I agree, approve, confirm or sign off the sum, budget, plan or trip; no, I refuse,
-/// decline, it is rejected, too expensive or late; tick it done, fill in its form with cost centre and pieces, or send
-/// it back.
+/// decline, it is rejected, too expensive or late.
 ///
-/// Once only; the workflow goes on.
+/// Also: tick it done, fill in its form with cost centre and pieces, or send it back. Once only; the workflow goes on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Respond {
     /// The task to answer.
@@ -289,8 +292,9 @@ impl Operation for Respond {
 }
 
 /// Shows an inbox: which to-dos and approvals are open, pending, due today or this week, overdue, late, past the
-/// deadline, anything waiting for me to sign, what is on a colleague's plate, what hasn't the team, legal or finance
-/// done yet.
+/// deadline, anything waiting for me to sign, what is on a colleague's plate.
+///
+/// Also: what hasn't the team, legal or finance done yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -342,8 +346,9 @@ impl Operation for List {
 }
 
 /// Pushes a stuck matter up the chain: nobody reacts, someone doesn't answer or ignores it, so go a level higher,
-/// involve or bring in the supervisor, superior, senior manager, management, director or head of department, who should
-/// deal with it and decide; urgent, unanswered, deadline passed.
+/// involve or bring in the supervisor, superior, senior manager, management.
+///
+/// Also: director or head of department, who should deal with it and decide; urgent, unanswered, deadline passed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Escalate {
     /// The task.
@@ -364,7 +369,9 @@ impl Operation for Escalate {
 }
 
 /// Traces a to-do: who had it first, from whom to whom was it handed, forwarded or reassigned, when and how often did
-/// it pass, how long did it lie with the team, who finally approved, signed or escalated it, the trail of an item.
+/// it pass, how long did it lie with the team, who finally approved.
+///
+/// Also: signed or escalated it, the trail of an item.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The task.

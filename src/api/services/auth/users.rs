@@ -47,7 +47,9 @@ impl Operation for CreateUser {
 }
 
 /// Searches the directory: find a colleague, employee or receptionist by e-mail, login or name, look up the user id of
-/// people who work here, does the new accountant have an account, is a person registered in the system, all staff.
+/// people who work here, does the new accountant have an account.
+///
+/// Also: is a person registered in the system, all staff.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListUsers {
@@ -93,9 +95,9 @@ impl Operation for GetUser {
 }
 
 /// Gives a user roles: she was promoted, upgraded or appointed head, team lead or deputy, becomes foreman, clerk or
-/// editor, moved to a department, should act as approver, or resigned and left, so take the administrator role away.
+/// editor, moved to a department, should act as approver, or resigned and left.
 ///
-/// The list replaces the roles so far.
+/// Also: so take the administrator role away. The list replaces the roles so far.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignRoles {

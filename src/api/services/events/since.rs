@@ -8,9 +8,9 @@ use crate::api::page::PageRequest;
 use crate::api::{Effect, Operation, Permission, Spec};
 
 /// Reads new events after the last cursor: has anything further happened or come in meanwhile, in the meantime,
-/// something I have not seen, what did I miss since then or minutes ago, continue the feed, the next batch only.
+/// something I have not seen, what did I miss since then or minutes ago, continue the feed.
 ///
-/// Polls; without a cursor it begins now.
+/// Also: the next batch only. Polls; without a cursor it begins now.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Since {
     /// A topic or a pattern such as `execution.*`.
@@ -43,7 +43,9 @@ impl Operation for Since {
 }
 
 /// Stays until an event happens: wait for the next failure, payment, shipped goods, execution or warehouse signal to
-/// arrive, watch and listen, let me know as soon as it comes or appears, or till the minutes given are over.
+/// arrive, watch and listen, let me know as soon as it comes or appears.
+///
+/// Also: or till the minutes given are over.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {

@@ -8,8 +8,9 @@ use crate::api::ids::{ExecutionId, TaskId};
 use crate::api::{Operation, Permission, Spec};
 
 /// Stays to the end of a process: wait, watch, hang on or hold until the claim, closing, repair or admission is
-/// through, finished or complete, reaches a step or needs input, succeeds or fails; keep an eye on it, follow it, tell
-/// me when, once or as soon as it is over, the outcome.
+/// through, finished or complete, reaches a step or needs input, succeeds or fails.
+///
+/// Also: keep an eye on it, follow it, tell me when, once or as soon as it is over, the outcome.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {

@@ -8,8 +8,9 @@ use crate::api::ids::TaskId;
 use crate::api::{Operation, Permission, Spec};
 
 /// Stays until the answer is there: await the signature, approval, decision, reply or yes of the boss or legal, hold on
-/// or stand by till the form is filled in, let me know as soon as, when or once she responds, has decided or signed, or
-/// the task is cancelled.
+/// or stand by till the form is filled in, let me know as soon as.
+///
+/// Also: when or once she responds, has decided or signed, or the task is cancelled.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
