@@ -315,6 +315,13 @@ impl Error {
         self
     }
 
+    /// It is not the whole call's failure: an attempt before it was sent.
+    #[must_use]
+    pub(crate) fn sent_before(mut self) -> Self {
+        self.0.unsent = false;
+        self
+    }
+
     /// The client does not repeat the call by itself, whenever somebody else may.
     #[must_use]
     pub fn conclusive(mut self) -> Self {

@@ -290,8 +290,8 @@ fn without_unlisted(schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
             let unlisted = ["additionalProperties", "minLength", "maxLength", "minimum"];
-            let kept =
-                fields.iter().filter(|(key, value)| !unlisted.contains(&key.as_str()) && !(*key == "description" && value.is_string()));
+            let is_silent = |key: &str, value: &Value| unlisted.contains(&key) || (key == "description" && value.is_string());
+            let kept = fields.iter().filter(|(key, value)| !is_silent(key, value));
             Value::Object(kept.map(|(key, value)| (key.clone(), without_unlisted(value))).collect::<Map<_, _>>())
         }
         other => other.clone(),

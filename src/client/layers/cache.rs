@@ -161,9 +161,13 @@ impl Layer for Cache {
         let (caller, service, spec) = (Arc::clone(&call.caller), call.entry.service_index, &call.entry.spec);
         if spec.effect != Effect::Read {
             return Box::pin(self.telling(caller, service, async move {
-                // However the write ends, it may have happened.
-                let _evicted = self.generations.evicting(&call.caller.tenant, call.entry);
-                next.run(call).await
+                // However the write ends, it may have happened, unless it was never sent.
+                let evicting = self.generations.evicting(&call.caller.tenant, call.entry);
+                let result = next.run(call).await;
+                if result.as_ref().is_err_and(Error::is_unsent) {
+                    evicting.spare();
+                }
+                result
             }));
         }
         match fresh_for(spec).filter(|_| !call.options.is_fresh && !call.options.is_paced && call.options.if_match.is_none()) {

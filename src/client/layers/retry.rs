@@ -102,9 +102,14 @@ impl Layer for Retry {
     }
 }
 
-/// A deletion that is not found by its second attempt may be the first one's work.
+/// What an attempt before may have done is part of the call's failure: a deletion that is not found by its second attempt may be
+/// the first one's work.
 fn explained(entry: &Entry, error: Error, may_have_happened: bool) -> Error {
-    if may_have_happened && error.kind() == Kind::NotFound && entry.spec.method == Method::Delete {
+    if !may_have_happened {
+        return error;
+    }
+    let error = error.sent_before();
+    if error.kind() == Kind::NotFound && entry.spec.method == Method::Delete {
         return error.hint("An attempt before broke off and may have deleted it. Take it as deleted if it was there before.");
     }
     error
@@ -236,6 +241,17 @@ mod tests {
             let end = Scripted::failing(errors);
             let error = end.run(Retry::new(4, false), delete()).await.unwrap_err();
             assert_eq!(error.next_step().is_some(), is_told);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_once_is_not_told_as_unsent() {
+        for (errors, is_unsent) in
+            [([busy().unsent(), busy().unsent().conclusive()], true), ([busy(), busy().unsent().conclusive()], false)]
+        {
+            let end = Scripted::failing(errors);
+            let error = end.run(Retry::new(4, false), list(&user("anna", &[]))).await.unwrap_err();
+            assert_eq!(error.is_unsent(), is_unsent);
         }
     }
 

@@ -25,6 +25,13 @@ impl Default for Generations {
 /// A write; when it ends, by whatever, the generations rise.
 pub(super) struct Evicting<'a>(Vec<&'a AtomicU64>);
 
+impl Evicting<'_> {
+    /// The write did not happen: the generations stay.
+    pub(super) fn spare(mut self) {
+        self.0.clear();
+    }
+}
+
 impl Drop for Evicting<'_> {
     fn drop(&mut self) {
         for counter in &self.0 {

@@ -186,6 +186,9 @@ async fn while_a_service_is_away_the_error_says_what_is_still_served() {
     bench.refuse(Some(Error::new(Kind::NotFound, "X", "gone")));
     assert_eq!(told(list(&anna)).await, None, "the service is not away");
     bench.refuse(Some(away()));
+    bench.refuse(Some(away().unsent()));
+    assert_eq!(told(write()).await.as_deref(), Some(served), "what was never sent changed nothing");
+    bench.refuse(Some(away()));
     assert_eq!(told(write()).await, None, "what may have been written is read again");
     bench.refuse(None);
     bench.read(&anna).await;
