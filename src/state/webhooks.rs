@@ -201,7 +201,7 @@ pub(super) fn claim_due(
     let busy = serde_json::to_string(busy).unwrap_or_default();
     let claimed = tx
         .prepare_cached(&format!(
-            "UPDATE webhooks SET lease = ?2, leased_until = ?3 WHERE id = (SELECT id FROM webhooks WHERE due <= ?1 AND leased_until <= ?1
+            "UPDATE webhooks SET lease = ?2, leased_until = ?3, due = ?3 WHERE id = (SELECT id FROM webhooks WHERE due <= ?1 AND leased_until <= ?1
              AND tenant NOT IN (SELECT value FROM json_each(?4)) ORDER BY due LIMIT 1) RETURNING {COLUMNS}"
         ))?
         .query_row((now.millis(), &id, until, &busy), read)
@@ -288,7 +288,9 @@ pub(super) fn note(
 }
 
 pub(super) fn release(tx: &Transaction<'_>, claim: &WebhookClaim, due: Timestamp) -> rusqlite::Result<()> {
-    tx.prepare_cached("UPDATE webhooks SET due = ?3, lease = NULL, leased_until = 0 WHERE id = ?1 AND lease = ?2")?
+    // One that was woken meanwhile, which a claim puts off to its end, is due by then; what fails waits all the same.
+    let due_then = "CASE WHEN due < leased_until AND attempts = 0 THEN min(due, ?3) ELSE ?3 END";
+    tx.prepare_cached(&format!("UPDATE webhooks SET due = {due_then}, lease = NULL, leased_until = 0 WHERE id = ?1 AND lease = ?2"))?
         .execute((&claim.webhook.id, &claim.lease, due.millis()))
         .map(drop)
 }

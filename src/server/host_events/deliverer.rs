@@ -201,6 +201,16 @@ impl Deliverer {
 
     async fn listen(self: Arc<Self>, key: StreamKey, caller: Arc<Caller>, stop: CancellationToken) {
         let mut follower = self.app.hub.follow(&caller);
+        // What happened before the stream stood is read once it does.
+        let stands = tokio::select! {
+            () = stop.cancelled() => return,
+            stands = follower.stands() => stands,
+        };
+        if stands.is_ok() {
+            let mut all = HashSet::new();
+            self.concerned(&key, &Notice::Hint, &mut all);
+            self.wake(all).await;
+        }
         loop {
             let notice = tokio::select! {
                 () = stop.cancelled() => return,
@@ -215,9 +225,7 @@ impl Deliverer {
                 self.concerned(&key, &notice, &mut concerned);
             }
             if !concerned.is_empty() {
-                let ids: Vec<String> = concerned.into_iter().collect();
-                let _woken = self.app.state.with_webhooks(move |store| store.wake(&ids, Timestamp::now())).await;
-                self.app.events.wake.notify_one();
+                self.wake(concerned).await;
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -225,6 +233,13 @@ impl Deliverer {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(LOOK) => drop(lock(&self.followed).remove(&key)),
         }
+    }
+
+    /// Makes subscriptions due.
+    async fn wake(&self, ids: HashSet<String>) {
+        let ids: Vec<String> = ids.into_iter().collect();
+        let _woken = self.app.state.with_webhooks(move |store| store.wake(&ids, Timestamp::now())).await;
+        self.app.events.wake.notify_one();
     }
 
     /// Adds the subscriptions that a notice is about.

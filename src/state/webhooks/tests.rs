@@ -98,3 +98,23 @@ fn one_claims_and_nothing_is_lost_or_left_out() {
     store.end_claimed(&sixth).unwrap();
     assert!(store.live(at(73)).unwrap().is_empty());
 }
+
+#[test]
+fn what_happens_during_a_claim_is_looked_at_after_it() {
+    let state = State::new(None);
+    let store = state.webhooks();
+    store.keep(&webhook("t1", "anna", "1"), BOUNDS, at(0)).unwrap();
+    let claim = store.claim_due(&[], 10, LEASE, at(0)).unwrap().unwrap();
+    store.wake(&["1".to_owned()], at(1)).unwrap();
+    assert!(store.claim_due(&[], 10, LEASE, at(1)).unwrap().is_none(), "it is claimed");
+    store.release(&claim, at(15)).unwrap();
+    let woken = store.claim_due(&[], 10, LEASE, at(1)).unwrap().unwrap();
+    store.release(&woken, at(15)).unwrap();
+    assert_eq!(store.due_next().unwrap(), Some(at(15)), "nothing happened meanwhile");
+    let failing = store.claim_due(&[], 10, LEASE, at(15)).unwrap().unwrap();
+    store.take_over(&failing, &[letter("e1")], "l.1").unwrap();
+    store.wake(&["1".to_owned()], at(16)).unwrap();
+    store.note(&failing, "e1", Outcome::Failed("http_5xx"), at(16)).unwrap();
+    store.release(&failing, at(20)).unwrap();
+    assert_eq!(store.due_next().unwrap(), Some(at(20)), "what fails waits for its time");
+}
