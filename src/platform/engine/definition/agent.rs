@@ -90,11 +90,7 @@ impl Reader<'_> {
             }
         }
         let call = AgentCall { prompt, context, fixed };
-        let wrong: Vec<(String, String)> =
-            call.texts().into_iter().filter_map(|(pointer, text)| Some((pointer, Text::read(text).err()?.message))).collect();
-        for (pointer, message) in wrong {
-            self.fault(pointer.trim_start_matches('/'), message);
-        }
+        self.can_be_filled(&call.texts());
         self.output();
         call
     }

@@ -79,11 +79,7 @@ impl Reader<'_> {
             self.fault("method", "is GET, which has no body; set method to POST, PUT or PATCH");
         }
         let call = IntegrationCall { integration, method, path, query, body };
-        let wrong: Vec<(String, String)> =
-            call.texts().into_iter().filter_map(|(pointer, text)| Some((pointer, Text::read(text).err()?.message))).collect();
-        for (pointer, message) in wrong {
-            self.fault(pointer.trim_start_matches('/'), message);
-        }
+        self.can_be_filled(&call.texts());
         self.output();
         call
     }

@@ -6,7 +6,6 @@ use super::integration::{fill, texts_of};
 use super::reader::Reader;
 use crate::platform::engine::expressions::conditions::Facts;
 use crate::platform::engine::expressions::fault::Fault;
-use crate::platform::engine::expressions::template::Text;
 
 /// A notification. Texts hold `{{variables.x}}`; those that begin with `=` are computed.
 #[derive(Debug, Clone)]
@@ -69,11 +68,7 @@ impl Reader<'_> {
             }
         }
         let call = NotificationCall { template, given };
-        let wrong: Vec<(String, String)> =
-            call.texts().into_iter().filter_map(|(pointer, text)| Some((pointer, Text::read(text).err()?.message))).collect();
-        for (pointer, message) in wrong {
-            self.fault(pointer.trim_start_matches('/'), message);
-        }
+        self.can_be_filled(&call.texts());
         self.output();
         call
     }

@@ -29,6 +29,15 @@ impl Reader<'_> {
         }
     }
 
+    /// Checks texts that are filled in later, each with its place in the configuration.
+    pub(super) fn can_be_filled(&mut self, texts: &[(String, &str)]) {
+        for (pointer, text) in texts {
+            if let Err(fault) = Text::read(text) {
+                self.fault(pointer.trim_start_matches('/'), fault.message);
+            }
+        }
+    }
+
     /// The name of a variable.
     pub(super) fn output(&mut self) -> Option<String> {
         let name = self.word("output")?;
