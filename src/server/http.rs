@@ -18,6 +18,7 @@ mod refusal;
 mod request_scope;
 mod session_limits;
 mod sessions;
+mod stateless;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -192,13 +193,14 @@ fn routes(
     let per_request: Arc<dyn Principal> = Arc::new(PerRequest);
     let served = Arc::clone(app);
     let closing = shutdown.clone();
-    let service = StreamableHttpService::new(move || Ok(Handler::new(&served, &per_request, closing.clone())), gate.sessions(), config);
+    let stateless = stateless::Stateless::new(Handler::new(&served, &per_request, closing.clone()), ended.clone());
+    let rmcp = StreamableHttpService::new(move || Ok(Handler::new(&served, &per_request, closing.clone())), gate.sessions(), config);
     let (shutdown, ready) = (shutdown.clone(), Arc::clone(app));
     let approvals = approvals::routes(&gate).map(|routes| routes.route_layer(from_fn_with_state(gate.clone(), authenticate::layer)));
     let beside = approvals.into_iter().chain(gate.metadata().map(metadata::routes));
     Ok(beside
         .map(|routes| routes.route_layer(from_fn_with_state(gate.clone(), cors::layer)))
-        .fold(endpoint::routes(&gate, service), Router::merge)
+        .fold(endpoint::routes(&gate, admission::Backend { rmcp, stateless }), Router::merge)
         .route("/livez", get(alive))
         // The name that some balancers and the platform's own services ask for.
         .route("/health", get(alive))

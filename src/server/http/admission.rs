@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::ALLOW;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use rmcp::model::RequestId;
 use rmcp::transport::StreamableHttpService;
@@ -19,7 +19,7 @@ use super::expiry::Revocable;
 use super::limits::{LARGEST_BODY, Limits, MOST_VALUES, VALUE_BYTES, during};
 use super::metadata::{Metadata, read_url, scopes_of};
 use super::narrowing::narrowing;
-use super::negotiation;
+use super::negotiation::{self, is_json};
 use super::origins::Origins;
 use super::owner::Owner;
 use super::quota::Permit;
@@ -27,6 +27,7 @@ use super::refusal::Refusal;
 use super::request_scope::{RequestPermit, RequestScope};
 use super::session_limits::{SESSIONS_RATE, SessionLimits, SessionPermit};
 use super::sessions::Sessions;
+use super::stateless::{self, Stateless};
 use super::{Authentication, HttpOptions};
 use crate::auth::Caller;
 use crate::config::PolicyDecision;
@@ -41,8 +42,14 @@ use crate::server::{App, tools};
 /// The header that names a session of 2025-11-25.
 const SESSION: &str = "mcp-session-id";
 
-/// What serves messages that were let through.
+/// rmcp's service of both revisions.
 pub(super) type Rmcp = StreamableHttpService<Handler, Sessions>;
+
+/// What serves messages that were let through: rmcp, and the calls that can do without it.
+pub(super) struct Backend {
+    pub(super) rmcp: Rmcp,
+    pub(super) stateless: Stateless,
+}
 
 /// What every request passes. A clone is the same gate.
 #[derive(Clone)]
@@ -126,7 +133,10 @@ impl Admission {
         if message.method.as_deref() != Some("tools/call") {
             return None;
         }
-        let entry = tools::find(&serde_json::from_slice::<Call<'_>>(body).ok()?.params.name)?;
+        let entry = match &message.call {
+            Some(call) => tools::find(call.tool()),
+            None => tools::find(&serde_json::from_slice::<Call<'_>>(body).ok()?.params.name),
+        }?;
         let (app, rules) = (&self.0.app, self.0.app.rules());
         // No scope opens what is not offered, which the tool's own answer tells.
         if [Some(&*rules.tools), chosen].into_iter().flatten().any(|selection| !selection.holds(entry)) {
@@ -184,6 +194,9 @@ struct Message<'a> {
     #[serde(borrow)]
     method: Option<Cow<'a, str>>,
     id: Option<Value>,
+    /// The whole of it, where rmcp is not needed.
+    #[serde(skip)]
+    call: Option<stateless::Call>,
 }
 
 /// As much of a tool's call.
@@ -199,21 +212,33 @@ struct Tool<'a> {
     name: Cow<'a, str>,
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    fn read(headers: &HeaderMap, body: &'a [u8]) -> Option<Self> {
+        match stateless::read(headers, body) {
+            Some(call) => Some(Self {
+                jsonrpc: Some("2.0".into()),
+                method: Some("tools/call".into()),
+                id: Some(call.id.clone().into_json_value()),
+                call: Some(call),
+            }),
+            None => serde_json::from_slice(body).ok(),
+        }
+    }
+
     fn id(&self) -> Value {
         self.id.clone().filter(|id| id.is_string() || id.is_number()).unwrap_or_default()
     }
 }
 
-/// Hands a request on to rmcp, or refuses it; what rmcp refuses is refused as everything else is.
-pub(super) async fn pass(gate: &Admission, caller: Arc<Caller>, mut request: Request, rmcp: &Rmcp) -> Response {
+/// Has a request served, or refuses it; what rmcp refuses is refused as everything else is.
+pub(super) async fn pass(gate: &Admission, caller: Arc<Caller>, mut request: Request, backend: &Backend) -> Response {
     let owner = Owner::from(&*caller);
     let method = request.method().clone();
     negotiation::widen_accept(&method, request.headers_mut());
     let answered = if method == Method::POST {
-        forward(gate, &caller, owner, request, rmcp).await
+        forward(gate, &caller, owner, request, backend).await
     } else {
-        not_a_message(gate, &caller, owner, request, rmcp).await
+        not_a_message(gate, &caller, owner, request, &backend.rmcp).await
     };
     match negotiation::refusal_of(answered).await {
         // The session is gone by now, which 202 leaves open.
@@ -228,25 +253,25 @@ pub(super) async fn pass(gate: &Admission, caller: Arc<Caller>, mut request: Req
     }
 }
 
-/// Hands a message on to rmcp, or refuses it.
-async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Request, rmcp: &Rmcp) -> Response {
+/// Has a message served, or refuses it.
+async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Request, backend: &Backend) -> Response {
     let (mut parts, body) = request.into_parts();
     let (body, weight) = match whole(gate, &owner, body).await {
         Ok(whole) => whole,
         Err(refusal) => return gate.refuse(Some(caller), refusal),
     };
-    let message = serde_json::from_slice::<Message<'_>>(&body).ok();
-    let id = || message.as_ref().map_or(Value::Null, Message::id);
+    let mut message = Message::read(&parts.headers, &body);
+    let id = message.as_ref().map_or(Value::Null, Message::id);
     let chosen = match narrowing(&parts.uri, &parts.headers) {
         Ok(chosen) => chosen,
-        Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(id())),
+        Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(id)),
     };
     if let Some(refusal) = message.as_ref().and_then(|message| gate.lacking(caller, chosen.as_deref(), message, &body)) {
         return gate.refuse(Some(caller), refusal);
     }
     let (work, place) = match gate.admit(&owner, session(&parts.headers), message.as_ref(), weight).await {
         Ok(room) => room,
-        Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(id())),
+        Err(error) => return gate.refuse(Some(caller), Refusal::from(error).of(id)),
     };
     let is_json = is_json(&parts.headers);
     let known = message.as_ref().is_some_and(|message| message.jsonrpc.as_deref() == Some("2.0") && message.method.is_some());
@@ -255,15 +280,20 @@ async fn forward(gate: &Admission, caller: &Caller, owner: Owner, request: Reque
     if is_json && let Err(rejected) = judged {
         return gate.refuse(Some(caller), unserved(rejected));
     }
-    let id = id();
     let is_discovery = message.as_ref().is_some_and(|message| message.method.as_deref() == Some("server/discover"));
     // rmcp hands these on to the handler, so the place lasts as long as the call does.
     parts.extensions.insert(work.clone());
     if let Some(chosen) = chosen {
         parts.extensions.insert(chosen);
     }
+    if let Some(call) = message.as_mut().and_then(|message| message.call.take()) {
+        return match backend.stateless.answer(call, parts).await {
+            Ok(response) => response,
+            Err(error) => gate.refuse(Some(caller), error),
+        };
+    }
     let scope = RequestScope::new(owner, place, work);
-    let response = scope.during(serve(rmcp, Request::from_parts(parts, Body::from(body)))).await;
+    let response = scope.during(serve(&backend.rmcp, Request::from_parts(parts, Body::from(body)))).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {
         let error = Error::new(Kind::Malformed, "FM-MCP-MESSAGE", "the body is not a JSON-RPC message");
         return gate.refuse(Some(caller), Refusal::from(error).of(id));
@@ -296,13 +326,6 @@ async fn serve(rmcp: &Rmcp, request: Request) -> Response {
 /// The session that a request names, as rmcp reads it.
 fn session(headers: &HeaderMap) -> Option<&str> {
     headers.get(SESSION).and_then(|id| id.to_str().ok())
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The whole body, if it comes in time and is not too large, and what it weighs when it is parsed.

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::server::host_events;
 
 /// Both media types, as rmcp wants to read them.
-const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+pub(super) const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 /// The first revision whose requests stand alone and are answered by JSON.
 const STATELESS_SINCE: &str = "2026-07-28";
 /// The longest refusal of rmcp that is read, in bytes.
@@ -48,7 +48,7 @@ fn accepted(headers: &HeaderMap) -> (bool, bool) {
 
 /// Adds to rmcp's answer to `server/discover` what its types have no field for.
 pub(super) async fn complete_discovery(response: Response) -> Response {
-    if response.status() != StatusCode::OK || !is_json(&response) {
+    if response.status() != StatusCode::OK || !holds_json(&response) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -63,14 +63,22 @@ pub(super) async fn complete_discovery(response: Response) -> Response {
     Response::from_parts(parts, Body::from(answer.to_string()))
 }
 
-fn is_json(response: &Response) -> bool {
+/// Whether a body is declared as JSON.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn holds_json(response: &Response) -> bool {
     response.headers().get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/json"))
 }
 
 /// The refusal that a plain-text answer of rmcp stands for; other answers come back unchanged.
 pub(super) async fn refusal_of(response: Response) -> Result<Response, Box<(Refusal, Option<HeaderValue>)>> {
     let status = response.status();
-    if !(status.is_client_error() || status.is_server_error()) || is_json(&response) {
+    if !(status.is_client_error() || status.is_server_error()) || holds_json(&response) {
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
