@@ -10,4 +10,5 @@ mod negotiation;
 #[cfg(unix)]
 mod reload;
 mod services;
+mod stateless;
 mod toolsets;

@@ -16,8 +16,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rmcp::model::{
-    CallToolRequestParams, ClientCapabilities, ErrorCode, Implementation, InitializeRequestParams, JsonObject, ProtocolVersion,
-    RequestId, RequestMetaObject, ServerJsonRpcMessage,
+    CallToolRequestParams, ClientCapabilities, ErrorCode, Implementation, InitializeRequestParams, JsonObject, ProtocolVersion, RequestId,
+    RequestMetaObject, ServerJsonRpcMessage,
 };
 use rmcp::service::{RequestContext, RunningService, serve_directly};
 use rmcp::{RoleServer, ServerHandler as _};
@@ -181,5 +181,97 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Running<F> {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(call);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::server::list_tools_json;
+
+    fn headers() -> HeaderMap {
+        [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", METHOD),
+            ("mcp-name", "tasks_get"),
+            ("accept", "application/json, text/event-stream"),
+            ("content-type", "application/json; charset=utf-8"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+        .collect()
+    }
+
+    fn message() -> Value {
+        json!({ "jsonrpc": "2.0", "id": "a", "method": METHOD, "params": { "name": "tasks_get", "arguments": { "id": "task-1" }, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "more": 1,
+        } } })
+    }
+
+    fn is_plain(headers: &HeaderMap, message: &Value) -> bool {
+        read(headers, message.to_string().as_bytes()).is_some()
+    }
+
+    #[test]
+    fn a_call_that_agrees_with_its_headers_is_plain() {
+        let call = read(&headers(), message().to_string().as_bytes()).unwrap();
+        assert_eq!((call.id, &*call.params.name), (RequestId::String("a".into()), "tasks_get"));
+        assert_eq!(call.params.arguments.unwrap()["id"], "task-1");
+        assert_eq!(call.meta["more"], 1);
+    }
+
+    #[test]
+    fn a_header_that_is_wrong_missing_or_there_twice_is_left_to_rmcp() {
+        for name in ["mcp-protocol-version", "mcp-method", "mcp-name", "accept", "content-type"] {
+            let mut twice = headers();
+            twice.append(name, twice[name].clone());
+            let mut wrong = headers();
+            wrong.insert(name, HeaderValue::from_static("2025-11-25"));
+            let mut missing = headers();
+            missing.remove(name);
+            let plain = [twice, wrong, missing].map(|headers| is_plain(&headers, &message()));
+            // Of two media types rmcp reads the first.
+            assert_eq!(plain, [name == "content-type", false, false], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_message_with_another_field_or_value_is_left_to_rmcp() {
+        let meta = "/params/_meta";
+        for (within, name, value) in [
+            ("", "jsonrpc", json!("1.0")),
+            ("", "id", json!(null)),
+            ("", "method", json!("tools/list")),
+            ("", "result", json!({})),
+            ("/params", "name", json!("tasks_list")),
+            ("/params", "arguments", json!([])),
+            ("/params", "requestState", json!("x")),
+            ("/params", "inputResponses", json!({})),
+            (meta, "progressToken", json!(1)),
+            (meta, "io.modelcontextprotocol/protocolVersion", json!("2025-11-25")),
+            (meta, "io.modelcontextprotocol/clientCapabilities", json!(5)),
+        ] {
+            let mut message = message();
+            message.pointer_mut(within).unwrap()[name] = value;
+            assert!(!is_plain(&headers(), &message), "{message}");
+        }
+        let escaped = message().to_string().replace(METHOD, r"tools\u002fcall");
+        assert!(read(&headers(), escaped.as_bytes()).is_none());
+        for odd in ["=?base64?eA==?=", "tasks get", "tâches"] {
+            let (mut headers, mut message) = (headers(), message());
+            headers.insert("mcp-name", HeaderValue::from_bytes(odd.as_bytes()).unwrap());
+            message["params"]["name"] = odd.into();
+            assert!(!is_plain(&headers, &message), "{odd}");
+        }
+    }
+
+    /// Such arguments would have headers of their own, which rmcp compares.
+    #[test]
+    fn no_tool_has_arguments_in_headers() {
+        assert!(!list_tools_json().to_string().contains("x-mcp-header"));
     }
 }
