@@ -1,56 +1,114 @@
 //! Whether an answer fits the schema that hosts hold it to.
 
+use std::fmt::Display;
+
 use serde_json::{Map, Value};
 
 use super::problem::FieldError;
 
-/// The first place where an answer breaks its output schema, if any.
+/// What an output schema asks of an answer, made once: every field of every answer is looked up in it.
 ///
 /// Output schemas are open: types, properties, items and few required names are all that they say.
-#[must_use]
-pub fn mismatch(schema: &Map<String, Value>, answer: &Value) -> Option<FieldError> {
-    walk(schema, answer, &mut String::new())
+#[derive(Debug, Default)]
+pub struct Form {
+    wanted: Option<Wanted>,
+    required: Vec<String>,
+    /// By their names, in order.
+    properties: Vec<(String, Form)>,
+    items: Option<Box<Form>>,
 }
 
-fn walk(schema: &Map<String, Value>, value: &Value, path: &mut String) -> Option<FieldError> {
-    let wanted = schema.get("type").and_then(Value::as_str).unwrap_or_default();
-    let fits = match wanted {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "number" => value.is_number(),
-        "integer" => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
-        _ => true,
-    };
-    if !fits {
-        return Some(FieldError::new(path.clone(), "type", format!("is {}, where {wanted} is due", kind_of(value))));
+/// A type, as schemas name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Object,
+    Array,
+    String,
+    Boolean,
+    Number,
+    Integer,
+}
+
+impl Form {
+    /// Reads an output schema.
+    #[must_use]
+    pub fn new(schema: &Map<String, Value>) -> Self {
+        let object = |name: &str| schema.get(name).and_then(Value::as_object);
+        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        let mut properties: Vec<_> = object("properties")
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, property)| Some((name.clone(), Self::new(property.as_object()?))))
+            .collect();
+        properties.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Self {
+            wanted: schema.get("type").and_then(Value::as_str).and_then(Wanted::named),
+            required: required.filter_map(Value::as_str).map(str::to_owned).collect(),
+            properties,
+            items: object("items").map(|items| Box::new(Self::new(items))),
+        }
     }
-    match value {
-        Value::Object(fields) => {
-            for name in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-                if !fields.contains_key(name) {
-                    return Some(FieldError::new(format!("{path}/{name}"), "required", "is missing"));
+
+    /// A place where an answer breaks the schema, if there is any.
+    #[must_use]
+    pub fn mismatch(&self, answer: &Value) -> Option<FieldError> {
+        if let Some(wanted) = self.wanted.filter(|wanted| !wanted.holds(answer)) {
+            return Some(FieldError::new("", "type", format!("is {}, where {} is due", kind_of(answer), wanted.name())));
+        }
+        match answer {
+            Value::Object(fields) => {
+                if let Some(name) = self.required.iter().find(|name| !fields.contains_key(*name)) {
+                    return Some(FieldError::new(format!("/{name}"), "required", "is missing"));
                 }
+                fields.iter().find_map(|(name, value)| self.property(name)?.mismatch(value).map(|fault| within(fault, name)))
             }
-            let properties = schema.get("properties").and_then(Value::as_object)?;
-            properties.iter().find_map(|(name, property)| below(property.as_object()?, fields.get(name)?, name, path))
+            Value::Array(items) => {
+                let item = self.items.as_ref()?;
+                items.iter().enumerate().find_map(|(place, value)| item.mismatch(value).map(|fault| within(fault, place)))
+            }
+            _ => None,
         }
-        Value::Array(items) => {
-            let item = schema.get("items").and_then(Value::as_object)?;
-            items.iter().enumerate().find_map(|(place, value)| below(item, value, &place.to_string(), path))
-        }
-        _ => None,
+    }
+
+    fn property(&self, name: &str) -> Option<&Self> {
+        let place = self.properties.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
+        Some(&self.properties[place].1)
     }
 }
 
-fn below(schema: &Map<String, Value>, value: &Value, step: &str, path: &mut String) -> Option<FieldError> {
-    let length = path.len();
-    path.push('/');
-    path.push_str(step);
-    let found = walk(schema, value, path);
-    path.truncate(length);
-    found
+impl Wanted {
+    fn named(name: &str) -> Option<Self> {
+        [Self::Object, Self::Array, Self::String, Self::Boolean, Self::Number, Self::Integer]
+            .into_iter()
+            .find(|wanted| wanted.name() == name)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::String => "string",
+            Self::Boolean => "boolean",
+            Self::Number => "number",
+            Self::Integer => "integer",
+        }
+    }
+
+    fn holds(self, value: &Value) -> bool {
+        match self {
+            Self::Object => value.is_object(),
+            Self::Array => value.is_array(),
+            Self::String => value.is_string(),
+            Self::Boolean => value.is_boolean(),
+            Self::Number => value.is_number(),
+            Self::Integer => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        }
+    }
+}
+
+/// A fault of a value as a fault of what holds it.
+fn within(fault: FieldError, step: impl Display) -> FieldError {
+    FieldError { pointer: format!("/{step}{}", fault.pointer), ..fault }
 }
 
 /// What kind of JSON a value is, for people.
@@ -78,7 +136,7 @@ mod tests {
             "type": "object", "required": ["items"],
             "properties": { "items": { "type": "array", "items": { "type": "object", "properties": { "n": { "type": "integer" } } } } },
         });
-        let schema = schema.as_object().unwrap();
+        let form = Form::new(schema.as_object().unwrap());
         for (answer, found) in [
             (json!({ "items": [{ "n": 1 }, { "n": 2.0, "more": null }, {}] }), None),
             (json!({ "items": [{ "n": 1 }, { "n": "2" }] }), Some("/items/1/n is text, where integer is due")),
@@ -86,7 +144,7 @@ mod tests {
             (json!({ "tasks": [] }), Some("/items is missing")),
             (json!("nothing"), Some(" is text, where object is due")),
         ] {
-            let fault = mismatch(schema, &answer).map(|fault| format!("{} {}", fault.pointer, fault.detail));
+            let fault = form.mismatch(&answer).map(|fault| format!("{} {}", fault.pointer, fault.detail));
             assert_eq!(fault.as_deref(), found, "{answer}");
         }
     }

@@ -1,8 +1,9 @@
 //! Every operation with its computed shape, found by name in one look-up.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
+use super::answers::Form;
 use super::operation::{Endpoint, Spec};
 use super::problem::FieldError;
 use super::schema::Shape;
@@ -22,12 +23,14 @@ pub struct Entry {
     pub endpoint: Endpoint,
     /// Description and schemas.
     pub shape: Shape,
+    /// What the schema of its answer asks, once there was an answer.
+    form: OnceLock<Form>,
 }
 
 impl Entry {
     /// An operation of the service at a place in [`SERVICES`].
     pub(crate) fn new(service_index: usize, service: &'static Service, endpoint: &Endpoint) -> Self {
-        Self { service, service_index, spec: endpoint.spec, endpoint: *endpoint, shape: endpoint.shape() }
+        Self { service, service_index, spec: endpoint.spec, endpoint: *endpoint, shape: endpoint.shape(), form: OnceLock::new() }
     }
 
     /// Checks arguments and puts them into their proper form.
@@ -37,6 +40,12 @@ impl Entry {
     pub fn check(&self, arguments: &mut serde_json::Value, reading: arguments::Reading) -> Result<(), Vec<FieldError>> {
         self.check_form(arguments, reading)?;
         self.endpoint.decode(arguments.clone()).map_err(|error| vec![undecodable(&error)])
+    }
+
+    /// A place where an answer breaks its schema, if there is any.
+    #[must_use]
+    pub fn mismatch(&self, answer: &serde_json::Value) -> Option<FieldError> {
+        self.form.get_or_init(|| Form::new(&self.shape.output)).mismatch(answer)
     }
 
     /// Replaces `me` by the caller's id, where an argument names a user.

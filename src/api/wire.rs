@@ -197,7 +197,7 @@ fn rename(schema: &Map<String, Value>, value: &mut Value) {
             }
             // Hosts validate answers against the schema, which has no null: a field without a value is absent.
             fields.retain(|name, value| !value.is_null() || !properties.contains_key(name));
-            for (name, value) in fields.iter_mut() {
+            for (name, value) in fields.iter_mut().filter(|(_, value)| value.is_object() || value.is_array()) {
                 if let Some(property) = properties.get(name).and_then(Value::as_object) {
                     rename(property, value);
                 }

@@ -19,7 +19,6 @@ use super::call::{Call, Reply};
 use super::layer::Transport;
 use super::layers::rate_limit::Limits;
 use super::origin::Origin;
-use crate::api::answers::mismatch;
 use crate::api::{Entry, Method, wire};
 use crate::error::{self, Error, Kind, Result};
 use crate::io::numbers::quote_inexact;
@@ -142,7 +141,7 @@ fn reply(entry: &Entry, status: u16, etag: Option<String>, mut body: Value) -> R
         body = beside_status(status, body);
     }
     wire::normalise(&entry.spec, &entry.shape.answer, &mut body);
-    if let Some(fault) = mismatch(&entry.shape.output, &body) {
+    if let Some(fault) = entry.mismatch(&body) {
         let message = format!("the platform answered {status} with something else than {} answers", entry.spec.name);
         return Err(Error::new(Kind::BadAnswer, "FM-MCP-ANSWER", message).of_origin(error::Origin::Platform).field(
             fault.pointer,

@@ -1,16 +1,16 @@
 //! How many calls a minute a caller may make, and its tenant, by the tool's effect. A call pays once it is authorised.
 //!
-//! The caller pays before its tenant does, so that one caller's flood uses up nothing of its colleagues' share. Keys that are
-//! idle for two minutes have all their calls again, so they are dropped.
+//! The caller pays before its tenant does, so that one caller's flood uses up nothing of its colleagues' share. Keys that have
+//! all their calls again are dropped when many keys are counted.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use moka::sync::Cache;
+use governor::clock::Clock as _;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::consent::policy::EFFECTS;
 use crate::api::ids::TenantId;
@@ -21,10 +21,8 @@ use crate::config::LimitSettings;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::metrics::Metrics;
 
-/// How many keys are counted at once; the longest unused one is forgotten first.
-const MAX_KEYS: u64 = 100_000;
-/// How long a key is kept that does not call.
-const IDLE: Duration = Duration::from_mins(2);
+/// How many keys are counted before idle ones are first looked for.
+const MANY_KEYS: usize = 1_024;
 
 /// The limits of callers and of tenants.
 #[derive(Debug, Default)]
@@ -34,9 +32,14 @@ pub struct Limits {
 }
 
 /// Calls a minute for each key, by effect.
-struct PerMinute<K> {
-    quotas: BTreeMap<&'static str, NonZeroU32>,
-    counted: Cache<(K, &'static str), Arc<DefaultDirectRateLimiter>>,
+struct PerMinute<K: Hash + Eq + Clone>(BTreeMap<&'static str, Counted<K>>);
+
+/// The calls of one effect.
+struct Counted<K: Hash + Eq + Clone> {
+    most: NonZeroU32,
+    keys: DefaultKeyedRateLimiter<K>,
+    /// How many keys there may be until idle ones are looked for.
+    many: AtomicUsize,
 }
 
 impl Limits {
@@ -50,7 +53,7 @@ impl Limits {
 
     /// Whether they are the same limits, whatever was called so far.
     pub(super) fn are_as(&self, other: &Self) -> bool {
-        self.caller.quotas == other.caller.quotas && self.tenant.quotas == other.tenant.quotas
+        self.caller.quotas().eq(other.caller.quotas()) && self.tenant.quotas().eq(other.tenant.quotas())
     }
 
     /// Pays for a call.
@@ -70,9 +73,9 @@ impl Limits {
     }
 }
 
-impl<K: std::hash::Hash + Eq + Send + Sync + 'static> PerMinute<K> {
+impl<K: Hash + Eq + Clone> PerMinute<K> {
     fn new(whose: &str, settings: &BTreeMap<String, u32>) -> Result<Self> {
-        let mut quotas = BTreeMap::new();
+        let mut counted = BTreeMap::new();
         for (name, most) in settings {
             let Some(effect) = EFFECTS.into_iter().find(|effect| effect == name) else {
                 let meant = nearest(name, &EFFECTS).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
@@ -82,28 +85,47 @@ impl<K: std::hash::Hash + Eq + Send + Sync + 'static> PerMinute<K> {
             let most = NonZeroU32::new(*most).ok_or_else(|| {
                 wrong(format!("limits.{whose}.{effect} lets no call through")).hint("Deny the tools by a rule of the policy instead.")
             })?;
-            quotas.insert(effect, most);
+            counted.insert(effect, Counted::new(most));
         }
-        Ok(Self { quotas, ..Self::default() })
+        Ok(Self(counted))
+    }
+
+    fn quotas(&self) -> impl Iterator<Item = (&'static str, NonZeroU32)> {
+        self.0.iter().map(|(effect, counted)| (*effect, counted.most))
     }
 
     /// Pays for one call, or tells how many there are a minute and when there is one again. Without a limit no key is made.
     fn pay(&self, effect: Effect, key: impl FnOnce() -> K) -> std::result::Result<(), (NonZeroU32, Duration)> {
-        let Some((effect, most)) = self.quotas.get_key_value(effect.name()) else { return Ok(()) };
-        let limiter = self.counted.get_with((key(), *effect), || Arc::new(RateLimiter::direct(Quota::per_minute(*most))));
-        limiter.check().map_err(|until| (*most, until.wait_time_from(DefaultClock::default().now())))
+        self.0.get(effect.name()).map_or(Ok(()), |counted| counted.pay(&key()))
     }
 }
 
-impl<K: std::hash::Hash + Eq + Send + Sync + 'static> Default for PerMinute<K> {
+impl<K: Hash + Eq + Clone> Counted<K> {
+    fn new(most: NonZeroU32) -> Self {
+        Self { most, keys: RateLimiter::keyed(Quota::per_minute(most)), many: AtomicUsize::new(MANY_KEYS) }
+    }
+
+    fn pay(&self, key: &K) -> std::result::Result<(), (NonZeroU32, Duration)> {
+        let paid = self.keys.check_key(key).map_err(|until| (self.most, until.wait_time_from(self.keys.clock().now())));
+        if self.keys.len() >= self.many.load(Ordering::Relaxed) {
+            self.keys.retain_recent();
+            self.keys.shrink_to_fit();
+            // So that a key costs the same however many are in use.
+            self.many.store((2 * self.keys.len()).max(MANY_KEYS), Ordering::Relaxed);
+        }
+        paid
+    }
+}
+
+impl<K: Hash + Eq + Clone> Default for PerMinute<K> {
     fn default() -> Self {
-        Self { quotas: BTreeMap::new(), counted: Cache::builder().max_capacity(MAX_KEYS).time_to_idle(IDLE).build() }
+        Self(BTreeMap::new())
     }
 }
 
-impl<K> std::fmt::Debug for PerMinute<K> {
+impl<K: Hash + Eq + Clone> std::fmt::Debug for PerMinute<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("PerMinute").field(&self.quotas).finish()
+        f.debug_map().entries(self.quotas()).finish()
     }
 }
 
@@ -179,8 +201,22 @@ mod tests {
         for number in 0..1_000 {
             pay(&limits, &caller("tenant-1", &number.to_string()), "tasks_list").unwrap();
         }
-        limits.caller.counted.run_pending_tasks();
-        assert_eq!((limits.caller.counted.entry_count(), limits.tenant.counted.entry_count()), (0, 0));
+        assert!(limits.caller.0["destroy"].keys.is_empty() && limits.tenant.0.is_empty());
+    }
+
+    #[test]
+    fn callers_that_have_all_their_calls_again_are_forgotten() {
+        // One that calls as often as this has its call again at once.
+        let limits = limits(&[("read", u32::MAX)], &[]).unwrap();
+        for number in 0..20_000 {
+            pay(&limits, &caller("tenant-1", &number.to_string()), "tasks_list").unwrap();
+        }
+        assert!(limits.caller.0["read"].keys.len() <= MANY_KEYS);
+        let busy = Counted::new(NonZeroU32::MIN);
+        for number in 0..5_000 {
+            busy.pay(&number).unwrap();
+        }
+        assert!(busy.pay(&0).is_err() && busy.keys.len() == 5_000, "a caller that is at its limit stays there");
     }
 
     #[test]

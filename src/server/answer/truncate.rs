@@ -224,13 +224,13 @@ pub(crate) fn size_of(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{answers, catalogue};
+    use crate::api::catalogue;
 
     fn fitted(tool: &str, value: &Value, limit: usize) -> Value {
-        let schema = &catalogue().get(tool).unwrap().shape.output;
+        let entry = catalogue().get(tool).unwrap();
         let mut value = value.clone();
-        fit(&mut value, schema, limit, Vec::new());
-        assert_eq!(answers::mismatch(schema, &value).map(|fault| fault.pointer), None, "{tool}");
+        fit(&mut value, &entry.shape.output, limit, Vec::new());
+        assert_eq!(entry.mismatch(&value).map(|fault| fault.pointer), None, "{tool}");
         assert!(size_of(&value) <= limit + 4096, "{tool}: {}", size_of(&value));
         value
     }

@@ -135,9 +135,9 @@ fn every_field_of_an_answers_example_is_read() {
 
 /// Reads an answer as the client does, and writes what the operation's type holds of it.
 fn read<O: Operation>(mut answer: Value) -> Value {
-    let (name, shape) = (O::SPEC.name, &catalogue().get(O::SPEC.name).unwrap().shape);
-    wire::normalise(&O::SPEC, &shape.answer, &mut answer);
-    if let Some(fault) = answers::mismatch(&shape.output, &answer) {
+    let (name, entry) = (O::SPEC.name, catalogue().get(O::SPEC.name).unwrap());
+    wire::normalise(&O::SPEC, &entry.shape.answer, &mut answer);
+    if let Some(fault) = entry.mismatch(&answer) {
         panic!("{name}: {} {}", fault.pointer, fault.detail);
     }
     let answer: O::Output = serde_json::from_value(answer).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -285,6 +285,7 @@ async fn a_call_whose_host_hangs_up_is_cancelled_and_recorded() {
     let audit = audit::Options { platform: false, file: Some(file.clone()), ..audit::Options::new(data.path()) };
     let client = Client::builder(Arc::new(Fixed::new(&platform.url).unwrap())).build();
     let app = App::new(Options { client, settings: Settings { audit: Some(audit), ..Settings::default() } }).unwrap();
+    let left = Arc::downgrade(&app);
     let served = serve(app, known().admission(), |_| {}).await;
     // Of two callers, since what one refused call repeats is counted later.
     for (ways, (token, method)) in [("anna", "tools/call"), ("carl", r"tools\u002fcall")].into_iter().enumerate() {
@@ -295,6 +296,9 @@ async fn a_call_whose_host_hangs_up_is_cancelled_and_recorded() {
         let recorded = || std::fs::read_to_string(&file).unwrap_or_default().matches("FM-MCP-CANCELLED").count();
         assert!(becomes(|| recorded() == ways + 1).await.is_ok(), "{method}: {}", std::fs::read_to_string(&file).unwrap_or_default());
     }
+    // The log is written to its end before the runtime is gone.
+    drop(served);
+    assert!(becomes(|| left.strong_count() == 0).await.is_ok());
 }
 
 /// One request that the platform works on, until it is dropped.
