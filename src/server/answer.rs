@@ -52,7 +52,9 @@ impl App {
 
 /// The result of a call that succeeded: structured content and the same JSON, compact, as text.
 pub(super) fn success(body: Value) -> CallToolResult {
-    let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
+    // Written at once: `to_string` of a value goes through a formatter, which looks at each piece of it again.
+    let text = serde_json::to_string(&body).unwrap_or_default();
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
     result.structured_content = Some(body);
     result
 }

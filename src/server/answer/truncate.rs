@@ -16,6 +16,9 @@ const SHOWN: usize = 200;
 /// Returns how many items of a page fit into so many bytes, at least one; nothing if all of it fits or it is not a page.
 pub(crate) fn items_that_fit(value: &Value, limit: usize) -> Option<usize> {
     let items = value.get("items")?.as_array()?;
+    if room_after(value, limit).is_some() {
+        return None;
+    }
     let size = size_of(value);
     if size <= limit {
         return None;
@@ -32,7 +35,7 @@ pub(crate) fn items_that_fit(value: &Value, limit: usize) -> Option<usize> {
 pub(crate) fn fit(value: &mut Value, schema: &Map<String, Value>, limit: usize, withheld: Vec<String>) {
     let mut cut = Cut::default();
     let mut next = "";
-    if size_of(value) > limit {
+    if room_after(value, limit).is_none() && size_of(value) > limit {
         // Its items do not follow one another any more, so the cursor would skip some.
         let items = value.get("items").and_then(Value::as_array).map(Vec::len);
         cut.shrink(value, Some(schema), limit.saturating_sub(limit / 8), &mut String::new());
@@ -202,6 +205,20 @@ fn fitting(sizes: &[usize], mut room: usize) -> usize {
         .count()
 }
 
+/// The bytes that are left of so many after a value, at least, if it surely fits: most answers are far smaller than they may
+/// be, and need not be written to know it. JSON takes six bytes at most for one of a text.
+fn room_after(value: &Value, room: usize) -> Option<usize> {
+    match value {
+        Value::Null | Value::Bool(_) => room.checked_sub(5),
+        Value::Number(_) => room.checked_sub(32),
+        Value::String(text) => room.checked_sub(6 * text.len() + 2),
+        Value::Array(items) => items.iter().try_fold(room.checked_sub(2)?, |room, item| room_after(item, room.checked_sub(1)?)),
+        Value::Object(fields) => {
+            fields.iter().try_fold(room.checked_sub(2)?, |room, (name, value)| room_after(value, room.checked_sub(6 * name.len() + 4)?))
+        }
+    }
+}
+
 /// The bytes of a value as compact JSON, without writing it down.
 pub(crate) fn size_of(value: &Value) -> usize {
     struct Count(usize);
@@ -233,6 +250,16 @@ mod tests {
         assert_eq!(entry.mismatch(&value).map(|fault| fault.pointer), None, "{tool}");
         assert!(size_of(&value) <= limit + 4096, "{tool}: {}", size_of(&value));
         value
+    }
+
+    #[test]
+    fn what_surely_fits_is_no_larger_than_it_seems() {
+        let odd = json!({ "\u{1}\"": ["\u{1f}\u{7f}ä", -1.234_567_890_123_456_7e-300, u64::MAX, i64::MIN, null, true, [], {}], "": [[{ "a": false }]] });
+        for value in [odd, json!(null), json!([null, null]), json!(""), json!(f64::MIN_POSITIVE)] {
+            let size = size_of(&value);
+            assert!((0..size).all(|room| room_after(&value, room).is_none()), "{value}");
+            assert!(room_after(&value, 6 * size + 200).is_some(), "{value}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A tenant or a caller without a permit takes no memory here.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::owner::Owner;
@@ -54,18 +54,20 @@ impl Quota {
     /// Takes so much for a caller, or says which bound is met.
     pub(super) fn take(&self, owner: &Owner, amount: usize) -> Result<Permit, Full> {
         let mut used = lock(&self.used);
+        let Used { all, tenants, callers } = &mut *used;
+        let (tenant, caller) = (tenants.entry(Arc::clone(owner.tenant())), callers.entry(owner.clone()));
         for (already, bound, full) in [
-            (used.callers.get(owner), self.per_caller, Full::Caller),
-            (used.tenants.get(owner.tenant()), self.per_tenant, Full::Tenant),
-            (Some(&used.all), self.all, Full::All),
+            (in_use(&caller), self.per_caller, Full::Caller),
+            (in_use(&tenant), self.per_tenant, Full::Tenant),
+            (*all, self.all, Full::All),
         ] {
-            if already.copied().unwrap_or_default().saturating_add(amount) > bound {
+            if already.saturating_add(amount) > bound {
                 return Err(full);
             }
         }
-        used.all += amount;
-        *used.tenants.entry(Arc::clone(owner.tenant())).or_default() += amount;
-        *used.callers.entry(owner.clone()).or_default() += amount;
+        *all += amount;
+        *tenant.or_default() += amount;
+        *caller.or_default() += amount;
         Ok(Permit { used: Arc::clone(&self.used), owner: owner.clone(), amount })
     }
 }
@@ -74,8 +76,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut used = lock(&self.used);
         used.all = used.all.saturating_sub(self.amount);
-        release(&mut used.tenants, self.owner.tenant(), self.amount);
-        release(&mut used.callers, &self.owner, self.amount);
+        release(used.tenants.entry(Arc::clone(self.owner.tenant())), self.amount);
+        release(used.callers.entry(self.owner.clone()), self.amount);
     }
 }
 
@@ -83,11 +85,20 @@ fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
     used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn release<K: Eq + Hash>(used: &mut HashMap<K, usize>, key: &K, amount: usize) {
-    if let Some(left) = used.get_mut(key) {
-        *left = left.saturating_sub(amount);
-        if *left == 0 {
-            used.remove(key);
+fn in_use<K>(place: &Entry<'_, K, usize>) -> usize {
+    match place {
+        Entry::Occupied(used) => *used.get(),
+        Entry::Vacant(_) => 0,
+    }
+}
+
+fn release<K>(place: Entry<'_, K, usize>, amount: usize) {
+    if let Entry::Occupied(mut used) = place {
+        let left = used.get().saturating_sub(amount);
+        if left == 0 {
+            used.remove();
+        } else {
+            *used.get_mut() = left;
         }
     }
 }
