@@ -4,7 +4,7 @@ use flowmaster_mcp::api::arguments::Reading;
 use flowmaster_mcp::api::services::{
     agents, audit, auth, communication, data, documents, entities, executions, integrations, processes, prompts, tasks,
 };
-use flowmaster_mcp::api::{Entry, Operation, Timestamp, answers, catalogue, wire};
+use flowmaster_mcp::api::{Entry, Operation, Timestamp, catalogue, wire};
 use serde_json::{Map, Value, json};
 
 use super::document::{Example, examples};
