@@ -41,6 +41,7 @@ pub use credentials::token_status::{JWKS_PATH, PlatformKeys, TokenStatus};
 pub use credentials::upstream::{Exchange, Mode, TokenEndpoint, Upstream};
 use discovery::Finder;
 pub use discovery::{Discovery, RegistryRules, service_named};
+use events::Bus;
 pub use extensions::Extensions;
 pub(crate) use http::connector::Connector;
 use http::websocket;
@@ -66,6 +67,7 @@ pub struct Client {
     reach: Arc<Connector>,
     finder: Option<Arc<Finder>>,
     metrics: Metrics,
+    bus: Option<Arc<dyn Bus>>,
 }
 
 /// How a client behaves; every field has a default.
@@ -78,6 +80,7 @@ pub struct Builder {
     own: Vec<Arc<dyn Layer>>,
     principal: Option<Arc<dyn Principal>>,
     metrics: Metrics,
+    bus: Option<Arc<dyn Bus>>,
 }
 
 /// The figures of the stack.
@@ -187,6 +190,13 @@ impl Builder {
         self
     }
 
+    /// The bus that event streams read; the platform's WebSocket gateway and event replay unless it is said.
+    #[must_use]
+    pub fn bus(mut self, bus: Option<Arc<dyn Bus>>) -> Self {
+        self.bus = bus;
+        self
+    }
+
     /// The client. Nothing is connected before the first call.
     #[must_use]
     pub fn build(self) -> Client {
@@ -216,6 +226,7 @@ impl Builder {
             reach,
             finder,
             metrics: self.metrics,
+            bus: self.bus,
         }
     }
 }
@@ -233,6 +244,7 @@ impl Client {
             own: Vec::new(),
             principal: None,
             metrics: Metrics::default(),
+            bus: None,
         }
     }
 
@@ -257,6 +269,12 @@ impl Client {
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The bus that event streams read in place of the platform's WebSocket gateway.
+    #[must_use]
+    pub const fn bus(&self) -> Option<&Arc<dyn Bus>> {
+        self.bus.as_ref()
     }
 
     /// What the breaker knows of every service.

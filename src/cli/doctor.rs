@@ -15,7 +15,7 @@ use super::setup::credentials::Credentials;
 use super::setup::discovery;
 use super::setup::http_auth;
 use super::setup::identity::Identity;
-use super::setup::{name_of, telemetry, upstream};
+use super::setup::{kafka, name_of, telemetry, upstream};
 use super::terminal::{Paint, plain, say, wrap};
 use crate::api::{FieldError, audit, catalogue};
 use crate::auth::Caller;
@@ -23,6 +23,7 @@ use crate::client::{Client, Fixed, Origin};
 use crate::config::{Config, Fallback, PolicyRule, SECRETS, slips_in};
 use crate::error::{Error, Kind, Result};
 use crate::server::{Limits, Policy, Secrets, Tally};
+use crate::telemetry::metrics::Metrics;
 
 /// An address that is never asked.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -156,6 +157,7 @@ fn contradictions(config: &Config) -> Vec<Finding> {
     errors.extend(telemetry::page(config).err());
     errors.extend(config.url.as_ref().and_then(|url| upstream::check_encryption(config, url, "FLOWMASTER_URL").err()));
     errors.extend(discovery::discovery(config).err());
+    errors.extend(kafka::bus(config, &Metrics::default()).err());
     let origin = match idle(config.url.as_deref().unwrap_or(NOWHERE)) {
         Err(error) => {
             errors.push(error);

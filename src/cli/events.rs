@@ -62,6 +62,10 @@ fn show(notice: &Notice, json: bool) -> std::io::Result<()> {
             tell(paint.note("following; ctrl-c ends it."));
             Ok(())
         }
+        Notice::Started(Source::Kafka) => {
+            tell(paint.note("following the platform's Apache Kafka; ctrl-c ends it."));
+            Ok(())
+        }
         Notice::Started(Source::Replay) => {
             tell(paint.note("following by replay, every two seconds: there is no live channel for this caller; ctrl-c ends it."));
             Ok(())

@@ -7,6 +7,7 @@ pub(super) mod discovery;
 pub(super) mod events;
 pub(super) mod http_auth;
 pub(super) mod identity;
+pub(super) mod kafka;
 pub(super) mod telemetry;
 pub(super) mod upstream;
 

@@ -3,7 +3,10 @@
 //! A [`EventStream`] is one caller's stream of a topic pattern: nothing lost, nothing twice, in the order of the platform. The
 //! [`Hub`] shares one stream among those who wait for the same caller; a waiter that reads too slowly is told to read again.
 
+pub(super) mod bus;
 mod hub;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod repeats;
 mod stream;
 mod verdict;
@@ -12,6 +15,7 @@ use std::sync::Arc;
 
 use crate::api::Event;
 
+pub use bus::{Bus, Joined, Told};
 pub use hub::{Follower, Hub, StreamKey};
 pub use stream::EventStream;
 
@@ -33,4 +37,6 @@ pub enum Source {
     Channel,
     /// Replay, asked every few seconds: the platform has no gateway for this caller.
     Replay,
+    /// The topics of the platform's Apache Kafka, at once.
+    Kafka,
 }

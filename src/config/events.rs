@@ -4,8 +4,10 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::kafka::KafkaSettings;
+
 /// What happens on the platform, told to hosts by MCP Events.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventSettings {
     /// Which numbers the errors of MCP Events have: `draft` (-32011 to -32015, which ChatGPT reads) or `final` (-32023 to -32027, of SEP-3415); draft if absent.
@@ -15,6 +17,9 @@ pub struct EventSettings {
     /// Events by webhook.
     #[arg(skip)]
     pub webhooks: WebhookSettings,
+    /// The platform's Apache Kafka.
+    #[arg(skip)]
+    pub kafka: KafkaSettings,
 }
 
 /// Events by webhook.

@@ -73,6 +73,13 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("read_only", "FLOWMASTER_READ_ONLY"),
     ("events.error_numbers", "FLOWMASTER_EVENTS_ERROR_NUMBERS"),
     ("events.webhooks.allowed_hosts", "FLOWMASTER_EVENTS_WEBHOOK_HOSTS"),
+    ("events.kafka.brokers", "FLOWMASTER_KAFKA_BROKERS"),
+    ("events.kafka.topic_prefix", "FLOWMASTER_KAFKA_TOPIC_PREFIX"),
+    ("events.kafka.tls", "FLOWMASTER_KAFKA_TLS"),
+    ("events.kafka.ca_file", "FLOWMASTER_KAFKA_CA_FILE"),
+    ("events.kafka.sasl", "FLOWMASTER_KAFKA_SASL"),
+    ("events.kafka.username", "FLOWMASTER_KAFKA_USERNAME"),
+    ("events.kafka.password", "FLOWMASTER_KAFKA_PASSWORD"),
     ("telemetry.metrics_listen", "FLOWMASTER_METRICS_LISTEN"),
     ("telemetry.metrics_token_file", "FLOWMASTER_METRICS_TOKEN_FILE"),
     ("telemetry.tenant_label", "FLOWMASTER_METRICS_TENANT_LABEL"),
@@ -94,12 +101,14 @@ pub const FILE_ONLY: &[&str] = &[
     "secrets",
     "limits.caller",
     "limits.tenant",
+    "events.kafka.topics",
     "embedded.routes",
     "agents.providers",
 ];
 
 /// Settings whose values are never shown.
-pub const SECRETS: &[&str] = &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token"];
+pub const SECRETS: &[&str] =
+    &["token", "refresh_token", "password", "auth.secret", "upstream.client_secret", "service.token", "events.kafka.password"];
 
 /// The variable of a setting.
 #[must_use]

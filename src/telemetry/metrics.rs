@@ -49,6 +49,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("flowmaster_mcp_calls_in_flight", "Calls that a service works on."),
     ("flowmaster_mcp_calls_waiting", "Calls that wait for a place at a service (bulkhead)."),
     ("flowmaster_mcp_breaker_state", "Breaker of a service: 0 closed, 1 half open, 2 open; of its instances the worst."),
+    ("flowmaster_mcp_events_dropped_total", "Records of Apache Kafka that were dropped: malformed, too_large, no_tenant."),
     ("flowmaster_mcp_audit_outbox_entries", "Audit entries in the outbox: waiting, backing_off (of those that wait), dead."),
     ("flowmaster_mcp_audit_lost_entries", "Audit entries that were lost and that no entry tells of yet."),
 ];
@@ -125,6 +126,11 @@ impl Metrics {
         let Some(kept) = &self.0 else { return };
         let register = |code: &str| self.counter("flowmaster_mcp_http_refusals_total", vec![Label::new("code", code.to_owned())]);
         kept.codes.with(code, register, |counter| counter.increment(1));
+    }
+
+    /// Counts a record of the bus that was dropped, by the reason.
+    pub fn count_dropped_event(&self, reason: &'static str) {
+        self.counter("flowmaster_mcp_events_dropped_total", vec![label("reason", reason)]).increment(1);
     }
 
     /// Sets a figure that is looked up when the page is read.

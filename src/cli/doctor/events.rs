@@ -8,6 +8,7 @@ use crate::api::catalogue;
 use crate::api::events::Since;
 use crate::auth::Caller;
 use crate::cli::setup::connection::Connection;
+use crate::cli::setup::kafka;
 use crate::client::events::{EventStream, Notice, Source};
 use crate::config::Config;
 
@@ -40,9 +41,12 @@ pub(super) async fn of_platform(connection: &Connection, config: &Config, caller
             "event replay alone, asked every 2 s: there is no WebSocket for this login; windows overlap by 10 s, and what becomes visible later is missed",
             "Waits read every 5 s all the same. Grant subscription:create, or have the WebSocket gateway set up.",
         ),
+        Ok(Some(Ok(Source::Kafka))) => of_kafka(config),
         Ok(Some(Err(error))) => Finding::bad("events", &error),
         Ok(None) | Err(_) => {
-            Finding::care("events", "cannot be followed now", "Waits read every 5 s; look after the platform's event bus.")
+            let trouble = connection.client.bus().and_then(|bus| bus.trouble());
+            let text = trouble.map_or_else(|| "cannot be followed now".to_owned(), |why| format!("cannot be followed now: {why}"));
+            Finding::care("events", text, "Waits read every 5 s; look after the platform's event bus.")
         }
     };
     let text = format!("{}; {}; {}", finding.text, log(connection), streams(connection, caller));
@@ -70,6 +74,20 @@ fn channel(has_places: Option<bool>) -> Finding {
         ),
         None => Finding::good("events", "WebSocket; no event came meanwhile, so it is not known whether its frames have places"),
     }
+}
+
+/// What Apache Kafka as the source promises.
+fn of_kafka(config: &Config) -> Finding {
+    let kafka = &config.events.kafka;
+    let text = format!(
+        "Apache Kafka at {}: each event once, in the order of its partition; a cut goes on by offsets, and what Kafka has dropped is replayed          and told as a hint",
+        kafka.brokers.join(", ")
+    );
+    let is_plain = kafka.tls != Some(true);
+    if is_plain && !kafka::is_local(kafka) {
+        return Finding::care("events", text, "Events travel unencrypted; set events.kafka.tls where the network is not yours alone.");
+    }
+    Finding::good("events", text)
 }
 
 /// Whether the log can be read by places.

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::server::{self, App, Folder, Selection};
 
 use super::credentials::Credentials;
-use super::{bounds, discovery, events, telemetry, upstream};
+use super::{bounds, discovery, events, kafka, telemetry, upstream};
 #[cfg(feature = "platform")]
 use crate::cli::Embedded;
 
@@ -67,12 +67,14 @@ impl Connection {
         let origin: Arc<dyn Origin> = Arc::new(Fixed::new(config.url.as_deref().ok_or_else(no_platform)?)?);
         let bounds = bounds::bounds(config, access);
         let settings = settings(config, verified)?;
+        let metrics = telemetry::metrics(config)?;
         let mut builder = Client::builder(Arc::clone(&origin))
+            .bus(kafka::bus(config, &metrics)?)
             .settings(bounds)
             .upstream(upstream::upstream(config, &origin, verified)?)
             .extensions(upstream::extensions(config, &origin)?)
             .discovery(discovery::discovery(config)?)
-            .metrics(telemetry::metrics(config)?);
+            .metrics(metrics);
         let mut credentials = None;
         if with_login {
             // A login signs in and renews by a client of its own, which no login stands before.

@@ -4,6 +4,8 @@
 //! was missed is replayed from shortly before the last event, and repeats are dropped by id. A reader that does not read
 //! keeps the socket from being read; the gateway closes it, and the stream goes on where the reader was.
 
+mod live;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,6 +148,9 @@ impl Follow {
 
     /// Follows until it cannot go on.
     async fn follow(&mut self) -> Error {
+        if let Some(bus) = self.client.bus().cloned() {
+            return self.follow_bus(bus).await;
+        }
         let mut waits = waits();
         loop {
             let caller = match self.principal.caller().await {
