@@ -1,5 +1,8 @@
 //! The event client before a running platform: cuts, restarts, subscriptions that end, and callers without a gateway.
 
+#[cfg(feature = "kafka")]
+mod kafka;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
