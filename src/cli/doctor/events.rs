@@ -80,7 +80,8 @@ fn channel(has_places: Option<bool>) -> Finding {
 fn of_kafka(config: &Config) -> Finding {
     let kafka = &config.events.kafka;
     let text = format!(
-        "Apache Kafka at {}: each event once, in the order of its partition; a cut goes on by offsets, and what Kafka has dropped is replayed          and told as a hint",
+        "Apache Kafka at {}: each event once, in the order of its partition; a cut goes on by offsets, and what Kafka has dropped \
+         unread is replayed",
         kafka.brokers.join(", ")
     );
     let is_plain = kafka.tls != Some(true);

@@ -18,11 +18,19 @@ pub(crate) fn bus(config: &Config, metrics: &Metrics) -> Result<Option<Arc<dyn B
         return Ok(None);
     }
     check(config, kafka)?;
-    build(kafka, metrics).map(Some)
+    #[cfg(feature = "kafka")]
+    {
+        Ok(Some(build(kafka, metrics)))
+    }
+    #[cfg(not(feature = "kafka"))]
+    {
+        let _ = metrics;
+        Err(not_built())
+    }
 }
 
 #[cfg(feature = "kafka")]
-fn build(kafka: &KafkaSettings, metrics: &Metrics) -> Result<Arc<dyn Bus>> {
+fn build(kafka: &KafkaSettings, metrics: &Metrics) -> Arc<dyn Bus> {
     use crate::client::events::kafka::{Kafka, Options, Sasl};
     let sasl = match (kafka.sasl, &kafka.username, &kafka.password) {
         (Some(mechanism), Some(username), Some(password)) => Some(Sasl {
@@ -44,14 +52,14 @@ fn build(kafka: &KafkaSettings, metrics: &Metrics) -> Result<Arc<dyn Bus>> {
         sasl,
         ..Options::new(kafka.brokers.clone())
     };
-    Ok(Arc::new(Kafka::new(&options, metrics.clone())))
+    Arc::new(Kafka::new(&options, metrics.clone()))
 }
 
 #[cfg(not(feature = "kafka"))]
-fn build(_: &KafkaSettings, _: &Metrics) -> Result<Arc<dyn Bus>> {
-    Err(Error::configuration(Kind::Unsupported, "FM-CONFIG-KAFKA", "events.kafka is set, but this build cannot read Apache Kafka").hint(
+fn not_built() -> Error {
+    Error::configuration(Kind::Unsupported, "FM-CONFIG-KAFKA", "events.kafka is set, but this build cannot read Apache Kafka").hint(
         "Build it with `cargo install --path . --profile dist --features kafka`, which needs make, a C++ compiler and OpenSSL's headers, or leave events.kafka out.",
-    ))
+    )
 }
 
 /// Rejects what does not go together.

@@ -27,7 +27,7 @@ use crate::telemetry::metrics::Metrics;
 /// Events of a tenant that wait for its slowest stream; one further behind replays what it missed.
 const RING: usize = 2048;
 /// How long a question to the brokers may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -80,7 +80,7 @@ impl Reading {
 
     fn is_in_trouble(&self, error: &KafkaError) {
         let mut trouble = lock(&self.trouble);
-        let text = trouble.line.take().map_or_else(|| error.to_string(), |line| format!("{error}: {line}"));
+        let text = trouble.line.as_ref().map_or_else(|| error.to_string(), |line| format!("{error}: {line}"));
         if trouble.now.replace(text.clone()).is_none() {
             tracing::warn!("Apache Kafka cannot be read, and is tried again: {text}");
         }
@@ -88,6 +88,7 @@ impl Reading {
 
     fn is_well(&self) {
         let mut trouble = lock(&self.trouble);
+        trouble.line = None;
         if trouble.now.take().is_some() {
             tracing::info!("Apache Kafka is read again");
         }
@@ -306,7 +307,9 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         tracing::debug!(facility, "librdkafka: {line}");
         if matches!(level, RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error) {
-            lock(&self.0).line = Some(line.to_owned());
+            // It begins with the name of a thread.
+            let said = line.split_once("]: ").map_or(line, |(_, said)| said);
+            lock(&self.0).line = Some(said.to_owned());
         }
     }
 

@@ -71,7 +71,14 @@ impl Follow {
     async fn hear(&mut self, mut joined: Joined, caller: &Arc<Caller>) -> Error {
         let mut refused = pin!(until_refused(self.client.clone(), self.topic.clone(), Arc::clone(caller), joined.check_every));
         let ended = || Error::new(Kind::Unauthenticated, "FM-MCP-STREAM-ENDED", "the event stream ended with the token");
+        let mut missed = false;
         loop {
+            if std::mem::take(&mut missed)
+                && let Err(error) = self.replay(caller).await
+            {
+                self.is_owed_replay = true;
+                return error;
+            }
             tokio::select! {
                 biased;
                 error = &mut refused => return error,
@@ -85,9 +92,9 @@ impl Follow {
                         Ok(Told::Hint) => self.tell(Notice::Hint).await,
                         Ok(Told::Gap) => {
                             self.tell(Notice::Hint).await;
-                            return broken("the bus has dropped what was not read yet");
+                            missed = true;
                         }
-                        Err(RecvError::Lagged(missed)) => return broken(&format!("the stream was {missed} events too slow")),
+                        Err(RecvError::Lagged(_)) => missed = true,
                         Err(RecvError::Closed) => return broken("the bus is not read any more"),
                     }
                 }

@@ -1,12 +1,16 @@
 //! Apache Kafka as the source of events: `cargo test --features kafka --test it client::events::kafka`.
 //!
 //! The brokers are those of librdkafka's mock cluster, which speak the protocol on loopback and can be cut. The tests that cut
-//! nothing run against a real broker as well, each on topics of its own, where `FLOWMASTER_KAFKA_BROKERS` names one that creates
-//! no topics by itself, such as `127.0.0.1:9092` after:
+//! nothing run against a real broker as well, each on topics of its own, where `FLOWMASTER_KAFKA_BROKERS` names one, such as
+//! `127.0.0.1:9092` after either of these:
 //!
 //! ```sh
+//! # Apache Kafka 4, in its folder
 //! bin/kafka-storage.sh format --standalone -t "$(bin/kafka-storage.sh random-uuid)" -c config/server.properties
-//! bin/kafka-server-start.sh config/server.properties --override auto.create.topics.enable=false
+//! bin/kafka-server-start.sh config/server.properties
+//!
+//! # Tansu, another broker of the protocol, in memory
+//! tansu broker --listener-url tcp://127.0.0.1:9092 --advertised-listener-url tcp://127.0.0.1:9092
 //! ```
 
 use std::collections::BTreeMap;
@@ -255,17 +259,16 @@ async fn records_of_other_tenants_and_no_events_reach_nobody() {
 #[tokio::test]
 async fn the_platform_decides_who_hears_of_kafka() {
     let (platform, brokers) = (TestPlatform::start().await, Brokers::any());
-    let (url, owner) = (platform.running.url(), platform.owner());
+    let url = platform.running.url();
     brokers.create("order.opened", 1).await;
     let reading = kafka(&brokers.options());
     let without = platform.signed_in("tenant-local", "bob@acme.example", &["task:view"]).await;
     let refused = next(&mut stream(&url, &reading, &without, None)).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Forbidden, "{refused}");
-    let forged = flowmaster_forged(&owner);
-    let refused = next(&mut stream(&url, &reading, &forged, None)).await.unwrap_err();
+    let ada = platform.signed_in("tenant-local", "ada@acme.example", &["event:view"]).await;
+    let refused = next(&mut stream(&url, &reading, &of_another_tenant(&ada), None)).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Unauthenticated, "{refused}");
 
-    let ada = platform.signed_in("tenant-local", "ada@acme.example", &["event:view"]).await;
     let mut followed = stream(&url, &reading, &ada, None);
     assert_eq!(started(&mut followed).await, Source::Kafka);
     platform.post("/auth/logout", &ada, json!({})).await.ok();
@@ -274,8 +277,8 @@ async fn the_platform_decides_who_hears_of_kafka() {
     assert!(followed.next().await.is_none());
 }
 
-/// The token with another tenant in its claims, as nobody has signed it.
-fn flowmaster_forged(token: &str) -> String {
+/// A token with another tenant in its claims, which nobody has signed so.
+fn of_another_tenant(token: &str) -> String {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let parts: Vec<&str> = token.split('.').collect();
