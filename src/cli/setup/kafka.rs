@@ -170,7 +170,7 @@ mod tests {
         let good = [
             bus_of(url, &[brokers]),
             bus_of(url, &[&[brokers, ("FLOWMASTER_KAFKA_TLS", "true")], &login[..]].concat()),
-            bus_of(url, &[&[("FLOWMASTER_KAFKA_BROKERS", "[::1]:9092,localhost:1")], &login[..]].concat()),
+            bus_of(url, &[&[("FLOWMASTER_KAFKA_BROKERS", "localhost:1,[::1]:9092")], &login[..]].concat()),
         ];
         for found in good {
             if cfg!(feature = "kafka") {
