@@ -4,6 +4,7 @@ mod approvals;
 mod bounds;
 mod caller_limits;
 mod callers;
+mod listening;
 mod mcp;
 mod metrics;
 mod negotiation;

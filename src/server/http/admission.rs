@@ -41,6 +41,8 @@ use crate::server::{App, tools};
 
 /// The header that names a session of 2025-11-25.
 const SESSION: &str = "mcp-session-id";
+/// Methods whose requests last as long as their hosts listen: each is a stream, not a call.
+const LISTENING: [&str; 2] = ["subscriptions/listen", "events/poll"];
 
 /// rmcp's service of both revisions.
 pub(super) type Rmcp = StreamableHttpService<Handler, Sessions>;
@@ -166,12 +168,17 @@ impl Admission {
             return Ok((None, None));
         }
         let bytes = self.0.limits.bytes(owner, weight)?;
-        let call = self.0.limits.call(owner)?;
+        let method = message.and_then(|message| message.method.as_deref());
+        let call = if method.is_some_and(|method| LISTENING.contains(&method)) {
+            self.0.limits.stream(owner)?
+        } else {
+            self.0.limits.call(owner)?
+        };
         let running = match (session, message.and_then(|message| message.id.as_ref())) {
             (Some(session), Some(id)) => self.0.sessions.begin(session, owner, read_id(id)?)?,
             _ => None,
         };
-        let begins = session.is_none() && message.is_some_and(|message| message.method.as_deref() == Some("initialize"));
+        let begins = session.is_none() && method == Some("initialize");
         let place = if begins { Some(self.session_permit(owner).await?) } else { None };
         Ok((Some(RequestPermit::new(bytes, call, running)), place))
     }

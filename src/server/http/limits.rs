@@ -2,7 +2,7 @@
 //! too, so that no tenant shuts out others.
 //!
 //! A request keeps its place as long as anything works on it, which under 2025-11-25 is longer than its connection: there
-//! the call goes on when the host hangs up. Answers to questions and cancellations need no place, since they end calls.
+//! the call goes on when the host hangs up. A request that listens takes the place of a stream, so that it uses up no calls. Answers to questions and cancellations need no place, since they end calls.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 /// What a body costs at least while it comes, however small it is: 128 of a caller come at once, however slow they are.
 const MIN_INCOMING_BYTES: usize = 256 * 1024;
 /// Streams that a caller may have open for each session that it may have: the new one comes before the old one is known to
-/// be gone.
+/// be gone. Requests that listen count among them.
 const STREAMS_PER_SESSION: usize = 2;
 /// When to try again: calls end soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -84,11 +84,11 @@ impl Limits {
         })
     }
 
-    /// A place for the stream of a session.
+    /// A place for the stream of a session, or for a request that listens.
     pub(super) fn stream(&self, caller: &Owner) -> Result<Permit> {
         let too_many = |whose| {
             Error::new(Kind::RateLimited, "FM-MCP-TOO-MANY-STREAMS", format!("this {whose} has as many streams open as it may"))
-                .hint("Keep one stream open for each session.")
+                .hint("Keep one stream open for each session, and listen to several resources in one request.")
                 .retry_after(RETRY_AFTER)
         };
         self.streams.take(caller, 1).map_err(|full| match full {
