@@ -4,4 +4,5 @@ mod cache;
 mod discovery;
 mod events;
 mod faults;
+mod frames;
 mod limits;

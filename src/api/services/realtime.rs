@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::cloud_event::Event;
-use crate::api::ids::EventId;
+use crate::api::ids::{EventId, TenantId};
 use crate::api::operation::operations;
 use crate::api::service::Layer;
 use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
@@ -83,6 +83,10 @@ pub struct Frame {
     /// The request or the execution that it goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlationid: Option<String>,
+    /// The tenant, where a platform says it. A frame of another tenant is dropped.
+    #[serde(default, alias = "tenantId", skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub tenantid: Option<TenantId>,
 }
 
 impl Frame {
@@ -100,6 +104,7 @@ impl Frame {
             subject: None,
             sequence: None,
             correlationid: None,
+            tenantid: None,
         }
     }
 

@@ -14,7 +14,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::repeats::Repeats;
@@ -173,6 +173,10 @@ impl Follow {
                     self.last_seq = None;
                     self.is_owed_replay = true;
                 }
+                Verdict::Overleap => {
+                    self.last_seq = None;
+                    self.is_owed_replay = true;
+                }
                 Verdict::Replay => return self.poll().await,
                 Verdict::Renew => match self.principal.renewed(Arc::clone(&caller)).await {
                     Ok(renewed) if !Arc::ptr_eq(&renewed, &caller) => {}
@@ -213,6 +217,7 @@ impl Follow {
         loop {
             let message = match timeout(QUIET, socket.next()).await {
                 Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(error @ tungstenite::Error::Capacity(_)))) => return verdict::too_large().caused_by(error),
                 Ok(Some(Err(error))) => return broken("the event stream broke").caused_by(error),
                 Ok(None) => return broken("the event stream ended"),
                 Err(_) if is_asked => return broken("the event stream is silent"),
@@ -243,6 +248,10 @@ impl Follow {
         };
         let ours = self.subscription.as_ref().map(|(_, channel)| channel.as_str());
         if frame.channel.as_deref().is_some_and(|channel| Some(channel) != ours) {
+            return;
+        }
+        if frame.tenantid.as_ref().is_some_and(|tenant| Some(tenant) != self.tenant.as_ref()) {
+            tracing::warn!(topic = self.topic, "dropped a frame of another tenant");
             return;
         }
         let seq = frame.seq;

@@ -10,6 +10,8 @@ pub(super) enum Verdict {
     Again,
     /// The channel is no more: subscribe again, and replay what was missed.
     Resubscribe,
+    /// The channel shows what cannot be read: go on from now, and replay what was missed.
+    Overleap,
     /// There is no gateway for this caller: replay.
     Replay,
     /// The token is not accepted.
@@ -20,6 +22,7 @@ pub(super) enum Verdict {
 pub(super) fn of(error: &Error) -> Verdict {
     match error.kind() {
         Kind::Unauthenticated => Verdict::Renew,
+        Kind::TooLarge if error.code() == TOO_LARGE => Verdict::Overleap,
         Kind::NotFound if error.code() == NOT_FOUND => Verdict::Resubscribe,
         Kind::Invalid if error.code() == BEYOND => Verdict::Resubscribe,
         Kind::Forbidden
@@ -40,6 +43,9 @@ const NOT_FOUND: &str = "FM-WGS-NOT-FOUND";
 /// The platform's code for a place that its log has not come to: it is another log.
 const BEYOND: &str = "FM-WGS-SEQ";
 
+/// The code of a frame that is not read.
+const TOO_LARGE: &str = "FM-MCP-FRAME-TOO-LARGE";
+
 /// The failure that a close code stands for.
 pub(super) fn of_close(code: u16, reason: &str) -> Error {
     match code {
@@ -53,6 +59,11 @@ pub(super) fn of_close(code: u16, reason: &str) -> Error {
 /// The failure of a stream that can be tried again.
 pub(super) fn broken(message: &str) -> Error {
     Error::new(Kind::Unavailable, "FM-MCP-STREAM-BROKEN", message)
+}
+
+/// The failure of a stream that shows a frame beyond the bound, and would show it again.
+pub(super) fn too_large() -> Error {
+    Error::new(Kind::TooLarge, TOO_LARGE, "the event stream shows a frame that is too large")
 }
 
 #[cfg(test)]
