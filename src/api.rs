@@ -8,6 +8,7 @@ pub mod arguments;
 mod catalogue;
 pub mod cloud_event;
 pub mod ids;
+pub mod long_work;
 pub mod near;
 mod open_enum;
 pub mod operation;

@@ -68,6 +68,7 @@ pub struct Client {
     finder: Option<Arc<Finder>>,
     metrics: Metrics,
     bus: Option<Arc<dyn Bus>>,
+    has_keys: bool,
 }
 
 /// How a client behaves; every field has a default.
@@ -205,6 +206,7 @@ impl Builder {
         let circuits = Arc::new(Circuits::new(self.settings.breaker.wait));
         let reach = Arc::new(Connector::within(Arc::clone(&self.origin), self.settings.timeouts.connect));
         let cache = Cache::new(self.settings.cache).map(Arc::new);
+        let has_keys = self.settings.idempotency_keys;
         let (stack, finder) = stack::build(Parts {
             origin: self.origin,
             settings: self.settings,
@@ -227,6 +229,7 @@ impl Builder {
             finder,
             metrics: self.metrics,
             bus: self.bus,
+            has_keys,
         }
     }
 }
@@ -275,6 +278,12 @@ impl Client {
     #[must_use]
     pub const fn bus(&self) -> Option<&Arc<dyn Bus>> {
         self.bus.as_ref()
+    }
+
+    /// Whether the platform knows a call again by its `Idempotency-Key`.
+    #[must_use]
+    pub const fn has_idempotency_keys(&self) -> bool {
+        self.has_keys
     }
 
     /// What the breaker knows of every service.

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 
 pub use outbox::Backlog;
 pub(crate) use outbox::{Claim, DeadLetter, Lease, Letter, NewLetter, Room, Settlement};
-pub(crate) use records::{Bounds, Put, Record, RecordKind};
+pub(crate) use records::{Bounds, Change, Put, Record, RecordKind};
 pub(crate) use sqlite::peek;
 pub(crate) use webhooks::{Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore};
 
@@ -30,8 +30,11 @@ pub(crate) trait Store: Send + Sync {
     fn put(&self, kind: RecordKind, record: &Record, bounds: Bounds, now: Timestamp) -> Result<Put>;
     /// Removes and returns a live record with that tag. Of all who ask, one gets it.
     fn take(&self, kind: RecordKind, owner: &str, id: &str, tag: &str, now: Timestamp) -> Result<Option<Record>>;
-    /// Replaces the value and the end of a live record; false where there is none.
-    fn amend(&self, kind: RecordKind, owner: &str, id: &str, value: &str, expires: Timestamp, now: Timestamp) -> Result<bool>;
+    /// Replaces the value and the end of a live record by what is made of its value; false where there is no record, or nothing
+    /// is made of it.
+    fn amend(&self, kind: RecordKind, owner: &str, id: &str, now: Timestamp, change: &mut Change<'_>) -> Result<bool>;
+    /// Returns a live record of an owner.
+    fn get(&self, kind: RecordKind, owner: &str, id: &str, now: Timestamp) -> Result<Option<Record>>;
     /// Returns the live records of an owner, oldest first.
     fn list(&self, kind: RecordKind, owner: &str, now: Timestamp) -> Result<Vec<Record>>;
 

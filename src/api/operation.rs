@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::long_work::{Job, LongWork};
 use super::permission::Permission;
 use super::problem::FieldError;
 use super::schema::{self, Shape};
@@ -177,6 +178,8 @@ pub struct Spec {
     pub operators: &'static [&'static str],
     /// The composite that waits for what the operation begins, where a host says how long by [`WAIT_SECONDS`].
     pub waits: Option<&'static str>,
+    /// How its work is followed where it takes long.
+    pub long_work: Option<LongWork>,
     /// What there must be only one of.
     pub unique: Option<Unique>,
     /// The operation that tells, by the same arguments, what a call would do; a platform may lack it.
@@ -225,6 +228,7 @@ impl Spec {
             users: &[],
             operators: &[],
             waits: None,
+            long_work: None,
             unique: None,
             preview: None,
             max_body: MAX_BODY,
@@ -425,6 +429,27 @@ impl Spec {
     #[must_use]
     pub const fn waits_by(mut self, composite: &'static str) -> Self {
         self.waits = Some(composite);
+        self
+    }
+
+    /// A composite whose wait can go on as a task.
+    #[must_use]
+    pub const fn waits_long(mut self) -> Self {
+        self.long_work = Some(LongWork::Wait);
+        self
+    }
+
+    /// Begins a job that a read follows.
+    #[must_use]
+    pub const fn begins(mut self, job: Job) -> Self {
+        self.long_work = Some(LongWork::Job(job));
+        self
+    }
+
+    /// The platform answers when the work is done, which may take long.
+    #[must_use]
+    pub const fn works_long(mut self) -> Self {
+        self.long_work = Some(LongWork::Call);
         self
     }
 

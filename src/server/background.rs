@@ -1,28 +1,34 @@
-//! Waits as tasks of MCP (`io.modelcontextprotocol/tasks`): the call answers at once, and the host asks again later.
+//! Long work as tasks of MCP (`io.modelcontextprotocol/tasks`): the call answers at once, and the host asks again later.
 //!
-//! A task is a record of its caller: the tool, the arguments and when the wait ends. Nothing works on it meanwhile. When it
-//! is asked for, in any process of the data folder, it is read whether what is waited for has come, with the rights that
-//! the caller has by then. So no restart loses a task, and no task goes on for a caller whose rights have ended.
+//! A task is a record of its caller: what is read to know whether the work is over, and when that is given up. Nothing works
+//! on it meanwhile. When it is asked for, in any process of the data folder, it is read where the work stands, with the rights
+//! that the caller has by then. So no restart loses a task, and no task goes on for a caller whose rights have ended.
+//!
+//! What is read is a wait (`LongWork::Wait`) or a job of the platform ([`jobs`]). Where the platform answers when the work is
+//! done ([`calls`]), the call is carried on beside the task.
 
+mod calls;
 mod decision;
+mod jobs;
+mod kept;
+mod progress;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rmcp::model::{
-    CreateTaskResult, DetailedTask, GetTaskResult, InputRequests, JsonObject, Task, TaskPayload, TaskStatus, UpdateTaskParams,
-};
+use rmcp::model::{CallToolResult, CreateTaskResult, DetailedTask, GetTaskResult, InputRequests, TaskPayload, UpdateTaskParams};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use self::decision::{Answered, Asked, Fault};
+use self::decision::Answered;
+use self::kept::{Beginning, End, Kept, waiting};
 use super::consent::may_ask;
 use super::request::{Request, is_stateless};
-use super::{answer, digest, operation};
-use crate::api::ids::TaskId;
-use crate::api::{self, Entry, Operation as _, Timestamp};
-use crate::client::Reply;
+use super::{answer, digest, operation, typed, waits};
+use crate::api::long_work::{Job, LongWork};
+use crate::api::{Entry, Timestamp};
+use crate::client::{CallOptions, Reply};
+use crate::config::PolicyDecision;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Bounds, Put, Record, RecordKind};
 use crate::telemetry::TraceContext;
@@ -36,59 +42,40 @@ const POLL_INTERVAL_MS: u64 = 2_000;
 /// Tasks per caller, of which the oldest gives way.
 const TASKS: Bounds = Bounds { per_owner: 256, all: 20_000, bytes: 256 * 1024 * 1024, one_per_tag: false };
 
-/// A task as it is kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Kept {
-    tool: String,
-    arguments: Map<String, Value>,
-    /// When the wait is over.
-    until: Timestamp,
-    created: Timestamp,
-    updated: Timestamp,
-    /// What the person is asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    asked: Option<Asked>,
-    /// How many questions it had.
-    #[serde(default)]
-    questions: u32,
-    /// Why the last answer was not taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    fault: Option<Fault>,
-    /// Human tasks that the person does not want to be asked about.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    declined: Vec<TaskId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    end: Option<End>,
-}
-
-/// How a task ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum End {
-    /// With the tool's result.
-    Completed(JsonObject),
-    /// The host cancelled it.
-    Cancelled,
-}
-
-/// Whether a call may be answered by a task: it waits for one thing, and its host knows tasks.
-pub(super) fn may_be_task(entry: &Entry, context: &RequestContext<RoleServer>) -> bool {
-    let waits = [api::executions::Wait::SPEC.name, api::tasks::Wait::SPEC.name].contains(&entry.spec.name);
-    waits && is_stateless(context) && context.client_capabilities().is_some_and(|capabilities| capabilities.supports_tasks())
+/// Whether a host may be answered by tasks.
+pub(super) fn knows_tasks(context: &RequestContext<RoleServer>) -> bool {
+    is_stateless(context) && context.client_capabilities().is_some_and(|capabilities| capabilities.supports_tasks())
 }
 
 /// How a call that may be a task was answered.
 pub(super) enum Begun {
-    /// What is waited for has come already.
+    /// The work is over already, or is not followed.
     Done(Reply),
-    /// The task that waits for it.
-    Waits(Box<CreateTaskResult>),
+    /// The task that follows it.
+    Follows(Box<CreateTaskResult>),
 }
 
 impl Request {
+    /// How the work of a call is followed as a task, if it is.
+    pub(super) fn long_work(
+        &self,
+        entry: &Entry,
+        arguments: &Map<String, Value>,
+        context: &RequestContext<RoleServer>,
+    ) -> Option<LongWork> {
+        let work = entry.spec.long_work.filter(|_| knows_tasks(context))?;
+        match work {
+            LongWork::Job(job) => {
+                let is_postponed = job.postponed_by.and_then(|name| arguments.get(name)).is_some_and(|value| !value.is_null());
+                let may_read = operation(job.read).is_ok_and(|read| self.app.may_freely(&self.caller, &self.offer, read));
+                (may_read && !is_postponed).then_some(work)
+            }
+            LongWork::Wait | LongWork::Call => Some(work),
+        }
+    }
+
     /// Begins a wait: reads once, and keeps a task where it is not over yet.
-    pub(super) async fn begin_task(
+    pub(super) async fn begin_wait(
         &self,
         entry: &'static Entry,
         arguments: Map<String, Value>,
@@ -96,13 +83,50 @@ impl Request {
         trace: TraceContext,
     ) -> Result<Begun> {
         let reply = self.look(entry, arguments.clone(), context, trace).await?;
-        if is_over(&reply) {
+        if is_over(entry, &reply) {
             return Ok(Begun::Done(reply));
         }
-        let now = Timestamp::now();
-        let seconds = arguments.get("timeoutSeconds").and_then(Value::as_f64).unwrap_or(DEFAULT_WAIT);
-        let until = now.plus_seconds(seconds);
-        let kept = Kept::new(entry.spec.name.to_owned(), arguments, until, now);
+        let message = progress::of(&reply.body);
+        match self.keep_task(Kept { message, ..waiting(entry, arguments) }).await? {
+            Some(task) => Ok(Begun::Follows(task)),
+            None => Err(Error::new(Kind::RateLimited, "FM-MCP-TASKS", "the server keeps as many tasks as it can")
+                .hint("Try again later, or poll with the get tool of what you wait for.")),
+        }
+    }
+
+    /// Begins the wait for what a call began. What was begun stays so, whatever comes of the wait.
+    pub(super) async fn begin_wait_for_begun(
+        &self,
+        entry: &'static Entry,
+        begun: Reply,
+        seconds: u64,
+        context: &RequestContext<RoleServer>,
+        trace: TraceContext,
+    ) -> Begun {
+        let looked = match self.wait_of(entry, &begun.body, seconds) {
+            Ok((wait, arguments)) => self
+                .look(wait, arguments.clone(), context, trace)
+                .await
+                .map(|reply| (waiting(wait, arguments), is_over(wait, &reply), reply)),
+            Err(error) => Err(error),
+        };
+        let waited = match looked {
+            Ok((kept, false, reply)) => {
+                let beginning = Beginning { tool: entry.spec.name.to_owned(), answer: Some(begun.body.clone()) };
+                let message = progress::of(&reply.body);
+                match self.keep_task(Kept { begun: Some(beginning), message, ..kept }).await {
+                    Ok(Some(task)) => return Begun::Follows(task),
+                    _ => return Begun::Done(self.wait_for_begun(entry, begun, seconds, context, trace).await),
+                }
+            }
+            Ok((_, true, reply)) => typed(reply.body),
+            Err(error) => Err(error),
+        };
+        Begun::Done(Reply { body: waits::merged(begun.body, waited), ..begun })
+    }
+
+    /// Keeps a task; none where there is no room for it.
+    async fn keep_task(&self, kept: Kept) -> Result<Option<Box<CreateTaskResult>>> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(Error::internal)?;
         let record = Record {
@@ -110,21 +134,23 @@ impl Request {
             id: URL_SAFE_NO_PAD.encode(random),
             tag: String::new(),
             value: serde_json::to_string(&kept).map_err(Error::internal)?,
-            created: now,
+            created: kept.created,
             expires: kept.expires(),
         };
-        let id = record.id.clone();
-        match self.app.state.write(move |store| store.put(RecordKind::Task, &record, TASKS, now)).await? {
-            Put::Kept | Put::Known => Ok(Begun::Waits(Box::new(CreateTaskResult::new(kept.task(&id))))),
-            Put::Full => Err(Error::new(Kind::RateLimited, "FM-MCP-TASKS", "the server keeps as many tasks as it can")
-                .hint("Try again later, or poll with the get tool of what you wait for.")),
-        }
+        let task = kept.task(&record.id);
+        let put = self.app.state.write(move |store| store.put(RecordKind::Task, &record, TASKS, record.created)).await?;
+        Ok((put != Put::Full).then(|| Box::new(CreateTaskResult::new(task))))
     }
 
     /// Answers `tasks/get`: where a task of the caller's stands now.
     pub(super) async fn get_task(&self, id: &str, context: &RequestContext<RoleServer>) -> std::result::Result<GetTaskResult, ErrorData> {
         let kept = self.find_task(id).await?;
-        let kept = if kept.end.is_some() { kept } else { self.follow_task(id, kept, context).await.map_err(|error| failed(&error))? };
+        let kept = match &kept {
+            Kept { end: Some(_), .. } => Ok(kept),
+            Kept { under_way: Some(_), .. } => self.follow_call(id, kept, context).await,
+            _ => self.follow_task(id, kept, context).await,
+        };
+        let kept = kept.map_err(|error| failed(&error))?;
         let task = kept.task(id);
         let payload = match kept.end {
             None => kept.asked.map_or(TaskPayload::Working, |asked| TaskPayload::InputRequired {
@@ -136,11 +162,13 @@ impl Request {
         Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
     }
 
-    /// Answers `tasks/cancel`: nothing waits any more. A task that has ended stays as it ended.
-    pub(super) async fn cancel_task(&self, id: &str) -> std::result::Result<(), ErrorData> {
+    /// Answers `tasks/cancel`: the work is cancelled where that can be done, and nothing waits for it any more. A task that has
+    /// ended stays as it ended.
+    pub(super) async fn cancel_task(&self, id: &str, context: &RequestContext<RoleServer>) -> std::result::Result<(), ErrorData> {
         let kept = self.find_task(id).await?;
         if kept.end.is_none() {
-            self.end_task(id, kept, End::Cancelled).await.map_err(|error| failed(&error))?;
+            let message = self.cancel_work(&kept, TraceContext::of(context.meta.get_traceparent())).await;
+            self.end_task(id, kept, End::Cancelled, message).await.map_err(|error| failed(&error))?;
         }
         Ok(())
     }
@@ -161,73 +189,134 @@ impl Request {
             ));
         };
         let trace = TraceContext::of(context.meta.get_traceparent());
-        match self.take_answer(asked, answer, trace).await.map_err(|error| refused(&error))? {
-            Answered::Done => {}
-            Answered::Declined(task) => kept.declined.push(task),
-            Answered::Again(fault) => kept.fault = Some(fault),
-        }
-        self.amend_task(&id, kept).await.map(drop).map_err(|error| failed(&error))
+        let (declined, fault) = match self.take_answer(asked, answer, trace).await.map_err(|error| refused(&error))? {
+            Answered::Done => (None, None),
+            Answered::Declined(task) => (Some(task), None),
+            Answered::Again(fault) => (None, Some(fault)),
+        };
+        let change = move |mut kept: Kept| {
+            kept.declined.extend(declined.clone());
+            Kept { asked: None, fault: fault.clone().or(kept.fault), ..kept }
+        };
+        self.change_task(&id, kept, change).await.map(drop).map_err(|error| failed(&error))
     }
 
-    /// Reads whether a wait is over, or stands still for its own caller, and keeps what it is.
+    /// Reads where the work stands, or what its own caller has to decide, and keeps what it is.
     async fn follow_task(&self, id: &str, kept: Kept, context: &RequestContext<RoleServer>) -> Result<Kept> {
         let entry = operation(&kept.tool)?;
         let trace = TraceContext::of(context.meta.get_traceparent());
         let note = self.app.audit.begin(&self.caller, self.transport(), entry, Some(&kept.arguments), &trace);
-        let looked = match self.app.authorise(&self.caller, entry).and_then(|_| self.offer.check(entry)) {
-            Ok(()) => self.look(entry, kept.arguments.clone(), context, trace).await,
-            Err(refused) => Err(refused),
-        };
+        let looked = self.read_state(entry, kept.arguments.clone(), context, trace).await;
         self.app.audit.end(note, looked.as_ref().map_or_else(Error::code, |_| "ok"), None);
         let has_ended = Timestamp::now() >= kept.until;
-        let result = match looked {
-            Ok(reply) if is_over(&reply) || has_ended => answer::success(reply.body),
-            // Another host of the caller's may be asking meanwhile.
-            Ok(_) if !may_ask(&self.app, context) => return Ok(Kept { asked: None, ..kept }),
-            Ok(reply) => {
-                let asked = match self.asks(&kept, &reply, trace).await {
-                    Ok(asked) => asked,
-                    // The wait goes on without the question.
-                    Err(error) => {
-                        tracing::debug!(%error, "a person is not asked inside a task");
-                        None
-                    }
-                };
-                if asked == kept.asked {
-                    return Ok(kept);
-                }
-                let questions = kept.questions.saturating_add(u32::from(asked.is_some()));
-                return self.amend_task(id, Kept { asked, questions, ..kept }).await;
+        let (result, message) = match looked {
+            Ok(reply) if is_over(entry, &reply) || has_ended => {
+                let message = progress::of(&reply.body);
+                (answer::success(kept.answer(reply.body)), message)
             }
+            Ok(reply) => return self.keep_state(id, kept, entry, &reply, context, trace).await,
             // A platform that is away for a moment does not end a wait.
             Err(error) if (error.is_transient() || error.kind() == Kind::Unavailable) && !has_ended => return Ok(kept),
-            Err(error) => answer::failure(entry, &error.during(entry.spec.name), |other| self.has(other)),
+            Err(error) => match kept.begun.as_ref().and_then(|begun| begun.answer.clone()) {
+                Some(begun) => (answer::success(waits::merged(begun, Err(error))), None),
+                None => (self.failure(entry, error), None),
+            },
         };
+        self.complete_task(id, kept, result, message).await
+    }
+
+    /// Reads where the work stands, with the caller's rights as of now.
+    async fn read_state(
+        &self,
+        entry: &'static Entry,
+        arguments: Map<String, Value>,
+        context: &RequestContext<RoleServer>,
+        trace: TraceContext,
+    ) -> Result<Reply> {
+        let decision = self.app.authorise(&self.caller, entry)?;
+        self.offer.check(entry)?;
+        if entry.spec.is_composite() {
+            return self.look(entry, arguments, context, trace).await;
+        }
+        if decision != PolicyDecision::Allow {
+            return Err(asks_first(entry));
+        }
+        let options = CallOptions { is_fresh: true, traceparent: Some(trace), ..CallOptions::default() };
+        self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await
+    }
+
+    /// Keeps what the person is asked, where the work stands still for the task's own caller.
+    async fn keep_state(
+        &self,
+        id: &str,
+        kept: Kept,
+        entry: &Entry,
+        reply: &Reply,
+        context: &RequestContext<RoleServer>,
+        trace: TraceContext,
+    ) -> Result<Kept> {
+        let message = progress::of(&reply.body);
+        // Another host of the caller's may be asking meanwhile.
+        if !entry.spec.is_composite() || !may_ask(&self.app, context) {
+            return Ok(Kept { asked: None, message, ..kept });
+        }
+        // The wait goes on without the question.
+        let asked = self.asks(&kept, reply, trace).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "a person is not asked inside a task");
+            None
+        });
+        if asked == kept.asked {
+            return Ok(Kept { message, ..kept });
+        }
+        let change = move |kept: Kept| {
+            let questions = kept.questions.saturating_add(u32::from(asked.is_some()));
+            Kept { asked: asked.clone(), questions, message: message.clone(), ..kept }
+        };
+        self.change_task(id, kept, change).await
+    }
+
+    /// The result of work that failed.
+    fn failure(&self, entry: &Entry, error: Error) -> CallToolResult {
+        answer::failure(entry, &error.during(entry.spec.name), |other| self.has(other))
+    }
+
+    async fn complete_task(&self, id: &str, kept: Kept, result: CallToolResult, message: Option<String>) -> Result<Kept> {
         let Value::Object(result) = serde_json::to_value(result).map_err(Error::internal)? else {
             return Err(Error::internal("a tool's result is not an object"));
         };
-        self.end_task(id, kept, End::Completed(result)).await
+        self.end_task(id, kept, End::Completed(result), message).await
     }
 
-    async fn end_task(&self, id: &str, kept: Kept, end: End) -> Result<Kept> {
-        self.amend_task(id, Kept { end: Some(end), asked: None, ..kept }).await
+    async fn end_task(&self, id: &str, kept: Kept, end: End, message: Option<String>) -> Result<Kept> {
+        let change = move |kept: Kept| {
+            let (end, message, arguments) = (Some(end.clone()), message.clone(), Map::new());
+            Kept { end, message, arguments, begun: None, under_way: None, asked: None, ..kept }
+        };
+        self.change_task(id, kept, change).await
     }
 
-    async fn amend_task(&self, id: &str, kept: Kept) -> Result<Kept> {
-        let now = Timestamp::now();
-        let kept = Kept { updated: now, ..kept };
-        let value = serde_json::to_string(&kept).map_err(Error::internal)?;
-        let (owner, task, expires) = (digest::of_caller(&self.caller), id.to_owned(), kept.expires());
-        // One that has ended by its time meanwhile is answered once more.
-        self.app.state.write(move |store| store.amend(RecordKind::Task, &owner, &task, &value, expires, now)).await?;
-        Ok(kept)
+    /// Changes a task. One that has ended stays as it ended.
+    async fn change_task(&self, id: &str, kept: Kept, change: impl Fn(Kept) -> Kept + Send + 'static) -> Result<Kept> {
+        let (owner, id, now) = (digest::of_caller(&self.caller), id.to_owned(), Timestamp::now());
+        let change = move |kept| Kept { updated: now, ..change(kept) };
+        let changing = self.app.state.write(move |store| {
+            let mut changed = None;
+            store.amend(RecordKind::Task, &owner, &id, now, &mut |value| {
+                let before: Kept = serde_json::from_str(value).ok()?;
+                let has_ended = before.end.is_some();
+                let after = changed.insert(if has_ended { before } else { change(before) });
+                if has_ended { None } else { Some((serde_json::to_string(after).ok()?, after.expires())) }
+            })?;
+            // One whose time is over by now is answered once more.
+            Ok(changed.unwrap_or_else(|| change(kept)))
+        });
+        changing.await
     }
 
     async fn find_task(&self, id: &str) -> std::result::Result<Kept, ErrorData> {
-        let owner = digest::of_caller(&self.caller);
-        let listed = self.app.state.read(move |store| store.list(RecordKind::Task, &owner, Timestamp::now()));
-        let records = listed.await.map_err(|error| failed(&error))?;
-        let record = records.into_iter().find(|record| record.id == id);
+        let (owner, task) = (digest::of_caller(&self.caller), id.to_owned());
+        let found = self.app.state.read(move |store| store.get(RecordKind::Task, &owner, &task, Timestamp::now())).await;
+        let record = found.map_err(|error| failed(&error))?;
         record.and_then(|record| serde_json::from_str(&record.value).ok()).ok_or_else(|| {
             let shown: String = id.chars().take(80).collect();
             ErrorData::invalid_params(
@@ -238,34 +327,15 @@ impl Request {
     }
 }
 
-impl Kept {
-    const fn new(tool: String, arguments: Map<String, Value>, until: Timestamp, now: Timestamp) -> Self {
-        let declined = Vec::new();
-        Self { tool, arguments, until, created: now, updated: now, asked: None, questions: 0, fault: None, declined, end: None }
-    }
-
-    fn expires(&self) -> Timestamp {
-        self.until.plus_seconds(KEPT_FOR)
-    }
-
-    /// What is told of the task whatever came of it.
-    fn task(&self, id: &str) -> Task {
-        let status = match self.end {
-            None if self.asked.is_some() => TaskStatus::InputRequired,
-            None => TaskStatus::Working,
-            Some(End::Completed(_)) => TaskStatus::Completed,
-            Some(End::Cancelled) => TaskStatus::Cancelled,
-        };
-        let ttl = self.expires().millis().saturating_sub(self.created.millis());
-        Task::new(id, status, self.created.to_string(), self.updated.to_string())
-            .with_ttl_ms(u64::try_from(ttl).unwrap_or_default())
-            .with_poll_interval_ms(POLL_INTERVAL_MS)
-    }
+/// Whether an answer says that what was waited for has come.
+fn is_over(entry: &Entry, reply: &Reply) -> bool {
+    if entry.spec.is_composite() { reply.body.get("reached").and_then(Value::as_bool) == Some(true) } else { Job::is_over(&reply.body) }
 }
 
-/// Whether a wait's answer says that what was waited for has come.
-fn is_over(reply: &Reply) -> bool {
-    reply.body.get("reached").and_then(Value::as_bool) == Some(true)
+/// The refusal of what a person is asked about first, which nobody can be inside a task.
+fn asks_first(entry: &Entry) -> Error {
+    let name = entry.spec.name;
+    Error::new(Kind::Forbidden, "FM-MCP-POLICY", format!("a person is asked before {name}")).hint(format!("Call the tool {name}."))
 }
 
 /// Why an answer does not count.

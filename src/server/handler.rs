@@ -312,7 +312,7 @@ impl ServerHandler for Handler {
     }
 
     async fn cancel_task(&self, params: CancelTaskParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        self.request_or_refuse("tasks/cancel", &context).await?.cancel_task(&params.task_id).await
+        self.request_or_refuse("tasks/cancel", &context).await?.cancel_task(&params.task_id, &context).await
     }
 
     async fn on_custom_request(&self, request: CustomRequest, context: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {

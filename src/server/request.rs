@@ -15,6 +15,7 @@ use crate::client::Reply;
 use crate::error::Result;
 
 /// One request: who asks, and what is asked of the server.
+#[derive(Clone)]
 pub(super) struct Request {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,

@@ -67,18 +67,7 @@ impl Request {
         trace: TraceContext,
     ) -> Reply {
         let waited = self.wait_for(entry, &begun.body, seconds, context, trace).await;
-        let body = match waited {
-            Ok(mut waited) => {
-                let mut body = waited.remove("execution").unwrap_or(begun.body);
-                body["waited"] = waited.into();
-                body
-            }
-            Err(error) => {
-                let mut body = begun.body;
-                body["waited"] = json!({ "reached": false, "reason": error.code() });
-                body
-            }
-        };
+        let body = merged(begun.body, waited);
         Reply { body, ..begun }
     }
 
@@ -90,11 +79,16 @@ impl Request {
         context: &RequestContext<RoleServer>,
         trace: TraceContext,
     ) -> Result<Map<String, Value>> {
+        let (waits, arguments) = self.wait_of(entry, begun, seconds)?;
+        typed(self.wait(waits, arguments, context, trace).await?.body)
+    }
+
+    /// The composite that waits for what a call began, and its arguments.
+    pub(super) fn wait_of(&self, entry: &Entry, begun: &Value, seconds: u64) -> Result<(&'static Entry, Map<String, Value>)> {
         let waits = super::operation(entry.spec.waits.unwrap_or_default())?;
         self.app.authorise(&self.caller, waits)?;
-        let arguments = json!({ "id": begun["executionId"], "timeoutSeconds": seconds });
-        let Value::Object(arguments) = arguments else { return Err(Error::internal("arguments are not an object")) };
-        typed(self.wait(waits, arguments, context, trace).await?.body)
+        let id = begun.get("executionId").cloned().unwrap_or_default();
+        Ok((waits, Map::from_iter([("id".to_owned(), id), ("timeoutSeconds".to_owned(), seconds.into())])))
     }
 
     /// Runs a composite tool, and fits its answer into the bytes that a model gets.
@@ -166,6 +160,16 @@ impl Waiting<'_> {
             tracing::debug!(%error, "a host did not hear of a wait's progress");
         }
     }
+}
+
+/// What a call began, as it is after a wait for it. A wait that failed does not make the call fail.
+pub(super) fn merged(begun: Value, waited: Result<Map<String, Value>>) -> Value {
+    let (mut body, waited) = match waited {
+        Ok(mut waited) => (waited.remove("execution").unwrap_or(begun), waited.into()),
+        Err(error) => (begun, json!({ "reached": false, "reason": error.code() })),
+    };
+    body["waited"] = waited;
+    body
 }
 
 /// Whether an event is about something, by its subject or a field of it.

@@ -121,19 +121,33 @@ pub(super) fn take(
     .optional()
 }
 
+/// What becomes of a record's value, and when the record ends then; none leaves both as they are.
+pub(crate) type Change<'a> = dyn FnMut(&str) -> Option<(String, Timestamp)> + 'a;
+
 pub(super) fn amend(
     tx: &Transaction<'_>,
     kind: RecordKind,
     owner: &str,
     id: &str,
-    value: &str,
-    expires: Timestamp,
     now: Timestamp,
+    change: &mut Change<'_>,
 ) -> rusqlite::Result<bool> {
-    let amended = tx
-        .prepare_cached("UPDATE records SET value = ?4, expires_at = ?5 WHERE kind = ?1 AND owner = ?2 AND id = ?3 AND expires_at > ?6")?
-        .execute((kind.name(), owner, id, value, expires.millis(), now.millis()))?;
-    Ok(amended > 0)
+    let Some((value, expires)) = get(tx, kind, owner, id, now)?.and_then(|record| change(&record.value)) else { return Ok(false) };
+    tx.prepare_cached("UPDATE records SET value = ?4, expires_at = ?5 WHERE kind = ?1 AND owner = ?2 AND id = ?3")?.execute((
+        kind.name(),
+        owner,
+        id,
+        value,
+        expires.millis(),
+    ))?;
+    Ok(true)
+}
+
+pub(super) fn get(connection: &Connection, kind: RecordKind, owner: &str, id: &str, now: Timestamp) -> rusqlite::Result<Option<Record>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE kind = ?1 AND owner = ?2 AND id = ?3 AND expires_at > ?4"))?
+        .query_row((kind.name(), owner, id, now.millis()), read)
+        .optional()
 }
 
 pub(super) fn list(connection: &Connection, kind: RecordKind, owner: &str, now: Timestamp) -> rusqlite::Result<Vec<Record>> {
@@ -205,8 +219,15 @@ mod tests {
         put(store, &record("anna", "1", 0));
         assert!(!take(store, "anna", "1", "call", 60));
         assert!(store.list(RecordKind::Question, "anna", at(60)).unwrap().is_empty());
-        assert!(!store.amend(RecordKind::Question, "anna", "1", "{}", at(999), at(60)).unwrap());
-        assert!(store.amend(RecordKind::Question, "anna", "1", "[1]", at(999), at(59)).unwrap());
+        assert!(store.get(RecordKind::Question, "anna", "1", at(60)).unwrap().is_none());
+        let amend = |now, made: Option<&str>| {
+            store.amend(RecordKind::Question, "anna", "1", at(now), &mut |before| {
+                assert_eq!(before, "{}");
+                made.map(|value| (value.to_owned(), at(999)))
+            })
+        };
+        assert!(!amend(60, Some("{}")).unwrap() && !amend(59, None).unwrap());
+        assert!(amend(59, Some("[1]")).unwrap());
         let kept = store.take(RecordKind::Question, "anna", "1", "call", at(998)).unwrap().unwrap();
         assert_eq!((kept.value.as_str(), kept.expires), ("[1]", at(999)));
     }

@@ -10,8 +10,10 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::Store;
 use super::outbox::{self, Backlog, Claim, DeadLetter, Lease, NewLetter, Room, Settlement};
-use super::records::{self, Bounds, Put, Record, RecordKind};
-use super::webhooks::{self, Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore};
+use super::records::{self, Bounds, Change, Put, Record, RecordKind};
+use super::webhooks::{
+    self, DeadWebhookLetters, Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore,
+};
 use crate::api::Timestamp;
 use crate::error::{Error, Kind, Origin, Result};
 use crate::io::{migrations, private_files};
@@ -131,8 +133,12 @@ impl Store for Sqlite {
         self.write(|tx| records::take(tx, kind, owner, id, tag, now))
     }
 
-    fn amend(&self, kind: RecordKind, owner: &str, id: &str, value: &str, expires: Timestamp, now: Timestamp) -> Result<bool> {
-        self.write(|tx| records::amend(tx, kind, owner, id, value, expires, now))
+    fn amend(&self, kind: RecordKind, owner: &str, id: &str, now: Timestamp, change: &mut Change<'_>) -> Result<bool> {
+        self.write(|tx| records::amend(tx, kind, owner, id, now, change))
+    }
+
+    fn get(&self, kind: RecordKind, owner: &str, id: &str, now: Timestamp) -> Result<Option<Record>> {
+        self.read(|connection| records::get(connection, kind, owner, id, now))
     }
 
     fn list(&self, kind: RecordKind, owner: &str, now: Timestamp) -> Result<Vec<Record>> {

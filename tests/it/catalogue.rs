@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use flowmaster_mcp::api::long_work::LongWork;
 use flowmaster_mcp::api::{Permission, Spec, arguments, catalogue, wire};
 use serde_json::{Map, Value, json};
 
@@ -44,6 +45,33 @@ fn without_tenant(spec: &Spec, mut body: Map<String, Value>) -> Map<String, Valu
         assert_eq!(body.shift_remove(wire::TENANT), Some(json!("tenant-1")), "{}", spec.name);
     }
     body
+}
+
+#[test]
+fn a_job_is_read_and_cancelled_as_it_was_begun() {
+    let mut jobs = 0;
+    for entry in catalogue().iter() {
+        match entry.spec.long_work {
+            Some(LongWork::Job(job)) => {
+                jobs += 1;
+                let property = |name: &str, of: &Map<String, Value>| of["properties"].get(name).is_some();
+                assert!(property(job.id, &entry.shape.output) && property("status", &entry.shape.output), "{}", entry.spec.name);
+                assert!(job.postponed_by.is_none_or(|name| property(name, &entry.shape.input)), "{}", entry.spec.name);
+                for name in std::iter::once(job.read).chain(job.cancel) {
+                    let other = catalogue().get(name).unwrap_or_else(|| panic!("{name} is no operation"));
+                    // A read may say that its answer is stale, beside what both say.
+                    for (field, schema) in entry.shape.output["properties"].as_object().unwrap() {
+                        assert_eq!(other.shape.output["properties"].get(field), Some(schema), "{name}: {field}");
+                    }
+                    assert_eq!(other.shape.input["required"], json!(["id"]), "{name}");
+                }
+            }
+            Some(LongWork::Wait) => assert!(entry.spec.is_composite(), "{}", entry.spec.name),
+            Some(LongWork::Call) => assert!(!entry.spec.is_composite() && !entry.spec.streams, "{}", entry.spec.name),
+            None => {}
+        }
+    }
+    assert_eq!(jobs, 2);
 }
 
 #[test]

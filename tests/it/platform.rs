@@ -22,7 +22,7 @@ mod finders;
 mod folder;
 mod integrations;
 mod killed_processes;
-mod learning;
+pub mod learning;
 mod lists;
 mod notifications;
 mod openapi;

@@ -9,7 +9,7 @@ use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
 use crate::api::service::{Change, Id, Layer, Lister, Resource};
-use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp, long_work};
 
 /// Data Connector Service.
 pub const SERVICE: Service =
@@ -250,6 +250,7 @@ impl Operation for Start {
         .not_idempotent()
         .answers(202)
         .id_alias("id")
+        .begins(long_work::Job { read: Get::SPEC.name, id: "jobId", cancel: Some(Cancel::SPEC.name), postponed_by: None })
         .evicts(&["ingest", "entities"]);
 }
 

@@ -100,6 +100,7 @@ impl Operation for Upload {
         .requires(Permission::DOCUMENT_UPLOAD)
         .answers(201)
         .with_file()
+        .works_long()
         .evicts(&["documents"]);
 }
 
@@ -126,6 +127,7 @@ impl Operation for Extract {
     const SPEC: Spec = Spec::post("documents_extract", "/documents/{id}/extract", Effect::Write)
         .titled("Read what is written in a document")
         .requires(Permission::DOCUMENT_EXTRACT)
+        .works_long()
         .evicts(&["documents"]);
 }
 
@@ -183,6 +185,7 @@ impl Operation for Classify {
         .titled("What kind or sort of paper is this scan or PDF: invoice, bill, contract, letter or form")
         .requires(Permission::DOCUMENT_VIEW)
         .with_file()
+        .works_long()
         .repeatable();
 }
 

@@ -9,7 +9,7 @@ use crate::api::open_enum::open_enum;
 use crate::api::operation::operations;
 use crate::api::page::{Page, PageRequest};
 use crate::api::service::{Change, Id, Layer, Lister, Resource};
-use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp};
+use crate::api::{Effect, Operation, Permission, Service, Spec, Timestamp, long_work};
 
 /// Learning Management Service.
 pub const SERVICE: Service = Service::new(
@@ -316,6 +316,7 @@ impl Operation for Schedule {
         .titled("Have an AI assistant trained")
         .requires(Permission::RETRAINING_SCHEDULE)
         .answers(202)
+        .begins(long_work::Job { read: GetJob::SPEC.name, id: "jobId", cancel: None, postponed_by: Some("scheduledAt") })
         .evicts(&["retraining_jobs"]);
 }
 

@@ -96,7 +96,9 @@ fn approve_in(store: &dyn Store, caller: &Caller, id: &str) -> Result<Pending> {
     pending.expires_at = now.plus_seconds(PENDING_SECONDS);
     let value = serde_json::to_string(&pending).map_err(Error::internal)?;
     // One that was used or has ended in between is not put back.
-    let is_there = store.amend(RecordKind::Pending, &digest::of_caller(caller), id, &value, pending.expires_at, now).map_err(unusable)?;
+    let is_there = store
+        .amend(RecordKind::Pending, &digest::of_caller(caller), id, now, &mut |_| Some((value.clone(), pending.expires_at)))
+        .map_err(unusable)?;
     if is_there { Ok(pending) } else { Err(unknown()) }
 }
 

@@ -11,12 +11,13 @@ use serde_json::{Map, Value, json};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use crate::api::long_work::LongWork;
 use crate::api::near::near;
 use crate::api::{Entry, catalogue};
 use crate::client::{CallOptions, Reply};
 use crate::error::{Error, Kind, Result};
 use crate::server::audit::{Decision, Note, Refusal, Transport};
-use crate::server::background::{self, Begun};
+use crate::server::background::{Begun, knows_tasks};
 use crate::server::consent::{Retry, Verdict};
 use crate::server::http::expiry;
 use crate::server::request::Request;
@@ -28,6 +29,15 @@ enum Outcome {
     Asked(CallToolResponse),
     /// The call goes on as a task.
     Begun(Box<CreateTaskResult>),
+}
+
+impl From<Begun> for Outcome {
+    fn from(begun: Begun) -> Self {
+        match begun {
+            Begun::Done(reply) => Self::Answered(reply),
+            Begun::Follows(task) => Self::Begun(task),
+        }
+    }
 }
 
 impl Request {
@@ -122,11 +132,9 @@ impl Request {
             let options = CallOptions { traceparent: Some(trace), ..CallOptions::default() };
             return Box::pin(route.send(&self.app, &self.caller, options)).await.map(Outcome::Answered);
         }
-        if background::may_be_task(entry, context) {
-            return Ok(match self.begin_task(entry, arguments, context, trace).await? {
-                Begun::Done(reply) => Outcome::Answered(reply),
-                Begun::Waits(task) => Outcome::Begun(task),
-            });
+        let long_work = self.long_work(entry, &arguments, context);
+        if let Some(LongWork::Wait) = long_work {
+            return self.begin_wait(entry, arguments, context, trace).await.map(Outcome::from);
         }
         if entry.spec.is_composite() {
             return self.wait(entry, arguments, context, trace).await.map(Outcome::Answered);
@@ -134,16 +142,23 @@ impl Request {
         if self.app.derives(entry) {
             return Box::pin(self.derive(entry, arguments, trace)).await.map(Outcome::Answered);
         }
-        let arguments = files::fill(self.app.settings.files.as_ref(), entry, arguments).await?;
         let options = CallOptions { if_match, traceparent: Some(trace), secrets, ..CallOptions::default() };
+        if let Some(LongWork::Call) = long_work {
+            return Box::pin(self.begin_call(entry, arguments, options, context)).await.map(Outcome::from);
+        }
+        let arguments = files::fill(self.app.settings.files.as_ref(), entry, arguments).await?;
         if entry.spec.streams {
             return Box::pin(self.stream(entry, arguments, options, context)).await.map(Outcome::Answered);
         }
         let reply = self.app.answer(&self.caller, entry, arguments, options, self.app.settings.answer_limit).await?;
-        Ok(Outcome::Answered(match seconds {
-            Some(seconds) => self.wait_for_begun(entry, reply, seconds, context, trace).await,
-            None => reply,
-        }))
+        Ok(match (long_work, seconds) {
+            (Some(LongWork::Job(job)), _) => self.begin_job(entry, job, reply).await.into(),
+            (_, Some(seconds)) if knows_tasks(context) => {
+                Box::pin(self.begin_wait_for_begun(entry, reply, seconds, context, trace)).await.into()
+            }
+            (_, Some(seconds)) => Outcome::Answered(self.wait_for_begun(entry, reply, seconds, context, trace).await),
+            (_, None) => Outcome::Answered(reply),
+        })
     }
 
     /// The span of a call, as the conventions for MCP name it.

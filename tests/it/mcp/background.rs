@@ -1,4 +1,7 @@
-//! Waits as tasks of MCP: begun in one server, asked for in another, and nobody else's.
+//! Long work as tasks of MCP: begun in one server, asked for in another, and nobody else's.
+
+mod calls;
+mod jobs;
 
 use std::time::Duration;
 
@@ -38,6 +41,28 @@ async fn request_of(mut capabilities: Value, served: &Served, token: &str, metho
 
 async fn wait(served: &Served, token: &str, arguments: Value) -> Value {
     request(served, token, "tools/call", json!({ "name": "executions_wait", "arguments": arguments })).await["result"].clone()
+}
+
+/// Begins a tool as a host that knows tasks does.
+async fn begin(served: &Served, token: &str, tool: &str, arguments: Value) -> Value {
+    request(served, token, "tools/call", json!({ "name": tool, "arguments": arguments })).await["result"].clone()
+}
+
+/// Where a task stands.
+async fn state(served: &Served, token: &str, begun: &Value) -> Value {
+    request(served, token, "tasks/get", json!({ "taskId": begun["taskId"] })).await["result"].clone()
+}
+
+/// Asks for a task until it has ended.
+async fn ended(served: &Served, token: &str, begun: &Value) -> Value {
+    for _ in 0..600 {
+        let state = state(served, token, begun).await;
+        if state["status"] != "working" {
+            return state;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the task did not end in time: {begun}");
 }
 
 /// The one question of a task.
@@ -107,6 +132,31 @@ async fn a_task_is_cancelled_once_and_ends_with_its_time() {
     assert_eq!(request(&served, &owner, "tasks/get", id.clone()).await["result"]["status"], "cancelled");
     let answered = json!({ "taskId": begun["taskId"], "inputResponses": {} });
     assert_eq!(request(&served, &owner, "tasks/update", answered).await["error"]["data"]["code"], "FM-MCP-TASK-ASKS-NOTHING");
+}
+
+#[tokio::test]
+async fn a_start_that_waits_is_a_task_and_answers_the_execution() {
+    let (platform, folder) = (TestPlatform::start().await, tempfile::tempdir().unwrap());
+    let owner = platform.owner();
+    let (execution, _) = execution(&platform).await;
+    let process = platform.get(&format!("/executions/{execution}"), &owner).await.ok()["processId"].clone();
+    let served = server(&platform, folder.path()).await;
+    // A person's turn has come at once.
+    let person = begin(&served, &owner, "executions_start", json!({ "processId": process, "waitSeconds": 60 })).await;
+    let answer = &person["structuredContent"];
+    assert_eq!((&answer["status"], &answer["waited"]["reason"]), (&json!("waiting"), &json!("person")), "{person}");
+
+    let nodes = json!([{ "id": "nap", "type": "timer", "config": { "seconds": 1 } }]);
+    let slow = platform.post("/processes/designs", &owner, json!({ "name": "Slow", "nodes": nodes })).await.ok()["id"].clone();
+    platform.post(&format!("/processes/{}/publish", slow.as_str().unwrap()), &owner, json!({})).await.ok();
+    let begun = begin(&served, &owner, "executions_start", json!({ "processId": slow, "waitSeconds": 60 })).await;
+    assert_eq!((&begun["resultType"], &begun["status"]), (&json!("task"), &json!("working")), "{begun}");
+    assert!(begun["statusMessage"].as_str().unwrap().contains("of 1 nodes done"), "{begun}");
+    platform.clock.advance(2.0);
+    let done = ended(&served, &owner, &begun).await;
+    let answer = &done["result"]["structuredContent"];
+    assert_eq!((&answer["status"], &answer["waited"]["reached"]), (&json!("completed"), &json!(true)), "{done}");
+    assert_eq!(done["statusMessage"], "completed, 1 of 1 nodes done", "{done}");
 }
 
 #[tokio::test]

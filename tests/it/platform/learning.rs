@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::platform::executions::start;
 use crate::platform::prompts::create;
 
-mod school;
+pub mod school;
 
 use school::{School, school_prompt};
 

@@ -58,5 +58,6 @@ impl Operation for Wait {
     type Output = Waited;
     const SPEC: Spec = Spec::composite("executions_wait")
         .titled("Wait until a run is finished, stay to the end and know how it went: the result (exec-…)")
-        .requires(Permission::EXECUTION_VIEW);
+        .requires(Permission::EXECUTION_VIEW)
+        .waits_long();
 }

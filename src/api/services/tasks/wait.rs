@@ -38,5 +38,6 @@ impl Operation for Wait {
     type Output = Waited;
     const SPEC: Spec = Spec::composite("tasks_wait")
         .titled("Wait until a task is answered, say when it is signed or approved: await the yes or no")
-        .requires(Permission::TASK_VIEW);
+        .requires(Permission::TASK_VIEW)
+        .waits_long();
 }

@@ -89,9 +89,9 @@ async fn what_waits_is_bounded_and_goes_away() {
     let store = State::new(Some(data.path()));
     for pending in all {
         let past = Timestamp::now().plus_seconds(-1.0);
-        assert!(
-            store.store().amend(RecordKind::Pending, &digest::of_caller(&caller), &pending.id, "{}", past, pending.created_at).unwrap()
-        );
+        let mut ended = |_: &str| Some(("{}".to_owned(), past));
+        let store = store.store();
+        assert!(store.amend(RecordKind::Pending, &digest::of_caller(&caller), &pending.id, pending.created_at, &mut ended).unwrap());
     }
     assert!(list(data.path(), &caller).unwrap().is_empty());
 }
