@@ -23,6 +23,7 @@ mod token;
 mod tools;
 #[cfg(feature = "platform")]
 mod tour;
+mod webhooks;
 mod whoami;
 
 use std::env::VarError;
@@ -99,6 +100,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Shows what waits for the platform's audit log, lists entries that it did not take, or sends them again.
     Audit(audit::Arguments),
+    /// Lists events that the receivers of webhooks did not take (dead letters), sends them again or drops them.
+    Webhooks(webhooks::Arguments),
     /// Writes the tools and schemas as files.
     Export(export::Arguments),
     /// Writes a completion script for a shell.
@@ -215,6 +218,7 @@ async fn run(command: Command, config: Config, faults: Vec<Error>, source: serve
         Command::Tour(arguments) => tour::run(&arguments, &config).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config, &faults).await,
         Command::Audit(arguments) => audit::run(&arguments, &config).await,
+        Command::Webhooks(arguments) => webhooks::run(&arguments, &config),
         Command::Export(arguments) => export::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments, command_line())),
         Command::Man(arguments) => completions::man(&arguments, command_line()),

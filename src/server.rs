@@ -57,7 +57,7 @@ use toolsets::Offer;
 
 pub use consent::policy::{Policy, Tally};
 pub use files::Folder;
-pub use host_events::{ErrorNumbers, EventOptions};
+pub use host_events::{DeadDeliveries, ErrorNumbers, EventOptions, dead_deliveries, drop_deliveries, resend_deliveries};
 pub use http::{Authentication, HttpOptions, serve_http};
 pub use limits::Limits;
 pub use metrics_page::{MetricsOptions, metrics_page};

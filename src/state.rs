@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 pub use outbox::Backlog;
 pub(crate) use outbox::{Claim, DeadLetter, Lease, Letter, NewLetter, Room, Settlement};
 pub(crate) use records::{Bounds, Change, Put, Record, RecordKind};
-pub(crate) use sqlite::peek;
-pub(crate) use webhooks::{Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore};
+pub(crate) use sqlite::is_there;
+pub(crate) use webhooks::{DeadWebhookLetters, Delivery, Kept, Outcome, Webhook, WebhookBounds, WebhookClaim, WebhookLetter, WebhookStore};
 
 /// The verbs of the store. Each is one atomic step, also between processes.
 pub(crate) trait Store: Send + Sync {
@@ -92,7 +92,6 @@ impl State {
     }
 
     /// Returns the webhooks in it, for a caller that may block.
-    #[cfg(test)]
     pub(crate) fn webhooks(&self) -> &dyn WebhookStore {
         &*self.webhooks
     }

@@ -3,6 +3,7 @@
 mod events;
 mod services;
 mod settings;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -126,6 +127,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, faults: &[Error]
         (Ok(text), Some(advice)) => Finding::care("http", text, advice),
         (Err(error), _) => Finding::bad("http", &error),
     });
+    findings.extend(webhooks::of_folder(config));
     findings.push(record(config));
 
     let healthy = findings.iter().all(|finding| finding.state != State::Bad);

@@ -38,7 +38,7 @@ use recorder::Recorder;
 /// # Errors
 /// The store of the folder cannot be read.
 pub fn backlog(data_dir: &Path) -> Result<Backlog> {
-    crate::state::peek(data_dir)
+    if state::is_there(data_dir) { State::new(Some(data_dir)).store().backlog() } else { Ok(Backlog::default()) }
 }
 
 /// An entry that the platform did not take, and why.

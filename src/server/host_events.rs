@@ -4,6 +4,7 @@
 //! the caller's own rights, as by the tools for events, so nobody hears of what it may not read.
 
 mod capability;
+mod dead_letters;
 mod deliverer;
 mod kinds;
 mod position;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 pub(super) use capability::{announce, announce_in, extend};
+pub use dead_letters::{DeadDeliveries, dead_deliveries, drop_deliveries, resend_deliveries};
 pub(super) use deliverer::{HostEvents, deliver};
 use kinds::Chosen;
 use position::Position;

@@ -133,14 +133,22 @@ impl App {
         for (service, state) in worst {
             metrics.set("flowmaster_mcp_breaker_state", Some(("service", service)), state);
         }
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers, and no outbox has 2^53 entries")]
+        let set = |name, label, count: u64| metrics.set(name, label, count as f64);
+        match self.events.dead_letters(&self.state).await {
+            Ok(dead) => {
+                for (reason, count) in dead {
+                    set("flowmaster_mcp_webhook_dead_letters", Some(("reason", reason)), count);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the dead letters of webhooks cannot be counted"),
+        }
         let Some(folder) = self.settings.audit.as_ref().map(|options| options.data_dir.clone()) else { return };
         let backlog = match tokio::task::spawn_blocking(move || audit::backlog(&folder)).await {
             Ok(Ok(backlog)) => backlog,
             Ok(Err(error)) => return tracing::warn!(%error, "the outbox of the audit log cannot be counted"),
             Err(error) => return tracing::warn!(%error, "the outbox of the audit log cannot be counted"),
         };
-        #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers, and no outbox has 2^53 entries")]
-        let set = |name, label, count: u64| metrics.set(name, label, count as f64);
         for (state, count) in [("waiting", backlog.waiting), ("backing_off", backlog.backing_off), ("dead", backlog.dead)] {
             set("flowmaster_mcp_audit_outbox_entries", Some(("state", state)), count);
         }

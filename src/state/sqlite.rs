@@ -35,12 +35,9 @@ pub(super) struct Sqlite {
     reader: Mutex<Option<Connection>>,
 }
 
-/// Counts the letters of a data folder without creating anything in it.
-pub(crate) fn peek(data_dir: &Path) -> Result<Backlog> {
-    if !path_in(data_dir).exists() {
-        return Ok(Backlog::default());
-    }
-    Sqlite::new(Some(data_dir)).backlog()
+/// Whether a data folder has a store, so that nothing is created in one that only is looked at.
+pub(crate) fn is_there(data_dir: &Path) -> bool {
+    path_in(data_dir).exists()
 }
 
 fn path_in(data_dir: &Path) -> PathBuf {
@@ -257,5 +254,17 @@ impl WebhookStore for Sqlite {
 
     fn due_next(&self) -> Result<Option<Timestamp>> {
         self.read(webhooks::due_next)
+    }
+
+    fn dead_letters(&self, now: Timestamp) -> Result<Vec<DeadWebhookLetters>> {
+        self.read(|connection| webhooks::dead_letters(connection, now))
+    }
+
+    fn revive(&self, id: Option<&str>, now: Timestamp) -> Result<usize> {
+        self.write(|tx| webhooks::revive(tx, id, now))
+    }
+
+    fn drop_dead(&self, id: Option<&str>) -> Result<usize> {
+        self.write(|tx| webhooks::drop_dead(tx, id))
     }
 }

@@ -72,6 +72,16 @@ pub(crate) struct WebhookClaim {
     lease: String,
 }
 
+/// Dead letters of one subscription that were given up for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeadWebhookLetters {
+    pub(crate) subscription: String,
+    pub(crate) tenant: String,
+    pub(crate) url: String,
+    pub(crate) reason: String,
+    pub(crate) count: u64,
+}
+
 /// What came of one letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome<'a> {
@@ -109,6 +119,12 @@ pub(crate) trait WebhookStore: Send + Sync {
     fn wake(&self, ids: &[String], now: Timestamp) -> crate::error::Result<()>;
     /// When a subscription is due next.
     fn due_next(&self) -> crate::error::Result<Option<Timestamp>>;
+    /// Counts the dead letters of live subscriptions.
+    fn dead_letters(&self, now: Timestamp) -> crate::error::Result<Vec<DeadWebhookLetters>>;
+    /// Has dead letters of a subscription, or of all, sent again before what waits; returns how many.
+    fn revive(&self, id: Option<&str>, now: Timestamp) -> crate::error::Result<usize>;
+    /// Removes dead letters of a subscription, or of all; returns how many.
+    fn drop_dead(&self, id: Option<&str>) -> crate::error::Result<usize>;
 }
 
 const COLUMNS: &str =
@@ -316,6 +332,38 @@ pub(super) fn due_next(connection: &Connection) -> rusqlite::Result<Option<Times
     let due: Option<i64> =
         connection.prepare_cached("SELECT min(max(due, leased_until)) FROM webhooks")?.query_row([], |row| row.get(0))?;
     Ok(due.map(Timestamp::from_millis))
+}
+
+pub(super) fn dead_letters(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<DeadWebhookLetters>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT webhooks.id, tenant, url, dead_reason, count(*) FROM webhook_letters JOIN webhooks ON webhooks.id = webhook
+             WHERE dead_reason IS NOT NULL AND {LIVE} GROUP BY webhooks.id, dead_reason ORDER BY tenant, webhooks.id, dead_reason"
+        ))?
+        .query_map([now.millis()], |row| {
+            Ok(DeadWebhookLetters {
+                subscription: row.get(0)?,
+                tenant: row.get(1)?,
+                url: row.get(2)?,
+                reason: row.get(3)?,
+                count: row.get(4)?,
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn revive(tx: &Transaction<'_>, id: Option<&str>, now: Timestamp) -> rusqlite::Result<usize> {
+    tx.prepare_cached(
+        "UPDATE webhooks SET due = min(due, ?2), attempts = 0 WHERE (?1 IS NULL OR id = ?1)
+         AND EXISTS (SELECT 1 FROM webhook_letters WHERE webhook = webhooks.id AND dead_reason IS NOT NULL)",
+    )?
+    .execute((id, now.millis()))?;
+    tx.prepare_cached("UPDATE webhook_letters SET dead_reason = NULL WHERE dead_reason IS NOT NULL AND (?1 IS NULL OR webhook = ?1)")?
+        .execute([id])
+}
+
+pub(super) fn drop_dead(tx: &Transaction<'_>, id: Option<&str>) -> rusqlite::Result<usize> {
+    tx.prepare_cached("DELETE FROM webhook_letters WHERE dead_reason IS NOT NULL AND (?1 IS NULL OR webhook = ?1)")?.execute([id])
 }
 
 #[cfg(test)]

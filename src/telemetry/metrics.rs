@@ -51,6 +51,10 @@ const FIGURES: &[(&str, &str)] = &[
     ("flowmaster_mcp_breaker_state", "Breaker of a service: 0 closed, 1 half open, 2 open; of its instances the worst."),
     ("flowmaster_mcp_events_dropped_total", "Records of Apache Kafka that were dropped: malformed, too_large, no_tenant."),
     ("flowmaster_mcp_audit_outbox_entries", "Audit entries in the outbox: waiting, backing_off (of those that wait), dead."),
+    (
+        "flowmaster_mcp_webhook_dead_letters",
+        "Events that webhooks' receivers did not take and that were given up, by the category of the failure.",
+    ),
     ("flowmaster_mcp_audit_lost_entries", "Audit entries that were lost and that no entry tells of yet."),
 ];
 

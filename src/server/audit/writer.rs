@@ -13,7 +13,7 @@ use super::losses::{self, LossFile, Lost, count};
 use crate::error::{Error, Kind, Result};
 use crate::io::hex::hex;
 use crate::io::private_files;
-use crate::state::{self, NewLetter, Room, State};
+use crate::state::{NewLetter, Room, State};
 
 /// How much waits in the outbox. A tenant's part is a quarter, so that a tenant's flood takes none of what others need.
 const OUTBOX: Room = Room { of_tenant: 64 * 1024 * 1024, of_all: 256 * 1024 * 1024 };
@@ -112,7 +112,7 @@ impl Writer {
             losses::read_in(&self.options.data_dir, self.state.store())?;
         }
         // Without the platform the store is there for losses alone.
-        let may_have = self.options.platform || self.is_untold || (is_start && state::peek(&self.options.data_dir)?.lost > 0);
+        let may_have = self.options.platform || self.is_untold || (is_start && super::backlog(&self.options.data_dir)?.lost > 0);
         let lost = if may_have { self.state.store().lost()? } else { Vec::new() };
         self.is_untold = false;
         if lost.is_empty() {

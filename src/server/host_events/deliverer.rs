@@ -30,7 +30,7 @@ use crate::client::events::{Notice, StreamKey};
 use crate::error::{Error, Kind, Result};
 use crate::server::App;
 use crate::server::http::expiry;
-use crate::state::{Outcome, Webhook, WebhookClaim, WebhookLetter, WebhookStore};
+use crate::state::{Outcome, State, Webhook, WebhookClaim, WebhookLetter, WebhookStore};
 
 /// Subscriptions that are delivered to at once, and those of them of one tenant.
 const AT_ONCE: usize = 16;
@@ -89,6 +89,16 @@ impl HostEvents {
             wake: Notify::new(),
             changed: Notify::new(),
         }
+    }
+
+    /// How many dead letters there are, by the category of their failure; none where no receiver is allowed.
+    pub(in crate::server) async fn dead_letters(&self, state: &State) -> Result<Vec<(&'static str, u64)>> {
+        if !self.sender.is_on() {
+            return Ok(Vec::new());
+        }
+        let dead = state.with_webhooks(|store| store.dead_letters(Timestamp::now())).await?;
+        let count = |name: &str| dead.iter().filter(|letters| letters.reason == name).map(|letters| letters.count).sum();
+        Ok(Failure::NAMES.iter().map(|name| (*name, count(name))).collect())
     }
 
     fn backoff(&self, failures: u32) -> f64 {

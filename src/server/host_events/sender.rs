@@ -47,6 +47,9 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// The categories there are.
+    pub(super) const NAMES: [&str; 6] = ["connection_refused", "timeout", "tls_error", "http_4xx", "http_5xx", "challenge_failed"];
+
     /// The category: nothing of what the receiver said.
     pub(super) const fn name(self) -> &'static str {
         match self {
