@@ -19,6 +19,7 @@ mod secrets;
 mod stdio;
 mod streams;
 mod subscriptions;
+mod taken_away;
 mod toolsets;
 mod waits;
 mod webhooks;

@@ -11,6 +11,7 @@ pub mod platform;
 pub mod postgres;
 pub mod program;
 pub mod raw;
+pub mod receiver;
 pub mod served;
 pub mod socket;
 pub mod standin;

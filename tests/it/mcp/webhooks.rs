@@ -1,101 +1,21 @@
 //! MCP Events by webhook: to receivers that agreed, signed, in order, once over processes, and never to another place.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+mod dead_letters;
+mod tls;
+mod trouble;
+
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use flowmaster_mcp::server::{EventOptions, Settings};
 use serde_json::{Value, json};
-use standardwebhooks::Webhook;
 
 use crate::support::mcp::{admission, app};
 use crate::support::platform::TestPlatform;
 use crate::support::raw::{Answer, Served, answer, serve};
+use crate::support::receiver::{Behaviour, Receiver, params, secret};
 
-/// A receiver that answers as it is told, and keeps what came; it verifies every message by a library of Standard Webhooks.
-#[derive(Clone)]
-struct Receiver {
-    address: SocketAddr,
-    secrets: Arc<Mutex<Vec<String>>>,
-    came: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
-    answers: Arc<Mutex<VecDeque<u16>>>,
-    /// What it makes of a challenge.
-    lies: bool,
-}
-
-impl Receiver {
-    async fn listen(answers: impl IntoIterator<Item = u16>, lies: bool) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let receiver = Self {
-            address: listener.local_addr().unwrap(),
-            secrets: Arc::new(Mutex::new(vec![secret(1)])),
-            came: Arc::default(),
-            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
-            lies,
-        };
-        let app = Router::new()
-            .route("/hook", post(async |State(receiver): State<Self>, headers, body| receiver.receive(headers, &body)))
-            .with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        receiver
-    }
-
-    fn receive(&self, headers: HeaderMap, body: &Bytes) -> (StatusCode, [(&'static str, &'static str); 1], String) {
-        for secret in self.secrets.lock().unwrap().iter() {
-            Webhook::new(secret).unwrap().verify(body, &headers).unwrap();
-        }
-        let message: Value = serde_json::from_slice(body).unwrap();
-        let redirect = [("location", "/hook")];
-        if message["type"] == "verification" {
-            let echo = if self.lies { json!("something else") } else { message["challenge"].clone() };
-            self.came.lock().unwrap().push((headers, message));
-            return (StatusCode::OK, redirect, json!({ "challenge": echo }).to_string());
-        }
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(200);
-        self.came.lock().unwrap().push((headers, message));
-        (StatusCode::from_u16(answer).unwrap(), redirect, String::new())
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}/hook", self.address)
-    }
-
-    /// The messages of a kind so far: events are without one.
-    fn messages(&self, kind: &Value) -> Vec<(HeaderMap, Value)> {
-        self.came.lock().unwrap().iter().filter(|(_, message)| message["type"] == *kind).cloned().collect()
-    }
-
-    /// The numbers of the events so far.
-    fn numbers(&self) -> Vec<u64> {
-        self.messages(&Value::Null).iter().map(|(_, event)| event["data"]["data"]["number"].as_u64().unwrap()).collect()
-    }
-
-    /// Waits for events with numbers.
-    async fn hears(&self, expected: &[u64]) {
-        for _ in 0..400 {
-            if self.numbers() == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert_eq!(self.numbers(), expected);
-    }
-}
-
-fn secret(byte: u8) -> String {
-    format!("whsec_{}", STANDARD.encode([byte; 32]))
-}
-
-async fn server(platform: &TestPlatform, receivers: &[&Receiver], data: Option<&Path>) -> Served {
+pub async fn server(platform: &TestPlatform, receivers: &[&Receiver], data: Option<&Path>) -> Served {
     let events = EventOptions {
         allowed_hosts: receivers.iter().map(|receiver| receiver.address.to_string()).chain(["hooks.example.invalid".to_owned()]).collect(),
         first_retry: Duration::from_millis(20),
@@ -105,18 +25,11 @@ async fn server(platform: &TestPlatform, receivers: &[&Receiver], data: Option<&
     serve(app(platform, settings), admission(platform, Duration::from_secs(1)), |_| {}).await
 }
 
-fn params(url: &str) -> Value {
-    json!({
-        "name": "event.published", "arguments": { "topic": "order.*" },
-        "delivery": { "mode": "webhook", "url": url, "secret": secret(1) },
-    })
-}
-
-async fn ask(served: &Served, token: &str, method: &str, params: &Value) -> Answer {
+pub async fn ask(served: &Served, token: &str, method: &str, params: &Value) -> Answer {
     answer(served.modern(token, method, params)).await
 }
 
-async fn publish(platform: &TestPlatform, numbers: std::ops::RangeInclusive<u64>) {
+pub async fn publish(platform: &TestPlatform, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
         let event = json!({ "topic": "order.received", "event": { "number": number } });
         platform.post("/events", &platform.owner(), event).await.ok();
@@ -125,7 +38,7 @@ async fn publish(platform: &TestPlatform, numbers: std::ops::RangeInclusive<u64>
 
 #[tokio::test]
 async fn events_are_sent_signed_in_order_and_once() {
-    let (platform, receiver) = (TestPlatform::start().await, Receiver::listen([503, 302, 200, 410], false).await);
+    let (platform, receiver) = (TestPlatform::start().await, Receiver::listen([503, 302, 200, 410], Behaviour::default()).await);
     let served = server(&platform, &[&receiver], None).await;
     let owner = platform.owner();
     let listed = ask(&served, &owner, "events/list", &json!({})).await.result().clone();
@@ -170,7 +83,7 @@ async fn events_are_sent_signed_in_order_and_once() {
 
 #[tokio::test]
 async fn an_event_that_is_never_taken_is_given_up_and_the_next_goes_on() {
-    let (platform, receiver) = (TestPlatform::start().await, Receiver::listen([500; 8], false).await);
+    let (platform, receiver) = (TestPlatform::start().await, Receiver::listen([500; 8], Behaviour::default()).await);
     let served = server(&platform, &[&receiver], None).await;
     ask(&served, &platform.owner(), "events/subscribe", &params(&receiver.url())).await.result();
     publish(&platform, 1..=2).await;
@@ -181,7 +94,7 @@ async fn an_event_that_is_never_taken_is_given_up_and_the_next_goes_on() {
 
 #[tokio::test]
 async fn of_several_processes_one_delivers_and_another_goes_on() {
-    let (platform, receiver) = (TestPlatform::start().await, Receiver::listen([], false).await);
+    let (platform, receiver) = (TestPlatform::start().await, Receiver::listen([], Behaviour::default()).await);
     let folder = tempfile::tempdir().unwrap();
     let (first, second) =
         (server(&platform, &[&receiver], Some(folder.path())).await, server(&platform, &[&receiver], Some(folder.path())).await);
@@ -207,8 +120,9 @@ async fn of_several_processes_one_delivers_and_another_goes_on() {
 #[tokio::test]
 async fn only_receivers_that_agree_at_allowed_addresses_are_sent_to() {
     let platform = TestPlatform::start().await;
-    let (liar, good) = (Receiver::listen([], true).await, Receiver::listen([], false).await);
-    let closed = Receiver { address: "127.0.0.1:9".parse().unwrap(), ..good.clone() };
+    let (liar, good) =
+        (Receiver::listen([], Behaviour { lies: true, ..Behaviour::default() }).await, Receiver::listen([], Behaviour::default()).await);
+    let closed = good.at("127.0.0.1:9");
     let served = server(&platform, &[&liar, &good, &closed], None).await;
     let owner = platform.owner();
     let deaf = platform.signed_in("tenant-local", "carl@acme.example", &["execution:view"]).await;
@@ -271,7 +185,7 @@ async fn only_receivers_that_agree_at_allowed_addresses_are_sent_to() {
 
 #[tokio::test]
 async fn a_subscription_ends_with_the_login_of_its_caller() {
-    let (platform, receiver) = (TestPlatform::start().await, Receiver::listen([], false).await);
+    let (platform, receiver) = (TestPlatform::start().await, Receiver::listen([], Behaviour::default()).await);
     let served = server(&platform, &[&receiver], None).await;
     let token = platform.signed_in("tenant-local", "wanda@acme.example", &["event:view"]).await;
     let begun = ask(&served, &token, "events/subscribe", &params(&receiver.url())).await.result().clone();
