@@ -3,6 +3,6 @@
 mod login_changes;
 mod logins;
 mod served_tokens;
-mod tokens;
+pub(crate) mod tokens;
 mod upstream;
 mod verifier;

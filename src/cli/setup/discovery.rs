@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::upstream;
+use crate::api::auth;
 use crate::client::{Discovery, Fixed, RegistryRules, service_named};
 use crate::config::{Config, DiscoveryMode};
 use crate::error::{Error, Kind, Result};
@@ -18,6 +19,12 @@ pub(crate) fn refresh(config: &Config) -> Duration {
 /// Where the service is found that a login asks: no registry, which answers none without a token.
 pub(crate) fn of_login(config: &Config) -> Result<Discovery> {
     discovery(config).map(|found| if matches!(found, Discovery::Registry(_)) { Discovery::Gateway } else { found })
+}
+
+/// Where the service is that signs tokens: at a URL of its own, or behind the origin.
+pub(crate) fn place_of_auth(config: &Config) -> Result<Option<Fixed>> {
+    let Discovery::Services(places) = discovery(config)? else { return Ok(None) };
+    Ok(places.into_iter().find(|(service, _)| *service == auth::SERVICE.name).map(|(_, place)| place))
 }
 
 /// Where services are found.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::connection::Connection;
-use super::name_of;
+use super::{discovery, name_of};
 use crate::auth::{Admit, Caller, Confirm, Credential, HttpKeys, KeySet, Mode, OwnerToken, Rules, Verifier};
-use crate::client::{Client, JWKS_PATH, PlatformKeys, TokenStatus};
+use crate::client::{Client, Fixed, JWKS_PATH, Origin, PlatformKeys, TokenStatus};
 use crate::config::{AuthMode, Config, UpstreamMode};
 use crate::error::{Error, Kind, Result};
 use crate::server::{Authentication, HttpOptions};
@@ -147,7 +147,11 @@ pub(crate) fn audiences(config: &Config) -> Vec<String> {
 /// Where the keys of tokens are published, if they are.
 pub(crate) fn jwks_url(config: &Config) -> Option<String> {
     match keys(config).ok()? {
-        Keys::Platform => config.url.as_ref().map(|url| format!("{}{JWKS_PATH}", url.trim_end_matches('/'))),
+        Keys::Platform => {
+            let place = discovery::place_of_auth(config).ok()?;
+            let url = place.as_ref().map(Fixed::base).or(config.url.as_deref())?;
+            Some(format!("{}{JWKS_PATH}", url.trim_end_matches('/')))
+        }
         Keys::Url(url) => Some(url),
         Keys::File(_) | Keys::Secret(_) => None,
     }
@@ -186,7 +190,7 @@ pub(crate) fn about(config: &Config) -> Result<String> {
 /// The keys cannot be fetched, or none serves.
 pub(crate) async fn unusable_keys(config: &Config, connection: &Connection) -> Result<Vec<String>> {
     match HttpAuth::read(config, false) {
-        Ok(HttpAuth::Tokens(tokens)) => tokens.keys(connection)?.inspect().await,
+        Ok(HttpAuth::Tokens(tokens)) => tokens.keys(config, connection)?.inspect().await,
         // What is wrong with the settings is told elsewhere.
         _ => Ok(Vec::new()),
     }
@@ -194,8 +198,8 @@ pub(crate) async fn unusable_keys(config: &Config, connection: &Connection) -> R
 
 impl Tokens {
     fn verifier(self, config: &Config, connection: &Connection) -> Result<Verifier> {
-        let keys = self.keys(connection)?;
-        let confirm = self.is_confirmed(config).then(|| self.confirm(config, connection));
+        let keys = self.keys(config, connection)?;
+        let confirm = self.is_confirmed(config).then(|| self.confirm(config, connection)).transpose()?;
         let verifier = Verifier::new(self.rules, keys);
         Ok(match confirm {
             Some(confirm) => verifier.confirmed_by(confirm, self.interval),
@@ -203,9 +207,15 @@ impl Tokens {
         })
     }
 
-    fn keys(&self, connection: &Connection) -> Result<KeySet> {
-        let platforms = || KeySet::published(Arc::new(PlatformKeys::new(Arc::clone(&connection.origin))));
-        Ok(self.configured_keys()?.unwrap_or_else(platforms))
+    fn keys(&self, config: &Config, connection: &Connection) -> Result<KeySet> {
+        if let Some(configured) = self.configured_keys()? {
+            return Ok(configured);
+        }
+        let origin: Arc<dyn Origin> = match discovery::place_of_auth(config)? {
+            Some(place) => Arc::new(place),
+            None => Arc::clone(&connection.origin),
+        };
+        Ok(KeySet::published(Arc::new(PlatformKeys::new(origin))))
     }
 
     /// The keys, where they are not the platform's.
@@ -234,10 +244,14 @@ impl Tokens {
     }
 
     /// Asks by the caller's own token where the platform takes that, else by what it is exchanged for.
-    fn confirm(&self, config: &Config, connection: &Connection) -> Arc<dyn Confirm> {
+    fn confirm(&self, config: &Config, connection: &Connection) -> Result<Arc<dyn Confirm>> {
         let exchanged = self.rules.mode == Mode::ResourceServer && config.upstream.mode == Some(UpstreamMode::Exchange);
-        let client = if exchanged { connection.client.clone() } else { Client::builder(Arc::clone(&connection.origin)).build() };
-        Arc::new(TokenStatus::new(client))
+        let client = if exchanged {
+            connection.client.clone()
+        } else {
+            Client::builder(Arc::clone(&connection.origin)).discovery(discovery::of_login(config)?).build()
+        };
+        Ok(Arc::new(TokenStatus::new(client)))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::support::platform::{TestPlatform, http};
 use crate::support::program::binary;
 use crate::support::raw::{Served, answer};
 use crate::support::served::ServedProgram;
-use crate::support::standin::StandIn;
+use crate::support::standin::{StandIn, becomes};
 
 /// The status of a session's beginning by a token.
 async fn status(program: &ServedProgram, token: &str) -> u16 {
@@ -51,6 +51,22 @@ async fn before_a_real_platform_its_tokens_come_in_and_no_log_holds_one() {
         let place = log.find(secret);
         assert!(place.is_none(), "{:?}", place.map(|place| &log[place.saturating_sub(600)..place + 20]));
     }
+}
+
+#[tokio::test]
+async fn keys_and_validation_are_asked_of_the_auth_service_where_it_has_a_url_of_its_own() {
+    let platform = TestPlatform::start().await;
+    let gateway = StandIn::start(|_| async { StatusCode::NOT_FOUND.into_response() }).await;
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("services.toml");
+    let services = format!("[discovery]\nmode = 'services'\n[discovery.services]\nauthentication = '{}'\n", platform.running.url());
+    std::fs::write(&file, services).unwrap();
+    let settings = [("FLOWMASTER_URL", gateway.url.as_str()), ("FLOWMASTER_AUTH_MODE", "first-party")];
+    let program = ServedProgram::start(home.path(), &settings, &["--config", file.to_str().unwrap()]);
+    let good = platform.signed_in("tenant-a", "anna@example.com", &["task:view"]).await;
+    assert_eq!([status(&program, &good).await, status(&program, &platform.owner()).await], [200, 401]);
+    let asked: Vec<String> = gateway.asked().into_iter().map(|asked| asked.path).collect();
+    assert!(asked.iter().all(|path| !path.contains("jwks") && !path.starts_with("/auth")), "{asked:?}");
 }
 
 #[tokio::test]
@@ -131,8 +147,9 @@ async fn behind_an_exchange_a_revoked_token_is_noticed_and_an_outage_of_the_endp
     let before = platform.asked().len();
     list(&served, &token).await.refused(401, "FM-MCP-TOKEN-REVOKED");
     assert_eq!(platform.asked().len(), before, "nothing of it reaches the platform");
+    // What it writes is read beside this.
+    becomes(|| program.log().contains("FM-MCP-TOKEN-REVOKED")).await.unwrap_or_else(|_| panic!("{}", program.log()));
     let log = program.log();
-    assert!(log.contains("FM-MCP-TOKEN-REVOKED"), "{log}");
     for hidden in token.split('.').skip(1).chain([secret, "exchanged-to-hide"]) {
         assert!(!log.contains(hidden), "{hidden}: {log}");
     }
