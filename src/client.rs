@@ -262,6 +262,13 @@ impl Client {
         self.judge.replace(access);
     }
 
+    /// Replaces the hosts that the registry may lead to ([`RegistryRules::allowed_hosts`]); nothing where no registry is asked.
+    pub fn replace_allowed_hosts(&self, hosts: Vec<String>) {
+        if let Some(finder) = &self.finder {
+            finder.replace_allowed_hosts(hosts);
+        }
+    }
+
     /// By which token calls go on.
     #[must_use]
     pub fn upstream(&self) -> &Upstream {

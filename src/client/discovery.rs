@@ -48,6 +48,13 @@ impl Finder {
         }
     }
 
+    /// Sends what the registry leads to these hosts alone from now on.
+    pub(super) fn replace_allowed_hosts(&self, hosts: Vec<String>) {
+        if let Self::Registry(registry) = self {
+            registry.replace_allowed_hosts(hosts);
+        }
+    }
+
     /// The instance that a call to a service goes to; none where it goes to the origin.
     pub(super) async fn find(&self, service: &'static Service, caller: &Arc<Caller>) -> Result<Option<InUse>> {
         match self {

@@ -23,6 +23,7 @@ const RELOADED: &[&str] = &[
     "log",
     "http.allowed_hosts",
     "http.allowed_origins",
+    "discovery.allowed_hosts",
     "permissions.filter",
     "permissions.names",
     "policy",
@@ -91,7 +92,10 @@ fn replace(source: &Source, before: &Config, mut config: Config, connection: &Co
     let filter = telemetry::Filter::read(config.log.as_deref().unwrap_or(source.log))?;
     connection.replace_rules(&config, app)?;
     filter.apply();
-    let (taken, waiting): (Vec<&str>, Vec<&str>) = changed.into_iter().partition(|setting| RELOADED.contains(setting));
+    // Another way to find services waits for another start, and its hosts with it.
+    let finds_otherwise = changed.contains(&"discovery.mode");
+    let is_taken = |setting: &&str| RELOADED.contains(setting) && !(finds_otherwise && *setting == "discovery.allowed_hosts");
+    let (taken, waiting): (Vec<&str>, Vec<&str>) = changed.into_iter().partition(is_taken);
     tracing::info!(changed = taken.join(", "), "the configuration was read again");
     if !waiting.is_empty() {
         tracing::warn!(settings = waiting.join(", "), "these settings have changed too and take effect at the next start");

@@ -7,7 +7,7 @@ use crate::api::Permission;
 use crate::api::near::nearest;
 use crate::api::permission::Names;
 use crate::auth::{Access, Caller, Filter, Principal};
-use crate::client::{Client, Fixed, Origin};
+use crate::client::{Client, Discovery, Fixed, Origin};
 use crate::config::{Config, Fallback, PermissionFilter};
 use crate::error::{Error, Kind, Result};
 use crate::server::{self, App, Folder, Selection};
@@ -106,7 +106,12 @@ impl Connection {
     /// What is wrong with it. Nothing has changed then.
     pub(crate) fn replace_rules(&self, config: &Config, app: &App) -> Result<()> {
         upstream::upstream(config, &self.origin, self.verified)?;
-        app.replace_rules(&settings(config, self.verified)?, access(config)?)
+        let discovery = discovery::discovery(config)?;
+        app.replace_rules(&settings(config, self.verified)?, access(config)?)?;
+        if let Discovery::Registry(rules) = discovery {
+            self.client.replace_allowed_hosts(rules.allowed_hosts);
+        }
+        Ok(())
     }
 
     /// Whom this process speaks for.

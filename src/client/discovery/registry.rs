@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -35,7 +35,8 @@ const MAX_LISTS: u64 = 10_000;
 /// What is believed of a registry, and how often it is asked.
 #[derive(Debug, Clone)]
 pub struct RegistryRules {
-    /// Hosts that calls may go to: `tasks.internal`, `*.flowmaster.internal`. This machine alone where there are none.
+    /// Hosts that calls may go to: `tasks.internal`, `*.flowmaster.internal`. This machine alone where there are none. They may
+    /// be replaced ([`Client::replace_allowed_hosts`](crate::client::Client::replace_allowed_hosts)).
     pub allowed_hosts: Vec<String>,
     /// Whether instances beyond this machine may be called unencrypted.
     pub plain_http: bool,
@@ -48,6 +49,8 @@ pub struct RegistryRules {
 /// See the module.
 pub(in crate::client) struct Registry {
     rules: RegistryRules,
+    /// The hosts of the rules, as they are now.
+    allowed_hosts: RwLock<Arc<[String]>>,
     circuits: Arc<Circuits>,
     asks: Arc<dyn Transport>,
     /// Whether the server has an account of its own, which asks rather than a caller.
@@ -72,7 +75,18 @@ struct Known {
 impl Registry {
     pub(super) fn new(rules: RegistryRules, circuits: Arc<Circuits>, asks: Arc<dyn Transport>, has_account: bool) -> Self {
         let lists = Cache::builder().max_capacity(MAX_LISTS).time_to_idle(Duration::from_hours(1)).build();
-        Self { rules, circuits, asks, has_account, lists, turn: AtomicUsize::new(0) }
+        let allowed_hosts = RwLock::new(rules.allowed_hosts.as_slice().into());
+        Self { rules, allowed_hosts, circuits, asks, has_account, lists, turn: AtomicUsize::new(0) }
+    }
+
+    /// Sends calls to these hosts alone from now on. Lists that were judged by the hosts of before are dropped.
+    pub(super) fn replace_allowed_hosts(&self, hosts: Vec<String>) {
+        let mut allowed = self.allowed_hosts.write().unwrap_or_else(PoisonError::into_inner);
+        if **allowed != *hosts {
+            *allowed = hosts.into();
+            drop(allowed);
+            self.lists.invalidate_all();
+        }
     }
 
     /// The instance that takes a call; none for the registry itself, which stands behind the origin.
@@ -205,7 +219,7 @@ impl Registry {
             Some(domain) => name.len() > domain.len() + 1 && name.ends_with(domain) && name[..name.len() - domain.len()].ends_with('.'),
             None => allowed.trim_matches(['[', ']']).eq_ignore_ascii_case(name.trim_matches(['[', ']'])),
         };
-        let allowed = &self.rules.allowed_hosts;
+        let allowed = Arc::clone(&self.allowed_hosts.read().unwrap_or_else(PoisonError::into_inner));
         let may_be_called = if allowed.is_empty() { is_here } else { allowed.iter().any(is_allowed) };
         if !may_be_called {
             return Err(format!("{} is not among the hosts that are allowed", quoted(host)));

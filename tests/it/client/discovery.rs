@@ -170,6 +170,13 @@ async fn a_registry_that_lies_gets_nobody_a_token() {
     for host in ["127.0.0.1", "127.1", "0x7f000001", "LOCALHOST"] {
         assert_eq!(refused(&[], host, json!({})).await, "called", "{host}");
     }
+    listing.list(&[("127.0.0.1", port, json!({}))]);
+    let moved = client(&url, Discovery::Registry(rules(&[])));
+    assert_eq!(list(&moved, &caller(&platform)).await.unwrap(), 0);
+    moved.replace_allowed_hosts(vec!["tasks.internal".to_owned()]);
+    assert_eq!(list(&moved, &caller(&platform)).await.unwrap_err().code(), "FM-MCP-DISCOVERY-HOST", "a known list is judged again");
+    moved.replace_allowed_hosts(vec!["127.0.0.1".to_owned()]);
+    assert_eq!(list(&moved, &caller(&platform)).await.unwrap(), 0);
     listing.list(&[]);
     let client = client(&url, Discovery::Registry(rules(&[])));
     assert_eq!(list(&client, &caller(&platform)).await.unwrap_err().code(), "FM-MCP-NO-INSTANCE");

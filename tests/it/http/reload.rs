@@ -4,13 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use axum::response::IntoResponse as _;
 use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::auth::tokens::{ISSUER, RESOURCE, claims, signed};
 use crate::support::raw::{Served, answer};
 use crate::support::served::ServedProgram;
-use crate::support::standin::becomes;
+use crate::support::standin::{StandIn, becomes};
 
 /// The program with a configuration file, and a session of 2025-11-25 that listens.
 struct Office {
@@ -92,6 +95,59 @@ async fn a_session_goes_on_by_what_sighup_puts_in_force() {
     office.logs("take effect at the next start").await;
     assert!(office.program.log().contains("http.listen"), "{}", office.program.log());
     office.logs("DEBUG").await;
+}
+
+#[tokio::test]
+async fn hosts_that_the_registry_may_lead_to_are_replaced_while_the_server_runs() {
+    let tasks = StandIn::start(|_| async { axum::Json(json!({ "items": [] })).into_response() }).await;
+    let port: u16 = tasks.url.rsplit_once(':').unwrap().1.parse().unwrap();
+    let instance = json!({ "instanceId": "tasks-1", "serviceName": "human-task", "host": "127.0.0.1", "port": port, "status": "healthy" });
+    let registry = StandIn::start(move |asked| {
+        let items = if asked.path.starts_with("/services/human-task") { json!([instance]) } else { json!([]) };
+        async move { axum::Json(json!({ "items": items })).into_response() }
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let (file, secret) = (home.path().join("office.toml"), "a shared secret of forty bytes or so, to hide");
+    let write = |hosts: &str| std::fs::write(&file, format!("[discovery]\nmode = 'registry'\nallowed_hosts = [{hosts}]\n")).unwrap();
+    write("'tasks.internal'");
+    let settings = [
+        ("FLOWMASTER_URL", registry.url.as_str()),
+        ("FLOWMASTER_AUTH_MODE", "resource-server"),
+        ("FLOWMASTER_PUBLIC_URL", RESOURCE),
+        ("FLOWMASTER_AUTH_ISSUERS", ISSUER),
+        ("FLOWMASTER_AUTH_SECRET", secret),
+        ("FLOWMASTER_UPSTREAM_MODE", "service"),
+        ("FLOWMASTER_SERVICE_TOKEN", "account"),
+    ];
+    let program = ServedProgram::start(home.path(), &settings, &["--config", file.to_str().unwrap()]);
+    let served = Served::at(program.address);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let token = signed(&json!({ "alg": "HS256" }), &claims(), |message| hmac::sign(&key, message).as_ref().to_vec());
+    let call = async || answer(served.modern(&token, "tools/call", &json!({ "name": "tasks_list", "arguments": {} }))).await.body;
+    let refused =
+        |answer: &Value| answer["result"]["content"][0]["text"].as_str().is_some_and(|text| text.starts_with("FM-MCP-DISCOVERY-HOST"));
+    let answer = call().await;
+    assert!(refused(&answer) && tasks.asked().is_empty(), "{answer}");
+
+    write("'127.0.0.1'");
+    program.hang_up();
+    becomes(|| program.log().contains("changed=\"discovery.allowed_hosts\"")).await.unwrap_or_else(|_| panic!("{}", program.log()));
+    assert!(!program.log().contains("next start"), "{}", program.log());
+    let answer = call().await;
+    assert_eq!(answer["result"]["isError"], json!(false), "{answer}");
+
+    // By itself, too, and for instances that are known.
+    write("'tasks.internal'");
+    becomes(|| program.log().matches("discovery.allowed_hosts").count() == 2).await.unwrap_or_else(|_| panic!("{}", program.log()));
+    let before = tasks.asked().len();
+    let answer = call().await;
+    assert!(refused(&answer) && tasks.asked().len() == before, "{answer}");
+    // Another mode waits for another start, and so do the hosts.
+    std::fs::write(&file, "").unwrap();
+    program.hang_up();
+    becomes(|| program.log().contains("next start")).await.unwrap_or_else(|_| panic!("{}", program.log()));
+    assert!(program.log().contains("discovery.mode, discovery.allowed_hosts"), "{}", program.log());
 }
 
 #[tokio::test]
