@@ -57,7 +57,7 @@ const OTHERS: [&str; 6] =
     ["entities_search", "documents_search", "services_discover", "services_list", "metrics_query", "ingest_jobs_dead_letters"];
 
 /// Requests of lists that need arguments together.
-const TOGETHER: [&str; 27] = [
+const TOGETHER: [&str; 32] = [
     "/entities/ledger?filter.state=open",
     "/entities/ledger?filter.state=open&sort=-createdAt",
     "/entities/ledger?filter.state=%5B%22open%22,%22closed%22%5D",
@@ -79,6 +79,11 @@ const TOGETHER: [&str; 27] = [
     "/events/since?topic=execution.*",
     "/tasks?assignee=me&status=created,assigned,escalated",
     "/tasks?assignee=me&status=cancelled",
+    "/tasks?status=completed&sla=breached",
+    "/tasks?status=completed,cancelled&sla=ok",
+    "/tasks?assignee=me&status=completed&sla=breached",
+    "/tasks?assignee=me&status=completed&sla=ok&sort=createdAt",
+    "/tasks?assignee=nobody&sla=due_soon",
     "/tasks?assignee=manager&createdBefore=1970-01-01T00:00:00Z",
     "/tasks?status=completed&createdAfter=2999-01-01T00:00:00Z&sort=createdAt",
     "/executions?status=failed,cancelled&createdBefore=1970-01-01T00:00:00Z",
@@ -124,7 +129,7 @@ fn paths(document: &Value, connection: &Connection) -> Vec<String> {
         if !parameters.iter().any(|parameter| parameter["required"] == true && !in_path(&parameter)) {
             paths.push(base.clone());
         }
-        // By the state of its deadline, a task is looked for among all.
+        // By the state of its deadline, a task is looked for among all that are open.
         let filters = |parameter: &&Value| {
             !in_path(parameter)
                 && !["cursor", "limit", "topic", "from", "to", "filter", "tenantId", "sla"].contains(&parameter["name"].as_str().unwrap())

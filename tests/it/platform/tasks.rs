@@ -114,6 +114,25 @@ async fn tasks_are_found_by_what_is_asked_for() {
     ] {
         assert_eq!(ids(&bench.get(&format!("/tasks{query}"), &owner).await.ok()), expected, "{query}");
     }
+    for task in [&late, &fine] {
+        bench.put(&format!("/tasks/{task}/respond"), &owner, json!({ "decision": "approve" })).await.ok();
+    }
+    bench.clock.advance(100.0 * 3600.0);
+    for (query, expected) in [
+        ("?sla=breached", vec![&soon, &late]),
+        ("?sla=breached&sort=createdAt&limit=1", vec![&late]),
+        ("?sla=breached&status=completed", vec![&late]),
+        ("?sla=breached&status=assigned", vec![&soon]),
+        ("?sla=breached&assignee=ann", vec![&late]),
+        ("?sla=breached&assignee=me", vec![&soon]),
+        ("?sla=ok", vec![&fine]),
+        ("?sla=ok&assignee=me&status=completed,cancelled", vec![&fine]),
+        ("?sla=ok&status=created,assigned", vec![]),
+        ("?sla=due_soon", vec![]),
+        ("?sla=due_soon&status=completed", vec![]),
+    ] {
+        assert_eq!(ids(&bench.get(&format!("/tasks{query}"), &owner).await.ok()), expected, "{query}");
+    }
     let first = bench.get("/tasks?limit=3", &owner).await.ok();
     let rest = bench.get(&format!("/tasks?limit=3&cursor={}", first["nextCursor"].as_str().unwrap()), &owner).await.ok();
     assert_eq!((ids(&first).len(), ids(&rest), rest.get("nextCursor")), (3, vec![late.as_str()], None));

@@ -33,14 +33,74 @@ type Assignee = (String, Option<&'static str>);
 struct Query {
     tenant: String,
     assignees: Option<Vec<Assignee>>,
-    /// The states asked for; all where that is none.
-    statuses: Option<Vec<String>>,
+    /// What the list is joined from.
+    parts: Vec<Part>,
     is_of_execution: bool,
     /// What else is asked, with `{id}` for the column of the task's id.
     conditions: String,
     values: Vec<Sql>,
     descending: bool,
     most: usize,
+}
+
+/// Tasks in some states, by one condition on their deadline.
+struct Part {
+    /// The states; all where that is none.
+    statuses: Option<Vec<String>>,
+    condition: &'static str,
+    values: Vec<Sql>,
+    /// The indexes that lead to a tenant's tasks in a state, and to those of an assignee among them.
+    by_status: &'static str,
+    by_assignee: &'static str,
+}
+
+/// The states of tasks whose deadline may still pass.
+const OPEN: [TaskStatus; 3] = [TaskStatus::Created, TaskStatus::Assigned, TaskStatus::Escalated];
+
+impl Part {
+    /// All tasks in the states that are asked for.
+    fn any(asked: Option<&[TaskStatus]>) -> Self {
+        let statuses = asked.map(|asked| asked.iter().map(|status| status.as_str().to_owned()).collect());
+        Self { statuses, condition: "", values: Vec::new(), by_status: "tasks_status", by_assignee: "tasks_assignee" }
+    }
+
+    /// Those that are open, which change by time alone: a tenant has as many as its people have yet to do.
+    fn open(asked: Option<&[TaskStatus]>, sla: SlaFilter, now: i64) -> Self {
+        let now: Sql = now.into();
+        let (condition, values) = match sla {
+            SlaFilter::Breached => (" AND ended_at IS NULL AND sla_deadline IS NOT NULL AND sla_deadline <= ?", vec![now]),
+            SlaFilter::DueSoon => (
+                " AND ended_at IS NULL AND sla_deadline IS NOT NULL AND sla_deadline > ? \
+                 AND (sla_deadline - ?) * 4 < sla_deadline - created_at",
+                vec![now.clone(), now],
+            ),
+            SlaFilter::Ok => (
+                " AND ended_at IS NULL AND sla_deadline IS NOT NULL AND sla_deadline > ? \
+                 AND (sla_deadline - ?) * 4 >= sla_deadline - created_at",
+                vec![now.clone(), now],
+            ),
+        };
+        let statuses = Some(among(asked, |status| OPEN.contains(status)));
+        Self { statuses, condition, values, by_status: "tasks_open_deadline", by_assignee: "tasks_assignee" }
+    }
+
+    /// Those that ended, after their deadline or before it: that is said for good, and an index has it.
+    fn ended(asked: Option<&[TaskStatus]>, is_late: bool) -> Self {
+        Self {
+            statuses: Some(among(asked, |status| !OPEN.contains(status))),
+            condition: " AND ended_at IS NOT NULL AND sla_deadline IS NOT NULL AND (sla_deadline <= ended_at) = ?",
+            values: vec![i64::from(is_late).into()],
+            by_status: "tasks_past_deadline",
+            by_assignee: "tasks_past_deadline_of",
+        }
+    }
+}
+
+/// The states that are asked for, or all there are, among some.
+fn among(asked: Option<&[TaskStatus]>, is_meant: impl Fn(&TaskStatus) -> bool) -> Vec<String> {
+    let every = || TaskStatus::ALL.iter().map(|status| TaskStatus::from(*status)).collect();
+    let asked = asked.map_or_else(every, <[TaskStatus]>::to_vec);
+    asked.iter().filter(|status| is_meant(status)).map(|status| status.as_str().to_owned()).collect()
 }
 
 impl Query {
@@ -60,17 +120,22 @@ impl Query {
                 return Err(Error::new(Kind::Invalid, "FM-HTS-INVALID", "tasks cannot be sorted like that").field("/sort", "enum", detail));
             }
         };
+        let (asked, now) = (request.status.as_deref(), cx.now().millis());
+        let parts = match request.sla {
+            None => vec![Part::any(asked)],
+            Some(SlaFilter::DueSoon) => vec![Part::open(asked, SlaFilter::DueSoon, now)],
+            Some(sla) => vec![Part::open(asked, sla, now), Part::ended(asked, sla == SlaFilter::Breached)],
+        };
         let mut query = Self {
             tenant: cx.tenant().0,
             assignees,
-            statuses: request.status.as_ref().map(|wanted| wanted.iter().map(|status| status.as_str().to_owned()).collect()),
+            parts,
             is_of_execution: request.execution_id.is_some(),
             conditions: String::new(),
             values: Vec::new(),
             descending,
             most: request.page.size() + 1,
         };
-        query.add_due(request.sla, cx.now().millis());
         if let Some(execution) = &request.execution_id {
             query.and("execution_id = ?", [execution.0.clone().into()]);
         }
@@ -92,44 +157,37 @@ impl Query {
         self.values.extend(values);
     }
 
-    fn add_due(&mut self, sla: Option<SlaFilter>, now: i64) {
-        let now: Sql = now.into();
-        match sla {
-            Some(SlaFilter::Breached) => self.and("sla_deadline <= coalesce(ended_at, ?)", [now]),
-            Some(SlaFilter::DueSoon) => {
-                self.and(
-                    "ended_at IS NULL AND sla_deadline > ? AND (sla_deadline - ?) * 4 < sla_deadline - created_at",
-                    [now.clone(), now],
-                );
-            }
-            Some(SlaFilter::Ok) => self.and(
-                "sla_deadline > coalesce(ended_at, ?) AND (ended_at IS NOT NULL OR (sla_deadline - ?) * 4 >= sla_deadline - created_at)",
-                [now.clone(), now],
-            ),
-            None => {}
-        }
-    }
-
     /// The ids of the page's tasks, in order, and of one more.
     fn ids(&self, connection: &Connection) -> Result<Vec<String>> {
         let mut found = BTreeSet::new();
+        for part in &self.parts {
+            self.read(connection, part, &mut found)?;
+        }
+        let ids = found.into_iter();
+        Ok(if self.descending { ids.rev().take(self.most).collect() } else { ids.take(self.most).collect() })
+    }
+
+    /// Reads the first ids of a part.
+    fn read(&self, connection: &Connection, part: &Part, found: &mut BTreeSet<String>) -> Result<()> {
         let mut read = |id: &str, from: &str, ranges: Vec<Vec<Sql>>| {
             let (conditions, order) = (self.conditions.replace("{id}", id), if self.descending { "DESC" } else { "ASC" });
-            let sql = format!("SELECT {id} FROM {from}{conditions} ORDER BY {id} {order} LIMIT {}", self.most);
-            first_of(connection, &sql, ranges.into_iter().map(|range| [range, self.values.clone()].concat()), &mut found)
+            let sql = format!("SELECT {id} FROM {from}{}{conditions} ORDER BY {id} {order} LIMIT {}", part.condition, self.most);
+            first_of(connection, &sql, ranges.into_iter().map(|range| [range, part.values.clone(), self.values.clone()].concat()), found)
         };
         let tenant = || Sql::Text(self.tenant.clone());
         // The planner would rather walk all tasks of the tenant, which are in order as well.
-        let by = |index| if self.is_of_execution { "INDEXED BY tasks_execution" } else { index };
-        match (&self.assignees, &self.statuses) {
-            (None, None) => read("id", &format!("tasks {} WHERE tenant_id = ?", by("")), vec![vec![tenant()]])?,
+        let by = |index| {
+            let index = if self.is_of_execution { Some("tasks_execution") } else { index };
+            index.map(|index| format!("INDEXED BY {index}")).unwrap_or_default()
+        };
+        match (&self.assignees, &part.statuses) {
+            (None, None) => read("id", &format!("tasks {} WHERE tenant_id = ?", by(None)), vec![vec![tenant()]]),
             (None, Some(statuses)) => {
                 let ranges = statuses.iter().map(|status| vec![tenant(), status.clone().into()]);
-                read("id", &format!("tasks {} WHERE tenant_id = ? AND status = ?", by("INDEXED BY tasks_status")), ranges.collect())?;
+                read("id", &format!("tasks {} WHERE tenant_id = ? AND status = ?", by(Some(part.by_status))), ranges.collect())
             }
             (Some(assignees), statuses) => {
-                let every = || TaskStatus::ALL.iter().map(|status| (*status).to_owned()).collect();
-                let statuses = statuses.clone().unwrap_or_else(every);
+                let statuses = statuses.clone().unwrap_or_else(|| among(None, |_| true));
                 let whose =
                     |(name, kind): &Assignee| vec![tenant(), name.clone().into(), kind.map_or(Sql::Null, |kind| kind.to_owned().into())];
                 let given = assignees.iter().flat_map(|assignee| statuses.iter().map(move |status| (assignee, status)));
@@ -137,7 +195,7 @@ impl Query {
                     "id",
                     &format!(
                         "tasks {} WHERE tenant_id = ? AND assignee = ? AND assignee_kind = coalesce(?, assignee_kind) AND status = ?",
-                        by("INDEXED BY tasks_assignee")
+                        by(Some(part.by_assignee))
                     ),
                     given.map(|(assignee, status)| [whose(assignee), vec![status.clone().into()]].concat()).collect(),
                 )?;
@@ -149,10 +207,8 @@ impl Query {
                      WHERE named.tenant_id = ? AND named.assignee = ? AND named.assignee_kind = coalesce(?, named.assignee_kind) \
                      AND status IN (SELECT value FROM json_each(?))",
                     assignees.iter().map(|assignee| [whose(assignee), vec![open.clone()]].concat()).collect(),
-                )?;
+                )
             }
         }
-        let ids = found.into_iter();
-        Ok(if self.descending { ids.rev().take(self.most).collect() } else { ids.take(self.most).collect() })
     }
 }

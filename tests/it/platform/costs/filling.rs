@@ -40,8 +40,11 @@ const COPIES: [(&str, &str, &str); 30] = [
     ("events", "position = BASE + n, sequence = BASE + n, id = id || '~' || n", "1"),
 ];
 
-/// What a company has none of.
+/// What a company has none of, among it many tasks that ended in time.
 const OTHERS: &str = "
+    INSERT INTO tasks (tenant_id, id, title, status, assignee, assignee_kind, chain, sla_deadline, created_at, ended_at)
+    SELECT tenant_id, id || '~ended' || n, 'Ended', 'completed', 'user-owner', 'user', '[]', n + 10, n, n + 5
+    FROM numbers CROSS JOIN (SELECT tenant_id, min(id) AS id FROM tasks);
     INSERT INTO conversations (tenant_id, id, channel_id, participant, created_at, updated_at)
     SELECT tenant_id, 'conv-' || n, channel_id, 'person-' || n, n, n
     FROM numbers CROSS JOIN (SELECT tenant_id, min(id) AS channel_id FROM channels);
