@@ -166,9 +166,10 @@ fn start(cli: Cli) -> Result<Outcome> {
         Some(Command::Serve(arguments)) => Command::Serve(arguments.or(cli.serve)),
         Some(command) => command,
     };
-    if let Err(error) = telemetry::init(config.log.as_deref().unwrap_or(command.log()), config.log_format) {
+    let names_tenants = config.telemetry.tenant_label.unwrap_or_default();
+    if let Err(error) = telemetry::init(config.log.as_deref().unwrap_or(command.log()), config.log_format, names_tenants) {
         faults.push(error);
-        telemetry::init(command.log(), config.log_format)?;
+        telemetry::init(command.log(), config.log_format, names_tenants)?;
     }
     // Only `doctor` works with faults: it shows them.
     if !matches!(command, Command::Doctor(_)) && !faults.is_empty() {
@@ -180,6 +181,7 @@ fn start(cli: Cli) -> Result<Outcome> {
         .map_err(|error| Error::new(Kind::Internal, "FM-MCP-RUNTIME", format!("the system gives no threads or files: {error}")))?;
     let source = serve::Source { log: command.log(), flags: cli.settings, file: cli.config };
     let outcome = runtime.block_on(run(command, config, faults, source));
+    telemetry::flush();
     // A read of stdin cannot be cancelled: it must not hold up the end.
     runtime.shutdown_background();
     outcome

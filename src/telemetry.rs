@@ -2,7 +2,10 @@
 //! what is counted and measured, and where a request stands in its trace.
 
 pub mod metrics;
+pub mod otlp;
+mod spans;
 mod trace_context;
+mod trace_state;
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
@@ -17,13 +20,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::LogFormat;
 use crate::error::{Error, Kind, Result};
 
+pub use spans::place;
 pub use trace_context::TraceContext;
 
-/// Begins logging. A second call in one process changes nothing.
+/// Begins logging, and exporting traces where the environment names a collector. A second call in one process changes nothing.
 ///
 /// # Errors
 /// A filter that cannot be read.
-pub fn init(filter: &str, format: LogFormat) -> Result<()> {
+pub fn init(filter: &str, format: LogFormat, names_tenants: bool) -> Result<()> {
     let Filter(targets) = Filter::read(filter)?;
     let (targets, handle) = reload::Layer::new(targets);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -32,10 +36,26 @@ pub fn init(filter: &str, format: LogFormat) -> Result<()> {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // A program that embeds the crate may have begun logging already: its logger stays.
-    if tracing_subscriber::registry().with(lines.with_filter(targets)).try_init().is_ok() {
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
+    let (has_begun, unexported) = match otlp::layer(&|name| std::env::var(name).ok(), names_tenants) {
+        Ok(Some(layer)) => (subscriber.with(layer).try_init().is_ok(), None),
+        // An empty layer would be asked about each span.
+        Ok(None) => (subscriber.try_init().is_ok(), None),
+        Err(error) => (subscriber.try_init().is_ok(), Some(error)),
+    };
+    if has_begun {
         let _set = IN_FORCE.set(handle);
     }
+    if let Some(error) = unexported {
+        tracing::warn!(code = error.code(), "no traces are exported: {error}");
+    }
     Ok(())
+}
+
+/// Exports the traces that are left, for a short time at most, when the program ends.
+pub fn flush() {
+    #[cfg(feature = "otel")]
+    otlp::export::flush();
 }
 
 /// The filter that can be replaced, once logging has begun.

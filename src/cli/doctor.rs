@@ -3,6 +3,7 @@
 mod events;
 mod services;
 mod settings;
+mod traces;
 mod webhooks;
 
 use std::sync::Arc;
@@ -129,6 +130,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, faults: &[Error]
     });
     findings.extend(webhooks::of_folder(config));
     findings.push(record(config));
+    findings.extend(traces::exported());
 
     let healthy = findings.iter().all(|finding| finding.state != State::Bad);
     let rows = settings::rows(config, arguments.all);

@@ -39,8 +39,8 @@ pub struct Call {
     pub(super) is_repeatable: bool,
     /// How often it was sent again; set by `retry`.
     pub(super) resends: u32,
-    /// Its span; each attempt is a child of it.
-    pub(super) trace: TraceContext,
+    /// The span that it is made for; from the layer `trace` on its own, of which each attempt is a child.
+    pub(super) trace: Option<TraceContext>,
     /// The figures of its operation.
     pub(super) metrics: Arc<OperationMetrics>,
     /// How long its answer may be waited for; set by `timeout`.
@@ -90,11 +90,11 @@ pub(super) struct EncodedRequest {
 }
 
 impl Call {
-    pub(super) fn new(entry: &'static Entry, caller: Arc<Caller>, request: WireRequest, options: CallOptions) -> Result<Self> {
+    pub(super) fn new(entry: &'static Entry, caller: Arc<Caller>, request: WireRequest, mut options: CallOptions) -> Result<Self> {
         let WireRequest { method, path, query, body } = request;
         let body = body.map(|body| serde_json::to_vec(&body)).transpose().map_err(Error::internal)?.map(Bytes::from);
         let request = Arc::new(EncodedRequest { method, path, query, body });
-        let trace = options.traceparent.map_or_else(|| TraceContext::of(None), TraceContext::child);
+        let trace = options.traceparent.take();
         Ok(Self {
             entry,
             caller,

@@ -17,7 +17,7 @@ pub struct TelemetrySettings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_token_file: Option<PathBuf>,
-    /// Whether tool calls are counted by tenant too, of at most 1000 tenants; false if absent.
+    /// Whether tool calls are counted by tenant too, of at most 1000 tenants, and exported traces name it; false if absent.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_label: Option<bool>,

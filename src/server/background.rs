@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use self::decision::Answered;
 use self::kept::{Beginning, End, Kept, waiting};
 use super::consent::may_ask;
-use super::request::{Request, is_stateless};
+use super::request::{Request, host_trace, is_stateless};
 use super::{answer, digest, operation, typed, waits};
 use crate::api::long_work::{Job, LongWork};
 use crate::api::{Entry, Timestamp};
@@ -188,7 +188,7 @@ impl Request {
                 Some(json!({ "taskId": id, "code": "FM-MCP-TASK-ASKS-NOTHING" })),
             ));
         };
-        let trace = TraceContext::of(context.meta.get_traceparent());
+        let trace = TraceContext::within(host_trace(context).as_ref());
         let (declined, fault) = match self.take_answer(asked, answer, trace).await.map_err(|error| refused(&error))? {
             Answered::Done => (None, None),
             Answered::Declined(task) => (Some(task), None),
@@ -204,7 +204,7 @@ impl Request {
     /// Reads where the work stands, or what its own caller has to decide, and keeps what it is.
     async fn follow_task(&self, id: &str, kept: Kept, context: &RequestContext<RoleServer>) -> Result<Kept> {
         let entry = operation(&kept.tool)?;
-        let trace = TraceContext::of(context.meta.get_traceparent());
+        let trace = TraceContext::within(host_trace(context).as_ref());
         let note = self.app.audit.begin(&self.caller, self.transport(), entry, Some(&kept.arguments), &trace);
         let looked = self.read_state(entry, kept.arguments.clone(), context, trace).await;
         self.app.audit.end(note, looked.as_ref().map_or_else(Error::code, |_| "ok"), None);

@@ -85,7 +85,7 @@ fn answer<T: serde::Serialize>(found: Found<T>) -> Result<Value> {
 
 impl<'a> Asking<'a> {
     async fn read<O: Operation>(&self, request: &O) -> Result<O::Output> {
-        self.app.read_as(self.caller, request, self.trace).await
+        self.app.read_as(self.caller, request, self.trace.clone()).await
     }
 
     fn log(&self) -> Log<'a> {

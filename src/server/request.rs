@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use rmcp::RoleServer;
 use rmcp::model::ProtocolVersion;
 use rmcp::service::RequestContext;
@@ -13,6 +14,7 @@ use crate::api::Entry;
 use crate::auth::{Admit, Caller, Principal};
 use crate::client::Reply;
 use crate::error::Result;
+use crate::telemetry::TraceContext;
 
 /// One request: who asks, and what is asked of the server.
 #[derive(Clone)]
@@ -43,6 +45,17 @@ impl Request {
     pub(super) const fn over_http(&self) -> bool {
         self.principal.is_none()
     }
+}
+
+/// The span that a host says it calls from, in the request's `_meta` or else as headers. `tracestate` belongs to the
+/// `traceparent` beside it.
+pub(super) fn host_trace(context: &RequestContext<RoleServer>) -> Option<TraceContext> {
+    if let Some(parent) = context.meta.get_traceparent() {
+        return TraceContext::remote(parent, context.meta.get_tracestate());
+    }
+    let headers = &context.extensions.get::<Parts>()?.headers;
+    let states: Vec<&str> = headers.get_all("tracestate").iter().map_while(|state| state.to_str().ok()).collect();
+    TraceContext::remote(headers.get("traceparent")?.to_str().ok()?, Some(&states.join(",")))
 }
 
 /// Whether a request belongs to 2026-07-28, which has other ways to ask and to hint.

@@ -139,7 +139,7 @@ impl Request {
 impl Waiting<'_> {
     /// Reads the present state, as the caller would by the operation's own tool.
     async fn read<O: Operation>(&self, request: &O) -> Result<O::Output> {
-        self.app.read_as(self.caller, request, self.trace).await
+        self.app.read_as(self.caller, request, self.trace.clone()).await
     }
 
     /// Waits until it is worth reading again; false when the time is up.

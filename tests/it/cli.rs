@@ -7,6 +7,7 @@ mod files;
 mod readme;
 mod signing_secret;
 mod tools;
+mod traces;
 mod users;
 
 use std::io::{BufReader, Read as _, Write as _};

@@ -10,8 +10,10 @@ use tracing::field::Empty;
 use crate::client::call::{Call, Reply};
 use crate::client::layer::{Layer, Next};
 use crate::error::Result;
+use crate::telemetry;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// See the module.
 pub(in crate::client) struct Attempt;
@@ -20,18 +22,22 @@ impl Layer for Attempt {
     fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(async move {
             call.metrics.attempts.increment(1);
-            call.header(TRACEPARENT, &call.trace.child().to_string())?;
             let span = tracing::debug_span!(
                 "attempt",
                 http.request.method = call.entry.spec.method.name(),
                 url.template = call.entry.spec.path,
-                http.request.resend_count = call.resends,
+                http.request.resend_count = i64::from(call.resends),
                 http.response.status_code = Empty,
                 "error.type" = Empty,
             );
+            let here = telemetry::place(&span, call.trace.as_ref());
+            call.header(TRACEPARENT, &here.to_string())?;
+            if let Some(state) = here.state() {
+                call.header(TRACESTATE, state)?;
+            }
             let result = next.run(call).instrument(span.clone()).await;
             match &result {
-                Ok(reply) => span.record("http.response.status_code", reply.status),
+                Ok(reply) => span.record("http.response.status_code", i64::from(reply.status)),
                 Err(error) => span.record("error.type", error.code()),
             };
             result
@@ -56,8 +62,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_attempt_is_a_span_of_its_callers_trace_and_is_counted() {
-        let (metrics, host) = (Metrics::kept(false).unwrap(), TraceContext::of(None));
-        let options = CallOptions { traceparent: Some(host), ..CallOptions::default() };
+        let (metrics, host) = (Metrics::kept(false).unwrap(), TraceContext::within(None));
+        let options = CallOptions { traceparent: Some(host.clone()), ..CallOptions::default() };
         let mut call = call(&user("anna", &[]), "tasks_list", &json!({}), options);
         call.metrics = metrics.of(call.entry);
         let end = Scripted::failing((0..2).map(|_| Error::new(Kind::Unavailable, "HTTP-503", "busy")));

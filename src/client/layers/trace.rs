@@ -6,16 +6,18 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::client::call::{Call, Reply};
 use crate::client::layer::{Layer, Next};
 use crate::error::{Error, Result};
+use crate::telemetry;
 
 /// See the module.
 pub(in crate::client) struct Trace;
 
 impl Layer for Trace {
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
+    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(async move {
             let metrics = call.metrics.clone();
             let span = tracing::debug_span!(
@@ -23,11 +25,16 @@ impl Layer for Trace {
                 operation = call.entry.spec.name,
                 tenant = %call.caller.tenant,
                 subject = %call.caller.subject,
-                trace = call.trace.trace_id(),
+                trace = Empty,
+                "error.type" = Empty,
             );
+            call.trace = Some(telemetry::place(&span, call.trace.as_ref()));
             let started = Instant::now();
             let result = next.run(call).instrument(span.clone()).await;
             metrics.count_call(result.as_ref().err().map(Error::kind));
+            if let Err(error) = &result {
+                span.record("error.type", error.code());
+            }
             span.in_scope(|| match &result {
                 Ok(reply) => tracing::debug!(status = reply.status, took = ?started.elapsed(), "answered"),
                 Err(error) => tracing::debug!(code = error.code(), took = ?started.elapsed(), "failed"),

@@ -62,7 +62,7 @@ async fn by_place(app: &App, caller: &Arc<Caller>, chosen: &Chosen, mut place: O
     let mut pages = 0;
     loop {
         let request = Since { topic: chosen.topic.clone(), page: PageRequest { limit: Some(most), cursor: place } };
-        let News { items, cursor, more } = app.read_as(caller, &request, TraceContext::of(None)).await?;
+        let News { items, cursor, more } = app.read_as(caller, &request, TraceContext::within(None)).await?;
         let events: Vec<Event> = items.into_iter().filter(|event| chosen.concerns(event)).collect();
         pages += 1;
         if !events.is_empty() || !more || pages == MAX_PAGES {
@@ -126,7 +126,7 @@ async fn page(
 ) -> Result<(Vec<Event>, Option<String>)> {
     let page = PageRequest { limit: Some(PAGE), cursor };
     let request = Replay { topic: topic.to_owned(), from: Some(from.to_string()), to: None, page };
-    match app.read_as(caller, &request, TraceContext::of(None)).await {
+    match app.read_as(caller, &request, TraceContext::within(None)).await {
         Ok(page) => Ok((page.items, page.next_cursor)),
         // A topic exists from its first event on.
         Err(error) if error.code() == TOPIC_UNKNOWN => Ok((Vec::new(), None)),

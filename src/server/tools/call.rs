@@ -3,7 +3,6 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
-use http::request::Parts;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CreateTaskResult};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
@@ -20,9 +19,9 @@ use crate::server::audit::{Decision, Note, Refusal, Transport};
 use crate::server::background::{Begun, knows_tasks};
 use crate::server::consent::{Retry, Verdict};
 use crate::server::http::expiry;
-use crate::server::request::Request;
+use crate::server::request::{Request, host_trace};
 use crate::server::{App, answer, files, gateway, tools, waits};
-use crate::telemetry::TraceContext;
+use crate::telemetry::{self, TraceContext};
 
 enum Outcome {
     Answered(Reply),
@@ -55,8 +54,8 @@ impl Request {
             return Err(not_offered(entry, &withheld));
         }
         let _counted = self.app.calls.token();
-        let trace = TraceContext::of(traceparent(context));
-        let span = self.span(entry, context, &trace);
+        let span = self.span(entry, context);
+        let trace = telemetry::place(&span, host_trace(context).as_ref());
         let mut note = self.app.audit.begin(&self.caller, self.transport(), entry, params.arguments.as_ref(), &trace);
         let retry = Retry { state: params.request_state, responses: params.input_responses };
         // Boxed, since it is large and moved until it is where it stays.
@@ -142,7 +141,7 @@ impl Request {
         if self.app.derives(entry) {
             return Box::pin(self.derive(entry, arguments, trace)).await.map(Outcome::Answered);
         }
-        let options = CallOptions { if_match, traceparent: Some(trace), secrets, ..CallOptions::default() };
+        let options = CallOptions { if_match, traceparent: Some(trace.clone()), secrets, ..CallOptions::default() };
         if let Some(LongWork::Call) = long_work {
             return Box::pin(self.begin_call(entry, arguments, options, context)).await.map(Outcome::from);
         }
@@ -162,7 +161,7 @@ impl Request {
     }
 
     /// The span of a call, as the conventions for MCP name it.
-    fn span(&self, entry: &Entry, context: &RequestContext<RoleServer>, trace: &TraceContext) -> Span {
+    fn span(&self, entry: &Entry, context: &RequestContext<RoleServer>) -> Span {
         tracing::debug_span!(
             "execute_tool",
             mcp.method.name = "tools/call",
@@ -171,7 +170,7 @@ impl Request {
             mcp.protocol.version = context.protocol_version().map(|version| version.to_string()),
             jsonrpc.request.id = %context.id,
             network.transport = if self.over_http() { "tcp" } else { "pipe" },
-            trace = trace.trace_id(),
+            trace = Empty,
             "error.type" = Empty,
         )
     }
@@ -186,12 +185,6 @@ impl Request {
         let refusal = Refusal { caller: Some(&self.caller), transport: self.transport(), tool: Some(tool), endpoint: "", error };
         self.app.audit.refused(&refusal);
     }
-}
-
-/// The span that a host says it calls from, in the request's `_meta` or else as a header.
-fn traceparent(context: &RequestContext<RoleServer>) -> Option<&str> {
-    let header = || context.extensions.get::<Parts>()?.headers.get("traceparent")?.to_str().ok();
-    context.meta.get_traceparent().or_else(header)
 }
 
 /// Answers a call whose caller is not known.

@@ -111,14 +111,25 @@ async fn a_hosts_span_goes_on_to_the_platform_from_meta_or_header() {
     let mut params = called("tasks_list", &json!({}));
     let session = served.open("anna").await;
     let by_header = served.legacy("anna", &session, "tools/call", &params).header("traceparent", PARENT);
-    answer(by_header).await.result();
+    answer(by_header.header("tracestate", "a=1").header("tracestate", "b=2")).await.result();
     params = called("documents_list", &json!({}));
-    params["_meta"] = json!({ "traceparent": PARENT });
+    params["_meta"] = json!({ "traceparent": PARENT, "tracestate": "vendor=1" });
     let other = "00-ffffffffffffffffffffffffffffffff-00f067aa0ba902b7-01";
-    answer(served.legacy("anna", &session, "tools/call", &params).header("traceparent", other)).await.result();
-    let spans: Vec<String> =
-        platform.asked().iter().map(|asked| asked.header("traceparent").to_owned()).filter(|span| !span.is_empty()).collect();
-    assert_eq!(spans.len(), 2, "{spans:?}");
+    let by_both = served.legacy("anna", &session, "tools/call", &params).header("traceparent", other);
+    answer(by_both.header("tracestate", "other=1")).await.result();
+    // What belongs to no parent, or is none, ends here.
+    for (tool, headers) in
+        [("agents_list", &[("tracestate", "orphan=1")][..]), ("services_list", &[("traceparent", PARENT), ("tracestate", "Broken=1")])]
+    {
+        let request = served.legacy("anna", &session, "tools/call", &called(tool, &json!({})));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        answer(request).await.result();
+    }
+    let asked = platform.asked().into_iter().filter(|asked| !asked.header("traceparent").is_empty());
+    let (mut spans, states): (Vec<_>, Vec<_>) =
+        asked.map(|asked| (asked.header("traceparent").to_owned(), asked.header("tracestate").to_owned())).unzip();
+    assert_eq!(states, ["a=1,b=2", "vendor=1", "", ""], "{spans:?}");
+    spans.truncate(2);
     assert!(spans.iter().all(|span| span[..36] == PARENT[..36] && span != PARENT) && spans[0] != spans[1], "{spans:?}");
 }
 

@@ -43,7 +43,7 @@ pub struct Host {
 pub fn program(home: &Path) -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("FLOWMASTER_") || name.starts_with("XDG_")) {
+        if name.to_str().is_some_and(|name| ["FLOWMASTER_", "OTEL_", "XDG_"].iter().any(|prefix| name.starts_with(prefix))) {
             command.env_remove(name);
         }
     }
