@@ -142,6 +142,9 @@ pub struct Job {
     /// Why the last run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The replication slot at the source, which keeps the source's log until the job is cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication_slot: Option<String>,
 }
 
 /// Arranges a transfer into our system: import, copy and fetch each day or night only new or all customers, staff or
@@ -350,6 +353,9 @@ pub struct JobStats {
     /// Rows written in the last run.
     #[serde(default)]
     pub records_written: u64,
+    /// Records deleted in the last run, since their rows are gone from the source.
+    #[serde(default)]
+    pub records_deleted: u64,
     /// Rows rejected in the last run and kept as dead letters.
     #[serde(default)]
     pub dead_letters: u64,
@@ -371,6 +377,26 @@ pub struct JobStats {
     /// When the last run began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run_at: Option<Timestamp>,
+    /// The replication slot at the source, as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication_slot: Option<ReplicationSlot>,
+}
+
+/// A place in a database's log that an import follows. The database removes no log behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicationSlot {
+    /// Its name at the source.
+    pub name: String,
+    /// Bytes of log that the database keeps for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_bytes: Option<u64>,
+    /// What the database says of that log: reserved, extended, unreserved or lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal_status: Option<String>,
+    /// Why the source does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 impl Operation for Stats {

@@ -1,17 +1,20 @@
 //! Data Connector Service: imports of files and databases into the data hub (contract, section 11). `worker` runs them.
 
 mod batches;
+mod decoding;
 mod fetch;
 mod files;
 mod jobs;
 mod lifecycle;
 mod lists;
+mod logical;
 mod postgres;
 mod query;
 mod refusal;
 mod rows;
 mod run;
 mod runs;
+mod slot;
 mod source;
 mod worker;
 
@@ -49,7 +52,7 @@ pub(crate) fn spawn(platform: &Platform) {
 }
 
 async fn create(cx: Cx, mut request: Create) -> Result<Answer<Job>> {
-    check_caller(&cx.caller)?;
+    check_caller(&cx.caller, false)?;
     check_destination(&request.destination)?;
     let cdc = request.cdc_enabled.unwrap_or(false);
     let mut credentials = request.credentials.unwrap_or_default();
@@ -57,6 +60,7 @@ async fn create(cx: Cx, mut request: Create) -> Result<Answer<Job>> {
     source::check_credentials(&credentials)?;
     let source_type = request.source_type.clone();
     let read = cx.compute(move || source::read(&source_type, request.source_config, cdc)).await??;
+    check_caller(&cx.caller, read.source.deletes())?;
     admit(&cx.platform, &read.source).await?;
     let next_run = first_time(&cx, request.schedule.clone(), cx.now()).await?;
     let entity_type = request.entity_type.or_else(|| read.name.clone()).ok_or_else(|| {
@@ -92,6 +96,8 @@ async fn create(cx: Cx, mut request: Create) -> Result<Answer<Job>> {
                 next_run,
                 has_content: read.content.is_some(),
                 runs: 0,
+                slot: None,
+                slot_table: None,
             };
             jobs::insert(tx, &job, read.content.as_deref(), sealed.as_deref())?;
             lifecycle::record(tx, "ingest.created", &job, fields(&job))?;
@@ -110,9 +116,9 @@ async fn get(cx: Cx, request: Get) -> Result<Job> {
 }
 
 async fn start(cx: Cx, request: Start) -> Result<Job> {
-    check_caller(&cx.caller)?;
     let (tenant, id, now) = (cx.tenant(), request.id.0.clone(), cx.now());
     let known = cx.read(move |connection| jobs::find(connection, tenant.as_str(), &id)).await?;
+    check_caller(&cx.caller, known.source()?.deletes())?;
     // A cancelled schedule goes on with the start.
     let next = if known.next_run.is_none() { first_time(&cx, known.schedule, now).await? } else { known.next_run };
     let job = cx
@@ -136,31 +142,68 @@ async fn start(cx: Cx, request: Start) -> Result<Job> {
 }
 
 async fn cancel(cx: Cx, request: Cancel) -> Result<Job> {
-    cx.write(move |tx| {
-        let job = jobs::find(tx, tx.tenant(), request.id.as_str())?;
-        if !lifecycle::cancel(tx, &job)? {
-            let message = format!("the import is {}: nothing of it runs or is scheduled", job.status);
-            return Err(Error::new(Kind::Conflict, "FM-DCS-NOT-RUNNING", message).hint("ingest_jobs_get shows where it stands."));
+    let id = request.id.clone();
+    let job = cx
+        .write(move |tx| {
+            let job = jobs::find(tx, tx.tenant(), request.id.as_str())?;
+            if !lifecycle::cancel(tx, &job)? {
+                let message = format!("the import is {}: nothing of it runs or is scheduled", job.status);
+                return Err(Error::new(Kind::Conflict, "FM-DCS-NOT-RUNNING", message).hint("ingest_jobs_get shows where it stands."));
+            }
+            Ok(job)
+        })
+        .await?;
+    let released = release(&cx, job).await;
+    let tenant = cx.tenant();
+    let mut job = cx.read(move |connection| jobs::show(connection, tenant.as_str(), id.as_str())).await?;
+    if let (Err(error), Some(slot)) = (released, &job.replication_slot) {
+        job.error = Some(format!(
+            "FM-DCS-SLOT-KEPT: the replication slot {slot} keeps the source's log, and could not be dropped: {error} \
+             Cancel the import again, or run SELECT pg_drop_replication_slot('{slot}') on the database."
+        ));
+    }
+    Ok(job)
+}
+
+/// Drops the slot that a cancelled import has at its source: it would keep the source's log for ever.
+async fn release(cx: &Cx, job: Stored) -> Result<()> {
+    match job.source()? {
+        Source::Postgres(source) if job.slot.is_some() => {
+            let credentials = credentials(cx, &job).await?;
+            logical::release(&cx.platform, &job, &source, &credentials).await
         }
-        jobs::show(tx, tx.tenant(), &job.id)
-    })
-    .await
+        _ => Ok(()),
+    }
+}
+
+async fn credentials(cx: &Cx, job: &Stored) -> Result<Map<String, Value>> {
+    let (platform, tenant, id) = (cx.platform.clone(), job.tenant.clone(), job.id.clone());
+    cx.read(move |connection| jobs::credentials(connection, platform.keys(), &tenant, &id)).await
 }
 
 async fn stats(cx: Cx, request: Stats) -> Result<JobStats> {
     let tenant = cx.tenant();
-    cx.read(move |connection| {
-        let (tenant, id) = (tenant.as_str(), request.id.as_str());
-        Ok(jobs::find(connection, tenant, id)?.stats(runs::last(connection, tenant, id)?))
-    })
-    .await
+    let (job, last) = cx
+        .read(move |connection| {
+            let (tenant, id) = (tenant.as_str(), request.id.as_str());
+            Ok((jobs::find(connection, tenant, id)?, runs::last(connection, tenant, id)?))
+        })
+        .await?;
+    let slot = match (job.source(), &job.slot) {
+        (Ok(Source::Postgres(source)), Some(slot)) => {
+            Some(logical::state(&cx.platform, slot, &source, &credentials(&cx, &job).await?).await)
+        }
+        _ => None,
+    };
+    Ok(JobStats { replication_slot: slot, ..job.stats(last) })
 }
 
 async fn test(cx: Cx, mut request: TestConnection) -> Result<SourceTest> {
     let mut credentials = request.credentials.unwrap_or_default();
     source::take_sign_in(&mut request.source_config, &mut credentials)?;
     source::check_credentials(&credentials)?;
-    let cdc = request.source_config.get("query").and_then(Value::as_str).is_some_and(|query| query.contains('?'));
+    let has_mark = request.source_config.get("query").and_then(Value::as_str).is_some_and(|query| query.contains('?'));
+    let cdc = has_mark || source::wants_log(&request.source_config);
     let reading = move || source::read(&request.source_type, request.source_config, cdc);
     let read = cx.compute(reading).await??;
     admit(&cx.platform, &read.source).await?;
@@ -198,14 +241,21 @@ async fn admit(platform: &Platform, source: &Source) -> Result<()> {
 }
 
 /// Refuses a caller that could not write the records itself: an import gives no rights.
-fn check_caller(caller: &Caller) -> Result<()> {
-    let holds = |needed| caller.permissions.as_ref().is_some_and(|held| held.allow(needed));
-    if holds(Permission::ENTITY_INSERT) && holds(Permission::ENTITY_UPDATE) { Ok(()) } else { Err(forbidden(&caller.subject)) }
+fn check_caller(caller: &Caller, deletes: bool) -> Result<()> {
+    let holds = |needed: &Permission| caller.permissions.as_ref().is_some_and(|held| held.allow(*needed));
+    if needed(deletes).iter().all(holds) { Ok(()) } else { Err(forbidden(&caller.subject, deletes)) }
 }
 
-fn forbidden(subject: &str) -> Error {
-    let needed = [Permission::INGEST_START, Permission::ENTITY_INSERT, Permission::ENTITY_UPDATE].map(Permission::name).join(", ");
-    Error::new(Kind::Forbidden, "FM-DCS-FORBIDDEN", format!("{subject} does not hold all that an import needs: {needed}"))
+/// What whoever runs an import needs to do to records.
+fn needed(deletes: bool) -> &'static [Permission] {
+    const NEEDED: [Permission; 3] = [Permission::ENTITY_INSERT, Permission::ENTITY_UPDATE, Permission::ENTITY_DELETE];
+    if deletes { &NEEDED } else { &NEEDED[..2] }
+}
+
+fn forbidden(subject: &str, deletes: bool) -> Error {
+    let needed: Vec<&str> = std::iter::once(&Permission::INGEST_START).chain(needed(deletes)).map(|one| one.name()).collect();
+    let message = format!("{subject} does not hold all that an import needs: {}", needed.join(", "));
+    Error::new(Kind::Forbidden, "FM-DCS-FORBIDDEN", message)
         .hint("Ask an administrator for a role that grants them; an import runs with the rights of whoever started or created it.")
 }
 

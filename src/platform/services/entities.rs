@@ -14,7 +14,7 @@ mod search;
 mod store;
 mod types;
 
-pub(crate) use imported::{Checker, put as put_imported, schema_for_import, type_for_import};
+pub(crate) use imported::{Checker, put as put_imported, remove as remove_imported, schema_for_import, type_for_import};
 pub(crate) use store::{newest, reindex};
 pub(crate) use types::{names as type_names, schema_of};
 

@@ -4,14 +4,17 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
 use super::jobs::Stored;
-use super::rows::{Kept, Ready};
+use super::rows::{Kept, Ready, Reason};
 use super::runs::{Run, last};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::platform::database::Tx;
 use crate::platform::services::entities;
 
 /// Most dead letters that a job keeps; all are counted.
 const MAX_DEAD: u64 = 1_000;
+
+/// How many keys are looked at in one step, to see whether their rows are gone.
+const SWEPT_AT_ONCE: i64 = 500;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -41,15 +44,16 @@ pub(super) fn keep(tx: &mut Tx<'_>, job: &Stored, run: &Run, ready: &Ready, sche
                 run.written += 1;
                 run.keys += u64::from(keep_record(tx, job, &stamp, key, data)?);
             }
-            Kept::Dead { place, reason, text } => {
-                run.dead += 1;
-                if run.dead <= MAX_DEAD {
-                    tx.prepare_cached(
-                        "INSERT OR REPLACE INTO ingest_dead_letters (tenant_id, job_id, place, code, reason, row) \
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    )?
-                    .execute(params![tx.tenant(), job.id, place, reason.code, reason.text, text])?;
+            Kept::Gone { place, key, text } => match remove_record(tx, job, &mut run, key)? {
+                Removed::Gone => {}
+                Removed::Unknown => run.records_read -= 1,
+                Removed::Stays(reason) => keep_dead(tx, &mut run, *place, &reason, text)?,
+            },
+            Kept::Dead { place, key, reason, text } => {
+                if let Some(key) = key {
+                    run.keys += u64::from(keep_key(tx, job, &stamp, key)?);
                 }
+                keep_dead(tx, &mut run, *place, reason, text)?;
             }
         }
     }
@@ -57,9 +61,44 @@ pub(super) fn keep(tx: &mut Tx<'_>, job: &Stored, run: &Run, ready: &Ready, sche
     run.bytes_read += ready.bytes;
     run.checksum.clone_from(&ready.checksum);
     run.high.clone_from(&ready.high);
+    keep_progress(tx, &run)?;
+    Ok(Progress::Kept(Box::new(run)))
+}
+
+/// Removes the records of some keys that this pass through all rows did not bring, after a key, and answers the last key.
+/// Records that another import brought last are that import's.
+pub(super) fn sweep(tx: &mut Tx<'_>, job: &Stored, run: &Run, after: &str) -> Result<(Progress, Option<String>)> {
+    let Some(mut run) = last(tx, tx.tenant(), &run.job)?.filter(|last| last.id == run.id && last.status == "running") else {
+        return Ok((Progress::Ended, None));
+    };
+    let keys: Vec<(String, String)> = tx
+        .prepare_cached(
+            "SELECT key, seen FROM ingest_keys WHERE tenant_id = ?1 AND entity_type = ?2 AND key_field = ?3 AND key > ?4 \
+             ORDER BY key LIMIT ?5",
+        )?
+        .query_map(params![tx.tenant(), job.entity_type, job.key_field, after, SWEPT_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let stamp = run.stamp();
+    for (key, _) in keys.iter().filter(|(_, seen)| *seen != stamp && run.is_of_job(seen)).cloned().collect::<Vec<_>>() {
+        match remove_record(tx, job, &mut run, &key)? {
+            Removed::Unknown => {}
+            Removed::Gone => run.records_read += 1,
+            Removed::Stays(reason) => {
+                run.records_read += 1;
+                run.position += 1;
+                let place = run.position;
+                keep_dead(tx, &mut run, place, &reason, &key)?;
+            }
+        }
+    }
+    keep_progress(tx, &run)?;
+    Ok((Progress::Kept(Box::new(run)), keys.into_iter().last().map(|(key, _)| key)))
+}
+
+fn keep_progress(tx: &Tx<'_>, run: &Run) -> Result<()> {
     tx.prepare_cached(
         "UPDATE ingest_runs SET attempts = 0, position = ?4, records_read = ?5, written = ?6, dead = ?7, keys = ?8, bytes_read = ?9, \
-         checksum = ?10, high = ?11 WHERE tenant_id = ?1 AND job_id = ?2 AND id = ?3",
+         checksum = ?10, high = ?11, deleted = ?12 WHERE tenant_id = ?1 AND job_id = ?2 AND id = ?3",
     )?
     .execute(params![
         tx.tenant(),
@@ -72,9 +111,21 @@ pub(super) fn keep(tx: &mut Tx<'_>, job: &Stored, run: &Run, ready: &Ready, sche
         run.keys,
         run.bytes_read,
         run.checksum,
-        run.high
+        run.high,
+        run.deleted
     ])?;
-    Ok(Progress::Kept(Box::new(run)))
+    Ok(())
+}
+
+fn keep_dead(tx: &Tx<'_>, run: &mut Run, place: u64, reason: &Reason, text: &str) -> Result<()> {
+    run.dead += 1;
+    if run.dead <= MAX_DEAD {
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO ingest_dead_letters (tenant_id, job_id, place, code, reason, row) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![tx.tenant(), run.job, place, reason.code, reason.text, text])?;
+    }
+    Ok(())
 }
 
 /// Adds or changes the record of a key; answers whether the key is new to this pass.
@@ -93,7 +144,54 @@ fn keep_record(tx: &mut Tx<'_>, job: &Stored, stamp: &str, key: &str, data: &Map
     Ok(known.is_none_or(|(_, seen)| seen != stamp))
 }
 
-/// Whether the data hub holds as many records as the run brought keys, and each row was either written or is a dead letter.
+/// Marks the key of a row that is there and cannot be kept: its record stays as it is. Answers whether it is new to this pass.
+fn keep_key(tx: &Tx<'_>, job: &Stored, stamp: &str, key: &str) -> Result<bool> {
+    let changed = tx
+        .prepare_cached(
+            "UPDATE ingest_keys SET seen = ?5 \
+             WHERE tenant_id = ?1 AND entity_type = ?2 AND key_field = ?3 AND key = ?4 AND seen <> ?5 \
+             AND EXISTS (SELECT 1 FROM entities WHERE entities.tenant_id = ?1 AND entities.id = entity_id)",
+        )?
+        .execute((tx.tenant(), &job.entity_type, &job.key_field, key, stamp))?;
+    Ok(changed > 0)
+}
+
+/// What became of a record whose row is gone.
+enum Removed {
+    Gone,
+    /// This import did not bring it, or it is gone already.
+    Unknown,
+    Stays(Reason),
+}
+
+/// Removes the record of a key that this import brought last.
+fn remove_record(tx: &mut Tx<'_>, job: &Stored, run: &mut Run, key: &str) -> Result<Removed> {
+    let place = (tx.tenant().to_owned(), &job.entity_type, &job.key_field, key);
+    let known: Option<(String, String)> = tx
+        .prepare_cached(
+            "SELECT entity_id, seen FROM ingest_keys WHERE tenant_id = ?1 AND entity_type = ?2 AND key_field = ?3 AND key = ?4",
+        )?
+        .query_row((&place.0, place.1, place.2, place.3), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((id, seen)) = known.filter(|(_, seen)| run.is_of_job(seen)) else { return Ok(Removed::Unknown) };
+    let removed = match entities::remove_imported(tx, &job.entity_type, &id) {
+        Ok(true) => Removed::Gone,
+        Ok(false) => Removed::Unknown,
+        Err(error) if error.kind() == Kind::Conflict => {
+            return Ok(Removed::Stays(Reason::new("referenced", format!("is gone from the source; its record stays: {}", error.message()))));
+        }
+        Err(error) => return Err(error),
+    };
+    tx.prepare_cached("DELETE FROM ingest_keys WHERE tenant_id = ?1 AND entity_type = ?2 AND key_field = ?3 AND key = ?4")?
+        .execute((&place.0, place.1, place.2, place.3))?;
+    if let Removed::Gone = removed {
+        run.deleted += 1;
+        run.keys = run.keys.saturating_sub(u64::from(seen == run.stamp()));
+    }
+    Ok(removed)
+}
+
+/// Whether the data hub holds as many records as the run brought keys, and what became of each row is counted.
 pub(super) fn reconcile(connection: &Connection, job: &Stored, run: &Run) -> Result<bool> {
     let held: u64 = connection
         .prepare_cached(
@@ -101,5 +199,5 @@ pub(super) fn reconcile(connection: &Connection, job: &Stored, run: &Run) -> Res
              WHERE ingest_keys.tenant_id = ?1 AND entity_type = ?2 AND key_field = ?3 AND seen = ?4",
         )?
         .query_row((&job.tenant, &job.entity_type, &job.key_field, run.stamp()), |row| row.get(0))?;
-    Ok(held == run.keys && run.records_read == run.written + run.dead)
+    Ok(held == run.keys && run.records_read == run.written + run.deleted + run.dead)
 }

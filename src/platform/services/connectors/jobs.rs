@@ -14,7 +14,7 @@ use crate::platform::engine::runtime::run::{document, parse};
 use crate::platform::keys::Keys;
 
 const COLUMNS: &str = "id, tenant_id, source_type, config, credential_names, destination, entity_type, key_field, schedule, cdc, \
-    status, runs_as, watermark, created_at, next_run_at, content IS NOT NULL, runs";
+    status, runs_as, watermark, created_at, next_run_at, content IS NOT NULL, runs, slot, slot_table";
 
 /// An import as stored, its file and its credentials aside.
 #[derive(Debug, Clone)]
@@ -37,6 +37,10 @@ pub(super) struct Stored {
     pub(super) has_content: bool,
     /// How many runs there were.
     pub(super) runs: u64,
+    /// The replication slot at the source.
+    pub(super) slot: Option<String>,
+    /// The table that the slot is followed for.
+    pub(super) slot_table: Option<u32>,
 }
 
 impl Stored {
@@ -63,6 +67,7 @@ impl Stored {
             completed_at: last.as_ref().and_then(|run| run.ended),
             next_run_at: self.next_run,
             error: last.and_then(|run| Some(format!("{}: {}", run.code?, run.error?))),
+            replication_slot: self.slot,
         }
     }
 
@@ -75,6 +80,7 @@ impl Stored {
             runs: self.runs,
             records_read: run.records_read,
             records_written: run.written,
+            records_deleted: run.deleted,
             dead_letters: run.dead,
             bytes_read: run.started.map(|_| run.bytes_read),
             duration: run.started.and_then(|started| Some(run.ended?.seconds_since(started))),
@@ -82,6 +88,7 @@ impl Stored {
             checksum: Some(run.checksum).filter(|sum| !sum.is_empty()),
             reconciled: run.reconciled,
             last_run_at: run.started,
+            replication_slot: None,
         }
     }
 }
@@ -105,6 +112,8 @@ fn from_row(row: &Row<'_>) -> Result<Stored> {
         next_run: row.get::<_, Option<i64>>(14)?.map(Timestamp::from_millis),
         has_content: row.get(15)?,
         runs: row.get(16)?,
+        slot: row.get(17)?,
+        slot_table: row.get(18)?,
     })
 }
 
@@ -201,6 +210,13 @@ pub(super) fn set_next(tx: &Tx<'_>, id: &str, next: Option<Timestamp>) -> Result
         id,
         next.map(Timestamp::millis),
     ))?;
+    Ok(())
+}
+
+/// Sets which replication slot an import has at its source. What it brought so far counts no more: all is read once more.
+pub(super) fn set_slot(tx: &Tx<'_>, id: &str, slot: Option<&str>, table: Option<u32>) -> Result<()> {
+    tx.prepare_cached("UPDATE ingest_jobs SET slot = ?3, slot_table = ?4, watermark = NULL WHERE tenant_id = ?1 AND id = ?2")?
+        .execute((tx.tenant(), id, slot, table))?;
     Ok(())
 }
 

@@ -48,11 +48,20 @@ pub(super) fn begin(tx: &mut Tx<'_>, run: &Run) -> Result<Option<(Stored, Run)>>
 /// Begins the source at its first row: its counts are those of this pass alone.
 pub(super) fn restart(tx: &mut Tx<'_>, run: &Run, digest: Option<&str>) -> Result<Option<Run>> {
     tx.prepare_cached(
-        "UPDATE ingest_runs SET pass = pass + 1, digest = ?4, position = 0, records_read = 0, written = 0, dead = 0, keys = 0, \
-         bytes_read = 0, checksum = '', high = NULL WHERE tenant_id = ?1 AND job_id = ?2 AND id = ?3 AND status = 'running'",
+        "UPDATE ingest_runs SET pass = pass + 1, digest = ?4, position = 0, records_read = 0, written = 0, deleted = 0, dead = 0, \
+         keys = 0, bytes_read = 0, checksum = '', high = NULL WHERE tenant_id = ?1 AND job_id = ?2 AND id = ?3 AND status = 'running'",
     )?
     .execute((tx.tenant(), &run.job, &run.id, digest))?;
     tx.prepare_cached("DELETE FROM ingest_dead_letters WHERE tenant_id = ?1 AND job_id = ?2")?.execute((tx.tenant(), &run.job))?;
+    Ok(last(tx, tx.tenant(), &run.job)?.filter(|last| last.id == run.id && last.status == "running"))
+}
+
+/// Begins a new pass within a run, whose counts go on.
+pub(super) fn begin_pass(tx: &mut Tx<'_>, run: &Run) -> Result<Option<Run>> {
+    tx.prepare_cached(
+        "UPDATE ingest_runs SET pass = pass + 1, keys = 0 WHERE tenant_id = ?1 AND job_id = ?2 AND id = ?3 AND status = 'running'",
+    )?
+    .execute((tx.tenant(), &run.job, &run.id))?;
     Ok(last(tx, tx.tenant(), &run.job)?.filter(|last| last.id == run.id && last.status == "running"))
 }
 
@@ -94,10 +103,10 @@ pub(super) fn put_off(tx: &mut Tx<'_>, run: &Run, until: Timestamp, code: &str, 
     Ok(())
 }
 
-/// Cancels the active run of a job, and its schedule; answers whether there was either.
+/// Cancels the active run of a job, its schedule and what its slot is kept for; answers whether there was any of them.
 pub(super) fn cancel(tx: &mut Tx<'_>, job: &Stored) -> Result<bool> {
     let active = last(tx, tx.tenant(), &job.id)?.filter(|run| matches!(run.status.as_str(), "pending" | "running"));
-    if active.is_none() && job.next_run.is_none() {
+    if active.is_none() && job.next_run.is_none() && job.slot.is_none() {
         return Ok(false);
     }
     let run = active.unwrap_or_default();
@@ -106,6 +115,9 @@ pub(super) fn cancel(tx: &mut Tx<'_>, job: &Stored) -> Result<bool> {
     }
     jobs::set_status(tx, &job.id, &JobStatus::Cancelled)?;
     jobs::set_next(tx, &job.id, None)?;
+    if job.slot.is_some() {
+        jobs::set_slot(tx, &job.id, job.slot.as_deref(), job.slot_table)?;
+    }
     record(tx, "ingest.cancelled", job, counts(&run))?;
     Ok(true)
 }
@@ -131,6 +143,7 @@ fn counts(run: &Run) -> Map<String, Value> {
             ("runId", json!(run.id)),
             ("recordsRead", json!(run.records_read)),
             ("recordsWritten", json!(run.written)),
+            ("recordsDeleted", json!(run.deleted)),
             ("deadLetters", json!(run.dead)),
         ]
         .map(|(name, value)| (name.to_owned(), value)),

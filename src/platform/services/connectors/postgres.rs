@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Transaction};
 
 use super::fetch::{not_allowed, unavailable};
 use super::files::MAX_ROWS;
@@ -68,41 +69,68 @@ async fn stream(
         Some(highest) => within(transaction.query_one(&highest, &[])).await?.try_get::<_, Option<String>>(0).map_err(fault)?,
         None => None,
     };
-    let statement = within(transaction.prepare(&source.query.rows(watermark))).await?;
-    let portal = within(transaction.bind(&statement, &[])).await?;
     let mut batch = Batch { high, ..Batch::default() };
+    let rows = source.query.rows(watermark);
+    if hand_over(&transaction, &rows, &[], MAX_ROWS, batches, &mut batch).await? && batch.position > 0 {
+        let _ = batches.send(Ok(batch)).await;
+    }
+    Ok(())
+}
+
+/// Hands the rows of a statement over, those aside that fill no batch yet; answers whether they are still wanted. A row is
+/// its JSON and its size, and in a third column its key as JSON: a row that is gone has nothing else.
+pub(super) async fn hand_over(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+    most: u64,
+    batches: &mpsc::Sender<Result<Batch>>,
+    batch: &mut Batch,
+) -> Result<bool> {
+    let statement = within(transaction.prepare(sql)).await?;
+    let portal = within(transaction.bind(&statement, parameters)).await?;
     loop {
         let rows = within(transaction.query_portal(&portal, FETCH)).await?;
-        let is_last = rows.is_empty();
+        if rows.is_empty() {
+            return Ok(true);
+        }
         for row in rows {
             batch.position += 1;
-            if batch.position > MAX_ROWS {
-                return Err(Error::new(Kind::TooLarge, "FM-DCS-TOO-MANY-ROWS", format!("the source has more than {MAX_ROWS} rows"))
+            if batch.position > most {
+                return Err(Error::new(Kind::TooLarge, "FM-DCS-TOO-MANY-ROWS", format!("the source has more than {most} rows"))
                     .hint("Let the query read a part of them."));
             }
-            batch.rows.push(if let Some(text) = row.try_get::<_, Option<&str>>(0).map_err(fault)? {
-                Row::of_json(batch.position, text.as_bytes())
-            } else {
-                let bytes = row.try_get::<_, Option<i32>>(1).map_err(fault)?.unwrap_or_default();
-                let reason = Reason::new("size", format!("has {bytes} bytes as JSON; at most {MAX_ROW} are read"));
-                Row::new(batch.position, b"", Err(reason))
-            });
+            batch.rows.push(row_of(&row, batch.position).map_err(fault)?);
         }
-        if (is_last && batch.position > 0) || batch.is_full() {
+        if batch.is_full() {
             let next = Batch { position: batch.position, high: batch.high.clone(), ..Batch::default() };
-            if batches.send(Ok(std::mem::replace(&mut batch, next))).await.is_err() {
-                return Ok(());
+            if batches.send(Ok(std::mem::replace(batch, next))).await.is_err() {
+                return Ok(false);
             }
-        }
-        if is_last {
-            return Ok(());
         }
     }
 }
 
+fn row_of(row: &tokio_postgres::Row, place: u64) -> Result<Row, tokio_postgres::Error> {
+    let key: Option<&str> = if row.len() > 2 { row.try_get(2)? } else { None };
+    let size: Option<i32> = row.try_get(1)?;
+    let read = match (row.try_get::<_, Option<&str>>(0)?, key) {
+        (Some(text), _) => Row::of_json(place, text.as_bytes()),
+        (None, Some(key)) if size.is_none() => return Ok(Row::gone(place, key.as_bytes())),
+        (None, _) => {
+            let reason = format!("has {} bytes as JSON; at most {MAX_ROW} are read", size.unwrap_or_default());
+            Row::new(place, b"", Err(Reason::new("size", reason)))
+        }
+    };
+    Ok(match key {
+        Some(key) => read.with_key(key.as_bytes()),
+        None => read,
+    })
+}
+
 /// A connection that ends when it is dropped.
-struct Session {
-    client: Client,
+pub(super) struct Session {
+    pub(super) client: Client,
     driver: tokio::task::JoinHandle<()>,
 }
 
@@ -114,7 +142,7 @@ impl Drop for Session {
 
 impl Session {
     /// Connects to an address that was checked just now, and makes texts and times be written the same everywhere.
-    async fn open(platform: &Platform, source: &Postgres, credentials: &Map<String, Value>) -> Result<Self> {
+    pub(super) async fn open(platform: &Platform, source: &Postgres, credentials: &Map<String, Value>) -> Result<Self> {
         let text = |name: &str| credentials.get(name).and_then(Value::as_str);
         let Some(user) = text("username").or(source.username.as_deref()) else {
             return Err(Error::new(Kind::Invalid, "FM-DCS-CREDENTIALS", "the sign-in of the database names no user").field(
@@ -151,16 +179,25 @@ impl Session {
     }
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+/// Waits for an answer as long as the database may take.
+pub(super) async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+    within_or(fault, work).await
+}
+
+/// Waits for an answer as long as the database may take; says what its errors mean.
+pub(super) async fn within_or<T>(
+    meaning: fn(tokio_postgres::Error) -> Error,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T> {
     match tokio::time::timeout(ANSWER_TIMEOUT, work).await {
-        Ok(answer) => answer.map_err(fault),
+        Ok(answer) => answer.map_err(meaning),
         Err(_) => Err(unavailable("the database did not answer in time")),
     }
 }
 
 /// What a database's error means: whether the source may be there later, or the job is wrong.
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn fault(error: tokio_postgres::Error) -> Error {
+pub(super) fn fault(error: tokio_postgres::Error) -> Error {
     let Some(said) = error.as_db_error() else {
         return match error.to_string() {
             text if text.contains("password missing") || text.contains("authentication") => Error::new(

@@ -15,6 +15,8 @@ pub(super) struct Query {
     text: String,
     changes: Option<Changes>,
     table: Option<String>,
+    /// The table as it is written in SQL, where no query says what is read.
+    written: Option<String>,
 }
 
 /// How changed rows are told from others.
@@ -37,15 +39,19 @@ impl Query {
         initial: Option<String>,
         cdc: bool,
     ) -> Result<Self> {
-        let text = match (query, &table) {
+        let written = table.as_deref().map(quoted).transpose()?;
+        let text = match (query, &written) {
             (Some(query), None) => query.trim_end_matches([';', ' ', '\n', '\t', '\r']).to_owned(),
-            (None, Some(table)) => of_table(table, column.as_deref().filter(|_| cdc))?,
+            (None, Some(name)) => match column.as_deref().filter(|_| cdc) {
+                Some(column) => format!("SELECT * FROM {name} WHERE {} > ?", identifier(column)),
+                None => format!("SELECT * FROM {name}"),
+            },
             (Some(_), Some(_)) => return Err(fault("table", "exclusive", "is given beside `query`; one of them says what is read")),
             (None, None) => return Err(fault("query", "required", "or `table` says what is read; one of them is needed")),
         };
         let table = table.or_else(|| after_from(&text));
         if !cdc {
-            return Ok(Self { text, changes: None, table });
+            return Ok(Self { text, changes: None, table, written });
         }
         let [place] = placeholders(&text)[..] else {
             let detail = "must hold one `?` for the watermark where cdcEnabled is true, such as `WHERE updated_at > ?`";
@@ -58,13 +64,19 @@ impl Query {
         let column = column.or_else(|| compared(&text[..place])).ok_or_else(|| {
             fault("watermarkColumn", "required", "names the column that `?` is compared with, which the query does not tell")
         })?;
-        Ok(Self { text, changes: Some(Changes { place, column, initial: initial.unwrap_or_else(|| "-infinity".to_owned()) }), table })
+        let initial = initial.unwrap_or_else(|| "-infinity".to_owned());
+        Ok(Self { text, changes: Some(Changes { place, column, initial }), table, written })
     }
 
     /// The table that it reads first, in the letters that a record type can have.
     pub(super) fn table_name(&self) -> Option<String> {
         let last = self.table.as_ref()?.rsplit('.').next()?.trim_matches('"').to_ascii_lowercase();
         Some(last).filter(|name| !name.is_empty())
+    }
+
+    /// The table as it is written in SQL, where no query says what is read.
+    pub(super) fn written_table(&self) -> Option<&str> {
+        self.written.as_deref()
     }
 
     /// Reads the rows as JSON, each with its size; a row beyond the bound has no text.
@@ -95,24 +107,21 @@ impl Query {
 }
 
 /// A literal without a type of its own. The session has standard strings: only the quote itself is special.
-fn literal(value: &str) -> String {
+pub(super) fn literal(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn of_table(table: &str, column: Option<&str>) -> Result<String> {
+/// The name of a table as it is written in SQL.
+fn quoted(table: &str) -> Result<String> {
     let parts: Vec<&str> = table.split('.').collect();
     if parts.len() > 2 || parts.iter().any(|part| part.is_empty() || part.len() > 63) {
         return Err(fault("table", "name", "must be the name of a table, such as `customers` or `sales.customers`"));
     }
-    let name = parts.into_iter().map(identifier).collect::<Vec<_>>().join(".");
-    Ok(match column {
-        Some(column) => format!("SELECT * FROM {name} WHERE {} > ?", identifier(column)),
-        None => format!("SELECT * FROM {name}"),
-    })
+    Ok(parts.into_iter().map(identifier).collect::<Vec<_>>().join("."))
 }
 
 /// The name after the first FROM.

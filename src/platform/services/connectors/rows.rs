@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
 use crate::error::Result;
 use crate::io::extent::extent;
@@ -43,18 +44,32 @@ pub(super) struct Row {
     pub(super) bytes: usize,
     digest: [u8; 32],
     pub(super) fields: Result<Map<String, Value>, Reason>,
+    /// Its key, where a source tells it beside the row.
+    key: Option<Value>,
+    /// Whether the source has it no more; its fields are its key then.
+    is_gone: bool,
 }
 
 impl Row {
     /// A row with its whole text.
     pub(super) fn new(place: u64, text: &[u8], fields: Result<Map<String, Value>, Reason>) -> Self {
-        let kept = text.get(..MAX_KEPT).unwrap_or(text);
-        Self { place, text: String::from_utf8_lossy(kept).into_owned(), bytes: text.len(), digest: hash::sha256(text), fields }
+        let kept = String::from_utf8_lossy(text.get(..MAX_KEPT).unwrap_or(text)).into_owned();
+        Self { place, text: kept, bytes: text.len(), digest: hash::sha256(text), fields, key: None, is_gone: false }
     }
 
     /// A row that is a JSON object.
     pub(super) fn of_json(place: u64, text: &[u8]) -> Self {
         Self::new(place, text, read_json(text))
+    }
+
+    /// The same row with its key, a JSON object of one field, so that even one that cannot be read is told from one that is gone.
+    pub(super) fn with_key(self, key: &[u8]) -> Self {
+        Self { key: read_json(key).ok().and_then(|fields| fields.into_iter().next()).map(|(_, value)| value), ..self }
+    }
+
+    /// The row of a key, a JSON object of one field, that the source has no more.
+    pub(super) fn gone(place: u64, key: &[u8]) -> Self {
+        Self { is_gone: true, ..Self::of_json(place, key) }
     }
 }
 
@@ -69,6 +84,14 @@ fn read_json(text: &[u8]) -> Result<Map<String, Value>, Reason> {
     }
 }
 
+/// Where a source begins or ends to give all rows of its table once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    Begins,
+    /// What was not among them is gone.
+    Ends,
+}
+
 /// Some rows that follow each other in a source.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -77,6 +100,9 @@ pub(super) struct Batch {
     pub(super) position: u64,
     /// The highest watermark up to here.
     pub(super) high: Option<String>,
+    pub(super) whole: Option<Whole>,
+    /// Told once the batch and those before it are kept.
+    pub(super) kept: Option<oneshot::Sender<()>>,
 }
 
 impl Batch {
@@ -90,7 +116,8 @@ impl Batch {
 #[derive(Debug, Clone)]
 pub(super) enum Kept {
     Record { key: String, data: Map<String, Value> },
-    Dead { place: u64, reason: Reason, text: String },
+    Gone { place: u64, key: String, text: String },
+    Dead { place: u64, key: Option<String>, reason: Reason, text: String },
 }
 
 /// A batch as it is kept, and the checksum up to its end.
@@ -114,33 +141,45 @@ pub(super) fn prepare(batch: &Batch, schema: Option<&Value>, key_field: &str, is
         context.update(chain.as_bytes());
         context.update(&row.digest);
         chain = hex(context.finish().as_ref());
-        rows.push(match ready(row, &checker, &types, key_field) {
-            Ok((key, data)) => Kept::Record { key, data },
-            Err(reason) => Kept::Dead { place: row.place, reason, text: row.text.clone() },
-        });
+        rows.push(ready(row, &checker, &types, key_field));
     }
     let bytes = batch.rows.iter().map(|row| row.bytes as u64).sum();
     Ok(Ready { rows, position: batch.position, high: batch.high.clone(), bytes, checksum: chain })
 }
 
-fn ready(row: &Row, checker: &Checker, types: &Types<'_>, key_field: &str) -> Result<(String, Map<String, Value>), Reason> {
-    let fields = row.fields.clone()?;
-    let key = match fields.get(key_field) {
-        Some(Value::String(text)) => text.clone(),
-        Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
-        _ => String::new(),
+fn ready(row: &Row, checker: &Checker, types: &Types<'_>, key_field: &str) -> Kept {
+    let (place, text) = (row.place, row.text.clone());
+    let key = row.key.as_ref().or_else(|| row.fields.as_ref().ok()?.get(key_field)).and_then(key_of);
+    let dead = |key, reason| Kept::Dead { place, key, reason, text: text.clone() };
+    let fields = match &row.fields {
+        Ok(fields) => fields.clone(),
+        Err(reason) => return dead(key, reason.clone()),
     };
-    if key.is_empty() || key.len() > MAX_KEY {
-        return Err(Reason::new("key", format!("has no text of 1 to {MAX_KEY} bytes as `{key_field}`, which identifies a row")));
+    let Some(key) = key else {
+        let reason = format!("has no text of 1 to {MAX_KEY} bytes as `{key_field}`, which identifies a row");
+        return dead(None, Reason::new("key", reason));
+    };
+    if row.is_gone {
+        return Kept::Gone { place, key, text };
     }
     let data: Map<String, Value> =
         fields.into_iter().filter_map(|(name, value)| types.fit(&name, value).map(|value| (name, value))).collect();
     let faults = checker.faults(&data);
     if faults.is_empty() {
-        return Ok((key, data));
+        return Kept::Record { key, data };
     }
     let said: Vec<String> = faults.iter().take(5).map(|fault| format!("{} {}", fault.pointer, fault.detail)).collect();
-    Err(Reason::new("schema", said.join("; ")))
+    dead(Some(key), Reason::new("schema", said.join("; ")))
+}
+
+/// A value as a key that a row can have.
+fn key_of(value: &Value) -> Option<String> {
+    let key = match value {
+        Value::String(text) => text.clone(),
+        value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
+        _ => return None,
+    };
+    (1..=MAX_KEY).contains(&key.len()).then_some(key)
 }
 
 /// What a type's schema says of its fields.
@@ -189,7 +228,7 @@ mod tests {
 
     fn kept(schema: &Value, row: Value, is_text: bool) -> Kept {
         let Value::Object(fields) = row else { panic!("not an object") };
-        let batch = Batch { rows: vec![Row::new(1, b"row", Ok(fields))], position: 1, high: None };
+        let batch = Batch { rows: vec![Row::new(1, b"row", Ok(fields))], position: 1, ..Batch::default() };
         prepare(&batch, Some(schema), "id", is_text, "").unwrap().rows.remove(0)
     }
 

@@ -1,7 +1,7 @@
 //! One run of an import: opens the source, checks its rows batch by batch off the runtime, and keeps each batch.
 //!
 //! A file is read again from where its position is, if it is still the same file. A database is read again from the first
-//! row: its rows have no order that holds. Records are found by their keys, so what was written before is not written twice.
+//! row, unless its log is followed: its rows have no order that holds. Records are found by their keys, so what was written before is not written twice.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 
 use super::batches::{self, Progress};
 use super::jobs::{self, Stored};
-use super::rows::{self, Batch};
+use super::rows::{self, Batch, Whole};
 use super::runs::{self, Run};
 use super::source::Source;
-use super::{fetch, files, lifecycle, postgres};
+use super::{fetch, files, lifecycle, logical, postgres};
 use crate::api::connectors::{SourceType, Start};
 use crate::api::entities as hub;
 use crate::error::{Error, Kind, Result};
@@ -57,7 +57,14 @@ async fn carry_out(platform: &Platform, job: &Arc<Stored>, run: Run) -> Result<(
             batch = batches.recv() => batch,
         };
         let Some(batch) = batch else { break };
-        let batch = Arc::new(batch?);
+        let mut batch = batch?;
+        let (kept, whole) = (batch.kept.take(), batch.whole);
+        if whole == Some(Whole::Begins) {
+            let begun = run.clone();
+            let Some(after) = write(platform, &run, move |tx| lifecycle::begin_pass(tx, &begun)).await? else { return Ok(()) };
+            run = after;
+        }
+        let batch = Arc::new(batch);
         // A schema that changes all the time does not hold the run for ever: each change is a call of its own.
         loop {
             match keep(platform, job, &run, &batch, schema.clone()).await? {
@@ -69,6 +76,13 @@ async fn carry_out(platform: &Platform, job: &Arc<Stored>, run: Run) -> Result<(
                 Progress::Ended => return Ok(()),
             }
         }
+        if whole == Some(Whole::Ends) {
+            let Some(after) = sweep(platform, job, run).await? else { return Ok(()) };
+            run = after;
+        }
+        if let Some(kept) = kept {
+            let _ = kept.send(());
+        }
     }
     let (held, counted) = (Arc::clone(job), run.clone());
     let reconciled = platform.database().read(move |connection| batches::reconcile(connection, &held, &counted)).await?;
@@ -79,18 +93,21 @@ async fn carry_out(platform: &Platform, job: &Arc<Stored>, run: Run) -> Result<(
 
 /// Opens the source, and answers its batches and the run as it goes on; nothing if the run was ended meanwhile.
 async fn open(platform: &Platform, job: &Arc<Stored>, run: &Run) -> Result<Option<(mpsc::Receiver<Result<Batch>>, Run)>> {
+    let source = job.source()?;
+    let deletes = source.deletes();
     let (held, subject, now, clone) = (Arc::clone(job), run.runs_as.clone(), platform.now(), platform.clone());
     let credentials = platform
         .database()
         .read(move |connection| {
             let may = rights::may::<Start>(connection, &held.tenant, &subject, now)?
                 && rights::may::<hub::Insert>(connection, &held.tenant, &subject, now)?
-                && rights::may::<hub::Update>(connection, &held.tenant, &subject, now)?;
-            if may { jobs::credentials(connection, clone.keys(), &held.tenant, &held.id) } else { Err(super::forbidden(&subject)) }
+                && rights::may::<hub::Update>(connection, &held.tenant, &subject, now)?
+                && (!deletes || rights::may::<hub::Delete>(connection, &held.tenant, &subject, now)?);
+            if may { jobs::credentials(connection, clone.keys(), &held.tenant, &held.id) } else { Err(super::forbidden(&subject, deletes)) }
         })
         .await?;
     let (sender, batches) = mpsc::channel(1);
-    match job.source()? {
+    match source {
         Source::File(file) => {
             let content = load(platform, job, file.url.as_deref(), &credentials).await?;
             let digest = keys::sha256(&content);
@@ -103,6 +120,15 @@ async fn open(platform: &Platform, job: &Arc<Stored>, run: &Run) -> Result<Optio
                 key_field: job.key_field.clone(),
             };
             tokio::task::spawn_blocking(move || files::read(&file, &content, &from, &sender));
+            Ok(Some((batches, run)))
+        }
+        Source::Postgres(source) if source.follows_log => {
+            let mut follow = logical::prepare(platform, job, &source, &credentials).await?;
+            // Changes that were kept are not read again: their counts and dead letters stay with a run that is interrupted.
+            let run = if follow.first.is_some() { restart(platform, run, None).await? } else { Some(run.clone()) };
+            let Some(run) = run else { return Ok(None) };
+            follow.position = run.position;
+            tokio::spawn(logical::read(follow, sender));
             Ok(Some((batches, run)))
         }
         Source::Postgres(source) => {
@@ -135,6 +161,19 @@ async fn keep(platform: &Platform, job: &Arc<Stored>, run: &Run, batch: &Arc<Bat
     let (ready, schema) = platform.compute().run(&run.tenant, checking).await??;
     let (held, before) = (Arc::clone(job), run.clone());
     write(platform, run, move |tx| batches::keep(tx, &held, &before, &ready, schema.as_ref())).await
+}
+
+/// Removes the records that a pass through all rows did not bring; nothing if the run was ended meanwhile.
+async fn sweep(platform: &Platform, job: &Arc<Stored>, mut run: Run) -> Result<Option<Run>> {
+    let mut after = String::new();
+    loop {
+        let (held, before, from) = (Arc::clone(job), run.clone(), after);
+        let (progress, last) = write(platform, &run, move |tx| batches::sweep(tx, &held, &before, &from)).await?;
+        let Progress::Kept(swept) = progress else { return Ok(None) };
+        run = *swept;
+        let Some(last) = last else { return Ok(Some(run)) };
+        after = last;
+    }
 }
 
 async fn note_failure(platform: &Platform, job: Arc<Stored>, run: Run, error: &Error) -> Result<()> {

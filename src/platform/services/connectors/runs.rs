@@ -6,7 +6,7 @@ use crate::api::Timestamp;
 use crate::error::{Error, Result};
 
 const COLUMNS: &str = "tenant_id, job_id, id, status, runs_as, attempts, pass, digest, position, records_read, written, dead, keys, \
-    bytes_read, checksum, high, reconciled, code, error, started_at, ended_at";
+    bytes_read, checksum, high, reconciled, code, error, started_at, ended_at, deleted";
 
 /// A run as stored.
 #[derive(Debug, Clone, Default)]
@@ -32,12 +32,18 @@ pub(super) struct Run {
     pub(super) error: Option<String>,
     pub(super) started: Option<Timestamp>,
     pub(super) ended: Option<Timestamp>,
+    pub(super) deleted: u64,
 }
 
 impl Run {
     /// What a key is marked with that this run brought, in this pass through the source.
     pub(super) fn stamp(&self) -> String {
-        format!("{}/{}", self.id, self.pass)
+        format!("{}/{}/{}", self.job, self.id, self.pass)
+    }
+
+    /// Whether a mark is of this run's job.
+    pub(super) fn is_of_job(&self, stamp: &str) -> bool {
+        stamp.strip_prefix(&self.job).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -65,6 +71,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
         error: row.get(18)?,
         started: time(19)?,
         ended: time(20)?,
+        deleted: row.get(21)?,
     })
 }
 

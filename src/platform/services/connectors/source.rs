@@ -55,6 +55,24 @@ pub(super) struct Postgres {
     pub(super) database: String,
     pub(super) username: Option<String>,
     pub(super) query: Query,
+    /// Whether changes are read from the database's log.
+    pub(super) follows_log: bool,
+}
+
+impl Source {
+    /// Whether rows that are gone from the source become deletions.
+    pub(super) fn deletes(&self) -> bool {
+        matches!(self, Self::Postgres(Postgres { follows_log: true, .. }))
+    }
+}
+
+/// How changed rows are told from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CdcMode {
+    /// By a column that grows.
+    Watermark,
+    /// By the database's log.
+    Logical,
 }
 
 /// A configuration as it was read: the source, what of it is kept and shown, and the file that came with it.
@@ -172,6 +190,9 @@ fn file(config: &Map<String, Value>, format: Format, cdc: bool, has_content: boo
         (Some(_), true) => return Err(fault("url", "exclusive", "is given beside the file itself; one of them is the source")),
         _ => {}
     }
+    if cdc_mode(config)? == CdcMode::Logical {
+        return Err(cdc_mode_error("a file has no log of its changes", "must be `watermark`, or left out"));
+    }
     let watermark = text(config, "watermarkColumn")?;
     if cdc && watermark.is_none() {
         return Err(fault("watermarkColumn", "required", "names the column whose values grow with each change, which cdcEnabled needs"));
@@ -186,11 +207,20 @@ fn postgres(config: &Map<String, Value>, cdc: bool) -> Result<Source> {
     {
         return Err(fault("sslMode", "tls", "asks for TLS, which imports do not speak to databases yet; use `disable` and a tunnel"));
     }
-    if let Some(mode) = text(config, "cdcMode")?.filter(|mode| mode != "watermark") {
-        let message = format!("changes are read by watermark alone, not by {}", quote(&mode));
-        return Err(Error::new(Kind::Invalid, "FM-DCS-CDC-MODE", message)
-            .field("/sourceConfig/cdcMode", "cdc-mode", "must be `watermark`, or left out")
-            .hint("Name a column that grows with each change: `WHERE updated_at > ?` in the query."));
+    let follows_log = cdc_mode(config)? == CdcMode::Logical;
+    if follows_log {
+        for (name, detail) in [
+            ("query", "cannot be followed in the log, which knows tables; name a `table`"),
+            ("watermarkColumn", "is for cdcMode `watermark`; the log tells what has changed"),
+            ("initialWatermark", "is for cdcMode `watermark`; the first run reads the whole table"),
+        ] {
+            if text(config, name)?.is_some() {
+                return Err(fault(name, "exclusive", detail));
+            }
+        }
+        if !cdc {
+            return Err(fault("cdcMode", "exclusive", "is for imports with cdcEnabled true"));
+        }
     }
     let port = match config.get("port") {
         None | Some(Value::Null) => 5432,
@@ -205,10 +235,29 @@ fn postgres(config: &Map<String, Value>, cdc: bool) -> Result<Source> {
         text(config, "table")?,
         text(config, "watermarkColumn")?,
         text(config, "initialWatermark")?,
-        cdc,
+        cdc && !follows_log,
     )?;
     let username = text(config, "username")?;
-    Ok(Source::Postgres(Postgres { host: required("host")?, port, database: required("database")?, username, query }))
+    Ok(Source::Postgres(Postgres { host: required("host")?, port, database: required("database")?, username, query, follows_log }))
+}
+
+/// Whether a configuration wants the changes of the database's log.
+pub(super) fn wants_log(config: &Map<String, Value>) -> bool {
+    matches!(cdc_mode(config), Ok(CdcMode::Logical))
+}
+
+fn cdc_mode(config: &Map<String, Value>) -> Result<CdcMode> {
+    match text(config, "cdcMode")?.as_deref() {
+        None | Some("watermark") => Ok(CdcMode::Watermark),
+        Some("logical") => Ok(CdcMode::Logical),
+        Some(mode) => Err(cdc_mode_error(format!("changes cannot be read by {}", quote(mode)), "must be `watermark`, `logical` or left out")),
+    }
+}
+
+fn cdc_mode_error(message: impl Into<String>, detail: &str) -> Error {
+    Error::new(Kind::Invalid, "FM-DCS-CDC-MODE", message)
+        .field("/sourceConfig/cdcMode", "cdc-mode", detail)
+        .hint("`watermark` reads by a column that grows with each change, `logical` follows the log of a PostgreSQL table.")
 }
 
 fn delimiter(config: &Map<String, Value>) -> Result<u8> {
@@ -298,7 +347,10 @@ mod tests {
             (SourceType::Postgresql, json!({ "database": "d", "query": "SELECT 1" }), "FM-DCS-CONFIG", "/sourceConfig/host"),
             (SourceType::Postgresql, json!({ "table": "t", "port": 0 }), "FM-DCS-CONFIG", "/sourceConfig/port"),
             (SourceType::Postgresql, json!({ "table": "t", "sslMode": "require" }), "FM-DCS-CONFIG", "/sourceConfig/sslMode"),
-            (SourceType::Postgresql, json!({ "table": "t", "cdcMode": "logical" }), "FM-DCS-CDC-MODE", "/sourceConfig/cdcMode"),
+            (SourceType::Postgresql, json!({ "table": "t", "cdcMode": "binlog" }), "FM-DCS-CDC-MODE", "/sourceConfig/cdcMode"),
+            (SourceType::Postgresql, json!({ "table": "t", "cdcMode": "logical" }), "FM-DCS-CONFIG", "/sourceConfig/cdcMode"),
+            (SourceType::Postgresql, json!({ "query": "SELECT 1", "cdcMode": "logical" }), "FM-DCS-CONFIG", "/sourceConfig/query"),
+            (SourceType::Csv, json!({ "content": "a", "cdcMode": "logical" }), "FM-DCS-CDC-MODE", "/sourceConfig/cdcMode"),
         ] {
             assert_eq!(faults(&source_type, config), (code.to_owned(), pointer.to_owned()));
         }

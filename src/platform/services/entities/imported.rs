@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::{Map, Value};
 
-use super::{difference, names, record, schema, store, types};
+use super::{difference, links, names, record, schema, store, types};
 use crate::api::FieldError;
 use crate::api::audit::Changes;
 use crate::error::Result;
@@ -44,12 +44,8 @@ pub(crate) fn type_for_import(tx: &mut Tx<'_>, name: &str) -> Result<Option<Valu
 /// from an earlier import; a record that was deleted since is added again. Answers the id.
 pub(crate) fn put(tx: &mut Tx<'_>, kind: &str, known: Option<&str>, data: &Map<String, Value>) -> Result<String> {
     let tenant = tx.tenant().to_owned();
-    let exists = |id: &str| -> Result<bool> {
-        let sql = "SELECT 1 FROM entities WHERE tenant_id = ? AND id = ? AND type = ?";
-        Ok(tx.prepare_cached(sql)?.query_row((&tenant, id, kind), |_| Ok(())).optional()?.is_some())
-    };
     if let Some(id) = known
-        && exists(id)?
+        && exists(tx, kind, id)?
     {
         let before = store::find(tx, &tenant, kind, id)?;
         let mut after = before.entity.data.clone();
@@ -66,4 +62,24 @@ pub(crate) fn put(tx: &mut Tx<'_>, kind: &str, known: Option<&str>, data: &Map<S
     let entity = store::find(tx, &tenant, kind, &id)?.entity;
     record(tx, "entity.inserted", &entity, Changes { before: None, after: Some(names(1, entity.data.keys())) })?;
     Ok(id)
+}
+
+/// Removes a record whose row is gone from its source, and answers whether there was one. One that others refer to stays,
+/// which is a conflict.
+pub(crate) fn remove(tx: &mut Tx<'_>, kind: &str, id: &str) -> Result<bool> {
+    let tenant = tx.tenant().to_owned();
+    if !exists(tx, kind, id)? {
+        return Ok(false);
+    }
+    links::must_be_free(tx, &tenant, id)?;
+    let stored = store::find(tx, &tenant, kind, id)?;
+    store::delete(tx, id, stored.number)?;
+    let before = names(stored.entity.version, stored.entity.data.keys());
+    record(tx, "entity.deleted", &stored.entity, Changes { before: Some(before), after: None })?;
+    Ok(true)
+}
+
+fn exists(tx: &Tx<'_>, kind: &str, id: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM entities WHERE tenant_id = ? AND id = ? AND type = ?";
+    Ok(tx.prepare_cached(sql)?.query_row((tx.tenant(), id, kind), |_| Ok(())).optional()?.is_some())
 }
