@@ -218,6 +218,7 @@ async fn test(cx: Cx, mut request: TestConnection) -> Result<SourceTest> {
 
 async fn columns(cx: &Cx, read: Read, credentials: &Map<String, Value>) -> Result<Vec<String>> {
     match read.source {
+        Source::Postgres(source) if source.follows_log => logical::columns(&cx.platform, &source, credentials).await,
         Source::Postgres(source) => postgres::columns(&cx.platform, &source, credentials).await,
         Source::File(file) => {
             let content = match (&file.url, read.content) {

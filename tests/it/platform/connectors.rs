@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod database;
 mod killed;
+#[cfg(unix)]
+mod log;
 
 use std::time::Duration;
 

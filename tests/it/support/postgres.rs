@@ -22,6 +22,15 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server; nothing, and a line that says so, where PostgreSQL is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// Starts a server whose log has the changes of rows.
+    pub fn start_with_log() -> Option<Self> {
+        Self::start_with(" -c wal_level=logical")
+    }
+
+    fn start_with(settings: &str) -> Option<Self> {
         let Some(programs) = installed() else {
             eprintln!("skipped: PostgreSQL is not installed in /usr/lib/postgresql");
             return None;
@@ -36,7 +45,7 @@ impl Postgres {
         let word = server.folder.path().join("password");
         fs::write(&word, PASSWORD).unwrap();
         server.run("initdb", &["-U", "tester", "-A", "scram-sha-256", "--pwfile", word.to_str().unwrap(), "--no-sync", "-D", "data"]);
-        let options = format!("-h 127.0.0.1 -p {port} -k {} -c fsync=off", server.folder.path().display());
+        let options = format!("-h 127.0.0.1 -p {port} -k {} -c fsync=off{settings}", server.folder.path().display());
         server.run("pg_ctl", &["start", "-w", "-D", "data", "-l", "log", "-o", &options]);
         Some(server)
     }

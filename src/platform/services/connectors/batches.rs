@@ -178,7 +178,10 @@ fn remove_record(tx: &mut Tx<'_>, job: &Stored, run: &mut Run, key: &str) -> Res
         Ok(true) => Removed::Gone,
         Ok(false) => Removed::Unknown,
         Err(error) if error.kind() == Kind::Conflict => {
-            return Ok(Removed::Stays(Reason::new("referenced", format!("is gone from the source; its record stays: {}", error.message()))));
+            return Ok(Removed::Stays(Reason::new(
+                "referenced",
+                format!("is gone from the source; its record stays: {}", error.message()),
+            )));
         }
         Err(error) => return Err(error),
     };

@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_line_that_is_cut_off_tells_no_wrong_key() {
-        let line = format!("{PREFIX}UPDATE: old-key: id[integer]:1 new-tuple: \"ä\"[a[]]:'ö''' b[bit]:B'1' id[integer]:2 c[text]:'of''f and on'");
+        let line =
+            format!("{PREFIX}UPDATE: old-key: id[integer]:1 new-tuple: \"ä\"[a[]]:'ö''' b[bit]:B'1' id[integer]:2 c[text]:'of''f and on'");
         for (end, _) in line.match_indices(' ') {
             if let Some(found) = keys(&line[..end], PREFIX, ID) {
                 assert_eq!(found, [Some("1".to_owned()), Some("2".to_owned())], "{}", &line[..end]);

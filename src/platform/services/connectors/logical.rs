@@ -9,23 +9,26 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::error::Elapsed;
 use tokio_postgres::IsolationLevel;
 
 use super::files::MAX_ROWS;
 use super::jobs::{self, Stored};
-use super::postgres::{Session, fault, hand_over, within};
+use super::postgres::{self, Session, fault, hand_over, within};
 use super::query::{MAX_ROW, identifier, literal};
 use super::rows::{Batch, Reason, Row, Whole};
+use super::runs;
 use super::slot::{self, Look, Slot, Table};
 use super::source::Postgres;
 use crate::api::connectors::ReplicationSlot;
 use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
-use crate::platform::database::Scope;
+use crate::platform::database::{Scope, Tx};
 
 /// How long statistics wait for a source, and a cancel for the end of a run.
 const STATE_TIMEOUT: Duration = Duration::from_secs(3);
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
+const DROP_PAUSE: Duration = Duration::from_millis(100);
 
 /// A table that is ready to be followed.
 pub(super) struct Follow {
@@ -41,13 +44,18 @@ pub(super) struct Follow {
 }
 
 /// The slot of an import.
-pub(super) fn slot_of(platform: &Platform, job: &Stored) -> Slot {
+fn slot_of(platform: &Platform, job: &Stored) -> Slot {
     Slot::of(platform.keys().id(), &job.tenant, &job.id)
 }
 
-/// Connects to the source, and creates the slot if the import has none. A slot whose log is lost is given up: the next run
-/// reads the whole table.
-pub(super) async fn prepare(platform: &Platform, job: &Stored, source: &Postgres, credentials: &Map<String, Value>) -> Result<Follow> {
+/// Connects to the source, and creates the slot if the import has none; nothing if the import was cancelled meanwhile. A slot
+/// whose log is lost is given up: the next run reads the whole table.
+pub(super) async fn prepare(
+    platform: &Platform,
+    job: &Stored,
+    source: &Postgres,
+    credentials: &Map<String, Value>,
+) -> Result<Option<Follow>> {
     let session = Session::open(platform, source, credentials).await?;
     let Some(written) = source.query.written_table().map(str::to_owned) else {
         return Err(Error::new(Kind::Invalid, "FM-DCS-CDC-MODE", "the log of a database is followed for a table alone"));
@@ -55,22 +63,29 @@ pub(super) async fn prepare(platform: &Platform, job: &Stored, source: &Postgres
     let table = Table::find(&session.client, &written, &job.key_field).await?;
     let slot = slot_of(platform, job);
     let mut confirmed = slot.confirmed(&session.client).await?;
-    let is_first = job.watermark.is_none() || job.slot_table != Some(table.oid);
     if confirmed.is_none() && job.watermark.is_some() {
-        set_slot(platform, job, None, None).await?;
+        set_slot(platform, job, None).await?;
         slot.drop(&session.client).await?;
         return Err(slot::lost("the database has no log for its replication slot any more"));
     }
+    let is_first = job.watermark.is_none() || job.slot_table != Some(table.oid);
     if is_first {
-        // Before the slot is there, so that one which is forgotten is known.
-        set_slot(platform, job, Some(slot.0.clone()), Some(table.oid)).await?;
+        // Known before it is there, so that no slot is forgotten.
+        if !set_slot(platform, job, Some((slot.0.clone(), table.oid))).await? {
+            return Ok(None);
+        }
         if confirmed.is_none() {
             slot.drop(&session.client).await?;
             confirmed = Some(slot.create(&session.client).await?);
+            // A cancel meanwhile found no slot to drop.
+            if !is_running(platform, job).await? {
+                slot.drop(&session.client).await?;
+                return Ok(None);
+            }
         }
     }
     let first = confirmed.filter(|_| is_first);
-    Ok(Follow { session, slot, table, written, key_field: job.key_field.clone(), first, position: 0 })
+    Ok(Some(Follow { session, slot, table, written, key_field: job.key_field.clone(), first, position: 0 }))
 }
 
 /// Reads what has changed since the last run, or all rows, and hands them over.
@@ -187,20 +202,47 @@ pub(super) async fn release(platform: &Platform, job: &Stored, source: &Postgres
     let slot = slot_of(platform, job);
     let dropping = async {
         let session = Session::open(platform, source, credentials).await?;
-        loop {
-            match slot.drop(&session.client).await {
-                Err(error) if error.code() == "FM-DCS-SLOT-IN-USE" => tokio::time::sleep(Duration::from_millis(100)).await,
-                dropped => return dropped,
-            }
-        }
+        drop_unused(&slot, &session).await?;
+        set_slot(platform, job, None).await?;
+        // A run that was just about to create it has done so by now, or sees that it is not to.
+        drop_unused(&slot, &session).await
     };
-    let late = |_| slot::in_use("a run is not at its end yet");
-    tokio::time::timeout(DROP_TIMEOUT, dropping).await.map_err(late)??;
-    set_slot(platform, job, None, None).await
+    let late = |_: Elapsed| slot::in_use("a run is not at its end yet");
+    tokio::time::timeout(DROP_TIMEOUT, dropping).await.map_err(late)?
 }
 
-async fn set_slot(platform: &Platform, job: &Stored, slot: Option<String>, table: Option<u32>) -> Result<()> {
+async fn drop_unused(slot: &Slot, session: &Session) -> Result<()> {
+    loop {
+        match slot.drop(&session.client).await {
+            Err(error) if error.code() == "FM-DCS-SLOT-IN-USE" => tokio::time::sleep(DROP_PAUSE).await,
+            dropped => return dropped,
+        }
+    }
+}
+
+/// The columns of the table, which prove that it can be followed as far as it is known.
+pub(super) async fn columns(platform: &Platform, source: &Postgres, credentials: &Map<String, Value>) -> Result<Vec<String>> {
+    let session = Session::open(platform, source, credentials).await?;
+    slot::check_log(&session.client).await?;
+    postgres::columns(platform, source, credentials).await
+}
+
+/// Keeps which slot an import has, and the table that it is for; a slot, only while the import runs. Answers whether it does.
+async fn set_slot(platform: &Platform, job: &Stored, slot: Option<(String, u32)>) -> Result<bool> {
     let scope = Scope { correlation_id: Some(job.id.clone()), ..Scope::system(job.tenant.as_str().into()) };
     let id = job.id.clone();
-    platform.database().write(scope, move |tx| jobs::set_slot(tx, &id, slot.as_deref(), table)).await
+    let work = move |tx: &mut Tx<'_>| {
+        let is_right = slot.is_none() || runs::is_active(tx, tx.tenant(), &id)?;
+        if is_right {
+            let (slot, table) = slot.unzip();
+            jobs::set_slot(tx, &id, slot.as_deref(), table)?;
+        }
+        Ok(is_right)
+    };
+    platform.database().write(scope, work).await
+}
+
+async fn is_running(platform: &Platform, job: &Stored) -> Result<bool> {
+    let (tenant, id) = (job.tenant.clone(), job.id.clone());
+    platform.database().read(move |connection| runs::is_active(connection, &tenant, &id)).await
 }

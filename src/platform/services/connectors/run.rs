@@ -123,7 +123,7 @@ async fn open(platform: &Platform, job: &Arc<Stored>, run: &Run) -> Result<Optio
             Ok(Some((batches, run)))
         }
         Source::Postgres(source) if source.follows_log => {
-            let mut follow = logical::prepare(platform, job, &source, &credentials).await?;
+            let Some(mut follow) = logical::prepare(platform, job, &source, &credentials).await? else { return Ok(None) };
             // Changes that were kept are not read again: their counts and dead letters stay with a run that is interrupted.
             let run = if follow.first.is_some() { restart(platform, run, None).await? } else { Some(run.clone()) };
             let Some(run) = run else { return Ok(None) };

@@ -48,12 +48,7 @@ pub(super) struct Table {
 impl Table {
     /// Finds a table whose changes the log tells, by a key that it tells of each.
     pub(super) async fn find(client: &Client, written: &str, key: &str) -> Result<Self> {
-        let level: String = within(client.query_one("SHOW wal_level", &[])).await?.try_get(0).map_err(fault)?;
-        if level != "logical" {
-            let message = format!("the database writes a log without the changes of rows: its wal_level is {}", quote(&level));
-            return Err(Error::new(Kind::Conflict, "FM-DCS-WAL-LEVEL", message)
-                .hint("Set `wal_level = logical` in postgresql.conf and restart the database, or use cdcMode `watermark`."));
-        }
+        check_log(client).await?;
         let sql = "SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind = 'r' AND c.relpersistence = 'p' AND NOT c.relhassubclass, \
             format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod), \
             c.relreplident = 'f' OR EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
@@ -73,13 +68,25 @@ impl Table {
             return Err(Error::new(Kind::Invalid, "FM-DCS-KEY", message).hint("Create the import again with another `keyField`."));
         };
         if !row.try_get::<_, bool>(5).map_err(fault)? {
-            let message = format!("the log does not tell the {} of rows that are deleted: it is not in the table's replica identity", quote(key));
+            let message =
+                format!("the log does not tell the {} of rows that are deleted: it is not in the table's replica identity", quote(key));
             return Err(Error::new(Kind::Conflict, "FM-DCS-REPLICA-IDENTITY", message)
                 .hint("Make the key field the table's primary key, or run `ALTER TABLE … REPLICA IDENTITY FULL` on the database."));
         }
         let name: String = row.try_get(1).map_err(fault)?;
         Ok(Self { oid: row.try_get(0).map_err(fault)?, prefix: format!("table {name}: "), key: key.to_owned(), type_name, cast })
     }
+}
+
+/// Refuses a database that does not write changes of rows to its log.
+pub(super) async fn check_log(client: &Client) -> Result<()> {
+    let level: String = within(client.query_one("SHOW wal_level", &[])).await?.try_get(0).map_err(fault)?;
+    if level == "logical" {
+        return Ok(());
+    }
+    let message = format!("the database writes a log without the changes of rows: its wal_level is {}", quote(&level));
+    Err(Error::new(Kind::Conflict, "FM-DCS-WAL-LEVEL", message)
+        .hint("Set `wal_level = logical` in postgresql.conf and restart the database, or use cdcMode `watermark`."))
 }
 
 /// What the log tells from the slot on.
@@ -118,7 +125,8 @@ impl Slot {
 
     /// What the database says of the slot now.
     pub(super) async fn state(&self, client: &Client) -> Result<ReplicationSlot> {
-        let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint, wal_status FROM pg_replication_slots WHERE slot_name = $1";
+        let sql =
+            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint, wal_status FROM pg_replication_slots WHERE slot_name = $1";
         let mut state = ReplicationSlot { name: self.0.clone(), lag_bytes: None, wal_status: None, error: None };
         match within(client.query_opt(sql, &[&self.0])).await? {
             None => state.error = Some("the database has no such slot".to_owned()),
@@ -253,7 +261,9 @@ impl Look {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let late = |_| unavailable("a transaction of the log is not visible yet, such as one that waits for a standby");
+        let late = |_: tokio::time::error::Elapsed| {
+            unavailable("a transaction of the log is not visible yet, such as one that waits for a standby")
+        };
         tokio::time::timeout(SETTLE_TIMEOUT, waiting).await.map_err(late)?
     }
 }
@@ -279,9 +289,7 @@ fn slot_fault(error: tokio_postgres::Error) -> Error {
             Error::new(Kind::Invalid, "FM-DCS-REPLICATION-PRIVILEGE", format!("the database's user may not follow its log: {message}"))
                 .hint("Run `ALTER ROLE … REPLICATION` on the database for the user, or use cdcMode `watermark`.")
         }
-        code if *code == SqlState::OBJECT_IN_USE => {
-            in_use(&message)
-        }
+        code if *code == SqlState::OBJECT_IN_USE => in_use(&message),
         code if *code == SqlState::CONFIGURATION_LIMIT_EXCEEDED => {
             Error::new(Kind::Conflict, "FM-DCS-SLOT-LIMIT", format!("the database has no replication slot to spare: {message}"))
                 .hint("Drop slots that nothing reads any more, or raise `max_replication_slots` on the database.")
@@ -341,14 +349,20 @@ mod tests {
         assert!(matches!(table("sales.\"B\"").keys(line), Told::Nothing(_)));
         assert!(matches!(table("public.a").keys("table public.a: TRUNCATE: (no-flags)"), Told::Nothing("the table was emptied")));
         assert!(matches!(table("public.b").keys(line), Told::Other));
-        assert!(matches!(table("public.a").keys("table public.a: DELETE: id[integer]:1"), Told::Keys(keys) if keys == [Some("1".to_owned())]));
+        assert!(
+            matches!(table("public.a").keys("table public.a: DELETE: id[integer]:1"), Told::Keys(keys) if keys == [Some("1".to_owned())])
+        );
     }
 
     #[test]
     fn a_slots_name_is_short_and_of_one_import() {
         let name = Slot::of("platform", "tenant-1", "ingest-1").0;
         assert!(name.len() <= 63 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'), "{name}");
-        for other in [Slot::of("other", "tenant-1", "ingest-1"), Slot::of("platform", "tenant-2", "ingest-1"), Slot::of("platform", "tenant-1", "ingest-2")] {
+        for other in [
+            Slot::of("other", "tenant-1", "ingest-1"),
+            Slot::of("platform", "tenant-2", "ingest-1"),
+            Slot::of("platform", "tenant-1", "ingest-2"),
+        ] {
             assert_ne!(other.0, name);
         }
     }

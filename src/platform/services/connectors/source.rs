@@ -250,7 +250,9 @@ fn cdc_mode(config: &Map<String, Value>) -> Result<CdcMode> {
     match text(config, "cdcMode")?.as_deref() {
         None | Some("watermark") => Ok(CdcMode::Watermark),
         Some("logical") => Ok(CdcMode::Logical),
-        Some(mode) => Err(cdc_mode_error(format!("changes cannot be read by {}", quote(mode)), "must be `watermark`, `logical` or left out")),
+        Some(mode) => {
+            Err(cdc_mode_error(format!("changes cannot be read by {}", quote(mode)), "must be `watermark`, `logical` or left out"))
+        }
     }
 }
 

@@ -6,14 +6,14 @@ use super::{counts, create, data, run, start, until, until_is};
 use crate::support::platform::TestPlatform;
 use crate::support::postgres::{PASSWORD, Postgres};
 
-fn config(server: &Postgres, mut read: Value) -> Value {
+pub(super) fn config(server: &Postgres, mut read: Value) -> Value {
     for (name, value) in [("host", json!("127.0.0.1")), ("port", json!(server.port)), ("database", json!("postgres"))] {
         read[name] = value;
     }
     read
 }
 
-fn job(server: &Postgres, read: Value) -> Value {
+pub(super) fn job(server: &Postgres, read: Value) -> Value {
     json!({
         "sourceType": "postgresql", "sourceConfig": config(server, read), "destination": "internal-data-hub",
         "credentials": { "username": "tester", "password": PASSWORD },

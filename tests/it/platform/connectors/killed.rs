@@ -15,14 +15,14 @@ use crate::support::platform::http;
 use crate::support::program::binary;
 
 /// The program with its platform.
-struct Program {
-    child: Child,
+pub(super) struct Program {
+    pub(super) child: Child,
     url: String,
     token: String,
 }
 
 impl Program {
-    async fn start(home: &Path) -> Self {
+    pub(super) async fn start(home: &Path) -> Self {
         let data = home.join("data");
         let mut command = binary(home);
         command.args(["platform", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
@@ -38,7 +38,7 @@ impl Program {
         Self { child, url, token }
     }
 
-    async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+    pub(super) async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
         let request = http().request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
         let request = if let Some(body) = body { request.json(&body) } else { request };
         let answer = request.send().await.unwrap().error_for_status().unwrap();
@@ -46,7 +46,7 @@ impl Program {
     }
 
     /// Waits until the statistics of a job fulfil a condition.
-    async fn until(&self, job: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn until(&self, job: &str, holds: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..6_000 {
             let stats = self.call(reqwest::Method::GET, &format!("/ingest/jobs/{job}/stats"), None).await;
             if holds(&stats) {
@@ -55,6 +55,17 @@ impl Program {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("the import comes to no end");
+    }
+
+    /// The data of all records of a type.
+    pub(super) async fn records(&self, kind: &str) -> Vec<Value> {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.call(reqwest::Method::GET, &format!("/entities/{kind}?limit=200{cursor}"), None).await;
+            found.extend(page["items"].as_array().unwrap().iter().map(|record| record["data"].clone()));
+            let Some(next) = page["nextCursor"].as_str() else { return found };
+            cursor = format!("&cursor={next}");
+        }
     }
 }
 
@@ -72,13 +83,7 @@ async fn an_import_that_is_killed_goes_on_without_loss_or_doubles() {
     }
     let stats = program.until(job, |stats| stats["status"] == "completed").await;
     assert_eq!((counts(&stats), &stats["reconciled"], &stats["runs"]), ((4_000, 4_000, 0), &json!(true), &json!(1)));
-    let (mut ids, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = program.call(reqwest::Method::GET, &format!("/entities/reading?limit=200{cursor}"), None).await;
-        ids.extend(page["items"].as_array().unwrap().iter().map(|record| record["data"]["id"].as_u64().unwrap()));
-        let Some(next) = page["nextCursor"].as_str() else { break };
-        cursor = format!("&cursor={next}");
-    }
+    let mut ids: Vec<u64> = program.records("reading").await.iter().map(|data| data["id"].as_u64().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, (1..=4_000).collect::<Vec<_>>());
 }
