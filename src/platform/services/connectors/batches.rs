@@ -57,7 +57,8 @@ pub(super) fn keep(tx: &mut Tx<'_>, job: &Stored, run: &Run, ready: &Ready, sche
             }
         }
     }
-    run.position = ready.position;
+    // Records that were removed since have places of their own.
+    run.position = run.position.max(ready.position);
     run.bytes_read += ready.bytes;
     run.checksum.clone_from(&ready.checksum);
     run.high.clone_from(&ready.high);

@@ -123,9 +123,11 @@ impl Follow {
             // Once all before it is kept, the log is not needed up to here.
             let (sender, kept) = oneshot::channel();
             let done = Batch { position: self.position, high: Some(end.clone()), kept: Some(sender), ..Batch::default() };
-            if batches.send(Ok(done)).await.is_err() || kept.await.is_err() {
+            if batches.send(Ok(done)).await.is_err() {
                 return Ok(());
             }
+            let Ok(position) = kept.await else { return Ok(()) };
+            self.position = position;
             self.slot.advance(&self.session.client, &end).await?;
             if is_last {
                 return Ok(());

@@ -101,8 +101,8 @@ pub(super) struct Batch {
     /// The highest watermark up to here.
     pub(super) high: Option<String>,
     pub(super) whole: Option<Whole>,
-    /// Told once the batch and those before it are kept.
-    pub(super) kept: Option<oneshot::Sender<()>>,
+    /// Told the run's position once the batch and those before it are kept.
+    pub(super) kept: Option<oneshot::Sender<u64>>,
 }
 
 impl Batch {

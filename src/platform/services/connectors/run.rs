@@ -81,7 +81,7 @@ async fn carry_out(platform: &Platform, job: &Arc<Stored>, run: Run) -> Result<(
             run = after;
         }
         if let Some(kept) = kept {
-            let _ = kept.send(());
+            let _ = kept.send(run.position);
         }
     }
     let (held, counted) = (Arc::clone(job), run.clone());

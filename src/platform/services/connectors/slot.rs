@@ -30,6 +30,8 @@ const MAX_LINE: usize = 256 * 1024;
 /// Most keys that a look collects, and their bytes; beyond that the whole table is read.
 const MAX_KEYS: usize = 50_000;
 const MAX_KEY_BYTES: usize = 8 * 1024 * 1024;
+/// Most lines about rows without a key that a look keeps.
+const MAX_WITHOUT_KEY: usize = 1_000;
 /// How long a transaction of the log may take until others see what it did.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -214,7 +216,7 @@ async fn collect(transaction: &Transaction<'_>, sql: &str, table: &Table) -> Res
                             Some(_) => {}
                         }
                     }
-                    if keys.len() + look.without_key.len() > MAX_KEYS || bytes > MAX_KEY_BYTES {
+                    if keys.len() > MAX_KEYS || bytes > MAX_KEY_BYTES || look.without_key.len() > MAX_WITHOUT_KEY {
                         look.untold = Some("more rows have changed than are read one by one");
                         keys.clear();
                         look.without_key.clear();

@@ -256,6 +256,9 @@ async fn two_tenants_follow_one_table_each_by_itself() {
     assert_eq!(slots(&server), "1");
     server.sql("INSERT INTO items VALUES (4, 4)");
     assert_eq!(all_counts(&run(&bench, &own).await), (1, 1, 0, 0));
+    server.sql("TRUNCATE items; INSERT INTO items VALUES (5, 5)");
+    let emptied = run(&bench, &own).await;
+    assert_eq!((all_counts(&emptied), &emptied["reconciled"]), ((4, 1, 2, 1), &json!(true)), "{emptied:#}");
 }
 
 #[tokio::test]
@@ -281,6 +284,10 @@ async fn a_program_that_is_killed_loses_no_change() {
         server.sql(&format!(
             "DELETE FROM rows WHERE id % 40 = {part}; UPDATE rows SET id = id + 10000 WHERE id % 50 = {part} AND id < 10000"
         ));
+    }
+    // More than one look at the log takes in.
+    for _ in 0..3 {
+        server.sql("UPDATE rows SET n = n + 1");
     }
     program.call(Method::PUT, &path, Some(json!({}))).await;
     for rows in [1, 1_200, 2_400] {
