@@ -17,8 +17,9 @@ const DEAD_AFTER_ATTEMPTS: i64 = 6;
 const EVICTION_BATCH: usize = 64;
 /// The longest back-off, however much longer the platform asks to be left alone: it may change its mind.
 pub(crate) const MAX_BACKOFF: Duration = Duration::from_mins(1);
-/// The most that dead letters take, in bytes.
-const MAX_DEAD_BYTES: i64 = 64 * 1024 * 1024;
+/// The most that dead letters take, in bytes: those of one tenant, and those of all.
+const MAX_DEAD_OF_TENANT: u64 = 8 * 1024 * 1024;
+const MAX_DEAD_OF_ALL: u64 = 64 * 1024 * 1024;
 
 /// A letter to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -294,18 +295,34 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Makes a letter a dead one; where dead letters have no room left it is lost, and counted.
+/// Makes a letter a dead one. Beyond the room of its tenant the tenant's newest are lost, and counted; beyond that of all,
+/// those of the tenant that has most.
 fn make_dead(tx: &Transaction<'_>, tenant: &str, id: &str, reason: &str) -> rusqlite::Result<()> {
-    let dead: i64 = tx.prepare_cached("SELECT dead FROM outbox_total")?.query_row([], |row| row.get(0))?;
-    if dead < MAX_DEAD_BYTES {
-        tx.prepare_cached("UPDATE outbox SET dead_reason = ?2 WHERE id = ?1")?.execute((id, reason))?;
-    } else {
-        let mut removed = tx.prepare_cached("DELETE FROM outbox WHERE id = ?1 RETURNING stands_for")?;
-        if let Some(lost) = removed.query_row([id], |row| row.get(0)).optional()? {
-            count_lost(tx, tenant, lost)?;
-        }
+    tx.prepare_cached("UPDATE outbox SET dead_reason = ?2 WHERE id = ?1")?.execute((id, reason))?;
+    let mut of_tenant = tx.prepare_cached("SELECT bytes FROM outbox_dead_letters WHERE tenant = ?1")?;
+    while of_tenant.query_row([tenant], |row| row.get::<_, u64>(0)).optional()?.unwrap_or_default() > MAX_DEAD_OF_TENANT {
+        lose_dead(tx, tenant)?;
+    }
+    while tx.prepare_cached("SELECT dead FROM outbox_total")?.query_row([], |row| row.get::<_, u64>(0))? > MAX_DEAD_OF_ALL {
+        let largest: Option<String> = tx
+            .prepare_cached("SELECT tenant FROM outbox_dead_letters ORDER BY bytes DESC LIMIT 1")?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        let Some(largest) = largest else { break };
+        lose_dead(tx, &largest)?;
     }
     Ok(())
+}
+
+/// Removes the newest dead letter of a tenant that has some, and counts it as lost.
+fn lose_dead(tx: &Transaction<'_>, tenant: &str) -> rusqlite::Result<()> {
+    let lost = tx
+        .prepare_cached(
+            "DELETE FROM outbox WHERE seq = (SELECT max(seq) FROM outbox WHERE tenant = ?1 AND dead_reason IS NOT NULL)
+             RETURNING stands_for",
+        )?
+        .query_row([tenant], |row| row.get(0))?;
+    count_lost(tx, tenant, lost)
 }
 
 pub(super) fn bury(tx: &Transaction<'_>, letters: &[(NewLetter, String)]) -> rusqlite::Result<()> {

@@ -227,3 +227,37 @@ fn a_letter_that_the_platform_never_takes_is_dead_at_once() {
     store.settle(&held, &Settlement { dead, ..Settlement::default() }, at(0.0)).unwrap();
     assert_eq!(waiting(store), Backlog { dead: 2, ..Backlog::default() });
 }
+
+/// Makes large letters of a tenant dead, one after the other.
+fn make_dead(store: &dyn Store, tenant: &str, megabytes: usize) {
+    for id in 0..megabytes {
+        let body = "x".repeat(1024 * 1024 - 1024);
+        store.append(&[NewLetter { body, ..letter(&format!("{tenant}-{id:03}"), tenant, "a") }], Room::UNBOUNDED).unwrap();
+        let held = claim(store, 0.0).unwrap();
+        let dead = ids(&held).into_iter().map(|id| (id, "FM-X: no".to_owned())).collect();
+        store.settle(&held, &Settlement { dead, ..Settlement::default() }, at(0.0)).unwrap();
+    }
+}
+
+#[test]
+fn a_tenants_dead_letters_leave_room_to_others() {
+    let state = State::new(None);
+    let store = state.store();
+    make_dead(store, "flood", 11);
+    assert_eq!(store.lost().unwrap(), [("flood".to_owned(), 3)], "the newest are lost");
+    assert_eq!(store.dead(0, 100).unwrap().last().unwrap().id, "flood-007");
+    for tenant in 1..8 {
+        make_dead(store, &format!("t-{tenant}"), 8);
+    }
+    assert_eq!(waiting(store).dead, 64);
+    // All are full: the small one's come in at the cost of the largest.
+    make_dead(store, "small", 2);
+    assert_eq!((waiting(store).dead, waiting(store).lost), (64, 5));
+    let small = store.dead(0, 100).unwrap().iter().filter(|letter| letter.id.starts_with("small")).count();
+    assert_eq!(small, 2);
+    let resent = store.resend(Some("flood-000")).unwrap();
+    let again = claim(store, 0.0).unwrap();
+    assert_eq!((resent, serve(store, &again, 0.0, |_| true).len()), (1, 1));
+    make_dead(store, "flood", 1);
+    assert_eq!(waiting(store).dead, 64);
+}
