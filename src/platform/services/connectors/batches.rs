@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
-use super::jobs::Stored;
+use super::jobs::{self, Stored};
 use super::rows::{Kept, Ready, Reason};
 use super::runs::{Run, last};
 use crate::error::{Kind, Result};
@@ -63,6 +63,9 @@ pub(super) fn keep(tx: &mut Tx<'_>, job: &Stored, run: &Run, ready: &Ready, sche
     run.checksum.clone_from(&ready.checksum);
     run.high.clone_from(&ready.high);
     keep_progress(tx, &run)?;
+    if ready.high.is_some() {
+        jobs::follow_to(tx, &job.id, ready.high.as_deref())?;
+    }
     Ok(Progress::Kept(Box::new(run)))
 }
 

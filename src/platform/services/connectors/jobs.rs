@@ -220,6 +220,14 @@ pub(super) fn set_slot(tx: &Tx<'_>, id: &str, slot: Option<&str>, table: Option<
     Ok(())
 }
 
+/// Moves the watermark of an import that follows a log, whose slot may stand there from now on. While the whole table is read
+/// for the first time there is none to move.
+pub(super) fn follow_to(tx: &Tx<'_>, id: &str, place: Option<&str>) -> Result<()> {
+    let sql = "UPDATE ingest_jobs SET watermark = ?3 WHERE tenant_id = ?1 AND id = ?2 AND slot IS NOT NULL AND watermark IS NOT NULL";
+    tx.prepare_cached(sql)?.execute((tx.tenant(), id, place))?;
+    Ok(())
+}
+
 /// The file that came with an import.
 pub(super) fn content(connection: &Connection, tenant: &str, id: &str) -> Result<Vec<u8>> {
     let sql = "SELECT content FROM ingest_jobs WHERE tenant_id = ?1 AND id = ?2";

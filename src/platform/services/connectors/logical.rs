@@ -49,7 +49,7 @@ fn slot_of(platform: &Platform, job: &Stored) -> Slot {
 }
 
 /// Connects to the source, and creates the slot if the import has none; nothing if the import was cancelled meanwhile. A slot
-/// whose log is lost is given up: the next run reads the whole table.
+/// that has lost changes is given up: the next run reads the whole table.
 pub(super) async fn prepare(
     platform: &Platform,
     job: &Stored,
@@ -63,10 +63,12 @@ pub(super) async fn prepare(
     let table = Table::find(&session.client, &written, &job.key_field).await?;
     let slot = slot_of(platform, job);
     let mut confirmed = slot.confirmed(&session.client).await?;
-    if confirmed.is_none() && job.watermark.is_some() {
+    if let Some(watermark) = &job.watermark
+        && let Some(why) = slot::lost_since(watermark, confirmed.as_deref())
+    {
         set_slot(platform, job, None).await?;
         slot.drop(&session.client).await?;
-        return Err(slot::lost("the database has no log for its replication slot any more"));
+        return Err(slot::lost(why));
     }
     let is_first = job.watermark.is_none() || job.slot_table != Some(table.oid);
     if is_first {

@@ -58,7 +58,11 @@ impl Query {
             return Err(if text.contains('?') || column.is_some() {
                 fault("query", "watermark", detail)
             } else {
-                fault("query", "watermark", &format!("{detail}; with `table`, name the column as `watermarkColumn`"))
+                fault(
+                    "query",
+                    "watermark",
+                    &format!("{detail}; with `table`, name the column as `watermarkColumn`, or set cdcMode `logical`"),
+                )
             });
         };
         let column = column.or_else(|| compared(&text[..place])).ok_or_else(|| {

@@ -313,6 +313,18 @@ pub(super) fn in_use(why: &str) -> Error {
         .hint("Try again soon; end the other session on the database if it goes on.")
 }
 
+/// Why changes are lost that came after a mark, by where the slot stands: it never goes beyond what was kept.
+pub(super) fn lost_since(mark: &str, confirmed: Option<&str>) -> Option<&'static str> {
+    let Some(confirmed) = confirmed else { return Some("the database has no log for its replication slot any more") };
+    (position(confirmed) > position(mark)).then_some("its replication slot was read by something else, such as a copy of this platform")
+}
+
+/// A place in the log, which is written as two halves in hexadecimal.
+fn position(place: &str) -> Option<u64> {
+    let (high, low) = place.split_once('/')?;
+    Some((u64::from(u32::from_str_radix(high, 16).ok()?) << 32) | u64::from(u32::from_str_radix(low, 16).ok()?))
+}
+
 /// The error of a slot that is gone, and of the changes with it.
 pub(super) fn lost(why: &str) -> Error {
     Error::new(Kind::Conflict, "FM-DCS-SLOT-LOST", format!("changes are lost that the import has not read: {why}"))
@@ -354,6 +366,19 @@ mod tests {
         assert!(
             matches!(table("public.a").keys("table public.a: DELETE: id[integer]:1"), Told::Keys(keys) if keys == [Some("1".to_owned())])
         );
+    }
+
+    #[test]
+    fn a_slot_beyond_what_was_kept_has_lost_changes() {
+        for (mark, confirmed, is_lost) in [
+            ("0/158B2F0", Some("0/158B2F0"), false),
+            ("0/158B2F0", Some("0/158B2E0"), false),
+            ("0/FFFFFFFF", Some("1/0"), true),
+            ("A/0", Some("9/FFFFFFFF"), false),
+            ("0/1", None, true),
+        ] {
+            assert_eq!(lost_since(mark, confirmed).is_some(), is_lost, "{mark} {confirmed:?}");
+        }
     }
 
     #[test]

@@ -176,9 +176,14 @@ async fn a_table_that_cannot_be_followed_says_why() {
     server.sql(&format!("SELECT pg_drop_replication_slot('{slot}'); DELETE FROM plain WHERE id = 1"));
     fails(&bench, &lost, "FM-DCS-SLOT-LOST").await;
     assert_eq!(all_counts(&run(&bench, &lost).await), (2, 1, 1, 0));
+    // So are changes that something else took out of the slot.
+    server.sql("INSERT INTO plain VALUES (3, 'c')");
+    server.sql(&format!("SELECT count(*) FROM pg_logical_slot_get_changes('{slot}', NULL, NULL)"));
+    fails(&bench, &lost, "FM-DCS-SLOT-LOST").await;
+    assert_eq!(all_counts(&run(&bench, &lost).await), (2, 2, 0, 0));
     // A table of the same name is not the same table.
     server.sql("ALTER TABLE plain RENAME TO old; CREATE TABLE plain (id text PRIMARY KEY); INSERT INTO plain VALUES ('z')");
-    assert_eq!(all_counts(&run(&bench, &lost).await), (2, 1, 1, 0));
+    assert_eq!(all_counts(&run(&bench, &lost).await), (3, 1, 2, 0));
     assert_eq!(data(&bench, "plain").await, [json!({ "id": "z" })]);
 
     server.sql("SELECT pg_create_logical_replication_slot('s' || g, 'test_decoding') FROM generate_series(1, 8) g");
