@@ -295,14 +295,21 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Makes a letter a dead one. Beyond the room of its tenant the tenant's newest are lost, and counted; beyond that of all,
-/// those of the tenant that has most.
+/// Makes a letter a dead one; where its tenant's dead letters have no room left it is lost, and counted. Where those of all have
+/// none, the newest of the tenant that has most are.
 fn make_dead(tx: &Transaction<'_>, tenant: &str, id: &str, reason: &str) -> rusqlite::Result<()> {
-    tx.prepare_cached("UPDATE outbox SET dead_reason = ?2 WHERE id = ?1")?.execute((id, reason))?;
-    let mut of_tenant = tx.prepare_cached("SELECT bytes FROM outbox_dead_letters WHERE tenant = ?1")?;
-    while of_tenant.query_row([tenant], |row| row.get::<_, u64>(0)).optional()?.unwrap_or_default() > MAX_DEAD_OF_TENANT {
-        lose_dead(tx, tenant)?;
+    let of_tenant: Option<u64> = tx
+        .prepare_cached("SELECT bytes FROM outbox_dead_letters WHERE tenant = ?1")?
+        .query_row([tenant], |row| row.get(0))
+        .optional()?;
+    if of_tenant.unwrap_or_default() >= MAX_DEAD_OF_TENANT {
+        let mut removed = tx.prepare_cached("DELETE FROM outbox WHERE id = ?1 RETURNING stands_for")?;
+        if let Some(lost) = removed.query_row([id], |row| row.get(0)).optional()? {
+            count_lost(tx, tenant, lost)?;
+        }
+        return Ok(());
     }
+    tx.prepare_cached("UPDATE outbox SET dead_reason = ?2 WHERE id = ?1")?.execute((id, reason))?;
     while tx.prepare_cached("SELECT dead FROM outbox_total")?.query_row([], |row| row.get::<_, u64>(0))? > MAX_DEAD_OF_ALL {
         let largest: Option<String> = tx
             .prepare_cached("SELECT tenant FROM outbox_dead_letters ORDER BY bytes DESC LIMIT 1")?

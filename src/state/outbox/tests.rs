@@ -244,12 +244,13 @@ fn a_tenants_dead_letters_leave_room_to_others() {
     let state = State::new(None);
     let store = state.store();
     make_dead(store, "flood", 11);
-    assert_eq!(store.lost().unwrap(), [("flood".to_owned(), 3)], "the newest are lost");
-    assert_eq!(store.dead(0, 100).unwrap().last().unwrap().id, "flood-007");
+    assert_eq!(store.lost().unwrap(), [("flood".to_owned(), 2)], "without room, the next are lost");
+    assert_eq!(store.dead(0, 100).unwrap().last().unwrap().id, "flood-008");
     for tenant in 1..8 {
         make_dead(store, &format!("t-{tenant}"), 8);
     }
     assert_eq!(waiting(store).dead, 64);
+    assert_eq!((waiting(store).dead, store.lost().unwrap()), (64, vec![("flood".to_owned(), 3)]));
     // All are full: the small one's come in at the cost of the largest.
     make_dead(store, "small", 2);
     assert_eq!((waiting(store).dead, waiting(store).lost), (64, 5));
