@@ -298,10 +298,8 @@ fn millis(duration: Duration) -> i64 {
 /// Makes a letter a dead one; where its tenant's dead letters have no room left it is lost, and counted. Where those of all have
 /// none, the newest of the tenant that has most are.
 fn make_dead(tx: &Transaction<'_>, tenant: &str, id: &str, reason: &str) -> rusqlite::Result<()> {
-    let of_tenant: Option<u64> = tx
-        .prepare_cached("SELECT bytes FROM outbox_dead_letters WHERE tenant = ?1")?
-        .query_row([tenant], |row| row.get(0))
-        .optional()?;
+    let of_tenant: Option<u64> =
+        tx.prepare_cached("SELECT bytes FROM outbox_dead_letters WHERE tenant = ?1")?.query_row([tenant], |row| row.get(0)).optional()?;
     if of_tenant.unwrap_or_default() >= MAX_DEAD_OF_TENANT {
         let mut removed = tx.prepare_cached("DELETE FROM outbox WHERE id = ?1 RETURNING stands_for")?;
         if let Some(lost) = removed.query_row([id], |row| row.get(0)).optional()? {

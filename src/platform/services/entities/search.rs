@@ -106,14 +106,12 @@ impl Words<'_> {
         Ok(numbers.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The words that stand in few enough records to count for the order.
+    /// The words that stand in few enough records to count for the order. Others are passed over at the bound, not counted.
     fn counted(&self, connection: &Connection) -> Result<u64> {
-        let mut statement =
-            connection.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM entity_words WHERE entity_words MATCH ? LIMIT ?)")?;
+        let mut statement = connection.prepare_cached("SELECT 1 FROM entity_words WHERE entity_words MATCH ? LIMIT 1 OFFSET ?")?;
         let mut counted = 0;
         for (place, term) in self.terms.iter().enumerate() {
-            let count: usize = statement.query_row((format!("words : {term}"), MAX_COUNTED + 1), |row| row.get(0))?;
-            if count <= MAX_COUNTED {
+            if !statement.exists((format!("words : {term}"), MAX_COUNTED))? {
                 counted |= 1 << place;
             }
         }
