@@ -11,10 +11,10 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use rmcp::{ErrorData, RoleServer, ServerHandler};
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
 use serde_json::Value;
 
-use crate::{Failure, program};
+use crate::{Failure, platform};
 
 #[derive(Clone)]
 struct Bare {
@@ -49,12 +49,25 @@ impl ServerHandler for Bare {
     }
 }
 
+impl Bare {
+    fn new(tools: Vec<Tool>, platform: String) -> Result<Self, Failure> {
+        let by_name = tools.iter().map(|tool| (tool.name.to_string(), tool.clone())).collect();
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { tools: Arc::new(tools), by_name: Arc::new(by_name), platform: platform.into(), http })
+    }
+}
+
+/// Serves over HTTP.
 pub async fn serve(platform: String) -> Result<(), Failure> {
-    let tools: Vec<Tool> = serde_json::from_value(flowmaster_mcp::server::list_tools_json()["tools"].take())?;
-    let by_name = tools.iter().map(|tool| (tool.name.to_string(), tool.clone())).collect();
-    let http = reqwest::Client::builder().no_proxy().build()?;
-    let bare = Bare { tools: Arc::new(tools), by_name: Arc::new(by_name), platform: platform.into(), http };
+    let bare = Bare::new(serde_json::from_value(flowmaster_mcp::server::list_tools_json()["tools"].take())?, platform)?;
     let config = StreamableHttpServerConfig::default().with_json_response(true).with_legacy_session_mode(true);
     let service = StreamableHttpService::new(move || Ok(bare.clone()), Arc::new(LocalSessionManager::default()), config);
-    program::listen(Router::new().route_service("/mcp", service)).await
+    platform::listen(Router::new().route_service("/mcp", service)).await
+}
+
+/// Serves on stdio, with the tools of a file.
+pub async fn serve_stdio(tools: &str) -> Result<(), Failure> {
+    let bare = Bare::new(serde_json::from_slice(&std::fs::read(tools)?)?, String::new())?;
+    bare.serve(rmcp::transport::stdio()).await?.waiting().await?;
+    Ok(())
 }

@@ -1,17 +1,18 @@
-//! Calls by 16 connections at once, each of which sends its next when it has its answer.
+//! Calls by 16 connections at once, each of which sends its next when it has its answer; or at a rate, whatever is answered.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use reqwest::{Client, RequestBuilder};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Failure;
 use crate::program::Program;
+use crate::request::request;
 
 /// How many calls are under way.
 pub const AT_ONCE: usize = 16;
-const REVISION: &str = "2026-07-28";
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -60,45 +61,63 @@ impl Load {
         calls: usize,
         tokens: &[String],
     ) -> Result<Vec<Duration>, Failure> {
-        let lines = (0..AT_ONCE.min(calls)).map(|line| async move {
-            let mut times = Vec::with_capacity(calls / AT_ONCE + 1);
-            for number in (first + line..first + calls).step_by(AT_ONCE) {
-                let request = self.request(server, what, number, &tokens[number % tokens.len()]);
-                let begun = Instant::now();
-                let response = request.send().await?;
-                let (status, body) = (response.status(), response.bytes().await?);
-                times.push(begun.elapsed());
-                if !status.is_success() || !std::str::from_utf8(&body)?.contains(what.sign_of_success()) {
-                    return Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into());
-                }
+        self.send_at_once(AT_ONCE, server, what, first, calls, tokens).await
+    }
+
+    /// The same with another number of connections.
+    pub async fn send_at_once(
+        &self,
+        at_once: usize,
+        server: &Program,
+        what: What<'_>,
+        first: usize,
+        calls: usize,
+        tokens: &[String],
+    ) -> Result<Vec<Duration>, Failure> {
+        let lines = (0..at_once.min(calls)).map(|line| async move {
+            let mut times = Vec::with_capacity(calls / at_once + 1);
+            for number in (first + line..first + calls).step_by(at_once) {
+                times.push(self.call(server, what, number, &tokens[number % tokens.len()]).await?);
             }
             Ok::<_, Failure>(times)
         });
         Ok(try_join_all(lines).await?.concat())
     }
 
+    /// Sends reads at a rate for a time, each when it is due, and counts those that were answered well.
+    pub async fn flood(self: Arc<Self>, server: Arc<Program>, a_second: u32, lasts: Duration, token: Arc<str>) -> Vec<Duration> {
+        let mut due = tokio::time::interval(Duration::from_secs(1) / a_second);
+        let (mut calls, mut number) = (tokio::task::JoinSet::new(), 0);
+        let end = Instant::now() + lasts;
+        while Instant::now() < end {
+            due.tick().await;
+            let (load, server, token) = (Arc::clone(&self), Arc::clone(&server), Arc::clone(&token));
+            calls.spawn(async move { load.call(&server, What::Read, number, &token).await });
+            number += 1;
+        }
+        calls.join_all().await.into_iter().filter_map(Result::ok).collect()
+    }
+
+    async fn call(&self, server: &Program, what: What<'_>, number: usize, token: &str) -> Result<Duration, Failure> {
+        let request = self.request(server, what, number, token);
+        let begun = Instant::now();
+        let response = request.send().await?;
+        let (status, body) = (response.status(), response.bytes().await?);
+        let taken = begun.elapsed();
+        if !status.is_success() || !std::str::from_utf8(&body)?.contains(what.sign_of_success()) {
+            return Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into());
+        }
+        Ok(taken)
+    }
+
     fn request(&self, server: &Program, what: What<'_>, number: usize, token: &str) -> RequestBuilder {
         let task = if matches!(what, What::SameRead) { "task-same".to_owned() } else { format!("task-{number}") };
-        let (method, mut params) = match what {
+        let (method, params) = match what {
             What::Direct(platform) => return self.http.get(format!("{platform}/tasks/{task}")).bearer_auth(token),
             What::Read | What::SameRead => ("tools/call", json!({ "name": "tasks_get", "arguments": { "id": task } })),
             What::Page => ("tools/call", json!({ "name": "tasks_list", "arguments": {} })),
             What::Tools => ("tools/list", json!({})),
         };
-        params["_meta"] = json!({
-            "io.modelcontextprotocol/protocolVersion": REVISION,
-            "io.modelcontextprotocol/clientInfo": { "name": "bench", "version": "1" },
-            "io.modelcontextprotocol/clientCapabilities": {},
-        });
-        let request = self.http.post(format!("{}/mcp", server.url)).bearer_auth(token).header("mcp-protocol-version", REVISION);
-        let request = match params.get("name").and_then(Value::as_str) {
-            Some(name) => request.header("mcp-name", name),
-            None => request,
-        };
-        request
-            .header("mcp-method", method)
-            .header("accept", "application/json, text/event-stream")
-            .header("content-type", "application/json")
-            .body(json!({ "jsonrpc": "2.0", "id": number, "method": method, "params": params }).to_string())
+        request(&self.http, &server.url, token, number, method, params)
     }
 }

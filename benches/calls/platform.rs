@@ -7,8 +7,9 @@ use axum::extract::Path;
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
-use crate::{Failure, REMEMBERED, program};
+use crate::{Failure, REMEMBERED};
 
 pub async fn serve(delay: Duration, keys: String) -> Result<(), Failure> {
     let (before, after) = split(&task("task-0"))?;
@@ -29,7 +30,14 @@ pub async fn serve(delay: Duration, keys: String) -> Result<(), Failure> {
         .route("/tasks/{id}", get(one))
         .route("/tasks", get(async move || ([(CONTENT_TYPE, "application/json")], page)))
         .route("/.well-known/jwks.json", get(async move || ([(CONTENT_TYPE, "application/json")], keys)));
-    program::listen(routes).await
+    listen(routes).await
+}
+
+/// Serves routes at any address, and says which.
+pub async fn listen(routes: Router) -> Result<(), Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("http://{}", listener.local_addr()?);
+    Ok(axum::serve(axum::serve::ListenerExt::tap_io(listener, |stream| drop(stream.set_nodelay(true))), routes).await?)
 }
 
 /// A task as an inbox has many of.
