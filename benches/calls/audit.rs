@@ -75,7 +75,7 @@ async fn full_load(bench: &mut Bench<'_>, load: &Load) -> Result<(), Failure> {
 
 /// How many calls the platform's audit log knows of.
 fn recorded(home: &Path) -> Result<usize, Failure> {
-    let connection = Connection::open_with_flags(home.join("platform.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let connection = Connection::open_with_flags(home.join("data/platform.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     Ok(connection.query_row("SELECT count(*) FROM audit_log WHERE action = 'mcp.called'", [], |row| row.get(0))?)
 }

@@ -84,8 +84,8 @@ impl Load {
         Ok(try_join_all(lines).await?.concat())
     }
 
-    /// Sends reads at a rate for a time, each when it is due, and counts those that were answered well.
-    pub async fn flood(self: Arc<Self>, server: Arc<Program>, a_second: u32, lasts: Duration, token: Arc<str>) -> Vec<Duration> {
+    /// Sends reads at a rate for a time, each when it is due; returns how many, and how long those took that were answered well.
+    pub async fn flood(self: Arc<Self>, server: Arc<Program>, a_second: u32, lasts: Duration, token: Arc<str>) -> (usize, Vec<Duration>) {
         let mut due = tokio::time::interval(Duration::from_secs(1) / a_second);
         let (mut calls, mut number) = (tokio::task::JoinSet::new(), 0);
         let end = Instant::now() + lasts;
@@ -95,7 +95,7 @@ impl Load {
             calls.spawn(async move { load.call(&server, What::Read, number, &token).await });
             number += 1;
         }
-        calls.join_all().await.into_iter().filter_map(Result::ok).collect()
+        (number, calls.join_all().await.into_iter().filter_map(Result::ok).collect())
     }
 
     async fn call(&self, server: &Program, what: What<'_>, number: usize, token: &str) -> Result<Duration, Failure> {

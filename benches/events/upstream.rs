@@ -77,17 +77,20 @@ impl Upstream {
         let frame = Utf8Bytes::from(format!(
             r#"{{"type":"task.responded","channel":"{CHANNEL}","seq":{number},"id":"evt-{number}","ts":"2026-03-01T08:30:00.000Z","source":"/services/human-task","subject":"{task}","sequence":{number},"payload":{{"taskId":"{task}","decision":"approve","n":{number}}}}}"#
         ));
-        let mut channels = lock(&self.shown.channels);
-        channels.retain(|channel| channel.send(frame.clone()).is_ok());
-        self.shown.waiting.fetch_add(channels.len(), Ordering::Relaxed);
+        lock(&self.shown.channels).retain(|channel| {
+            self.shown.waiting.fetch_add(1, Ordering::Relaxed);
+            let is_open = channel.send(frame.clone()).is_ok();
+            if !is_open {
+                self.shown.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+            is_open
+        });
         number
     }
 
     /// Frames that are not written yet, since the other side does not read as fast.
     pub fn waiting(&self) -> usize {
-        // A frame is counted after it was handed on, so the sum may be behind for a moment.
-        let waiting = self.shown.waiting.load(Ordering::Relaxed);
-        if waiting > usize::MAX / 2 { 0 } else { waiting }
+        self.shown.waiting.load(Ordering::Relaxed)
     }
 
     /// How often tasks were read.

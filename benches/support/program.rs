@@ -65,8 +65,9 @@ impl Program {
             }
             said.push_str(&line);
         }
-        // What it says later is a failure, and goes on.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        // What it says later is how to add it to a host, or a failure, which goes on.
+        let failures = |line: &String| !line.starts_with("  claude mcp add");
+        std::thread::spawn(move || lines.map_while(Result::ok).filter(failures).for_each(|line| eprintln!("{line}")));
         Ok(program)
     }
 
@@ -124,7 +125,9 @@ pub fn released(home: &Path) -> Result<Command, Failure> {
     let file = home.join("config.toml");
     std::fs::write(&file, CONFIG)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
-    command.env_clear().env("HOME", home).env("FLOWMASTER_DATA_DIR", home).env("FLOWMASTER_CONFIG", &file).env("FLOWMASTER_LOG", "warn");
+    // The data folder is the program's to make, for its owner alone.
+    command.env_clear().env("HOME", home).env("FLOWMASTER_DATA_DIR", home.join("data"));
+    command.env("FLOWMASTER_CONFIG", &file).env("FLOWMASTER_LOG", "warn");
     Ok(command)
 }
 
