@@ -29,8 +29,10 @@ const CALL_ROUNDS: usize = 8;
 const CALLS_AT_ONCE: usize = 16;
 
 /// Subscribers that do not read.
-const UNREAD: usize = 8;
-const UNREAD_TASK: &str = "task-unread";
+const UNREAD: usize = 4;
+/// How often they are told of their task, in turns, until the system keeps no more for them (some megabytes on loopback).
+const FILLS: usize = 40;
+const TOLD_IN_A_FILL: usize = 250;
 /// Of so many events in a flow, one concerns subscribers.
 const MARKED: usize = 500;
 
@@ -71,6 +73,11 @@ pub async fn measure(bench: &mut Bench<'_>) -> Result<(), Failure> {
 
 fn task(number: usize) -> String {
     format!("task-{number}")
+}
+
+/// A long name fills connections sooner.
+fn unread_task() -> String {
+    format!("task-unread-{}", "0".repeat(150))
 }
 
 fn milliseconds(since: Instant, heard: &Heard) -> f64 {
@@ -138,17 +145,19 @@ impl Scene {
         let token = bench.issuer.token(TENANT, "unread");
         let mut kept: Vec<TcpStream> = Vec::new();
         for _ in 0..UNREAD {
-            kept.push(open_unread(&self.server, &token, UNREAD_TASK).await?);
+            kept.push(open_unread(&self.server, &token, &unread_task()).await?);
         }
-        // Until their connections are full, they read the task again for each message.
+        // Until the system takes no more for them, they read the task again for each message.
+        let task = unread_task();
         let (mut before, mut full) = (0, false);
-        for _ in 0..20 {
-            for _ in 0..500 {
-                self.upstream.tell(UNREAD_TASK);
+        for _ in 0..FILLS {
+            for _ in 0..TOLD_IN_A_FILL {
+                self.upstream.tell(&task);
+                self.upstream.tell(&task);
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let reads = self.upstream.reads_of(UNREAD_TASK);
-            full = reads == before && reads > 0;
+            let reads = self.upstream.reads_of(&task);
+            full = reads == before && reads > UNREAD;
             if full {
                 break;
             }
