@@ -19,7 +19,8 @@ pub async fn measure(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let home = bench.home.join("platform");
     let running = platform(&home)?;
     let token = owner_token(&home)?;
-    let server = Program::server(&bench.home.join("waiting"), &running.url, &[])?;
+    // Another process of the same data folder, which finds the platform there.
+    let server = Program::embedding(&home, &[])?;
     let executions = Executions::new(&running, &token).await?;
     let http = Client::builder().no_proxy().tcp_nodelay(true).build()?;
     let mut times = Vec::new();
