@@ -106,6 +106,8 @@ impl Drop for Program {
 pub struct Memory {
     pub now: f64,
     pub most: f64,
+    /// What is of its own; the rest is of the program's file, which the system may drop.
+    pub own: f64,
 }
 
 /// The memory of a process by its id.
@@ -116,15 +118,17 @@ pub fn memory_of(process: &str) -> Result<Memory, Failure> {
         let kibibytes: u32 = line.trim_matches([':', '\t', ' ']).trim_end_matches(" kB").parse()?;
         Ok(f64::from(kibibytes) * 1024.0 / 1e6)
     };
-    Ok(Memory { now: field("VmRSS")?, most: field("VmHWM")? })
+    Ok(Memory { now: field("VmRSS")?, most: field("VmHWM")?, own: field("RssAnon")? })
 }
 
-/// The program as it is released, in a folder of its own and with no setting of the one who measures.
+/// The program as it is released, in a folder of its own and with no setting of the one who measures. `BENCH_PROGRAM` names
+/// another build of it, such as that of the profile `dist`.
 pub fn released(home: &Path) -> Result<Command, Failure> {
     std::fs::create_dir_all(home)?;
     let file = home.join("config.toml");
     std::fs::write(&file, CONFIG)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmaster-mcp"));
+    let program = std::env::var_os("BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_flowmaster-mcp").into());
+    let mut command = Command::new(program);
     // The data folder is the program's to make, for its owner alone.
     command.env_clear().env("HOME", home).env("FLOWMASTER_DATA_DIR", home.join("data"));
     command.env("FLOWMASTER_CONFIG", &file).env("FLOWMASTER_LOG", "warn");
