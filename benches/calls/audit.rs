@@ -58,7 +58,10 @@ async fn full_load(bench: &mut Bench<'_>, load: &Load) -> Result<(), Failure> {
     }
     let (took, ended) = (begun.elapsed().as_secs_f64(), Instant::now());
     let (mut delivered, mut grew) = (recorded(&home)?, Instant::now());
-    println!("full load for {took:.0} s, {:.0} calls a second on the embedded platform with the audit log and a file:", sent as f64 / took);
+    println!(
+        "full load for {took:.0} s, {:.0} calls a second on the embedded platform with the audit log and a file:",
+        f64::from(u32::try_from(sent)?) / took
+    );
     println!("          {} entries were still under way at its end", sent.saturating_sub(delivered));
     while delivered < sent && grew.elapsed() < PATIENCE {
         tokio::time::sleep(Duration::from_millis(250)).await;

@@ -18,20 +18,20 @@ pub async fn measure(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let platform = bench.platform(SLOW)?;
     let server = Arc::new(Program::server(&bench.home.join("flooded"), &platform.url, &[])?);
     // The two tenants share no connection.
-    let [calm, flooding] = [Arc::new(Load::new()?), Arc::new(Load::new()?)];
+    let [own, flooding] = [Arc::new(Load::new()?), Arc::new(Load::new()?)];
     let [anna, bert] = ["tenant-0", "tenant-1"].map(|tenant| Arc::<str>::from(bench.issuer.token(tenant, "anna")));
     let flood = || Arc::clone(&flooding).flood(Arc::clone(&server), FLOOD, TURN, Arc::clone(&bert));
-    let call = || Arc::clone(&calm).flood(Arc::clone(&server), CALM, TURN, Arc::clone(&anna));
+    let calmly = || Arc::clone(&own).flood(Arc::clone(&server), CALM, TURN, Arc::clone(&anna));
     // Connections are open and tokens known before anything is counted.
-    let _warm = tokio::join!(call(), flood());
+    let _warm = tokio::join!(calmly(), flood());
     let (mut quiet, mut flooded, mut sent) = (Vec::new(), Vec::new(), 0);
     let (mut flood_sent, mut flood_answered) = (0, 0);
     for _ in 0..TURNS {
-        let (calls, times) = call().await;
+        let (calls, times) = calmly().await;
         quiet.extend(times);
-        let (own, others) = tokio::join!(call(), flood());
-        flooded.extend(own.1);
-        sent += calls + own.0;
+        let (calm, others) = tokio::join!(calmly(), flood());
+        flooded.extend(calm.1);
+        sent += calls + calm.0;
         flood_sent += others.0;
         flood_answered += others.1.len();
     }

@@ -103,11 +103,11 @@ impl Load {
         let begun = Instant::now();
         let response = request.send().await?;
         let (status, body) = (response.status(), response.bytes().await?);
-        let taken = begun.elapsed();
+        let took = begun.elapsed();
         if !status.is_success() || !std::str::from_utf8(&body)?.contains(what.sign_of_success()) {
             return Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into());
         }
-        Ok(taken)
+        Ok(took)
     }
 
     fn request(&self, server: &Program, what: What<'_>, number: usize, token: &str) -> RequestBuilder {

@@ -77,7 +77,7 @@ async fn main() -> Result<(), Failure> {
             "flood" => flood::measure(&mut bench).await?,
             "audit" => audit::measure(&mut bench, &load).await?,
             "memory" => memory::measure(&mut bench, &load).await?,
-            _ => start::measure(&mut bench).await?,
+            _ => start::measure(&mut bench)?,
         }
     }
     bench.aims.summary();

@@ -10,7 +10,7 @@ use crate::{Bench, Failure};
 
 const STARTS: usize = 31;
 
-pub async fn measure(bench: &mut Bench<'_>) -> Result<(), Failure> {
+pub fn measure(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let mut list = flowmaster_mcp::server::list_tools_json();
     let tools = list["tools"].take();
     let file = bench.home.join("tools.json");

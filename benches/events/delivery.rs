@@ -184,7 +184,7 @@ impl Scene {
         };
         let used = self.server.processor_time()?;
         let flow = flow::run(&self.upstream, &self.server.process(), bench.lasts, mark).await?;
-        let used = (self.server.processor_time()? - used).as_secs_f64();
+        let used = self.server.processor_time()?.saturating_sub(used).as_secs_f64();
         let expected = marks.iter().map(Vec::len).sum::<usize>() * CONCERNED;
         let (mut times, mut counts) = (Vec::new(), vec![0; SUBSCRIBERS]);
         while let Some(heard) = self.subscribers.next(Duration::from_secs(2)).await? {

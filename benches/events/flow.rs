@@ -28,7 +28,7 @@ pub async fn run(upstream: &Upstream, reader: &str, lasts: Duration, mut task: i
     let (mut told, mut behind, mut settled) = (0, 0, None);
     while begun.elapsed() < lasts.max(2 * SETTLES) {
         tick.tick().await;
-        let due = (begun.elapsed().as_secs_f64() * f64::from(RATE)) as usize;
+        let due = usize::try_from(begun.elapsed().as_micros() * u128::from(RATE) / 1_000_000)?;
         while told < due {
             upstream.tell(&task(told));
             told += 1;

@@ -1,5 +1,6 @@
 //! Hosts that listen to a task each, and one that does not read.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,7 @@ pub async fn open_unread(server: &Program, token: &str, task: &str) -> Result<Tc
     let body = asked.body().and_then(|body| body.as_bytes()).ok_or("a request without a body")?;
     let mut text = format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in asked.headers() {
-        text.push_str(&format!("{name}: {}\r\n", value.to_str()?));
+        write!(text, "{name}: {}\r\n", value.to_str()?)?;
     }
     stream.write_all(&[text.as_bytes(), b"\r\n", body].concat()).await?;
     Ok(stream)
