@@ -211,7 +211,7 @@ impl Scene {
         let more = (self.upstream.reads() - reads).saturating_sub(expected);
         bench.aims.equal(more, 0, "reads that no event asks for, after a gap");
         let [settled, end] = flow.memory;
-        bench.aims.at_most(end - settled, 1.0, format!("memory {settled:.1} MB, at the end {end:.1} MB"));
+        bench.aims.at_most(end - settled, flow::GROWTH, format!("memory {settled:.1} MB, at the end {end:.1} MB"));
         Ok(())
     }
 }

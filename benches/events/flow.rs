@@ -9,7 +9,9 @@ use crate::upstream::Upstream;
 /// Events a second.
 pub const RATE: u32 = 10_000;
 /// How long memory is given to become what it stays: ids that are remembered, buffers.
-const SETTLES: Duration = Duration::from_secs(5);
+const SETTLES: Duration = Duration::from_secs(10);
+/// Megabytes that memory may grow by afterwards: less than what one in ten events takes, if it were kept.
+pub const GROWTH: f64 = 4.0;
 const TICK: Duration = Duration::from_millis(5);
 
 /// What was seen of a flow.

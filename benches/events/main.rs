@@ -34,7 +34,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const PARTS: [&str; 4] = ["subscribers", "stream", "waits", "embedded"];
 const TENANT: &str = "tenant-0";
 /// How long a high rate lasts, in seconds, unless the variable says otherwise.
-const SECONDS: u64 = 25;
+const SECONDS: u64 = 35;
 /// Files that are open at once: both ends of each subscriber's connection are of this machine.
 const FILES: u64 = 4_096;
 

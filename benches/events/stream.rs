@@ -73,6 +73,6 @@ async fn follow(bench: &mut Bench<'_>, upstream: &Upstream, program: &str, count
     bench.aims.equal(usize::try_from(counted.out_of_order.load(Ordering::Relaxed))?, 0, "events out of order");
     bench.aims.at_most(late, 1e3, format!("the last came {late:.0} ms after it was told; {} frames behind at most", flow.behind));
     let [settled, end] = flow.memory;
-    bench.aims.at_most(end - settled, 1.0, format!("memory {settled:.1} MB, at the end {end:.1} MB"));
+    bench.aims.at_most(end - settled, flow::GROWTH, format!("memory {settled:.1} MB, at the end {end:.1} MB"));
     Ok(())
 }
