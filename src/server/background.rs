@@ -105,7 +105,7 @@ impl Request {
     ) -> Begun {
         let looked = match self.wait_of(entry, &begun.body, seconds) {
             Ok((wait, arguments)) => self
-                .look(wait, arguments.clone(), context, trace)
+                .look(wait, arguments.clone(), context, trace.clone())
                 .await
                 .map(|reply| (waiting(wait, arguments), is_over(wait, &reply), reply)),
             Err(error) => Err(error),
@@ -167,7 +167,7 @@ impl Request {
     pub(super) async fn cancel_task(&self, id: &str, context: &RequestContext<RoleServer>) -> std::result::Result<(), ErrorData> {
         let kept = self.find_task(id).await?;
         if kept.end.is_none() {
-            let message = self.cancel_work(&kept, TraceContext::of(context.meta.get_traceparent())).await;
+            let message = self.cancel_work(&kept, TraceContext::within(host_trace(context).as_ref())).await;
             self.end_task(id, kept, End::Cancelled, message).await.map_err(|error| failed(&error))?;
         }
         Ok(())
@@ -206,7 +206,7 @@ impl Request {
         let entry = operation(&kept.tool)?;
         let trace = TraceContext::within(host_trace(context).as_ref());
         let note = self.app.audit.begin(&self.caller, self.transport(), entry, Some(&kept.arguments), &trace);
-        let looked = self.read_state(entry, kept.arguments.clone(), context, trace).await;
+        let looked = self.read_state(entry, kept.arguments.clone(), context, trace.clone()).await;
         self.app.audit.end(note, looked.as_ref().map_or_else(Error::code, |_| "ok"), None);
         let has_ended = Timestamp::now() >= kept.until;
         let (result, message) = match looked {

@@ -16,7 +16,7 @@ use super::{Begun, DEFAULT_WAIT, Kept, POLL_INTERVAL_MS};
 use crate::api::{Effect, Entry, Timestamp, ids};
 use crate::client::{CallOptions, Reply};
 use crate::error::{Error, Kind, Result};
-use crate::server::request::Request;
+use crate::server::request::{Request, host_trace};
 use crate::server::{answer, files, operation};
 use crate::telemetry::TraceContext;
 
@@ -56,7 +56,7 @@ impl Request {
         let small = small(&arguments);
         let is_repeatable = (reads || key.is_some()) && small.is_some() && options.if_match.is_none();
         let under_way = UnderWay { turn: ids::unique(), key: key.clone(), is_repeatable, until: self.ends_by() };
-        let trace = options.traceparent.unwrap_or_else(|| TraceContext::of(None));
+        let trace = options.traceparent.clone().unwrap_or_else(|| TraceContext::within(None));
         let mut call = self.carry_on(entry, arguments, CallOptions { idempotency_key: key, ..options }, context);
         if let Ok(answered) = tokio::time::timeout(AT_ONCE, &mut call).await {
             return broken_off(answered).map(Begun::Done);
@@ -100,8 +100,8 @@ impl Request {
         if kept.end.is_none()
             && let Some(UnderWay { key, .. }) = kept.under_way.as_ref().filter(|under_way| under_way.turn == turn)
         {
-            let trace = TraceContext::of(context.meta.get_traceparent());
-            let options = CallOptions { idempotency_key: key.clone(), traceparent: Some(trace), ..CallOptions::default() };
+            let trace = TraceContext::within(host_trace(context).as_ref());
+            let options = CallOptions { idempotency_key: key.clone(), traceparent: Some(trace.clone()), ..CallOptions::default() };
             let call = self.carry_on(entry, kept.arguments.clone(), options, context);
             self.keep_end(id.to_owned(), kept.clone(), entry, call, trace);
         }

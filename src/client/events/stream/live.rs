@@ -45,7 +45,7 @@ impl Follow {
                     Ok(renewed) if !Arc::ptr_eq(&renewed, &caller) => self.is_owed_replay |= self.latest.is_some(),
                     _ => return error,
                 },
-                Verdict::Resubscribe | Verdict::Replay => return error,
+                Verdict::Resubscribe | Verdict::Overleap | Verdict::Replay => return error,
             }
             sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
         }
