@@ -30,7 +30,7 @@ pub struct PageRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 200))]
     pub limit: Option<u32>,
-    /// Last `nextCursor`.
+    /// The next page's cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }

@@ -142,7 +142,7 @@ pub struct Question {
     /// Data that the prompt is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<Map<String, Value>>,
-    /// Model such as gpt-4; the agent's own if absent.
+    /// Such as gpt-4; default: the agent's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Randomness from 0 to 2.
@@ -155,11 +155,11 @@ pub struct Question {
     pub max_tokens: Option<u32>,
 }
 
-/// Asks the AI assistant or bot a question and gets its answer: an opinion on a warning letter, whether a clause is
-/// risky, which of three offers to recommend, survey comments summed up.
+/// Asks an AI agent (assistant, bot) a question and gets its answer.
 ///
-/// Also: a paragraph made friendlier, spelling and English checked, ideas, a translation. Have it write a polite
-/// e-mail, a speech, a reference, or explain a formula so that one can understand it.
+/// Let the AI write a polite letter, job ad or speech, translate it into Polish, summarise these notes, explain a
+/// formula, draft a reply to an angry customer, suggest three ideas, or tell what Claude or the LLM would think of a
+/// clause that is risky.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Invoke {
@@ -179,10 +179,10 @@ impl Operation for Invoke {
         .evicts(TOUCHED);
 }
 
-/// Displays the AI assistant's answer live, while the model is writing it: words, lines and pieces as they come,
-/// growing gradually on the screen instead of after a long wait for the proposal or report.
+/// Shows the answer of an AI agent live, as the model types it (streaming), so that nobody waits for the whole text.
 ///
-/// See the reply being produced and read along, like typing in a chat window.
+/// Let me read along while the bot generates a story or summary, see the long output of the assistant appear on the
+/// screen word by word, print the report piece by piece, or display each bit of the LLM response as it is produced.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {
@@ -196,17 +196,17 @@ pub struct Stream {
 impl Operation for Stream {
     type Output = StreamedAnswer;
     const SPEC: Spec = Spec::post("agents_stream", "/agents/{id}/stream", Effect::Send)
-        .titled("Watch an AI assistant while it is writing")
+        .titled("Watch an AI agent while it is writing")
         .requires(Permission::AGENT_INVOKE)
         .streams()
         .repeats(&[("agentId", "id")])
         .evicts(TOUCHED);
 }
 
-/// Lists the AI assistants, helpers and bots we have and could ask: name, model (Claude, GPT), abilities, such as a
-/// clever chatbot for law, letters or only Spanish.
+/// Lists the AI agents of the company: assistants and helpers with their abilities.
 ///
-/// Pick one; do we have several AIs at our disposal in the house, which use is each for.
+/// Which chatbots could I talk to or use, is Claude or GPT available, how many are there for law, translation or
+/// Spanish, what LLM runs on Azure, and which name or id do I pick?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -217,15 +217,15 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Agent>;
     const SPEC: Spec = Spec::get("agents_list", "/agents", Effect::Read)
-        .titled("Which AI assistants, bots, chatbots, agents and models are available to talk to")
+        .titled("AI agents, bots and models to choose from")
         .requires(Permission::AGENT_VIEW)
         .cached(30);
 }
 
-/// Performs one action that a bot has built in, without a conversation: use its lookup, calculator, converter, route
-/// planner, weather, ticket or credit check, have it apply a function to a value.
+/// Has an AI agent or bot carry out just one of its tools.
 ///
-/// Also: calculate an estimate, create a label. Trigger one skill, ability or capability of the AI.
+/// Let the bot use only its calculator, lookup or currency converter, run the credit check of the assistant, trigger
+/// the route planner or weather function, or call one action for a ticket.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteTool {
     /// The agent.
@@ -263,10 +263,10 @@ impl Operation for ExecuteTool {
         .evicts(TOUCHED);
 }
 
-/// Gives usage statistics of one AI assistant or bot: how often colleagues actually use it, how many calls, tokens
-/// burnt, what it does cost, its share of the bill, consumption.
+/// Tells how much an AI agent is used and what it costs (metrics): tokens, calls, response time.
 ///
-/// Also: response time and latency, whether it is slow, fast, overloaded, popular, answers from the cache.
+/// How often do colleagues ask the bot per week, how many tokens did the assistant burn, is the model slow to answer,
+/// and how high is its consumption, rate of cache hits and spending on the LLM?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
     /// The agent.
@@ -319,7 +319,7 @@ pub struct ModelMetrics {
 impl Operation for Metrics {
     type Output = AgentMetrics;
     const SPEC: Spec = Spec::get("agents_metrics", "/agents/{id}/metrics", Effect::Read)
-        .titled("How much an AI agent or bot is used: usage, tokens, language model cost")
+        .titled("Average usage and cost of an AI agent")
         .requires(Permission::AGENT_VIEW)
         .cached(30);
 }

@@ -104,10 +104,11 @@ pub struct MetricValue {
     pub unit: Option<String>,
 }
 
-/// Counts and measures over time: how many in total per day, quarter or year, average, median or maximum duration of a
-/// process, success of data syncs, active users at the busiest hour.
+/// Counts and measures over time (metrics): numbers, rates and average durations.
 ///
-/// Compares last year, summer or months, is throughput rising, how quickly or reliably it goes, between two dates.
+/// How many cases or tasks did people finish per day, week or month, how long does a process or approval take since
+/// January, what success had the sync in February or May, how do active users compare with last year, and what is the
+/// median response or number of executions per hour?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct QueryMetrics {
     /// What is measured, and when.
@@ -120,9 +121,8 @@ pub struct QueryMetrics {
 
 impl Operation for QueryMetrics {
     type Output = Page<MetricValue>;
-    const SPEC: Spec = Spec::get("metrics_query", "/metrics", Effect::Read)
-        .titled("How many per day, week, month or year, how long on average: counts and durations over time")
-        .requires(Permission::METRIC_VIEW);
+    const SPEC: Spec =
+        Spec::get("metrics_query", "/metrics", Effect::Read).titled("Counts and durations over time").requires(Permission::METRIC_VIEW);
 }
 
 /// A dashboard with its data.
@@ -159,11 +159,10 @@ pub struct Widget {
     pub values: Vec<MetricValue>,
 }
 
-/// Opens one board and shows its charts, graphs, gauges, tiles and widgets: current numbers of the operations, sales,
-/// finance, executive or delivery cockpit.
+/// Opens one dashboard or board (dash-…) with what it shows today.
 ///
-/// Also: for the morning meeting or the wall screen of the control room. Want to look at the usual overview, its curves
-/// and panels.
+/// Pull up the sales cockpit, put the management or operations overview on the screen, see what the warehouse or ward
+/// data does, or look at graphs and gauges.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDashboard {
     /// The dashboard.
@@ -173,7 +172,7 @@ pub struct GetDashboard {
 impl Operation for GetDashboard {
     type Output = Dashboard;
     const SPEC: Spec = Spec::get("dashboards_get", "/dashboards/{id}", Effect::Read)
-        .titled("Open a dashboard: see today's charts, graphs and current figures of a board or cockpit")
+        .titled("One dashboard with its charts and figures")
         .requires(Permission::DASHBOARD_VIEW);
 }
 
@@ -218,10 +217,11 @@ pub struct Report {
     pub generated_at: Option<Timestamp>,
 }
 
-/// Writes a report for the director, the supervisory board, investors or a steering committee: compile last week's,
-/// month's or quarter's statistics, evaluation or performance numbers under a title.
+/// Writes a report of figures over a period.
 ///
-/// Also: such as throughput or completion time, prepared for a presentation, an annual meeting or head office.
+/// Compile the yearly or annual statistics for the board as a PDF, produce the weekly or quarterly workload, prepare a
+/// summary of March for the boss or a meeting, make an evaluation by team, put together throughput and duration of a
+/// process, or export it to CSV.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateReport {
     /// The report's title.
@@ -236,7 +236,7 @@ pub struct GenerateReport {
 impl Operation for GenerateReport {
     type Output = Report;
     const SPEC: Spec = Spec::post("reports_generate", "/reports", Effect::Read)
-        .titled("Produce a report on paper: monthly, quarterly or annual statistics, figures and summary")
+        .titled("A monthly or quarterly report of performance")
         .requires(Permission::REPORT_VIEW)
         .answers(201)
         .repeatable();
@@ -269,10 +269,10 @@ pub struct Kpi {
     pub generated_at: Option<Timestamp>,
 }
 
-/// Tells how the business is doing against its goals: key indicators, values and headline numbers for the CEO, most
-/// important figures at a quick glance, on track or behind plan, lights green or red.
+/// Lists our key figures against their targets (KPIs).
 ///
-/// Also: which yearly targets were met, overall performance.
+/// How is the business doing, do we reach or meet our goals this quarter or month, which KPI is on track, red or green,
+/// what are the main or headline values overall, and which actual numbers are the most important at a glance?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListKpis {
     /// How much to answer.
@@ -282,9 +282,8 @@ pub struct ListKpis {
 
 impl Operation for ListKpis {
     type Output = Page<Kpi>;
-    const SPEC: Spec = Spec::get("kpis_list", "/kpis", Effect::Read)
-        .titled("How are we doing, are we on target: KPIs, key figures, main indicators, goals")
-        .requires(Permission::KPI_VIEW);
+    const SPEC: Spec =
+        Spec::get("kpis_list", "/kpis", Effect::Read).titled("Key indicators: are we on target").requires(Permission::KPI_VIEW);
 }
 
 /// A dashboard in a list.
@@ -304,10 +303,10 @@ pub struct DashboardSummary {
     pub created_at: Option<Timestamp>,
 }
 
-/// Lists the boards one can open, predefined or built by a controlling team: any visual overview with charts for sales,
-/// production or warehouse, its name and id.
+/// Lists the dashboards, boards and cockpits that exist.
 ///
-/// Is a dashboard available for something, what choice is there.
+/// How many are there for sales, which charts and screens are available, what could the team pick or choose, is any
+/// predefined or visual, and is one about production?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDashboards {
@@ -319,7 +318,7 @@ pub struct ListDashboards {
 impl Operation for ListDashboards {
     type Output = Page<DashboardSummary>;
     const SPEC: Spec = Spec::get("dashboards_list", "/dashboards", Effect::Read)
-        .titled("Which dashboards, boards, charts and cockpits exist: an overview")
+        .titled("All dashboards that one can open")
         .requires(Permission::DASHBOARD_VIEW)
         .extension();
 }

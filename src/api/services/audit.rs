@@ -79,18 +79,18 @@ pub struct AuditEntry {
     pub claimed: Option<bool>,
 }
 
-/// Writes down in the log, as an entry for auditors and inspectors, what took place on paper or by hand outside the
-/// system: a manual correction, a contract shredded, a key handed to a visitor.
+/// Records in the audit log what was done by hand or on paper; kept as a claim, not as evidence.
 ///
-/// Also: a patient told of risks, medication given, a phone call, a drill. A note on the trail, traceable later as a
-/// protocol; kept as a claim, not as evidence.
+/// Write down officially that the safe was opened, a key handed to the police or a visitor, cash corrected, or a
+/// contract destroyed or shredded; note for compliance a backup, or a medicine thrown away with a witness; document it
+/// in the trail or protocol.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Log {
     /// Who did it.
     #[schemars(length(min = 1, max = 200))]
     pub actor: String,
-    /// What was done, such as `contract.signed`; a word of your own.
+    /// What was done, such as `contract.signed`.
     #[schemars(length(min = 1, max = 200))]
     pub action: String,
     /// The kind of thing it was done to.
@@ -163,11 +163,10 @@ impl Operation for LogBatch {
         .evicts(&["audit"]);
 }
 
-/// Finds who did it and when: by whom a price or bank account was changed, who deleted a patient, touched or tampered
-/// with a contract, looked at salary or personnel files, gave rights.
+/// Finds in the audit trail who did what and when.
 ///
-/// Also: is responsible for an exception; everything a user did on Sunday, last week or at night, all activities and
-/// traces.
+/// Who changed the bank account or price, by whom was a contract opened, who gave the admin his rights yesterday or on
+/// Sunday, what are all entries of last week, and who did that deletion in the log?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -198,7 +197,7 @@ impl Operation for Query {
     type Output = Page<AuditEntry>;
     const SPEC: Spec = Spec::get("audit_query", "/audit-logs", Effect::Read)
         .names_users(&["actor"])
-        .titled("Who changed, altered, deleted or approved it, and when: the audit trail")
+        .titled("Who did it, and when, by day or night")
         .requires(Permission::AUDIT_VIEW)
         .id_alias("auditId");
 }
@@ -215,10 +214,10 @@ pub enum Standard {
     Hipaa,
 }
 
-/// Prepares evidence and proof for an authority, inspection, works council or certification that we comply with our
-/// duties and rules: data protection and privacy (GDPR), security controls (SOC2).
+/// Produces a compliance report as proof that we keep the rules of GDPR, SOC2 or HIPAA.
 ///
-/// Also: patient data (HIPAA). The paperwork that regulators and auditors need and demand.
+/// Auditors or an inspector come, so create evidence for the data protection officer or authority, or prove to the
+/// board or an external party that patient privacy is kept.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ComplianceReport {
     /// The standard.
@@ -276,7 +275,7 @@ pub struct Control {
 impl Operation for ComplianceReport {
     type Output = Report;
     const SPEC: Spec = Spec::post("audit_report", "/reports/compliance", Effect::Read)
-        .titled("Produce the compliance report (GDPR, SOC2, HIPAA): evidence and proof for an authority or regulator")
+        .titled("Compliance report for regulators")
         .requires(Permission::AUDIT_VIEW)
         .answers(201)
         .repeatable()
@@ -287,15 +286,15 @@ impl Operation for ComplianceReport {
 pub const DELETION_COVERS: &str = "audit entries, the account, records, variables and results of executions, tasks and answers, \
 events, documents, feedback, datasets, notifications, approvals, definitions: by id or address, not by names in free text";
 
-/// Files a demand for erasure: a former employee, ex-client, tenant, candidate, guest or family with a child wants to
-/// be forgotten or revoked consent.
+/// Requests that all personal data of a person is erased (GDPR): unreadable after 30 days. Decisions stay under a
+/// pseudonym; names in free text are not found.
 ///
-/// Also: so all private information about the person must vanish, be removed, destroyed or wiped everywhere. Unreadable
-/// for ever after 30 days' notice. Decisions stay under a pseudonym; names in free text are not found.
+/// A former or ex employee wants to be forgotten, so remove everything about him everywhere; a rejected applicant or
+/// child demands deletion for privacy, so file the erasure and purge every trace of a user.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteRecords {
-    /// The person: account id or name, another id, or e-mail address.
+    /// The person: id, account name or e-mail address.
     #[schemars(length(min = 1, max = 256))]
     pub subject: String,
     /// Why, for the trail.
@@ -331,7 +330,7 @@ pub struct DeletionRequest {
 impl Operation for DeleteRecords {
     type Output = DeletionRequest;
     const SPEC: Spec = Spec::delete("records_delete", "/records", Effect::Destroy)
-        .titled("Wipe a person's data")
+        .titled("Wipe the data of a person")
         .requires(Permission::RECORD_DELETE)
         .with_body()
         .not_idempotent()
@@ -339,13 +338,13 @@ impl Operation for DeleteRecords {
         .answers(202);
 }
 
-/// Shows in advance what we store about a private person or ex-employee and how much an erasure would hit, nothing is
-/// touched: in which places she is mentioned, what would be affected.
+/// Shows what an erasure would remove (GDPR), as a dry run before the deletion.
 ///
-/// Also: wiped or disappear on deletion. A lady asks what information we hold on her (subject access).
+/// How much would be erased or disappear if we forget this person, what would be touched, wiped or deleted for somebody
+/// to be forgotten, where is anything to purge, and which data is affected?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewDeletion {
-    /// The person: account id or name, another id, or e-mail address.
+    /// The person: id, account name or e-mail address.
     #[schemars(length(min = 1, max = 256))]
     pub subject: String,
 }
@@ -390,13 +389,15 @@ pub struct DeletionPreview {
 impl Operation for PreviewDeletion {
     type Output = DeletionPreview;
     const SPEC: Spec = Spec::get("records_preview", "/records", Effect::Read)
-        .titled("What personal data we hold about a person, how much a deletion would erase")
+        .titled("Personal information that an erasure affects")
         .requires(Permission::AUDIT_VIEW)
         .extension();
 }
 
-/// Tells how a deletion under GDPR stands: was the former client really forgotten, will his data be gone, on what date
-/// is the wipe due, is it still blocked by a legal hold, did the removal go through.
+/// Tells how far the erasure of a person is (GDPR deletion request).
+///
+/// Has the data been erased yet, on which day will it be gone, is the former client really forgotten, did the wipe go
+/// through, what is the state or status of the case, and did it take effect finally?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDeletion {
     /// The request.
@@ -406,7 +407,7 @@ pub struct GetDeletion {
 impl Operation for GetDeletion {
     type Output = DeletionRequest;
     const SPEC: Spec = Spec::get("records_get", "/records/{id}", Effect::Read)
-        .titled("Has the person's data been erased yet: status of a GDPR erasure or deletion request")
+        .titled("Check how far an erasure is, if complete")
         .requires(Permission::AUDIT_VIEW)
         .extension();
 }

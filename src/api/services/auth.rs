@@ -103,10 +103,10 @@ impl Operation for Login {
     const SPEC: Spec = Spec::post("auth_login", "/auth/login", Effect::Write).titled("Sign in").internal().public();
 }
 
-/// Signs me out and ends my session: finished, leaving or going home, I share this PC, tablet or computer, or somebody
-/// saw my login.
+/// Signs me out and ends my session on this computer.
 ///
-/// Closes the account and cuts off access on this device, invalidates the token; quit, exit, disconnect, lock.
+/// My shift is over or I am going home, so log off; somebody saw my login, kill the token; we share the PC or tablet
+/// here and another user is next, so invalidate it, exit, leave, disconnect, or drop the current access.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Logout {}
 
@@ -134,10 +134,10 @@ impl Operation for Refresh {
     const SPEC: Spec = Spec::post("auth_refresh", "/auth/refresh", Effect::Write).titled("Renew a login").internal().public();
 }
 
-/// Tells whose account this is: am I properly signed in as myself, under which user, tenant and company, is my token or
-/// login still good or the session expired, do I have to log in or sign in again.
+/// Tells who I am logged in as and whether my session is still valid.
 ///
-/// Also: how much time is left.
+/// Which user am I, does the token still give access, has the login expired, do I have to sign in again, how long until
+/// it runs out, and is it still accepted if we verify it?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {}
 
@@ -175,18 +175,18 @@ pub struct Claims {
 
 impl Operation for Validate {
     type Output = Validity;
-    const SPEC: Spec = Spec::get("auth_validate", "/auth/validate", Effect::Read)
-        .titled("Who am I logged in as, is my session still valid or expired: whose name and account");
+    const SPEC: Spec = Spec::get("auth_validate", "/auth/validate", Effect::Read).titled("Who I am in the current session");
 }
 
-/// Lists rights: am I allowed, permitted or authorised to approve or see something, what could a trainee, intern, temp
-/// or secretary do, why was access denied, why is a button greyed out.
+/// Lists the permissions and rights that I or another user have.
 ///
-/// Also: which right do I lack, enough for invoices or the salary.
+/// Am I allowed to approve this invoice, why is access to the salary file denied or the button greyed, may a trainee,
+/// temp or intern see or delete it, is he permitted to sign orders, and what does he lack or which rights are
+/// effective?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListPermissions {
-    /// The user; the caller if absent. Others need the right to grant roles.
+    /// The caller if absent; others need the right to grant roles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
 }
@@ -207,8 +207,7 @@ pub struct UserPermissions {
 
 impl Operation for ListPermissions {
     type Output = UserPermissions;
-    const SPEC: Spec = Spec::get("permissions_list", "/permissions", Effect::Read)
-        .titled("What am I, or a user, allowed to do and see: rights, access, permissions");
+    const SPEC: Spec = Spec::get("permissions_list", "/permissions", Effect::Read).titled("Show what I am allowed to do");
 }
 
 /// A role.
@@ -232,10 +231,10 @@ pub struct Role {
     pub created_at: Timestamp,
 }
 
-/// Introduces a role: a profile for apprentices, volunteers, seasonal workers, consultants, bookkeepers, nurses,
-/// auditors, a data protection officer, controller, deputy or warehouse lead.
+/// Creates a new role: a named group of rights for people.
 ///
-/// Also: who may only view and read but not change, or approve up to a limit. We need a group of our own for them.
+/// We have no profile yet for external auditors who may only view, so set up one of their own, invent access for night
+/// or seasonal workers, or add a controller who should exist in the system.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreateRole {
     /// The role's name.
@@ -247,7 +246,7 @@ pub struct CreateRole {
     /// What it permits, such as `task:approve` or `process:*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<String>>,
-    /// CEL over user, resource and env; the role counts while it holds.
+    /// CEL over user, resource and env; the role counts while true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
 }
@@ -262,10 +261,10 @@ impl Operation for CreateRole {
         .id_alias("id");
 }
 
-/// Lists the roles defined so far: is there an approver, accountant, cashier, controller or intern role, what does a
-/// manager role include or contain, how do they distinguish.
+/// Lists the roles, groups and profiles that exist, each with its rights.
 ///
-/// Also: what is an auditor allowed, which would fit a receptionist. Finds a role's id.
+/// What does an approver include, which access does the manager have, how many are there for a cashier or accountant
+/// already, and what could auditors or a lead do?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListRoles {
     /// The name of one role; all if absent.
@@ -280,23 +279,22 @@ pub struct ListRoles {
 impl Operation for ListRoles {
     type Output = Page<Role>;
     const SPEC: Spec = Spec::get("roles_list", "/roles", Effect::Read)
-        .titled("Which roles and user groups exist already, the rights and powers of each")
+        .titled("All roles and what each may do")
         .requires(Permission::ROLE_VIEW)
         .extension();
 }
 
-/// Widens or cuts the rights of a role: foremen, secretaries, managers and team leads should be able to approve, see,
-/// export or issue more, nurses and auditors get access.
+/// Changes which rights a role has, for its whole group. The list replaces all of them.
 ///
-/// Also: seasonal or temp staff must not delete any more; add or take away a permission. The list replaces all rights
-/// of the role.
+/// Team leads should be able to approve, grant volunteers or cashiers what they may read, interns must not delete, let
+/// nurses view more, give auditors access to reports, or remove or take the export away from temps.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AssignPermissions {
     /// The role.
     pub id: RoleId,
     /// All that it permits from now on.
     pub permissions: Vec<String>,
-    /// CEL over user, resource and env; the role counts while it holds.
+    /// CEL over user, resource and env; the role counts while true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
 }
@@ -304,7 +302,7 @@ pub struct AssignPermissions {
 impl Operation for AssignPermissions {
     type Output = Role;
     const SPEC: Spec = Spec::put("roles_assign_permissions", "/roles/{id}/permissions", Effect::Grant)
-        .titled("Change what a role may do")
+        .titled("Change what a role is allowed to do")
         .requires(Permission::ROLE_GRANT);
 }
 

@@ -147,10 +147,10 @@ pub struct Message {
     pub message: Option<String>,
 }
 
-/// Hooks up a messenger so that guests, drivers and the team can write to us: add the WhatsApp number, Slack workspace,
-/// Telegram bot or SMS sender, a new text message line for the pharmacy.
+/// Connects a messenger line (channel), by which people reach us on WhatsApp, SMS, Slack or Telegram.
 ///
-/// Also: by provider, account and credentials. We want to install, set up or introduce an app for communicating.
+/// Set up a number so that guests can text or chat with us, add a new bot with its token, hook up the workspace of the
+/// team, let drivers send a message, introduce a second provider, or make our business WhatsApp usable here.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -164,7 +164,7 @@ pub struct Register {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub account: Option<String>,
-    /// Address of the provider's API; its public one if absent.
+    /// API address; the public one if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2000))]
     pub base_url: Option<String>,
@@ -182,17 +182,17 @@ impl std::fmt::Debug for Register {
 impl Operation for Register {
     type Output = Channel;
     const SPEC: Spec = Spec::post("channels_register", "/channels/register", Effect::Write)
-        .titled("Connect WhatsApp, Slack or Telegram to reach people")
+        .titled("Connect WhatsApp, Slack, Telegram or SMS")
         .requires(Permission::CHANNEL_REGISTER)
         .answers(201)
         .id_alias("id")
         .evicts(&["channels"]);
 }
 
-/// Lists all ways of communication with customers: do we use or offer Telegram, which WhatsApp number, SMS line, Slack
-/// workspace or messenger account is connected.
+/// Lists the messenger channels on which people reach us.
 ///
-/// Also: on which apps the clinic is reachable and can write messages.
+/// Which WhatsApp numbers and SMS lines are set up, is Slack or Telegram connected, what ways to chat or write a text
+/// message do we offer customers, and which of them are active?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListChannels {
     /// How much to answer.
@@ -203,23 +203,23 @@ pub struct ListChannels {
 impl Operation for ListChannels {
     type Output = Page<Channel>;
     const SPEC: Spec = Spec::get("channels_list", "/channels", Effect::Read)
-        .titled("Which messenger channels and numbers do we have: WhatsApp, SMS, Slack, Telegram lines")
+        .titled("Messenger lines that we have, any WhatsApp")
         .requires(Permission::CHANNEL_VIEW)
         .extension()
         .cached(30);
 }
 
-/// Lists chats, newest first: look for the dialogue or thread with a driver or contact, recent conversations on a
-/// WhatsApp, Telegram, SMS or pharmacy line, who wrote to us.
+/// Lists the conversations on WhatsApp, SMS, Slack or Telegram lines.
 ///
-/// Also: whom we have been chatting with, did she ever write.
+/// Who wrote or has texted us this week or today, what are the open or recent chats of a customer, where is the
+/// messenger thread with the driver, and how many dialogues wait for a reply and are unanswered yet?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListConversations {
     /// Only those on this channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_id: Option<ChannelId>,
-    /// Only those with this person: a user id or an address on a channel.
+    /// With this person: a user id or an address on a channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub participant_id: Option<String>,
@@ -231,17 +231,17 @@ pub struct ListConversations {
 impl Operation for ListConversations {
     type Output = Page<Conversation>;
     const SPEC: Spec = Spec::get("conversations_list", "/conversations", Effect::Read)
-        .titled("Which chats, conversations and threads there are, with whom: who wrote")
+        .titled("Find any chats that we have had, with whom")
         .requires(Permission::CONVERSATION_VIEW)
         .extension()
         .cached(2);
 }
 
-/// Sends a short message to a phone: text the driver, plumber, guest, patient, buyer or developers on WhatsApp, Slack
-/// or Telegram that it is ready for pickup, the truck, spare part or taxi arrived.
+/// Sends somebody a short message on WhatsApp, SMS, Slack or Telegram (channel).
 ///
-/// Also: delivery comes tomorrow at nine, we are late or closed, appointment at 3 pm, thank you. Write a reply to the
-/// customer.
+/// Text the driver that we are late, write to a customer that the car or spare part is ready to pick up, tell the
+/// plumber to come back at nine tomorrow, answer yes and thank you in a chat with the guest, or drop a line to ping the
+/// school.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SendMessage {
@@ -264,18 +264,18 @@ pub struct SendMessage {
 impl Operation for SendMessage {
     type Output = Message;
     const SPEC: Spec = Spec::post("channels_send", "/channels/{id}/send", Effect::Send)
-        .titled("Message or text somebody")
+        .titled("Message, text or reply to somebody")
         .requires(Permission::CHANNEL_SEND)
         .answers(201)
         .id_alias("id")
         .evicts(&["conversations"]);
 }
 
-/// Takes in an inbound text (received): a customer, parent or driver replied, wrote or came back to us by WhatsApp,
-/// SMS, Telegram or Slack, said yes or answered.
+/// Takes in a message that somebody sent us (inbound channel), where it did not arrive by itself.
 ///
-/// Also: but it was delivered to an old phone or during an outage. Enter their reply afterwards; a waiting case moves
-/// on.
+/// A customer wrote or said yes on WhatsApp, so put in the SMS or text that just came over to an old phone while ours
+/// was down; a reply on Telegram or Slack was not delivered, or a guest or driver came back or answered by webhook
+/// payload.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receive {
@@ -308,10 +308,10 @@ impl Operation for Receive {
         .evicts(&["conversations", "executions", "tasks"]);
 }
 
-/// Opens one conversation (conv-…): read the whole thread, exchange or message history, see exactly what the client,
-/// guest, driver, daughter or buyer last said or wrote.
+/// Opens one chat to read its messages (conversation, conv-…).
 ///
-/// Also: what did we agree or promise by text, has she answered. Scroll or print the dialogue.
+/// What did the driver answer, what exactly did we promise, agree or write to the parents last, can you show the whole
+/// thread or transcript, and may I scroll back through the history of the talk with the supplier?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The conversation.
@@ -324,7 +324,7 @@ pub struct History {
 impl Operation for History {
     type Output = Page<Message>;
     const SPEC: Spec = Spec::get("conversations_get", "/conversations/{id}", Effect::Read)
-        .titled("Read a chat: what did they say, write or promise, what was agreed in the messages")
+        .titled("What was written or said in a chat")
         .requires(Permission::CONVERSATION_VIEW)
         .id_alias("id")
         .cached(2);
@@ -371,11 +371,10 @@ pub struct Conversation {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Connects a conversation (conv-…) with its case (exec-…): this chat, WhatsApp dialogue or thread belongs to a repair,
-/// order, claim, enrolment or task it is about.
+/// Ties a chat to the case that it concerns (conversation, conv-…).
 ///
-/// Also: associate, join, tie, assign or hook them together, so that replies drive the case. Keeps the context of the
-/// exchange.
+/// Attach the WhatsApp thread to the order process, put the driver and his messages under the accident, or hook or join
+/// the exchange to a complaint or purchase.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
@@ -394,7 +393,7 @@ pub struct Link {
 impl Operation for Link {
     type Output = Conversation;
     const SPEC: Spec = Spec::put("conversations_link", "/conversations/{id}/context", Effect::Write)
-        .titled("Attach a chat to a case")
+        .titled("Attach a chat or dialogue to a case")
         .requires(Permission::CONVERSATION_LINK)
         .id_alias("id")
         .evicts(&["conversations"]);

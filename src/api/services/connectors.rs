@@ -147,17 +147,17 @@ pub struct Job {
     pub replication_slot: Option<String>,
 }
 
-/// Arranges a transfer into our system: import, copy and fetch each day or night only new or all customers, staff or
-/// the master list from an old Postgres or MySQL database, ERP, FTP or SFTP folder.
+/// Sets up an import of data into our hub (ingestion job), once or on a schedule.
 ///
-/// Also: bucket, CSV file or spreadsheet; migrate the base, load it every hour, Sunday or once. Synchronise on a
-/// regular basis.
+/// Load the CSV files from an SFTP server each night, copy the old SQL or Mongo database, pull a folder, storage or
+/// bucket every hour, configure a daily sync of the ERP table, or bring over customers here on Sunday with only changed
+/// rows.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
     /// Kind of source.
     pub source_type: SourceType,
-    /// Databases: host, port, database, query. Files: content, url or path. Storage: bucket, key.
+    /// Database: host, port, database, query. File: content, url or path. Storage: bucket, key.
     pub source_config: Map<String, Value>,
     /// Sign-in of the source by name, such as username.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,11 +173,11 @@ pub struct Create {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub key_field: Option<String>,
-    /// Cron expression, such as `0 0 * * *`; absent: started by hand.
+    /// Cron such as `0 0 * * *`; absent: started by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub schedule: Option<String>,
-    /// Whether to read changed rows only (change data capture).
+    /// Changed rows only (change data capture).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cdc_enabled: Option<bool>,
 }
@@ -198,10 +198,10 @@ impl Operation for Create {
         .evicts(&["ingest"]);
 }
 
-/// Lists imports (ingestion jobs): which nightly loads, syncs and transfers from the ERP or other databases exist, what
-/// data comes in automatically every night, any that failed or run.
+/// Lists the data imports that we have (ingestion jobs).
 ///
-/// Find the import of a price list.
+/// Which loads run each night, what source is being copied already from the ERP or other databases, how many feeds and
+/// transfers are there in all, and does any fail?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -212,14 +212,16 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Job>;
     const SPEC: Spec = Spec::get("ingest_jobs_list", "/ingest/jobs", Effect::Read)
-        .titled("Which imports, nightly loads, feeds and database syncs do we already have")
+        .titled("Every data import or sync that is set up")
         .requires(Permission::INGEST_VIEW)
         .extension()
         .cached(10);
 }
 
-/// Gives the state of one import: did last night's load, sync or migration go well, is the CSV transfer done, still
-/// running or broken, how is it doing, when does the next nightly sync take place.
+/// Tells the state of one data import (ingestion job).
+///
+/// Did the sync go well last night, why did the load fail or stop, is the file or source still running, active or
+/// finished yet, and when is the next CSV transfer scheduled to take place?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The job.
@@ -229,16 +231,16 @@ pub struct Get {
 impl Operation for Get {
     type Output = Job;
     const SPEC: Spec = Spec::get("ingest_jobs_get", "/ingest/jobs/{id}", Effect::Read)
-        .titled("Is an import, load or sync finished yet or did it fail, and why: its status")
+        .titled("How one data import does, its status")
         .requires(Permission::INGEST_VIEW)
         .id_alias("id")
         .cached(2);
 }
 
-/// Kicks off one load: pull, refresh or sync the latest stock data immediately, just once more or again, not tonight;
-/// begin, launch, repeat or rerun the ingestion or transfer, a fresh CSV is up.
+/// Runs a data import now (ingestion job), not at its time.
 ///
-/// Also: get it right away.
+/// Load the fresh file right away, kick off the sync by hand, begin the transfer again at once, get the latest stock
+/// CSV going, or set off what sits idle.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Start {
     /// The job.
@@ -257,10 +259,10 @@ impl Operation for Start {
         .evicts(&["ingest", "entities"]);
 }
 
-/// Aborts a load: stop, halt, interrupt or break off the import, sync, ingestion or transfer at once, since it takes
-/// too long, hangs, reads the wrong database or slows us down.
+/// Stops a data import in progress (ingestion job). Rows already written stay.
 ///
-/// Also: the source is maintained; kill, end or shut it down. Rows already written stay.
+/// Break off the load of the stock, kill or halt the sync of the wrong file, abort what is too slow or takes long, or
+/// end the transfer that hangs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The job.
@@ -277,16 +279,17 @@ impl Operation for Cancel {
         .evicts(&["ingest"]);
 }
 
-/// Tries the source before a load: can we reach the host, database server, MySQL, FTP, SFTP or bucket, is it readable,
-/// do these credentials and the password work, see if we are able to connect.
+/// Tests whether a data source can be reached and read, before an import.
 ///
-/// Also: login and read, would it succeed.
+/// Try to log in to the SQL or Mongo db, does the host of the database accept our password and key, is the bucket
+/// readable, can we connect to the old FTP server here, are these credentials right, is the port able to work, and will
+/// the SFTP file load?
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestConnection {
     /// Kind of source.
     pub source_type: SourceType,
-    /// Databases: host, port, database, query. Files: content, url or path. Storage: bucket, key.
+    /// Database: host, port, database, query. File: content, url or path. Storage: bucket, key.
     pub source_config: Map<String, Value>,
     /// Sign-in of the source by name, such as username.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -320,15 +323,15 @@ pub struct SourceTest {
 impl Operation for TestConnection {
     type Output = SourceTest;
     const SPEC: Spec = Spec::post("ingest_sources_test", "/ingest/test-connection", Effect::Send)
-        .titled("See whether a data source can be reached with a login")
+        .titled("See if a data source can be reached")
         .requires(Permission::INGEST_TEST)
         .repeatable();
 }
 
-/// Counts a load: how many records, lines of the CSV or customers came across in the transfer or sync, were taken over,
-/// skipped, rejected, duplicates or errors, did we lose any rows.
+/// Counts what a data import brought (ingestion job): rows loaded, rejected or skipped.
 ///
-/// Also: is the number equal to the source, how much, how big, total and duration for the protocol.
+/// How much did the sync move or insert, how many lines of the file were duplicates or errors, and what are the
+/// statistics, throughput and total number per run?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// The job.
@@ -402,7 +405,7 @@ pub struct ReplicationSlot {
 impl Operation for Stats {
     type Output = JobStats;
     const SPEC: Spec = Spec::get("ingest_jobs_stats", "/ingest/jobs/{id}/stats", Effect::Read)
-        .titled("How many rows an import or transfer loaded, rejected, skipped or lost: the count")
+        .titled("How many rows an import brought, how long")
         .requires(Permission::INGEST_VIEW)
         .id_alias("id")
         .cached(2);

@@ -102,21 +102,22 @@ pub struct Analysis {
     pub quality: Option<Quality>,
 }
 
-/// Works out how unknown data is structured: which fields, columns and attributes this strange spreadsheet, CSV, JSON
-/// dump, table or export does contain, figure out, guess or recognise the types.
+/// Works out how unknown data is built (schema): its fields, columns and types.
 ///
-/// Also: layout or format of these rows, text or date. Inspects a sample without documentation.
+/// What does this strange CSV contain, which attributes can one detect in a JSON dump, what do the columns of an export
+/// from the old system mean, and what is the layout and date format of a feed, file or spreadsheet that nobody knows,
+/// to inspect or figure out?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscoverSchema {
     /// Kind of source, such as `csv`.
     #[schemars(length(min = 1, max = 100))]
     pub source_type: String,
-    /// Samples; needed unless `sourceId` is given.
+    /// Samples; needed without `sourceId`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub sample_data: Option<Vec<Map<String, Value>>>,
-    /// Integration that it comes from.
+    /// The integration it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_id: Option<IntegrationId>,
 }
@@ -124,27 +125,27 @@ pub struct DiscoverSchema {
 impl Operation for DiscoverSchema {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("schemas_discover", "/analyze/schema", Effect::Read)
-        .titled("What is in an unknown file: find out its fields, columns, types and structure")
+        .titled("Analyse how unknown rows are structured")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable()
         .evicts(&["schemas"]);
 }
 
-/// Proposes which of our fields corresponds to each old column: match, pair or line up the headings of both systems or
-/// a spreadsheet, where does cust_no or KdNr belong.
+/// Suggests which source field goes to which of ours (mapping).
 ///
-/// Also: what is the equivalent or counterpart in ours, how it fits when data moves over. Helps with a suggestion.
+/// Where does cust_no or KdNr belong, which pair would be best between the old and new system, how does their file fit
+/// or line up, and what corresponds to the supplier heading, as a suggestion?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuggestMappings {
     /// Kind of source, such as `csv`.
     #[schemars(length(min = 1, max = 100))]
     pub source_type: String,
-    /// Samples; needed unless `sourceId` is given.
+    /// Samples; needed without `sourceId`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub sample_data: Option<Vec<Map<String, Value>>>,
-    /// Integration that it comes from.
+    /// The integration it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_id: Option<IntegrationId>,
     /// Record type of the data hub to fill.
@@ -158,13 +159,15 @@ pub struct SuggestMappings {
 impl Operation for SuggestMappings {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("mappings_suggest", "/analyze/mappings", Effect::Read)
-        .titled("Match their columns with our fields: what belongs or fits where, a suggested mapping")
+        .titled("Propose how their columns match our fields")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }
 
-/// Shows earlier findings (discovered schemas): structures, layouts and formats of sources that were already analysed,
-/// detected or discovered, is an export's schema known, did we examine it previously.
+/// Lists the data structures that were discovered earlier (schemas).
+///
+/// Which layouts have we already found or recognised, did the last analysis detect the structure of the export or the
+/// bank file before, and how many sources do we know the format of?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSchemas {
     /// How much to answer.
@@ -198,26 +201,26 @@ pub struct DiscoveredSchema {
 impl Operation for ListSchemas {
     type Output = Page<DiscoveredSchema>;
     const SPEC: Spec = Spec::get("schemas_list", "/discovered-schemas", Effect::Read)
-        .titled("Which data structures, layouts and schemas we already know, found or analysed earlier")
+        .titled("Data structures analysed so far")
         .requires(Permission::SCHEMA_VIEW)
         .cached(30);
 }
 
-/// Rates these rows or addresses: is the list complete and reliable or messy, how many cells are empty or invalid,
-/// errors, typos, gaps, duplicates and blanks, can we trust or rely on it for a campaign.
+/// Rates the quality of data with a score, such as before an import.
 ///
-/// Assesses correctness before an import; a grade or check.
+/// How many addresses are invalid, empty, missing or bad, are there gaps, duplicates and typos in the table, can we
+/// trust or rely on the contacts for a campaign, and are they messy, dirty or clean enough?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoreQuality {
     /// Kind of source, such as `csv`.
     #[schemars(length(min = 1, max = 100))]
     pub source_type: String,
-    /// Records to score; needed unless `sourceId` is given.
+    /// Records; needed without `sourceId`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub sample_data: Option<Vec<Map<String, Value>>>,
-    /// Integration that it comes from.
+    /// The integration it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_id: Option<IntegrationId>,
 }
@@ -225,15 +228,15 @@ pub struct ScoreQuality {
 impl Operation for ScoreQuality {
     type Output = Analysis;
     const SPEC: Spec = Spec::post("data_quality_score", "/analyze/data-quality", Effect::Read)
-        .titled("How good or bad, clean and reliable is this list: quality, errors, blanks, duplicates")
+        .titled("Check how good and complete a list of data is")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }
 
-/// Makes up fictional data: generate thirty dummy customers, imaginary patients, pretend orders, mock invoices,
-/// artificial and anonymous rows that look realistic but are not real, for a test, form.
+/// Makes up fake records that look real (synthetic data), so that no true person is needed for a test or demo.
 ///
-/// Also: demo, course, workshop or developers. Random names, some fabricated samples.
+/// Invent thirty dummy customers or patients, produce mock invoices to practise with, give developers random rows like
+/// ours, create pretend orders for training or a course, or fabricate artificial but realistic people to fill a form.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateSynthetic {
@@ -272,7 +275,7 @@ pub struct SyntheticData {
 impl Operation for GenerateSynthetic {
     type Output = SyntheticData;
     const SPEC: Spec = Spec::post("synthetic_data_generate", "/generate/synthetic-data", Effect::Read)
-        .titled("Invent fake or made-up test customers, orders or patients, not real people, for practice")
+        .titled("Invent fake data for tests")
         .requires(Permission::SCHEMA_VIEW)
         .repeatable();
 }

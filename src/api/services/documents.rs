@@ -33,7 +33,7 @@ pub const SERVICE: Service =
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtractionConfig {
-    /// Names of the values, such as `invoice_number`; usual ones if absent.
+    /// Names such as `invoice_number`; usual ones if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<Vec<String>>,
     /// Whether to read scanned pages (OCR).
@@ -70,18 +70,17 @@ pub struct Document {
     pub created_at: Option<Timestamp>,
 }
 
-/// Stores a file: here is an attached PDF, letter, signed form, bill, receipt, certificate, ID card, passport scan,
-/// photo or sick note.
+/// Files a document in the archive: a PDF, scan, photo or attachment of 25 MB at most.
 ///
-/// Also: save, put, keep, deposit or submit the attachment, add it to the archive, as what the post brought. 25 MB at
-/// most.
+/// Store the signed contract, put the attached invoice or receipt into the system, keep my certificate, add the sick
+/// note, hand in a CV, or here is the insurance policy to save.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Upload {
     /// File in base64, 25 MB at most: PDF, text, Markdown, scan.
     #[schemars(length(min = 1, max = 34_952_536))]
     pub document: String,
-    /// Type, such as invoice, contract or form; predicted if absent.
+    /// Type, such as invoice; predicted if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub document_type: Option<String>,
@@ -104,16 +103,16 @@ impl Operation for Upload {
         .evicts(&["documents"]);
 }
 
-/// Takes the values out of a paper (doc-…): what amount, number, VAT, IBAN, vendor and due date does the invoice, bill
-/// or receipt say, who are the parties, rent and term of the lease.
+/// Reads the values out of a stored document (doc-…), also from a scan (OCR).
 ///
-/// Also: pull the fields off a form, referral or scanned PDF (OCR), capture or copy it so we need not type.
+/// Pull the total, VAT and IBAN off the invoice, get the number, amount and date from the PDF, take the vendor from a
+/// receipt, the parties and sum of a lease or policy, or copy the fields of an uploaded form or delivery sheet.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extract {
     /// The document.
     pub id: DocumentId,
-    /// Type, such as invoice, contract or form; the stored one if absent.
+    /// Type, such as invoice; the stored one if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub document_type: Option<String>,
@@ -131,10 +130,10 @@ impl Operation for Extract {
         .evicts(&["documents"]);
 }
 
-/// Determines what sort of document (doc-…) we got: whether it is an invoice, receipt, quote, contract, form or letter,
-/// on which pile or in which category the post goes.
+/// Tells what type of document a scan, PDF or attachment is (classification).
 ///
-/// Also: identify or sort an unknown attachment, recognise its type, label it.
+/// Is it a receipt, a quote, a contract or just a form, what sort of letter or prescription came by post, on which pile
+/// or in which category does the delivery slip go, and can you determine, recognise or guess an unknown policy?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Classify {
@@ -182,18 +181,18 @@ pub struct TypeScore {
 impl Operation for Classify {
     type Output = Classification;
     const SPEC: Spec = Spec::post("documents_classify", "/documents/classify", Effect::Read)
-        .titled("What kind or sort of paper is this scan or PDF: invoice, bill, contract, letter or form")
+        .titled("Label what kind of paper or invoice this is")
         .requires(Permission::DOCUMENT_VIEW)
         .with_file()
         .works_long()
         .repeatable();
 }
 
-/// Finds where something is mentioned or written in our papers: liability, warranty, discount, rent, overtime, penalty,
-/// termination.
+/// Finds documents by what they say (semantic search).
 ///
-/// Also: which agreement or contract says, talks about or deals with transport, parking, storage, safety or holidays,
-/// letters on noise, roof damage, mould. Similar documents, a memo about anything.
+/// Is there a policy on home office, which letter is about noise, what contract mentions a penalty or late notice,
+/// where do our PDFs talk about warranty or water damage, does something explain fire safety like a manual, and which
+/// agreements are similar?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -238,16 +237,16 @@ pub struct Match {
 impl Operation for Search {
     type Output = Page<Match>;
     const SPEC: Spec = Spec::post("documents_search", "/documents/search", Effect::Read)
-        .titled("Where do our papers say or mention it: find a letter or contract by what it is about")
+        .titled("Look for papers by what they are about")
         .requires(Permission::DOCUMENT_VIEW)
         .repeatable()
         .always_loaded();
 }
 
-/// Returns the numeric vector that represents a document (doc-…): an array of floats, the semantic fingerprint of a
-/// contract or PDF, for similarity or clustering.
+/// Returns the vector of a document (embedding, doc-…): the floats that represent its meaning.
 ///
-/// For the data scientist or analyst who needs to compare or export its meaning and dimensions.
+/// A data scientist wants the raw array of a contract, manual or PDF for clustering or similarity search, its number of
+/// dimensions, or an export.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Embeddings {
     /// The document.
@@ -274,13 +273,15 @@ pub struct DocumentEmbeddings {
 impl Operation for Embeddings {
     type Output = DocumentEmbeddings;
     const SPEC: Spec = Spec::get("documents_embeddings", "/documents/{id}/embeddings", Effect::Read)
-        .titled("Vector (embedding) of a document as numbers, its numeric representation")
+        .titled("A document as a semantic, numeric vector")
         .requires(Permission::DOCUMENT_VIEW)
         .cached(30);
 }
 
-/// Shows the papers in the archive, newest first: all invoices, contracts, forms and receipts uploaded, filed or
-/// scanned today, yesterday, this morning, recently or this week, latest files, many or few.
+/// Lists the files in the archive by type and date (documents).
+///
+/// Which papers came in or were uploaded today, what did we scan this week, what have we stored or received yesterday,
+/// and how many PDFs, invoices and contracts were filed this morning or not yet?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -302,7 +303,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Document>;
     const SPEC: Spec = Spec::get("documents_list", "/documents", Effect::Read)
-        .titled("Which papers came in this week: documents, invoices, contracts and scans in the archive")
+        .titled("All documents in the archive, newest first")
         .requires(Permission::DOCUMENT_VIEW)
         .extension();
 }

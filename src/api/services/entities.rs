@@ -71,14 +71,15 @@ pub struct Entity {
     pub relationships: Map<String, Value>,
 }
 
-/// Sets up a place to keep a new kind of record: make, define or build a table or register for keys, tools, rooms,
-/// equipment, spare parts, defects, trainers, volunteers or pets, with name and columns.
+/// Sets up a new kind of record (entity type) with its fields, for things that we cannot store yet.
 ///
-/// Also: none of which we store yet and want to manage, such as an asset or object with its holder.
+/// We need to keep track of equipment, so create a table for rooms or tools, a list of volunteers with name, number and
+/// date, a register of keys or plates and who holds them, something for allergies, or build a structure for spare
+/// parts.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Define {
-    /// The type's name: lower-case letters, digits, `_` and `-`; `search` is reserved.
+    /// Lower-case letters, digits, `_` and `-`; `search` is reserved.
     #[schemars(length(min = 1, max = 64))]
     pub entity_type: String,
     /// A JSON Schema for the records; without remote references.
@@ -95,10 +96,10 @@ impl Operation for Define {
         .evicts(&["entities"]);
 }
 
-/// Enters a new record: put, save or register another client, guest, supplier, article, contact, machine or room that
-/// we bought or got, into the inventory.
+/// Adds a new record to a table (entity): a customer, supplier, machine or vehicle.
 ///
-/// Also: create his entry with phone, a dog, a car with its plate, 20 seats.
+/// Enter a new client or volunteer with phone, a patient born in 1980, register the van or drill that we bought by its
+/// plate, add a room with seats, or save a supplier or guest as contact.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Insert {
     /// The type's name.
@@ -106,7 +107,7 @@ pub struct Insert {
     pub kind: String,
     /// The record's fields.
     pub data: Map<String, Value>,
-    /// Ids of related records by the relation's name: `{"contacts": ["entity-1"]}`.
+    /// Related ids by relation: `{"contacts": ["entity-1"]}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relationships: Option<Map<String, Value>>,
 }
@@ -114,7 +115,7 @@ pub struct Insert {
 impl Operation for Insert {
     type Output = Entity;
     const SPEC: Spec = Spec::post("entities_insert", "/entities/{type}", Effect::Write)
-        .titled("Put a new record on a list or into an inventory")
+        .titled("Put a new record on a list")
         .requires(Permission::ENTITY_INSERT)
         .answers(201)
         .repeats(&[("entityType", "type")])
@@ -122,8 +123,10 @@ impl Operation for Insert {
         .evicts(&["entities"]);
 }
 
-/// Displays one entry: open or bring up the card or sheet of a customer, client, supplier, vehicle or product, what we
-/// have on file about the guest, such as address and phone, in full.
+/// Shows one record of known id or number (entity), with all that is stored about it.
+///
+/// Which phone is on the card of a supplier, what does the entry of the van or machine say, and can you pull up or
+/// bring the key or open the file of a customer?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The type's name.
@@ -136,17 +139,17 @@ pub struct Get {
 impl Operation for Get {
     type Output = Entity;
     const SPEC: Spec = Spec::get("entities_get", "/entities/{type}/{id}", Effect::Read)
-        .titled("Show what is on file: the details of one record, entity with number, address and phone")
+        .titled("One record as it is on file, with details")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
         .cached(30)
         .essential();
 }
 
-/// Edits an entity: the client or supplier moved, married or has a new phone, e-mail, street, owner, surname or contact
-/// person, a name is spelt wrong, fix a typo, the birthday, price, region or seats.
+/// Corrects a record (entity) by putting new values into its fields.
 ///
-/// Also: the status of a vehicle now in another hall; amend or replace.
+/// She married, so fix the surname; the supplier moved to another street, the customer has got a new phone or e-mail, a
+/// number is wrong or a typo, or the van is now in the other hall or room, so set it or mark it as broken.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Update {
     /// The type's name.
@@ -173,11 +176,10 @@ impl Operation for Update {
         .evicts(&["entities"]);
 }
 
-/// Deletes an entity for good: entered twice, a duplicate, a test, an old contact, a sold, scrapped or discontinued
-/// product, tool or room.
+/// Removes one record from a table for good (entity). Refused while others refer to it.
 ///
-/// Also: take it off, throw it out, strike it from the inventory, get rid of, clear or erase the supplier or customer.
-/// Refused while others refer to it.
+/// Take the sold van out, erase a test entry, get rid of a wrong or duplicate product, throw the scrapped machine away,
+/// strike the lost key, or drop a contact or customer who was entered twice by mistake or no longer exists.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The type's name.
@@ -195,20 +197,20 @@ impl Operation for Delete {
         .evicts(&["entities"]);
 }
 
-/// Shows all records that fit, sorted: customers and clients of a city or in the north, suppliers rated below three,
-/// products more expensive or cheaper than, machines in the hall, tools bought before.
+/// Lists the records of one table that meet conditions, sorted (entities).
 ///
-/// Also: rooms on a floor, employees in sales, guests by arrival, the ten newest or dearest, turnover over a million.
+/// Which customers or volunteers are in a city or region, what machines in a hall are older than two years, the newest
+/// or most expensive first, which suppliers come last by turnover, and which keys or tools are out at the moment?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Query {
     /// The type's name.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Field values that must match, such as `{"region": "US-WEST", "amount": {"gt": 100}}`; operators: eq ne gt gte lt lte in
-    /// contains startsWith exists.
+    /// Values to match: `{"region": "US-WEST", "amount": {"gt": 100}}`; eq ne gt gte lt lte in contains startsWith
+    /// exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Map<String, Value>>,
-    /// Fields, `createdAt` or `updatedAt`, with commas; with `-` in front, descending.
+    /// Fields, `createdAt` or `updatedAt`, with commas; `-` in front: descending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
     /// How much to answer.
@@ -219,21 +221,21 @@ pub struct Query {
 impl Operation for Query {
     type Output = Page<Entity>;
     const SPEC: Spec = Spec::get("entities_query", "/entities/{type}", Effect::Read)
-        .titled("Filter and sort a table: all customers of a region, products above or longer than")
+        .titled("All records of a table, filtered and sorted")
         .requires(Permission::ENTITY_VIEW)
         .id_alias("entityId")
         .cached(30)
         .essential();
 }
 
-/// Finds any record in which something is mentioned: where is a name, surname, street, wording, serial or phone number,
-/// does anything or anybody anywhere in our data contain a keyword.
+/// Finds any record that mentions a name, word or number (entities, full text), in whatever table it is stored.
 ///
-/// Also: look across all tables, no idea whether supplier or customer. Full-text search for asthma or a firm.
+/// Look everywhere for somebody of whom I only know the surname, find anything about asthma or penicillin through our
+/// data, see where a serial, street or phone appears, or whether a keyword does occur anywhere.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
-    /// The words to find; all must occur. The best come first, but of more than 1,000 records that have all words the newest.
+    /// Words to find, all of them. The best come first; beyond 1,000 hits, the newest.
     #[schemars(length(min = 1, max = 500))]
     pub query: String,
     /// Only these types.
@@ -247,17 +249,17 @@ pub struct Search {
 impl Operation for Search {
     type Output = Page<Entity>;
     const SPEC: Spec = Spec::post("entities_search", "/entities/search", Effect::Read)
-        .titled("Search all records everywhere for a name, word or number: where it is mentioned")
+        .titled("Search all records for a name or word")
         .requires(Permission::ENTITY_VIEW)
         .repeatable()
         .id_alias("entityId")
         .always_loaded();
 }
 
-/// Lists tables, registers and lists: what data do we keep and store here, how is the supplier, car, guest or employee
-/// record structured or built, which columns.
+/// Tells what kinds of records can be stored (entity types), and with which fields.
 ///
-/// Also: attributes and mandatory fields there are, is there a place for a tax number in the data hub.
+/// What data do we keep here in the hub, which lists and registers exist, is there a place for vans already, how is a
+/// supplier or machine built, which attributes or columns are mandatory, and what does the whole model show?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Types {
@@ -273,17 +275,16 @@ pub struct Types {
 impl Operation for Types {
     type Output = Page<EntityType>;
     const SPEC: Spec = Spec::get("entities_types", "/entities", Effect::Read)
-        .titled("What can be stored here: the tables, columns, fields and structure of records that exist")
+        .titled("Kinds of records, their tables and fields")
         .requires(Permission::ENTITY_VIEW)
         .extension()
         .essential();
 }
 
-/// Extends a type: it should also have a field or column such as birthday, weight, colour, insurance, location or tax
-/// number, for the supplier, patient, guest or bicycle.
+/// Changes the structure of a record type (entity type). Refused where stored data does not fit.
 ///
-/// Also: phone or postcode are mandatory (compulsory) now, drop the fax, allow or restrict a status, rework it. Refused
-/// where stored records do not fit.
+/// It should also have a field for the birthday, it lacks what we need, so add a colour or weight to the machine, make
+/// a tax number mandatory, drop the fax column, rename a phone, or make the date or email optional.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Redefine {
     /// The type's name.
@@ -296,7 +297,7 @@ pub struct Redefine {
 impl Operation for Redefine {
     type Output = EntityType;
     const SPEC: Spec = Spec::put("entities_redefine", "/entities/{type}", Effect::Write)
-        .titled("Give a table a new attribute or change a column")
+        .titled("Give a table a new column or change one")
         .requires(Permission::ENTITY_DEFINE)
         .repeats(&[("entityType", "type")])
         .evicts(&["entities"])

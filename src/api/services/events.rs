@@ -25,11 +25,10 @@ pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events 
     .ids(&[Id::of("subscriptionId", "subscription").listed(Lister::new("subscriptions_list", &[], "subscriptionId"))])
     .shown(&["topic", "delivery", "status", "data", "createdAt"]);
 
-/// Puts a signal on the bus for other programs: raise, emit or announce that an order was shipped or cancelled, a
-/// payment paid, goods or a container arrived, stock or inventory counted.
+/// Announces an event on the bus, so that other systems that subscribed to the topic know.
 ///
-/// Also: the price changed, a delivery, shipment or batch left, a shift is over. Makes it known to all connected
-/// systems.
+/// Tell programs that an order was shipped or a room is free, raise a signal that the price changed, put in the message
+/// that a batch is complete or a shift is over, or emit or push an integration update.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// A topic of your own, such as `invoice.received`.
@@ -90,10 +89,10 @@ pub enum Delivery {
     },
 }
 
-/// Shows who is subscribed to what: which topics do we listen to, which webhooks and applications like the ERP receive
-/// events, are notified or informed, being told automatically.
+/// Lists the event subscriptions and subscribers: who follows which topic on the bus.
 ///
-/// Also: ids of streams, active or failing.
+/// Which systems listen, what are we signed up for, where are our webhooks and feeds, do we receive any task, and who
+/// gets to hear of or is informed when an order failed?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSubscriptions {
     /// How much to answer.
@@ -104,18 +103,19 @@ pub struct ListSubscriptions {
 impl Operation for ListSubscriptions {
     type Output = Page<Subscription>;
     const SPEC: Spec = Spec::get("subscriptions_list", "/subscriptions", Effect::Read)
-        .titled("What are we subscribed to: topics and events we follow, webhooks that hear from us")
+        .titled("Who is subscribed to which events")
         .requires(Permission::SUBSCRIPTION_VIEW)
         .cached(30);
 }
 
-/// Subscribes to events on a topic: from now on notify, inform or call our URL (https), webhook, server or ERP each
-/// time or whenever a task is created, an execution failed or completes, data is synced.
+/// Subscribes a server to the events of a topic, so that its https URL is called each time.
 ///
-/// Also: an agent invoked, a payment comes; follow, listen, sign up for future updates.
+/// We should hear whenever an execution failed, inform the ERP about every new task, the webhook should be told and
+/// receive when a payment arrived or a document was extracted, hook up the canteen or alarm today, or permanently sign
+/// up to follow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribe {
-    /// A topic such as `task.created`, or a pattern such as `execution.*`.
+    /// A topic or a pattern such as `execution.*`.
     #[schemars(length(min = 1, max = 200))]
     pub topic: String,
     /// Where the events go.
@@ -148,8 +148,11 @@ impl Operation for RotateSigningSecret {
         .evicts(&["subscriptions"]);
 }
 
-/// Ends a subscription: stop following a topic, no longer send the old server or webhook events, we do not want to hear
-/// about it any more; remove, drop, quit or cancel the delivery, sign off, no updates.
+/// Ends a subscription, so that a server receives no more events.
+///
+/// Stop telling us about failed executions, unsubscribe the old webhook, take the team or listener off the bus, we do
+/// not want to hear of any task, shipment or update, it no longer needs to follow, drop the feed, or cancel and quit
+/// the delivery.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Unsubscribe {
     /// The subscription.
@@ -164,15 +167,15 @@ impl Operation for Unsubscribe {
         .evicts(&["subscriptions"]);
 }
 
-/// Repeats old events: what we missed or lost during the outage, while a server was down, offline or crashed, since
-/// yesterday or Monday noon, between two hours, last week.
+/// Plays past events of a topic again from some time on (replay).
 ///
-/// Also: go back, rewind, resend, recover, rebuild, catch up from the past. Replays a topic, from an offset too.
+/// The server was down or crashed, so get back what was lost or missed since Monday or last week, rebuild from the
+/// start, or repeat all that was delivered in the night.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// A topic or a pattern such as `execution.*`.
     pub topic: String,
-    /// A time, or an offset in the topic from 1; the beginning if absent.
+    /// A time, or an offset from 1; the beginning if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// A time or an offset, inclusive; the end if absent.
@@ -186,7 +189,7 @@ pub struct Replay {
 impl Operation for Replay {
     type Output = Page<Event>;
     const SPEC: Spec = Spec::get("events_replay", "/events/replay", Effect::Read)
-        .titled("Play back past events again: everything missed from a time on, after an outage")
+        .titled("Past events over again, after an outage")
         .requires(Permission::EVENT_VIEW)
         .id_alias("eventId");
 }

@@ -169,10 +169,10 @@ pub struct HistoryEntry {
     pub data: Map<String, Value>,
 }
 
-/// Gets a new case going: request leave or travel, order equipment or monitors, apply for a course or parking space,
-/// begin hiring, onboarding, offboarding, admission or a repair, file a complaint.
+/// Starts a new case of a workflow (execution, run) and can wait for its end.
 ///
-/// Also: expense claim or lost key, put a purchase through, initiate or launch the month-end closing, set it in motion.
+/// Kick off an onboarding, begin the month-end closing, launch or trigger a recall for a batch, put an order or
+/// purchase through the procedure, request leave, or open a complaint.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
@@ -181,7 +181,7 @@ pub struct Start {
     /// The version; the latest published one if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// What the process works on, such as `{"amount": 5000}`.
+    /// What it works on, such as `{"amount": 5000}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
     /// Who it is started for; the caller if absent.
@@ -201,10 +201,10 @@ impl Operation for Start {
         .always_loaded();
 }
 
-/// Tells how far along an order, claim, repair, onboarding, enrolment, admission or vacation request is, at which stage
-/// it stands, is it through, finished or still going, why is it stuck, the holdup.
+/// Tells where one running case stands now (execution, exec-…): its step, state and variables.
 ///
-/// Also: why it failed, its current state, what values it currently carries.
+/// How far along is the onboarding, which stage or node has the order or request reached, what is the current status of
+/// the claim, is it stuck, and did the discharge or purchase get anywhere yet?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The execution.
@@ -214,16 +214,16 @@ pub struct Get {
 impl Operation for Get {
     type Output = Execution;
     const SPEC: Spec = Spec::get("executions_get", "/executions/{id}", Effect::Read)
-        .titled("Where a request or order is now, how far through, why stuck: its status (exec-…)")
+        .titled("Where a case stands, is it still running")
         .requires(Permission::EXECUTION_VIEW)
         .cached(2)
         .essential();
 }
 
-/// Holds a run (exec-…): freeze, suspend, interrupt or pause an order, claim or renovation, temporarily stop, let it
-/// rest, keep it on ice, do not continue until a part, missing paper.
+/// Puts a running case on hold for a while (execution, exec-…).
 ///
-/// Also: court or expert opinion is settled, till the position is sure, for a while.
+/// Freeze the claim for the moment, suspend an unclear purchase, let the order rest until papers arrive, stop the
+/// renovation or closing for a week, take a break, wait with the run, or interrupt the onboarding.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     /// The execution.
@@ -246,11 +246,11 @@ impl Operation for Pause {
     }
 }
 
-/// Lets a paused order, claim, closing or enrolment go on (exec-…): continue, carry on, go ahead, pick it up again,
-/// take off hold, resume, unpause, unfreeze or reactivate what was frozen or suspended.
+/// Lets a paused case go on again (execution, exec-…), or tries its failed step again with corrected values. Nothing is
+/// done twice.
 ///
-/// Also: papers are here so proceed; restart or try a failed step again with corrected values. What was done is not
-/// done again.
+/// The repair is ok, so carry on; take the order or purchase off hold, get the suspended run going again where it
+/// stopped, wake or unfreeze the claim, or let it proceed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Resume {
     /// The execution.
@@ -258,10 +258,10 @@ pub struct Resume {
     /// Why, for the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Variables to correct first, such as `{"amount": 5000}`.
+    /// Variables to correct first: `{"amount": 5000}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// Does the failed step again even if it was done and only no way led on, such as asking a person again.
+    /// Does the failed step again even if it was done but no way led on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<bool>,
 }
@@ -279,10 +279,10 @@ impl Operation for Resume {
     }
 }
 
-/// Ends a run (exec-…): cancel, withdraw, abort, terminate, drop, discard or abandon an order, claim, hiring,
-/// renovation or project, started twice or void, the client withdrew, went home or won't come.
+/// Ends a running case for good (execution, exec-…), and closes its open tasks.
 ///
-/// Also: stop it completely, forget it, we no longer need or want it. Closes its to-dos; final.
+/// The customer went elsewhere, so drop the order; it was a false alarm or ordered twice, so abort or terminate the
+/// run; she moved or took a job at home, so stop the hiring or onboarding; scrap it, call it off.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The execution.
@@ -305,10 +305,10 @@ impl Operation for Cancel {
     }
 }
 
-/// Traces a case, claim or order so far: the full story and timeline, when each stage or step happened, through which
-/// it did go, how it got to this point, where time was spent, why it took so long.
+/// Tells what happened in a case (execution, exec-…), as a timeline of events.
 ///
-/// Also: a chronicle to retrace or reconstruct the course.
+/// How did the order get there, when did each stage of the run start and end, where was time spent, why did the
+/// onboarding take so long since the first check, and what failed, to trace or reconstruct the story?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The execution.
@@ -321,15 +321,16 @@ pub struct History {
 impl Operation for History {
     type Output = Page<HistoryEntry>;
     const SPEC: Spec = Spec::get("executions_history", "/executions/{id}/history", Effect::Read)
-        .titled("What happened step by step and when: the course and timeline of a case (exec-…)")
+        .titled("Course of a case so far, step by step")
         .requires(Permission::EXECUTION_VIEW)
         .cached(2);
 }
 
-/// Reverses what broke halfway (exec-…): undo the finished steps, take back what was already booked, reserved or paid,
-/// refund the money, unbook the hotel of a trip, cancel the reservation, revert.
+/// Undoes what a case has already booked (execution, exec-…) when its run broke or crashed halfway: finished steps are
+/// reversed (compensation, saga).
 ///
-/// Also: unwind or clean up the transaction, so that things are back as before, undone. Triggers compensation.
+/// Give the money back that was charged to a card, roll back an order that failed in the middle, or revert and unwind a
+/// half transfer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Compensate {
     /// The execution.
@@ -421,10 +422,10 @@ impl Execution {
     }
 }
 
-/// Shows runs by status: all cases, hirings or vacation requests in progress, open, underway, paused, on hold, failed
-/// or finished, everything started this morning, today, yesterday or since a week.
+/// Lists cases (executions, runs) by workflow, status and date.
 ///
-/// Also: how many; find a run's id.
+/// Which orders are going on, open or stuck at the moment, how many onboardings are still under way, did any fail,
+/// crash or get cancelled this week or overnight, and what is the overview of all claims started yesterday?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -448,7 +449,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<ExecutionSummary>;
     const SPEC: Spec = Spec::get("executions_list", "/executions", Effect::Read)
-        .titled("Which cases, orders and requests are in progress, running, open, paused or failed")
+        .titled("Cases in progress, paused, failed, finished")
         .requires(Permission::EXECUTION_VIEW)
         .derivable_extension()
         .always_loaded();

@@ -16,11 +16,11 @@ pub const SERVICE: Service = Service::new("api-gateway", "gateway", "AGS", "The 
     .composites(operations![Request])
     .finder("The platform names its routes in its document, which GET /openapi.json reads.");
 
-/// Sends a direct call through the gateway to the platform's REST API: get, post, put or reach a custom, internal,
-/// legacy or undocumented endpoint, route or path that no tool does cover.
+/// Calls a path of the API directly through the gateway, where no tool fits. GET only reads; every other method counts
+/// as destroying and asks a person.
 ///
-/// Also: with body or parameters, to see the info it returns. GET only reads; every other method counts as destroying
-/// and asks a person.
+/// Hit our own backend endpoint /v1/label directly with a raw GET, post to a custom route, or send DELETE or PUT with a
+/// JSON header.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// The HTTP method.

@@ -137,11 +137,11 @@ pub struct Integration {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Links an external program or service: hook up the CRM, bank, tax office, wages, bookkeeping or laboratory system,
-/// parcel or weather service, a ministry's SOAP, Outlook, Dropbox, Microsoft or DATEV.
+/// Connects an outside system with ours for the first time (integration), by its API address and login.
 ///
-/// Also: set up the interface or connection to a provider by REST API, key or OAuth. Integrate, register, establish or
-/// join a third party.
+/// We bought external bookkeeping software and need a link, so hook up the bank, set up an interface to the insurance,
+/// make Salesforce known, register a program, or plug the weather or shipping service of another company into our flows
+/// by key or SOAP.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -150,7 +150,7 @@ pub struct Create {
     pub name: String,
     /// Kind of connector.
     pub connector_type: ConnectorType,
-    /// Address of the system; absent for an inbound webhook only.
+    /// Absent for an inbound webhook only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2000))]
     pub base_url: Option<String>,
@@ -160,7 +160,7 @@ pub struct Create {
     /// Values for the sign-in by name, such as clientId.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Map<String, Value>>,
-    /// Target field to source field, such as `{"external_id": "id"}`.
+    /// Target to source field: `{"external_id": "id"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mapping: Option<Map<String, Value>>,
 }
@@ -174,17 +174,17 @@ impl std::fmt::Debug for Create {
 impl Operation for Create {
     type Output = Integration;
     const SPEC: Spec = Spec::post("integrations_create", "/integrations", Effect::Write)
-        .titled("Connect an outside provider or system")
+        .titled("Add a connection to an outside provider")
         .requires(Permission::INTEGRATION_CREATE)
         .answers(201)
         .id_alias("id")
         .evicts(&["integrations"]);
 }
 
-/// Lists integrations: which outside programs, third-party services and connectors do we use, what is hooked up,
-/// attached or connected, is there an interface or link to the bank.
+/// Lists the external systems and third-party software that we are linked to (integrations) with their state.
 ///
-/// Also: payroll or other software, its state, which is down.
+/// What other programs are plugged in or hooked up, is there a connection to the bank already, do all interfaces and
+/// connectors work, and can you give an overview?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -195,16 +195,16 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Integration>;
     const SPEC: Spec = Spec::get("integrations_list", "/integrations", Effect::Read)
-        .titled("Which external systems, software and programs we are linked to, all interfaces")
+        .titled("Which outside systems we are connected to")
         .requires(Permission::INTEGRATION_VIEW)
         .extension()
         .cached(30);
 }
 
-/// Shows settings and details of one integration: what URL, address or login does the bank, CRM, shop, wages,
-/// laboratory, library or ticket interface use, which mapping is configured.
+/// Shows how one connection to an outside system is configured (integration, int-…).
 ///
-/// Also: to what it points, when was the last sync, how it looks and is set up, is it connected.
+/// To what URL or address does the bank interface point, which type of login and mapping does the connector use, how is
+/// the link to the shop or lab set up, and when was its last sync in detail?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The integration.
@@ -214,16 +214,17 @@ pub struct Get {
 impl Operation for Get {
     type Output = Integration;
     const SPEC: Spec = Spec::get("integrations_get", "/integrations/{id}", Effect::Read)
-        .titled("How an interface or connection to an external system is configured (int-…): address, login")
+        .titled("Settings of one connection")
         .requires(Permission::INTEGRATION_VIEW)
         .id_alias("id")
         .cached(30);
 }
 
-/// Modifies an integration (int-…): the API key, token, secret, certificate or password expired or was renewed, enter
-/// the new one, the bank, CRM, wages, parcel or shop system moved to another URL.
+/// Changes the connection to an outside system (integration, int-…).
 ///
-/// Also: correct or replace the login, switch to OAuth, rename or adjust the interface, point it at a server.
+/// The API key, password or certificate expired or was renewed, so put in the new one; the bank moved to another
+/// server, correct the address; switch the tax office link to OAuth, set a timeout or fields, or rename the interface
+/// of the old shop.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -266,10 +267,10 @@ impl Operation for Update {
         .evicts(&["integrations"]);
 }
 
-/// Checks an interface (int-…): is the link to the bank, shop, CRM, parcel, lab or wages system reachable and working,
-/// can we reach it or get through, is our key or password still accepted.
+/// Tests whether an outside system can be reached with our login (integration, int-…).
 ///
-/// Also: try, ping or verify the connection if it seems broken or down.
+/// Does the connection to the bank still work, does the parcel service answer, is the connector alive and reachable if
+/// we try, do we get through by the link that seems dead or down, and is our key or password accepted?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connect {
     /// The integration.
@@ -302,17 +303,18 @@ pub struct Connection {
 impl Operation for Connect {
     type Output = Connection;
     const SPEC: Spec = Spec::post("integrations_connect", "/integrations/{id}/connect", Effect::Send)
-        .titled("See whether an outside provider can be reached")
+        .titled("See if an outside provider can be reached")
         .requires(Permission::INTEGRATION_CONNECT)
         .repeatable()
         .id_alias("id")
         .evicts(&["integrations"]);
 }
 
-/// Applies a mapping (int-…) to rows: convert, translate, rename, reshape or reformat these JSON rows from the shop,
-/// CRM or supplier into our layout, how would theirs look like in our fields and shape.
+/// Converts records of an outside system into our own fields by a mapping (integration connector, int-…); nothing is
+/// sent.
 ///
-/// Also: bring or turn it from their form to ours.
+/// Translate the order of a shop into ours, rename or reshape what comes through, reformat these rows or lines in our
+/// layout, apply the rules to JSON or XML, and see how theirs would look.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transform {
@@ -348,17 +350,18 @@ pub struct Transformation {
 impl Operation for Transform {
     type Output = Transformation;
     const SPEC: Spec = Spec::post("integrations_transform", "/integrations/{id}/transform", Effect::Read)
-        .titled("Convert and translate their record into our layout and shape by a field mapping")
+        .titled("Convert a record into our format")
         .requires(Permission::INTEGRATION_VIEW)
         .repeatable()
         .id_alias("id");
 }
 
-/// Calls the outside system (int-…): get a balance, exchange rate or lab values from it, look up or retrieve an account
-/// in the CRM, ask the bank or SAP, order or charge by the shop's service, push.
+/// Calls an outside system through its API (integration, int-…), to get or send something. With `async` the call is
+/// queued.
 ///
-/// Also: post or book an invoice in bookkeeping software, send a parcel, transmit hours, open a ticket, query weather
-/// or delivery. With `async` the call is queued.
+/// Fetch values from the lab, look up an account in the CRM, post an invoice in the software, order or book a parcel
+/// pickup via the carrier, create a contact in Salesforce, charge a card, open a ticket, or ask for the weather
+/// tomorrow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Execute {

@@ -104,10 +104,11 @@ pub struct Feedback {
     pub created_at: Option<Timestamp>,
 }
 
-/// Gives feedback on what the AI assistant wrote: mark the bot's reply or output as wrong, not right, incorrect,
-/// useless or very accurate, stars, thumbs up, praise a great summary, complain.
+/// Takes feedback on an answer of an AI agent: a rating, a remark, a correction.
 ///
-/// Also: happy with its suggestion, advice or draft, too formal; note the expected answer or price.
+/// The bot was wrong or useless, two or five stars, thumbs up or down, a great suggestion, the reply was rubbish or
+/// excellent, mark the output or translation as bad, very helpful or not correct, or tell the assistant what price
+/// would be expected.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Submit {
@@ -134,10 +135,10 @@ impl Operation for Submit {
         .evicts(&["feedback", "agents_drift"]);
 }
 
-/// Reads opinions on the bot: reviews and remarks, how did users rate or judge its answers, are people satisfied, happy
-/// or dissatisfied, what they criticise or think, corrections, bad marks, thumbs.
+/// Shows the feedback that users gave on an AI agent or prompt.
 ///
-/// Also: complaints about an agent or prompt.
+/// How satisfied or happy are teachers or nurses with the bot, how did people rate its answers, what do remarks and
+/// opinions say, and are there bad comments or thumbs down about support?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -155,14 +156,14 @@ pub struct Query {
 impl Operation for Query {
     type Output = Page<Feedback>;
     const SPEC: Spec = Spec::get("feedback_query", "/feedback", Effect::Read)
-        .titled("What people say about an AI assistant or bot: ratings, reviews, are users pleased")
+        .titled("What people think of an AI assistant")
         .requires(Permission::FEEDBACK_VIEW);
 }
 
-/// Gathers learning material: collect the best rated replies, good and bad examples and corrections of a quarter or
-/// year, turn feedback into data, and assemble, bundle.
+/// Gathers examples into a training set (dataset) from which an AI agent can learn.
 ///
-/// Also: build or prepare a set or collection the bot shall learn from.
+/// Collect good and bad replies of the bot, bundle the best rated answers of a quarter, make labelled material out of
+/// corrections and feedback, assemble a collection, or compile together what shall teach the model.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateDataset {
@@ -291,10 +292,10 @@ pub struct JobFailure {
     pub message: String,
 }
 
-/// Has a bot learn: teach, school, retrain, fine-tune or improve the assistant or model, using a set of examples or new
-/// material, overnight, tonight, Saturday or at the weekend.
+/// Has an AI agent trained again (retraining) on a dataset, at once or at a set time.
 ///
-/// Also: plan a training so that it is better taught.
+/// Plan to teach the bot tonight or overnight, let the model learn from new examples at the weekend or on Sunday,
+/// fine-tune the assistant anew with corrections, or queue it for a better summary.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
@@ -320,10 +321,10 @@ impl Operation for Schedule {
         .evicts(&["retraining_jobs"]);
 }
 
-/// Follows one training: has the model finished learning, learnt its lesson, is it still going, did the retraining or
-/// tuning fail or succeed, what score or result did it achieve.
+/// Tells how one training of an AI agent is coming along (retraining job).
 ///
-/// Also: is the assistant better after it, how far, when will it be over.
+/// Did the bot learn, did the model succeed or fail, how far is the fine-tuning, and is the run finished yet or still
+/// in the queue?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetJob {
     /// The retraining job.
@@ -333,16 +334,15 @@ pub struct GetJob {
 impl Operation for GetJob {
     type Output = RetrainingJob;
     const SPEC: Spec = Spec::get("retraining_jobs_get", "/retraining/jobs/{id}", Effect::Read)
-        .titled("Is a bot's training finished, has it learnt, did it succeed, the result")
+        .titled("Progress and result of one AI training")
         .requires(Permission::RETRAINING_VIEW)
         .cached(2);
 }
 
-/// Compares a bot with what it used to be: does the assistant deteriorate, has quality, accuracy, precision or
-/// performance dropped or fallen, more mistakes, poorer.
+/// Compares how accurate an AI agent is now with what it was (drift).
 ///
-/// Also: less reliable or stupid answers lately than in spring or summer, is the model losing, slipping, in decline, as
-/// good and accurate as before.
+/// Did the quality or correctness of the answers drop or slip since spring, is the bot getting worse, poorer, less
+/// reliable or stupid lately, and is the accuracy or precision of the assistant or model down from what it used to be?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
     /// The agent.
@@ -392,12 +392,14 @@ pub struct MetricDrift {
 impl Operation for Drift {
     type Output = DriftReport;
     const SPEC: Spec = Spec::get("agents_drift", "/agents/{id}/metrics/drift", Effect::Read)
-        .titled("Has an AI assistant or bot become worse than it used to be: quality and accuracy")
+        .titled("Check whether an AI agent has become worse")
         .requires(Permission::AGENT_VIEW);
 }
 
-/// Lists learning material: find the sets and collections of examples that exist already, are available or were
-/// gathered together to train on, the newest.
+/// Lists the training sets (datasets) that we have for the AI.
+///
+/// Which collections of examples are there to teach the bot, what learning material was gathered, and do I find any
+/// labelled data for an agent or model?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDatasets {
@@ -409,13 +411,14 @@ pub struct ListDatasets {
 impl Operation for ListDatasets {
     type Output = Page<Dataset>;
     const SPEC: Spec = Spec::get("datasets_list", "/datasets", Effect::Read)
-        .titled("Which training sets, datasets and learning material were collected")
+        .titled("Training sets collected for the AI")
         .requires(Permission::FEEDBACK_VIEW)
         .extension();
 }
 
-/// Shows retraining runs: when was a bot last trained or taught, any fine-tuning that already failed, next or in the
-/// queue, recently or in the past, how often.
+/// Lists the trainings of AI agents (retraining jobs), past, running and planned.
+///
+/// Which bot is being trained at the moment, is any fine-tuning next in the queue, and what learning failed this month?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListJobs {
@@ -427,7 +430,7 @@ pub struct ListJobs {
 impl Operation for ListJobs {
     type Output = Page<RetrainingJob>;
     const SPEC: Spec = Spec::get("retraining_jobs_list", "/retraining/jobs", Effect::Read)
-        .titled("All AI trainings: which bots were last trained or taught, any running or planned")
+        .titled("All trainings of our AI models, how often")
         .requires(Permission::RETRAINING_VIEW)
         .extension();
 }

@@ -130,22 +130,21 @@ pub struct Notification {
     pub sent_at: Option<Timestamp>,
 }
 
-/// Mails a notice: remind the client of a deadline or payment due, e-mail an invitation, welcome or standard letter to
-/// a user, applicant, guest or buyer.
+/// Sends a person an e-mail, SMS or push alert from a template (notification).
 ///
-/// Also: inform the manager or team lead that it is ready, alert the technician, guard or shift leader on the phone,
-/// let them know.
+/// Remind or email guests that we are closing, let the guard or manager know by phone, drop applicants a welcome letter
+/// or invitation, notify the technician on duty, or inform users about a deadline or meeting.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Send {
     /// Template of the text, such as `task-assigned`.
     pub template_id: TemplateId,
-    /// Recipient; an e-mail address, user id or phone number at least.
+    /// E-mail address, user id or phone number at least.
     pub recipient: Recipient,
-    /// Values of the placeholders, such as `{"taskTitle": "Budget"}`.
+    /// Placeholder values: `{"taskTitle": "Budget"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// Channels to send by, all of them; else the template's, the next where one fails.
+    /// Channels, all used; else the template's, the next where one fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<NotificationChannel>>,
 }
@@ -160,10 +159,10 @@ impl Operation for Send {
         .essential();
 }
 
-/// Checks one mail, invitation, push or alert (notif-…): was it sent, delivered and received, has it reached him, did
-/// it go out or bounce, why didn't or wasn't it, is it stuck in the queue.
+/// Tells what became of one e-mail, SMS or push alert (notification, notif-…).
 ///
-/// Also: what became of it, delivery status.
+/// Was my reminder sent, did the email arrive or has it bounced, what happened to the fire alert and its delivery, and
+/// why was the welcome message not delivered?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The notification.
@@ -173,19 +172,19 @@ pub struct Get {
 impl Operation for Get {
     type Output = Notification;
     const SPEC: Spec = Spec::get("notifications_get", "/notifications/{id}", Effect::Read)
-        .titled("Did a mail, reminder or alert arrive: was it sent, delivered, received, or has it bounced")
+        .titled("Did a mail or alert get through, its status")
         .requires(Permission::NOTIFICATION_VIEW)
         .cached(2);
 }
 
-/// Searches sent mail: what e-mails, notices, alerts and reminders went out today, last week or month, all that
-/// bounced, failed, were undelivered or not delivered.
+/// Lists the mails, reminders and push alerts that were sent (notifications).
 ///
-/// Also: did we ever or recently inform or remind the client.
+/// Which emails went out today, yesterday or last week, which ones bounced, what is still outgoing, and what history of
+/// notices did a customer get?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
-    /// User id, e-mail address or phone number of the recipient.
+    /// User id, e-mail address or phone number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
     /// In one of these states.
@@ -197,7 +196,7 @@ pub struct List {
     /// Requested before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_before: Option<Timestamp>,
-    /// createdAt or -createdAt (newest first, default).
+    /// createdAt or -createdAt (default).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
     /// How much to answer.
@@ -208,20 +207,20 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Notification>;
     const SPEC: Spec = Spec::get("notifications_list", "/notifications", Effect::Read)
-        .titled("Which mails, notices and reminders did we send today or last week: history")
+        .titled("Show all mails and alerts sent, any failed")
         .requires(Permission::NOTIFICATION_VIEW)
         .cached(2)
         .essential();
 }
 
-/// Saves a text that we send again and always: make a form mail, invitation, welcome, greeting ("Hello …"), rejection,
-/// confirmation or cancellation wording, delays, push or SMS boilerplate.
+/// Writes a standard text for mails, SMS or push alerts, to reuse with names filled in (notification template).
 ///
-/// Also: appointment letter to applicants, with blanks, to reuse, compose or lay down.
+/// Make a reusable form letter or email, save a welcome or greeting, prepare a deadline reminder for a task, or have
+/// the same fixed rejection ready that we always send.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateTemplate {
-    /// Id of your choice, such as `task-assigned`; generated if absent.
+    /// Id such as `task-assigned`; generated if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template_id: Option<TemplateId>,
     /// Name for people.
@@ -231,10 +230,10 @@ pub struct CreateTemplate {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500))]
     pub subject: Option<String>,
-    /// Text with placeholders, such as `Please finish {{taskTitle}} by {{deadline}}`.
+    /// Text with placeholders: `Please finish {{taskTitle}} by {{deadline}}`.
     #[schemars(length(min = 1, max = 100_000))]
     pub body: String,
-    /// Channels by preference, where a notification names none; email if absent.
+    /// Channels by preference where a notification names none; default email.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<NotificationChannel>>,
 }
@@ -273,10 +272,10 @@ impl Operation for CreateTemplate {
         .answers(201);
 }
 
-/// Shows prepared notification texts: prewritten mails, form letters and wording to choose from, is there an
-/// invitation, rejection, welcome, cancellation or late-payment boilerplate.
+/// Lists the standard mails and texts that are ready to use (notification templates).
 ///
-/// Also: an SMS or e-mail for an assignment.
+/// Is there a welcome letter, a prewritten rejection or an SMS, what email or push notices do we have in stock, and
+/// which canned reminder or prepared boilerplate exists?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListTemplates {
@@ -288,7 +287,7 @@ pub struct ListTemplates {
 impl Operation for ListTemplates {
     type Output = Page<Template>;
     const SPEC: Spec = Spec::get("templates_list", "/templates", Effect::Read)
-        .titled("Which standard texts, mails and templates are ready to choose from")
+        .titled("Find any standard mail, form or text")
         .requires(Permission::NOTIFICATION_VIEW)
         .extension()
         .essential();

@@ -144,10 +144,10 @@ pub struct ApprovalStep {
     pub company_id: Option<CompanyId>,
 }
 
-/// Builds a web site where a customer, supplier, partner, contractor, student, clinic or subsidiary can log in and
-/// serve themselves: we want or need to make, start, open or launch their own page, area.
+/// Sets up a web portal: a site of their own for customers, suppliers or members.
 ///
-/// Also: intranet or website with logo, for tenants, volunteers or dealers.
+/// We want a new page where dealers log in, so make a separate entrance for a branch, or open a self-service area for a
+/// tenant with logo.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// The portal's name.
@@ -156,7 +156,7 @@ pub struct Create {
     /// Its look.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branding: Option<Branding>,
-    /// Feature flags by name: `processDesigner`, `documentProcessing`, `aiAgents`; true is on.
+    /// Flags: `processDesigner`, `documentProcessing`, `aiAgents`; true is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<BTreeMap<String, bool>>,
 }
@@ -164,15 +164,16 @@ pub struct Create {
 impl Operation for Create {
     type Output = Portal;
     const SPEC: Spec = Spec::post("portals_create", "/portals", Effect::Write)
-        .titled("Set up a branded website")
+        .titled("Build a branded website")
         .requires(Permission::PORTAL_CREATE)
         .answers(201)
         .names_tenant()
         .evicts(&["portals"]);
 }
 
-/// Shows how one site is set up: what web address, domain, logo and colours does the supplier, student, partner or
-/// customer portal have, details and configuration of the intranet; display it.
+/// Shows how one portal is set up: domain, logo, colours and features of the site.
+///
+/// Under which address is the site on the web, and which details, config or setup does it have for the partner?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The portal.
@@ -182,15 +183,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Portal;
     const SPEC: Spec = Spec::get("portals_get", "/portals/{id}", Effect::Read)
-        .titled("How does a portal or site look on the web, how is it set up: domain, logo, colours")
+        .titled("How a portal or site is configured")
         .requires(Permission::PORTAL_VIEW)
         .cached(30);
 }
 
-/// Restyles a site or page: replace the outdated logo by a new one (png), make it orange or dark green, corporate
-/// colours should change, adapt the site to our organisation.
+/// Changes the look of a portal: its logo, colours or domain (branding).
 ///
-/// Also: put it on a different web address.
+/// Make the site green, swap the old or outdated logo of the dealers for a png, restyle the web page like our corporate
+/// design, make it dark for customers, or replace a picture for parents.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateBranding {
     /// The portal.
@@ -208,10 +209,10 @@ impl Operation for UpdateBranding {
         .evicts(&["portals"]);
 }
 
-/// Tells the on/off switches of a site: is the designer, upload, menu or AI turned on, enabled, activated, available,
-/// unlocked or disabled for the clinic or students, what features.
+/// Tells which functions of a portal are switched on or off (feature flags).
 ///
-/// Also: modules and options can they use, why is a function missing or deactivated.
+/// Is the upload enabled on the site, is AI turned on, which process or beta toggles are active for a tenant, and are
+/// document options activated?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FeatureFlags {
     /// The portal.
@@ -221,16 +222,16 @@ pub struct FeatureFlags {
 impl Operation for FeatureFlags {
     type Output = Features;
     const SPEC: Spec = Spec::get("portals_feature_flags", "/portals/{id}/feature-flags", Effect::Read)
-        .titled("Why can't they use it: which functions, AI or upload, are switched on in a portal")
+        .titled("Functions that one can use in a portal")
         .requires(Permission::PORTAL_VIEW)
         .cached(30)
         .shared_in_tenant();
 }
 
-/// Enters a new firm: register an Ltd, Inc or corporation that we bought, acquired, founded or took over and now
-/// belongs to us, a branch, daughter or business unit under its parent.
+/// Adds a company to the platform, with a tenant of its own.
 ///
-/// Also: include a client organisation as a separate tenant.
+/// We bought or founded a firm, or a client organisation joins, so set it up; enter our new daughter or logistics unit,
+/// or register a separate one below the holding.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateCompany {
@@ -250,11 +251,10 @@ impl Operation for CreateCompany {
         .answers(201);
 }
 
-/// Sets signing rules in a firm: who should approve purchases, contracts, expenses or investments, everything over a
-/// large sum goes first to the lawyer, director or CFO and then the board.
+/// Sets who must approve what in a company, in order (approval chain). Replaces all its chains.
 ///
-/// Also: two signatures, four eyes principle, hierarchy of approvers for an Ltd or branch, who has to agree. Replaces
-/// all chains.
+/// Two people sign everything above a large sum, first the director and then the board, investments of a subsidiary or
+/// shop need both, or set the hierarchy and line of approvers in a daughter firm.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigureApprovals {
@@ -271,8 +271,10 @@ impl Operation for ConfigureApprovals {
         .requires(Permission::COMPANY_CONFIGURE);
 }
 
-/// Lists sites: find all websites, login and self-service pages we run or offer to outside people, is there a portal
-/// for the clinic, contractors or suppliers.
+/// Lists all portals that we host for outsiders.
+///
+/// Is there any page for customers, suppliers or contractors already, what is the name of every site, which belong to
+/// the group, and where do I find an overview?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -284,13 +286,15 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Portal>;
     const SPEC: Spec = Spec::get("portals_list", "/portals", Effect::Read)
-        .titled("Which portals, websites and pages do we have for outsiders")
+        .titled("How many portals and sites we run")
         .requires(Permission::PORTAL_VIEW)
         .extension();
 }
 
-/// Lists all companies: organisations, units, daughters and subsidiaries the holding does own, structure or tree of the
-/// group, which Ltd or parent is above, which clients such as a hospital we serve.
+/// Lists the companies and tenants on the platform.
+///
+/// Which firms belong to the group, does the holding own other branches, what are all organisations, daughters and
+/// subsidiaries by name, and which client joined this year or do we serve?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListCompanies {
@@ -305,7 +309,7 @@ pub struct ListCompanies {
 impl Operation for ListCompanies {
     type Output = Page<Company>;
     const SPEC: Spec = Spec::get("companies_list", "/companies", Effect::Read)
-        .titled("Which firms, daughters, subsidiaries, branches and organisations belong to our group")
+        .titled("Firms and tenants on the platform")
         .requires(Permission::PORTAL_VIEW)
         .extension();
 }

@@ -100,7 +100,7 @@ pub struct Edge {
     pub from: String,
     /// The node it leads to.
     pub to: String,
-    /// CEL, such as `nodes.review.decision == 'approve'`; absent: in all other cases.
+    /// CEL: `nodes.review.decision == 'approve'`; absent: else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
 }
@@ -169,17 +169,18 @@ pub struct ProcessVersion {
     pub variables: Vec<Variable>,
 }
 
-/// Models a workflow from scratch: define, build, lay out or draw up its steps, how we handle returns, claims,
-/// expenses, hiring, complaints, a purchase or lost keys, a flow where a clerk checks first.
+/// Designs a new workflow (process) from scratch, as a draft: which step of a request comes first and which then, with
+/// checks and approvals in sequence.
 ///
-/// Also: two sign and finance pays; automate a business procedure. Begins as a draft.
+/// We need a flow for lost keys, a procedure with three signatures, an automated purchase that nurses confirm before
+/// finance pays, or a sketch of how damage is handled without paper.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
     /// What the process is called.
     #[schemars(length(min = 1, max = 200))]
     pub name: String,
-    /// The steps, in the order they run unless edges say otherwise.
+    /// The steps, in order unless edges say otherwise.
     pub nodes: Vec<Node>,
     /// Connections; needed for branches and loops only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,10 +206,10 @@ impl Operation for Create {
         .evicts(&["processes"]);
 }
 
-/// Shows the history of a process: newer, older or previous editions, how did the flow look before or in spring, when
-/// was the design changed, revised, last published or released.
+/// Lists the versions of a workflow (process, proc-…): its revisions, editions and releases, and when each came.
 ///
-/// Also: which workflow edition is current or live, what is different.
+/// How did the procedure or flow look before the change, what was altered since last year or March, and which past
+/// variants are there?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
@@ -222,18 +223,17 @@ pub struct Versions {
 impl Operation for Versions {
     type Output = Page<ProcessVersion>;
     const SPEC: Spec = Spec::get("processes_versions", "/processes/{id}/versions", Effect::Read)
-        .titled("Earlier versions, revisions and older editions of a workflow, when it changed (proc-…)")
+        .titled("Earlier and older versions of a workflow")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .cached(60)
         .shared_in_tenant();
 }
 
-/// Changes a design (proc-…): add, insert, remove, swap, rearrange or rename a step, another check or second signature
-/// needed before the purchase or expense procedure, modify.
+/// Changes the design of an existing workflow (process, proc-…), as a new draft; cases under way keep the old flow.
 ///
-/// Also: double or raise the limit, adapt a flow for emergencies, a step given to someone else. A new draft; cases
-/// under way keep the old flow.
+/// The procedure should ask for a second check before the purchase, so insert, add, swap or rename a step, remove the
+/// fax, modify a limit, edit an extra day, or require a signature or photo, too.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -270,10 +270,10 @@ impl Operation for Update {
         .evicts(&["processes"]);
 }
 
-/// Puts a new process (proc-…) into effect: release, activate, roll out or finalise the draft, go live, bring the new
-/// flow into use, force or production.
+/// Makes the draft of a workflow (process, proc-…) the valid version, which is then final.
 ///
-/// Also: so that people and everybody start using it from Monday. A released version is final.
+/// Release the finished procedure for use, activate the flow, put the new purchase or leave process into force, make
+/// the official design live, or roll it out from Monday, so that staff and everyone can start it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Publish {
@@ -293,10 +293,10 @@ impl Operation for Publish {
         .evicts(&["processes"]);
 }
 
-/// Verifies a process (proc-…): find mistakes, faults, dead ends, gaps and endless loops in the flow, is the draft
-/// complete, consistent and correctly connected, did I forget a connection.
+/// Checks whether the design of a workflow (process, proc-…) is correct and complete enough for its release.
 ///
-/// Also: do conditions make sense technically, will it be accepted for release, proofread.
+/// Proofread the draft, look if the definition has any errors, something wrong or broken, or dead ends, and verify that
+/// the flow makes sense and each step of the procedure leads somewhere.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validate {
@@ -357,15 +357,15 @@ pub struct SuggestedMapping {
 impl Operation for Validate {
     type Output = Validation;
     const SPEC: Spec = Spec::post("processes_validate", "/processes/{id}/validate", Effect::Read)
-        .titled("Check a workflow draft before use: errors, mistakes, dead ends in its design")
+        .titled("Check a workflow draft for syntax mistakes")
         .requires(Permission::PROCESS_VIEW)
         .repeatable();
 }
 
-/// Simulates a process (proc-…): rehearse, test or play through the draft with an invented amount, see if and how it
-/// behaves, which way a purchase would go, what would happen if the boss refuses.
+/// Plays a workflow (process, proc-…) through as a dry run, without real consequences.
 ///
-/// Also: a trial run or rehearsal in a safe environment, without real consequences.
+/// Test the draft in a trial, rehearse or practise the procedure safely with made-up data, simulate the flow with a
+/// pretend order or amount, and see how it behaves and which path it would take.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
@@ -377,7 +377,7 @@ pub struct Sandbox {
     /// What the start gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// What people would answer, by node id: `{"node-1": {"decision": "approve"}}`. A list answers one pass after another;
+    /// What people answer, by node id: `{"node-1": {"decision": "approve"}}`. A list: one pass after another;
     /// `{"timesOut": true}` and `{"fails": "why"}` take the other ways.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<Map<String, Value>>,
@@ -408,15 +408,15 @@ pub struct Trial {
 impl Operation for Sandbox {
     type Output = Trial;
     const SPEC: Spec = Spec::post("processes_sandbox", "/processes/{id}/sandbox", Effect::Read)
-        .titled("Try out a workflow draft: test or play it in a dry run, a simulation")
+        .titled("Practice run of a workflow, a simulation")
         .requires(Permission::PROCESS_VIEW)
         .repeatable();
 }
 
-/// Shows workflows: find the procedure for travel, vacation, parental leave, expenses, parking, equipment, a course or
-/// lost keys, is there a business process for broken things.
+/// Lists the workflows (processes) of the company, published or still in draft.
 ///
-/// Also: all published or unfinished drafts, a catalogue of what one can start.
+/// How many procedures do we have, is there a flow for a lost key or broken equipment, what can I kick off, and which
+/// designs are all unfinished?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// Words of the name, or their beginnings.
@@ -434,17 +434,17 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Process>;
     const SPEC: Spec = Spec::get("processes_list", "/processes", Effect::Read)
-        .titled("Which workflows, processes and procedures can I start, do we have one for it")
+        .titled("Find a workflow or procedure, such as for HR")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .derivable_extension()
         .always_loaded();
 }
 
-/// Describes a process: its definition, design, steps, conditions and flow according to the model, how do we handle
-/// expenses, returns or admission, who is involved and decides, who comes after finance.
+/// Opens the definition of a workflow (process, proc-…): its design with nodes, conditions and variables.
 ///
-/// Also: what things one must provide; open the flow chart.
+/// What does the procedure consist of, who is asked and signs first, what comes after, can somebody explain or describe
+/// a purchase, and can I see how the flow looks?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The process.
@@ -457,7 +457,7 @@ pub struct Get {
 impl Operation for Get {
     type Output = ProcessVersion;
     const SPEC: Spec = Spec::get("processes_get", "/processes/{id}", Effect::Read)
-        .titled("How does a workflow go: explain the procedure, walk through its steps (proc-…)")
+        .titled("How a workflow goes, explained step by step")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .extension()

@@ -115,10 +115,10 @@ pub struct Prompt {
     pub published_at: Option<Timestamp>,
 }
 
-/// Keeps good wording for the AI: store or write a question we always ask, a reusable text with blanks to summarise or
-/// draw up something in a language, put it in the prompt library.
+/// Saves an instruction to the AI as a new template (prompt), so that others reuse it.
 ///
-/// Also: so that others use the same standard instruction.
+/// Add a good wording to the library, put in a question that we always ask the bot, keep a standard text with blanks
+/// for language and topic, make placeholders for the LLM to answer, or store how to summarise a letter or simple offer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Name of the prompt.
@@ -150,10 +150,10 @@ impl Operation for Create {
         .evicts(&["prompts"]);
 }
 
-/// Opens one prompt: show the exact wording of the template, what the bot is told or instructed to do, contents,
-/// variables, see the summary.
+/// Opens one AI prompt to read what the bot or model is told.
 ///
-/// Also: analysis or translation instruction given to the AI or behind its answers.
+/// What exactly does the instruction behind the summary say, how does the text of the template for translation read,
+/// and can you display the job ad?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The prompt.
@@ -163,15 +163,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Prompt;
     const SPEC: Spec = Spec::get("prompts_get", "/prompts/{id}", Effect::Read)
-        .titled("Read what an AI prompt or instruction says, exact wording and text the bot is told")
+        .titled("Show the exact wording of one AI prompt")
         .requires(Permission::PROMPT_VIEW)
         .cached(30);
 }
 
-/// Shows a prompt's history: older or previous editions and revisions, when was the instruction altered, changed or
-/// rewritten, what did the summary template say in spring, how was the bot instructed.
+/// Lists the versions of an AI prompt: revisions and editions of the instruction, and when each was edited.
 ///
-/// Also: latest version.
+/// What was the wording before the change, which release did the bot use last time, who altered the previous summary,
+/// and how do they all compare?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The prompt.
@@ -184,15 +184,16 @@ pub struct Versions {
 impl Operation for Versions {
     type Output = Page<Prompt>;
     const SPEC: Spec = Spec::get("prompts_versions", "/prompts/{id}/versions", Effect::Read)
-        .titled("What an AI prompt said before: earlier wording, editions, revisions, when it changed")
+        .titled("Older versions of an AI prompt, its history")
         .requires(Permission::PROMPT_VIEW)
         .cached(30);
 }
 
-/// Completes a prompt: insert, plug or put a name, language or amount into the blanks and placeholders, fill in the
-/// instruction, combine template and values, preview or render the final, finished text.
+/// Fills in the blanks of an AI prompt and returns the final text, without asking the AI.
 ///
-/// Also: how it will look; build it for an interaction.
+/// Combine the instruction with these values, insert the name and date into the template, render the ad, preview how
+/// the finished letter or wording would look, put in a language or topic, or complete and replace what the LLM is to
+/// get.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assemble {
     /// The prompt.
@@ -224,15 +225,15 @@ pub struct Assembly {
 impl Operation for Assemble {
     type Output = Assembly;
     const SPEC: Spec = Spec::post("prompts_assemble", "/prompts/{id}/assemble", Effect::Read)
-        .titled("Fill in an AI prompt with values: read the finished, final instruction")
+        .titled("Build an AI prompt that is ready with values")
         .requires(Permission::PROMPT_VIEW)
         .repeatable();
 }
 
-/// Tests an instruction: errors, faults or mistakes in the prompt, did I forget a placeholder, blanks or variables
-/// undeclared, not declared, unused or missing, unclosed brackets.
+/// Checks an AI prompt for errors in its syntax and placeholders.
 ///
-/// Also: is the syntax correctly written, technically right, will these values fit the template.
+/// Is a variable missing or not declared, did I forget any bracket or brace in the template, and is the instruction
+/// valid and its wording written right?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {
     /// The prompt.
@@ -285,15 +286,15 @@ pub struct Finding {
 impl Operation for Validate {
     type Output = Validation;
     const SPEC: Spec = Spec::post("prompts_validate", "/prompts/{id}/validate", Effect::Read)
-        .titled("Check an AI prompt for mistakes, slips and missing or undeclared placeholders")
+        .titled("Check an AI prompt: will it work")
         .requires(Permission::PROMPT_VIEW)
         .repeatable();
 }
 
-/// Makes an instruction official: publish or update its text, the bot should use the improved, revised or shorter
-/// wording from now on, put the changed prompt in force, live, with one more sentence.
+/// Makes the draft of an AI prompt the official version that agents use. Answers which samples change.
 ///
-/// Answers which samples change.
+/// Let the bot use the new wording from now on, put the improved or shorter instruction live, release the revised ad,
+/// bring it into force or production, roll it out today, or activate it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// The prompt.
@@ -349,8 +350,10 @@ impl Operation for Publish {
         .evicts(&["prompts"]);
 }
 
-/// Lists the prompt library: is there a ready AI instruction or stored question for a summary, meetings or offers, find
-/// a template by tag, made or saved by a colleague to use.
+/// Lists the AI prompts in the library, saved by colleagues.
+///
+/// How many instructions do we have for the LLM, is there already a ready template for meetings, can I look for one by
+/// tag to use with the bot or model, and is there an overview of all names?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -362,7 +365,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Prompt>;
     const SPEC: Spec = Spec::get("prompts_list", "/prompts", Effect::Read)
-        .titled("Which AI prompts, templates and instructions have colleagues kept or saved")
+        .titled("Find any AI prompt or template in the library")
         .requires(Permission::PROMPT_VIEW)
         .extension();
 }

@@ -141,13 +141,14 @@ impl Frame {
     }
 }
 
-/// Sends a live message to a channel: broadcast, push or announce an update to everyone connected, all people, viewers,
-/// listeners and browsers, so that everybody in the room.
+/// Shows a message at once to everyone who is connected to a channel (live, websocket).
 ///
-/// Also: ward or support sees it pop up or flash on the screen or page (websocket), such as that lunch is ready.
+/// Flash on all screens that we close in minutes, push an update to the board, tell everybody on the ward that lunch is
+/// ready, broadcast to viewers of the portal or production, or put it over a browser window or an open page as a
+/// pop-up.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
-    /// The channel, such as `room-1`: small letters, digits, `_`, `-` and dots between.
+    /// Channel such as `room-1`: small letters, digits, `_`, `-`, dots.
     #[schemars(length(min = 1, max = 100))]
     pub channel: String,
     /// What the message tells, such as `task.update`.
@@ -190,10 +191,10 @@ pub struct Present {
     pub members: Vec<Member>,
 }
 
-/// Tells who is there right now: is anyone or anybody online, present, connected, active or available on a channel at
-/// the moment, which people are currently at the computer, in the office or ward.
+/// Tells who is connected to a channel at the moment (presence).
 ///
-/// Also: offline, a green dot, the doctor or guard for a quick chat.
+/// Is anyone online right now, is the doctor or nurse active at the computer, which colleagues are available on the
+/// ward, how many people are present in an open room or portal for support, and is anybody offline or with a green dot?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Presence {
     /// The channel; `users` is everybody with a connection of their own.
@@ -204,7 +205,7 @@ pub struct Presence {
 impl Operation for Presence {
     type Output = Present;
     const SPEC: Spec = Spec::get("realtime_presence", "/channels/{channel}/presence", Effect::Read)
-        .titled("Who is online now, is anyone or anybody present, who is about at the moment")
+        .titled("Who is there and online now")
         .requires(Permission::EVENT_VIEW)
         .extension();
 }

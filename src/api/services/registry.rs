@@ -82,10 +82,10 @@ pub struct Instance {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Brings a second server into the pool: register, add, enter, enlist or enrol an additional machine, fresh node or new
-/// host and port, an instance for the engine, a microservice or another backend.
+/// Adds a server to the service registry, so that others find it (instance).
 ///
-/// Also: make it discoverable in the directory, include it for traffic.
+/// Our new backend is up on 10.0.2.5 port 7000, so enter it, add a second node or machine of the engine, make another
+/// internal microservice known and findable in the directory, or include more capacity.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -104,7 +104,7 @@ pub struct Register {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub version: Option<String>,
-    /// Attributes for routing, such as `{"region": "us-west"}`.
+    /// For routing, such as `{"region": "us-west"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
 }
@@ -120,10 +120,10 @@ impl Operation for Register {
         .evicts(&["services"]);
 }
 
-/// Takes an instance out of the registry: unregister, delete or decommission a server, a retired, scrapped or
-/// dismantled host is switched off, remove the machine or node from the pool for maintenance.
+/// Takes a server out of the service registry, so that it gets no more requests or traffic (instance).
 ///
-/// Also: no requests or traffic to any broken instance.
+/// Remove the dead node, strike the old backend off the directory, turn off or unregister a broken host before
+/// maintenance, or decommission a machine that is gone for good.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deregister {
     /// The instance, such as pds-1.
@@ -138,10 +138,10 @@ impl Operation for Deregister {
         .evicts(&["services"]);
 }
 
-/// Finds where the engine, analytics, audit, portal or notification service lives: server address, machine, IP, port,
-/// version, how many instances of the engine are behind it, locate or resolve the hub.
+/// Finds where one service runs: address, IP and version of its instances.
 ///
-/// Also: scheduling, how does one reach it.
+/// On which machine or server is the engine, where do I reach the audit or task microservice, how many nodes does the
+/// backend have, and how do I locate or resolve an endpoint?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Discover {
     /// Service name, such as process-design-service.
@@ -155,17 +155,17 @@ pub struct Discover {
 impl Operation for Discover {
     type Output = Page<Instance>;
     const SPEC: Spec = Spec::get("services_discover", "/services/{name}", Effect::Read)
-        .titled("Where a service runs: on which server, machine, instance, host and port to reach it")
+        .titled("Endpoint of a service: its host and port")
         .requires(Permission::SERVICE_VIEW)
         .id_alias("serviceId")
         .cached(5)
         .shared_in_tenant();
 }
 
-/// Tells the health of the whole system: is everything ok and healthy today, any problems or outage, which parts,
-/// components or microservices are broken or down, all backend components there are.
+/// Lists all services of the platform with their health.
 ///
-/// Also: the state of the platform it does consist of.
+/// How many backends and microservices does the registry know, which parts or components are down or broken, what is
+/// the full directory, and what are the names and versions of all there are?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -176,17 +176,17 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Instance>;
     const SPEC: Spec = Spec::get("services_list", "/services", Effect::Read)
-        .titled("Is the whole platform up, which part is down, any trouble or outage: status of all services")
+        .titled("Overview of every service and its health")
         .requires(Permission::SERVICE_VIEW)
         .id_alias("serviceId")
         .cached(5)
         .shared_in_tenant();
 }
 
-/// Checks a machine's health: does the server, host, node or engine instance respond, ping it, is it alive, dead,
-/// crashed, unhealthy or well, seems to hang, test whether and how it runs.
+/// Checks the health of one server (service instance), or sends its heartbeat.
 ///
-/// An instance also sends its heartbeat.
+/// Is the engine alive, is the node ok or does it hang, does the machine respond if we ping it, has the mail backend
+/// crashed, is it down, slow, dead or doing well, and is it still up when we test or probe it?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {

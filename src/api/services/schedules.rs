@@ -116,26 +116,27 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
 }
 
-/// Lets a workflow run by itself: begin automatically each morning, every weekday at six, Friday noon or evening,
-/// daily, weekly, every quarter, on the first of a month.
+/// Has a workflow start by itself at regular times (schedule, timer).
 ///
-/// Also: want a regular, recurring start, such as inventory, backup, cleaning or a checklist.
+/// Run the backup every night at two, begin the report on the first day of the month, launch the checklist
+/// automatically each Monday morning at six, set a weekly stock check at noon, a daily flow, or one twice a year or
+/// quarter, on weekdays.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
     /// The process to start.
     pub process_id: ProcessId,
-    /// Cron expression, such as `0 9 * * MON-FRI`, or RRULE, such as `FREQ=MONTHLY;BYMONTHDAY=1`.
+    /// Cron such as `0 9 * * MON-FRI`, or RRULE such as `FREQ=MONTHLY;BYMONTHDAY=1`.
     #[schemars(length(min = 1, max = 500))]
     pub cron_expression: String,
     /// IANA time zone, such as `America/New_York`; UTC if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub timezone: Option<String>,
-    /// Variables of each run, such as `{"reportType": "daily"}`.
+    /// Variables of each run: `{"reportType": "daily"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// Runs missed in an outage: none, one (if absent) or all made up for.
+    /// Runs missed in an outage: none, one (default) or all made up for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub misfire_policy: Option<MisfirePolicy>,
 }
@@ -149,8 +150,10 @@ impl Operation for Create {
         .evicts(&["schedules"]);
 }
 
-/// Shows how one timer is set: when does the weekly or daily start come next, how often, is the schedule active, on
-/// which day, rhythm, time zone, when did it last fire, the next inventory or handover.
+/// Shows one timer: when an automatic start is due next (schedule, sched-…).
+///
+/// At what time and how often does the backup run, which trigger is active or switched off, and what details, use or
+/// timezone does the stock check have?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The schedule.
@@ -160,15 +163,15 @@ pub struct Get {
 impl Operation for Get {
     type Output = Schedule;
     const SPEC: Spec = Spec::get("schedules_get", "/schedules/{id}", Effect::Read)
-        .titled("When does an automatic run start again, when is it due next: a timer's details (sched-…)")
+        .titled("When a timer fires next, or fired last")
         .requires(Permission::SCHEDULE_VIEW)
         .cached(30);
 }
 
-/// Changes a timer (sched-…): shift, move, postpone, adjust or reschedule the automatic daily start to Friday, Sunday,
-/// midnight, the afternoon or 5 pm, an hour later on the clock.
+/// Changes when a timer starts a workflow (schedule, sched-…).
 ///
-/// Also: monthly rather than weekly, every two weeks instead, at another rhythm or in another time zone.
+/// Move the automatic backup to Tuesday or Friday, shift it two hours later, postpone the nightly check by a week, the
+/// report should start at six or 8 pm on the clock instead, make it weekly now, or turn it off in summer time.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -201,10 +204,10 @@ impl Operation for Update {
         .evicts(&["schedules"]);
 }
 
-/// Ends a recurring start (sched-…): drop the timer, no longer run daily, nightly, weekly or monthly by itself, not
-/// needed any more, remove it from the calendar or timetable, abolish.
+/// Removes a timer for good, so that the workflow no longer starts by itself (schedule, sched-…).
 ///
-/// Also: cancel or turn the regular automatic run off permanently.
+/// Nobody needs the weekly report or reminder any more, so stop or end the automatic backup, cancel the nightly
+/// trigger, take the cron away or out, or erase the recurring job from the calendar.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The schedule.
@@ -219,10 +222,10 @@ impl Operation for Delete {
         .evicts(&["schedules"]);
 }
 
-/// Fires a timer (sched-…) immediately: trigger or launch the nightly or weekly run today, early, right now, by hand,
-/// once, an extra one as an exception, no wait until night or Monday, a skipped plan.
+/// Fires a timer right now (schedule, sched-…), once and by hand.
 ///
-/// Also: execute it ahead of its schedule.
+/// Trigger the nightly backup immediately, do not wait for Monday, start the weekly report early today or ahead of
+/// time, or set off the daily one in five minutes.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Execute {
     /// The schedule.
@@ -238,8 +241,10 @@ impl Operation for Execute {
         .evicts(&["schedules", "executions", "tasks"]);
 }
 
-/// Shows the timetable: what is planned on the calendar for the night or weekend, which timers exist, what jobs start
-/// by themselves regularly, every night, is there a stock run, anything automatic.
+/// Lists the timers and cron jobs that start workflows by themselves (schedules).
+///
+/// What is planned for tonight or the weekend, what fires every morning, is anything recurring on Monday, and which
+/// triggers are set or off, in the overview?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -251,7 +256,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Schedule>;
     const SPEC: Spec = Spec::get("schedules_list", "/schedules", Effect::Read)
-        .titled("What happens by itself, automatically: all timers, planned and recurring jobs, the calendar")
+        .titled("What things start automatically: all timers")
         .requires(Permission::SCHEDULE_VIEW)
         .extension()
         .essential();

@@ -167,11 +167,11 @@ pub struct TaskEvent {
     pub data: Map<String, Value>,
 }
 
-/// Gets a person to do a job: have legal, the janitor or technician check, verify or look over an item, call somebody,
-/// confirm a sum, order toner, count a shelf, change a lamp by tomorrow or Friday.
+/// Gives a person a job or asks for a decision (task), with a form and a deadline in hours if wanted.
 ///
-/// Also: I need a signature, trip decision or ok from the boss or director, someone should, put it on her desk within a
-/// day.
+/// Somebody must check the lamp in a room by tomorrow, a nurse or driver should be reminded about the form, the boss
+/// has to decide on a trip, I need a signature or quote approved, or put a new item on the desk of the janitor to count
+/// the shelf.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -202,16 +202,16 @@ impl Operation for Create {
     type Output = Task;
     const SPEC: Spec = Spec::post("tasks_create", "/tasks", Effect::Write)
         .names_users(&["assignee"])
-        .titled("Ask somebody to take care of something")
+        .titled("Ask someone to take care of something")
         .requires(Permission::TASK_CREATE)
         .answers(201)
         .evicts(&["tasks"]);
 }
 
-/// Opens one to-do: read the assignment or work item, what exactly am I supposed to do, decide or answer, which details
-/// and information the form or discount approval asks, who is responsible, deadline.
+/// Opens one to-do (task-…): what exactly it asks, its form, deadline and answer.
 ///
-/// Also: is the review of the plan done yet.
+/// When is the job due, who has it, is the approval still open, what is its status, what does the discount request say,
+/// what is this item about, and where do I read the description or plan of the inspection or repair?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The task.
@@ -221,16 +221,17 @@ pub struct Get {
 impl Operation for Get {
     type Output = Task;
     const SPEC: Spec = Spec::get("tasks_get", "/tasks/{id}", Effect::Read)
-        .titled("What exactly a task or approval asks of me: details, form, what I must decide, when due")
+        .titled("Details of one task or approval")
         .requires(Permission::TASK_VIEW)
         .cached(2)
         .essential();
 }
 
-/// Hands over a to-do or approval: she is ill, on leave or busy, so let a deputy or someone else do it, pass, transfer,
-/// forward, reassign, delegate or move it.
+/// Hands a to-do or approval to another person, role or team (task-…), or to me.
 ///
-/// Also: give it to the night leader or accounting instead, it isn't mine, or I take it over myself.
+/// He is ill, sick or busy, so someone else should take it instead; pass or forward the form to a deputy, put a nurse
+/// on the inspection, give the job to the night shift, hand over the count while I am on leave, or move what is not
+/// mine.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assign {
     /// The task.
@@ -250,10 +251,11 @@ impl Operation for Assign {
         .essential();
 }
 
-/// Answers a task: yes, okay, I agree, approve, confirm or sign off the sum, budget, plan or trip; no, I refuse,
-/// decline, it is rejected, too expensive or late.
+/// Answers a to-do (task-…) with my own decision, only once; the workflow then goes on.
 ///
-/// Also: tick it done, fill in its form with cost centre and pieces, or send it back. Once only; the workflow goes on.
+/// Yes, I agree, it is fine, approve the trip or overtime; no, too expensive, but ok up to 500 euros; mark the count as
+/// done with all 40 pieces, tick the job off, decline the request, send the quote back revised, or fill in the missing
+/// result.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Respond {
     /// The task to answer.
@@ -291,10 +293,10 @@ impl Operation for Respond {
     }
 }
 
-/// Shows an inbox: which to-dos and approvals are open, pending, due today or this week, overdue, late, past the
-/// deadline, anything waiting for me to sign, what is on a colleague's plate.
+/// Lists to-dos and approvals (tasks), mine or those of others, by status and deadline.
 ///
-/// Also: what hasn't the team, legal or finance done yet.
+/// What must I do today, which jobs are due this week, how many wait for my signature or pile up, and what have the
+/// workshop or a colleague not done yet?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -316,7 +318,7 @@ pub struct List {
     /// Made before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_before: Option<Timestamp>,
-    /// createdAt or -createdAt (newest first, default).
+    /// createdAt or -createdAt (default).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
     /// How much to answer.
@@ -339,16 +341,17 @@ pub enum SlaFilter {
 impl Operation for List {
     type Output = Page<Task>;
     const SPEC: Spec = Spec::get("tasks_list", "/tasks", Effect::Read)
-        .titled("What is on my desk, what do I have to do: inbox of open, pending, due and overdue tasks")
+        .titled("Any tasks open or overdue on my desk or plate")
         .requires(Permission::TASK_VIEW)
         .cached(2)
         .always_loaded();
 }
 
-/// Pushes a stuck matter up the chain: nobody reacts, someone doesn't answer or ignores it, so go a level higher,
-/// involve or bring in the supervisor, superior, senior manager, management.
+/// Takes a to-do (task-…) up to the next level when someone does not react or cannot decide.
 ///
-/// Also: director or head of department, who should deal with it and decide; urgent, unanswered, deadline passed.
+/// She ignores the request or approval for days, nobody reacts or answers; the safety matter is stuck or late, bring it
+/// to the head or manager, push it up the chain, raise it with the director, or take it higher to a superior or
+/// management.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Escalate {
     /// The task.
@@ -361,17 +364,18 @@ pub struct Escalate {
 impl Operation for Escalate {
     type Output = Task;
     const SPEC: Spec = Spec::put("tasks_escalate", "/tasks/{id}/escalate", Effect::Write)
-        .titled("Get the boss or team leader involved in a to-do")
+        .titled("Get the boss involved in a to-do")
         .requires(Permission::TASK_ESCALATE)
         .not_idempotent()
         .evicts(&["tasks"])
         .essential();
 }
 
-/// Traces a to-do: who had it first, from whom to whom was it handed, forwarded or reassigned, when and how often did
-/// it pass, how long did it lie with the team, who finally approved.
+/// Tells what happened to a to-do (task-…): through whose hands and over whose desk it went.
 ///
-/// Also: signed or escalated it, the trail of an item.
+/// Who had the approval first, when was the job passed, handed or forwarded to him, how often was the request
+/// reassigned, why and how long did it lie around, when did they change, answer or escalate it, and who made the
+/// decision?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The task.
@@ -384,7 +388,7 @@ pub struct History {
 impl Operation for History {
     type Output = Page<TaskEvent>;
     const SPEC: Spec = Spec::get("tasks_history", "/tasks/{id}/history", Effect::Read)
-        .titled("Who had a task before, through whose hands and desks it went, when, who said yes")
+        .titled("Who had a task in the past: its trail")
         .requires(Permission::TASK_VIEW)
         .cached(2);
 }

@@ -46,10 +46,10 @@ impl Operation for CreateUser {
         .answers(201);
 }
 
-/// Searches the directory: find a colleague, employee or receptionist by e-mail, login or name, look up the user id of
-/// people who work here, does the new accountant have an account.
+/// Lists the users of the system: people who work here, with their accounts.
 ///
-/// Also: is a person registered in the system, all staff.
+/// Who has a login, what is the user id or email of a colleague by name, which receptionist has an account already, and
+/// who is manager by role?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListUsers {
@@ -72,7 +72,7 @@ pub struct ListUsers {
 impl Operation for ListUsers {
     type Output = Page<User>;
     const SPEC: Spec = Spec::get("users_list", "/users", Effect::Read)
-        .titled("Find a user in the staff directory: a colleague's or employee's id, account, e-mail, login")
+        .titled("Look up a user account, who can log in")
         .requires(Permission::USER_VIEW)
         .operators(&["tenantId"])
         .extension()
@@ -94,10 +94,10 @@ impl Operation for GetUser {
         Spec::get("users_get", "/users/{id}", Effect::Read).titled("Show a user").requires(Permission::USER_VIEW).internal().extension();
 }
 
-/// Gives a user roles: she was promoted, upgraded or appointed head, team lead or deputy, becomes foreman, clerk or
-/// editor, moved to a department, should act as approver, or resigned and left.
+/// Gives a user roles or takes them away. The list replaces the old ones.
 ///
-/// Also: so take the administrator role away. The list replaces the roles so far.
+/// She was promoted to head or team leader, make him an approver or auditor, the trainee becomes a clerk, set the
+/// colleague up as admin or manager, or he got other work, so change or adjust it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignRoles {
@@ -114,7 +114,7 @@ pub struct AssignRoles {
 impl Operation for AssignRoles {
     type Output = User;
     const SPEC: Spec = Spec::put("users_assign_roles", "/users/{id}/roles", Effect::Grant)
-        .titled("Give a user roles or take them away")
+        .titled("Give a user account roles or take them away")
         .requires(Permission::ROLE_GRANT)
         .operators(&["tenantId"])
         .extension();

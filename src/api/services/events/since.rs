@@ -7,10 +7,10 @@ use crate::api::cloud_event::Event;
 use crate::api::page::PageRequest;
 use crate::api::{Effect, Operation, Permission, Spec};
 
-/// Reads new events after the last cursor: has anything further happened or come in meanwhile, in the meantime,
-/// something I have not seen, what did I miss since then or minutes ago, continue the feed.
+/// Reads what is newer on a topic than the last event seen (cursor), without waiting.
 ///
-/// Also: the next batch only. Polls; without a cursor it begins now.
+/// What happened in the meantime or since this morning, is there anything new on the bus or stream since noon, what
+/// came just after the one I read, can you catch me up, and did something arrive while I was at lunch?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Since {
     /// A topic or a pattern such as `execution.*`.
@@ -36,26 +36,26 @@ pub struct News {
 impl Operation for Since {
     type Output = News;
     const SPEC: Spec = Spec::get("events_since", "/events/since", Effect::Read)
-        .titled("Anything new since I last looked: fresh events after the last one")
+        .titled("New events in the meantime")
         .requires(Permission::EVENT_VIEW)
         .id_alias("eventId")
         .extension();
 }
 
-/// Stays until an event happens: wait for the next failure, payment, shipped goods, execution or warehouse signal to
-/// arrive, watch and listen, let me know as soon as it comes or appears.
+/// Waits until the next event of a topic comes, for some minutes at most.
 ///
-/// Also: or till the minutes given are over.
+/// Let me know when goods arrive, watch the bus till the first payment, listen for a failed execution, block or hold on
+/// for a document or an order, or stay until a signal or an update appears.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
     /// A topic or a pattern such as `task.*`.
     #[schemars(length(min = 1, max = 200))]
     pub topic: String,
-    /// The cursor of the answer before, so that nothing between two calls is missed; from now on if absent.
+    /// Cursor of the answer before; from now on if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// Longest wait in seconds; 50 if absent.
+    /// Longest wait in seconds; default 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_seconds: Option<u32>,
@@ -78,7 +78,7 @@ pub struct Waited {
 impl Operation for Wait {
     type Output = Waited;
     const SPEC: Spec = Spec::composite("events_wait")
-        .titled("Wait until something happens: the next event that comes in on a topic, hold on")
+        .titled("Wait for the next event, as soon as it comes")
         .requires(Permission::EVENT_VIEW)
         .made_of_extension("events_since");
 }

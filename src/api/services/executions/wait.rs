@@ -7,10 +7,11 @@ use super::Execution;
 use crate::api::ids::{ExecutionId, TaskId};
 use crate::api::{Operation, Permission, Spec};
 
-/// Stays to the end of a process: wait, watch, hang on or hold until the claim, closing, repair or admission is
-/// through, finished or complete, reaches a step or needs input, succeeds or fails.
+/// Stays with a running case until it ends (execution, exec-…), reaches a step or needs a person, and then tells the
+/// outcome.
 ///
-/// Also: keep an eye on it, follow it, tell me when, once or as soon as it is over, the outcome.
+/// Let me know once the order is finished or through, watch the recall or closing process till it is complete, stop
+/// only when it is over, and report the result or say why it has failed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
@@ -19,11 +20,11 @@ pub struct Wait {
     /// What to wait for; `person` if absent. Its end ends every wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<WaitUntil>,
-    /// A node of the process: the wait ends when it is done, too.
+    /// A node: the wait ends when it is done, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub node_id: Option<String>,
-    /// Longest wait in seconds; 50 if absent.
+    /// Longest wait in seconds; default 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_seconds: Option<u32>,
@@ -57,7 +58,7 @@ pub struct Waited {
 impl Operation for Wait {
     type Output = Waited;
     const SPEC: Spec = Spec::composite("executions_wait")
-        .titled("Wait until a run is finished, stay to the end and know how it went: the result (exec-…)")
+        .titled("Wait until a case is over, or comes to a step")
         .requires(Permission::EXECUTION_VIEW)
         .waits_long();
 }

@@ -18,7 +18,7 @@ const MAX_TEXT: f64 = 20_000.0;
 /// The form of a task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Form {
-    /// The fields to fill in; `decision` and `comments` are answered by arguments of that name.
+    /// The fields; `decision` and `comments` are answered by arguments of that name.
     pub fields: Vec<FormField>,
 }
 

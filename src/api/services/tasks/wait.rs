@@ -7,16 +7,16 @@ use super::Task;
 use crate::api::ids::TaskId;
 use crate::api::{Operation, Permission, Spec};
 
-/// Stays until the answer is there: await the signature, approval, decision, reply or yes of the boss or legal, hold on
-/// or stand by till the form is filled in, let me know as soon as.
+/// Stays until a person has answered a to-do (task-…), then gives the reply; some minutes at most.
 ///
-/// Also: when or once she responds, has decided or signed, or the task is cancelled.
+/// Tell me when the boss has signed the form, pause till the approval comes, let me know as soon as they fill it in,
+/// hold or stand by for the decision of the director, and just continue once she says yes or no.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
     /// The task.
     pub id: TaskId,
-    /// Longest wait in seconds; 50 if absent.
+    /// Longest wait in seconds; default 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_seconds: Option<u32>,
@@ -37,7 +37,7 @@ pub struct Waited {
 impl Operation for Wait {
     type Output = Waited;
     const SPEC: Spec = Spec::composite("tasks_wait")
-        .titled("Wait until a task is answered, say when it is signed or approved: await the yes or no")
+        .titled("Wait until a task is decided or approved")
         .requires(Permission::TASK_VIEW)
         .waits_long();
 }
