@@ -159,7 +159,7 @@ pub struct Question {
 ///
 /// Let the AI write a polite letter, job ad or speech, translate it into Polish, summarise these notes, explain a
 /// formula, draft a reply to an angry customer, suggest three ideas, or tell what Claude or the LLM would think of a
-/// clause that is risky.
+/// clause.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Invoke {
@@ -181,8 +181,8 @@ impl Operation for Invoke {
 
 /// Shows the answer of an AI agent live, as the model types it (streaming), so that nobody waits for the whole text.
 ///
-/// Let me read along while the bot generates a story or summary, see the long output of the assistant appear on the
-/// screen word by word, print the report piece by piece, or display each bit of the LLM response as it is produced.
+/// Let me read along while the bot generates a story or summary, see the long output of the assistant come on the
+/// screen word by word or chunk by chunk, or display each bit of the LLM response as it is produced.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {
@@ -205,8 +205,8 @@ impl Operation for Stream {
 
 /// Lists the AI agents of the company: assistants and helpers with their abilities.
 ///
-/// Which chatbots could I talk to or use, is Claude or GPT available, how many are there for law, translation or
-/// Spanish, what LLM runs on Azure, and which name or id do I pick?
+/// Which chatbots could I talk to or ask here, is Claude or GPT available, how many are there for law, and what LLM
+/// runs on Azure?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -224,8 +224,8 @@ impl Operation for List {
 
 /// Has an AI agent or bot carry out just one of its tools.
 ///
-/// Let the bot use only its calculator, lookup or currency converter, run the credit check of the assistant, trigger
-/// the route planner or weather function, or call one action for a ticket.
+/// Let the bot use only its calculator, search or currency converter, trigger the route planner or weather function, or
+/// call one action for a ticket.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteTool {
     /// The agent.
@@ -265,8 +265,8 @@ impl Operation for ExecuteTool {
 
 /// Tells how much an AI agent is used and what it costs (metrics): tokens, calls, response time.
 ///
-/// How often do colleagues ask the bot per week, how many tokens did the assistant burn, is the model slow to answer,
-/// and how high is its consumption, rate of cache hits and spending on the LLM?
+/// How often is the support bot asked, how many tokens did the assistant burn, and how high is its consumption, rate of
+/// cache hits and spending on the LLM?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
     /// The agent.

@@ -108,7 +108,7 @@ pub struct MetricValue {
 ///
 /// How many cases or tasks did people finish per day, week or month, how long does a process or approval take since
 /// January, what success had the sync in February or May, how do active users compare with last year, and what is the
-/// median response or number of executions per hour?
+/// number of executions per hour?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct QueryMetrics {
     /// What is measured, and when.
@@ -161,8 +161,8 @@ pub struct Widget {
 
 /// Opens one dashboard or board (dash-…) with what it shows today.
 ///
-/// Pull up the sales cockpit, put the management or operations overview on the screen, see what the warehouse or ward
-/// data does, or look at graphs and gauges.
+/// Pull up the sales cockpit, put the management or operations overview as charts and graphs on the screen, or bring
+/// its numbers to the wallboard.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDashboard {
     /// The dashboard.
@@ -219,9 +219,9 @@ pub struct Report {
 
 /// Writes a report of figures over a period.
 ///
-/// Compile the yearly or annual statistics for the board as a PDF, produce the weekly or quarterly workload, prepare a
-/// summary of March for the boss or a meeting, make an evaluation by team, put together throughput and duration of a
-/// process, or export it to CSV.
+/// Draw up the yearly or annual statistics for the board as a PDF, produce the weekly or quarterly workload by
+/// department, prepare a summary of March for the boss or a meeting, build an evaluation of AI usage this quarter, or
+/// export it to Excel or CSV.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateReport {
     /// The report's title.
@@ -271,8 +271,8 @@ pub struct Kpi {
 
 /// Lists our key figures against their targets (KPIs).
 ///
-/// How is the business doing, do we reach or meet our goals this quarter or month, which KPI is on track, red or green,
-/// what are the main or headline values overall, and which actual numbers are the most important at a glance?
+/// Do we reach or meet our goals this quarter or month, which KPI is on track, and what are the main or headline values
+/// and numbers overall?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListKpis {
     /// How much to answer.
@@ -305,8 +305,7 @@ pub struct DashboardSummary {
 
 /// Lists the dashboards, boards and cockpits that exist.
 ///
-/// How many are there for sales, which charts and screens are available, what could the team pick or choose, is any
-/// predefined or visual, and is one about production?
+/// How many are there for sales, which charts and screens are available, and what do they give as an overview?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListDashboards {

@@ -79,11 +79,10 @@ pub struct AuditEntry {
     pub claimed: Option<bool>,
 }
 
-/// Records in the audit log what was done by hand or on paper; kept as a claim, not as evidence.
+/// Enters in the audit log what was done by hand or on paper; kept as a claim, not as evidence.
 ///
-/// Write down officially that the safe was opened, a key handed to the police or a visitor, cash corrected, or a
-/// contract destroyed or shredded; note for compliance a backup, or a medicine thrown away with a witness; document it
-/// in the trail or protocol.
+/// Add an entry that the safe was opened at night, or a key handed over; make a note for compliance that a limit must
+/// be passed; write down officially as proof what a user did with a backup; document it in the register or protocol.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Log {
@@ -165,8 +164,8 @@ impl Operation for LogBatch {
 
 /// Finds in the audit trail who did what and when.
 ///
-/// Who changed the bank account or price, by whom was a contract opened, who gave the admin his rights yesterday or on
-/// Sunday, what are all entries of last week, and who did that deletion in the log?
+/// Who changed the bank account or price, by whom was a contract or data opened, who gave the admin access to the
+/// system on Sunday or Tuesday, look which entries there are of last week, and who did that deletion in the log?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -216,8 +215,8 @@ pub enum Standard {
 
 /// Produces a compliance report as proof that we keep the rules of GDPR, SOC2 or HIPAA.
 ///
-/// Auditors or an inspector come, so create evidence for the data protection officer or authority, or prove to the
-/// board or an external party that patient privacy is kept.
+/// Auditors or an inspector come, so create evidence for the data protection officer, a statement for the authority
+/// about last quarter, or prove to the board that patient privacy is kept.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ComplianceReport {
     /// The standard.
@@ -289,8 +288,8 @@ events, documents, feedback, datasets, notifications, approvals, definitions: by
 /// Requests that all personal data of a person is erased (GDPR): unreadable after 30 days. Decisions stay under a
 /// pseudonym; names in free text are not found.
 ///
-/// A former or ex employee wants to be forgotten, so remove everything about him everywhere; a rejected applicant or
-/// child demands deletion for privacy, so file the erasure and purge every trace of a user.
+/// A former or ex employee wants to be forgotten, so remove everything about him; a patient or child demands deletion
+/// for privacy (article 17), so file the erasure and purge every trace of a user.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteRecords {
@@ -340,8 +339,8 @@ impl Operation for DeleteRecords {
 
 /// Shows what an erasure would remove (GDPR), as a dry run before the deletion.
 ///
-/// How much would be erased or disappear if we forget this person, what would be touched, wiped or deleted for somebody
-/// to be forgotten, where is anything to purge, and which data is affected?
+/// How much would be erased or disappear if we forget this person, what goes and would be wiped or deleted if somebody
+/// is forgotten, and what would we lose in a purge?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewDeletion {
     /// The person: id, account name or e-mail address.
@@ -394,10 +393,10 @@ impl Operation for PreviewDeletion {
         .extension();
 }
 
-/// Tells how far the erasure of a person is (GDPR deletion request).
+/// Tells how far the erasure of a person is (GDPR deletion request, del-…).
 ///
-/// Has the data been erased yet, on which day will it be gone, is the former client really forgotten, did the wipe go
-/// through, what is the state or status of the case, and did it take effect finally?
+/// Has the data of the former employee been erased yet, on which day will it be gone, was the privacy request carried
+/// out, is he forgotten, did the wipe or purge go through, and what is the state of the case?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetDeletion {
     /// The request.

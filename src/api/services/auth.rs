@@ -105,8 +105,8 @@ impl Operation for Login {
 
 /// Signs me out and ends my session on this computer.
 ///
-/// My shift is over or I am going home, so log off; somebody saw my login, kill the token; we share the PC or tablet
-/// here and another user is next, so invalidate it, exit, leave, disconnect, or drop the current access.
+/// I am finished for today, so log off my current account now; somebody saw my login, so kill the token; we share the
+/// laptop here and another user is next, so close or drop the access securely, or disconnect and leave.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Logout {}
 
@@ -136,7 +136,7 @@ impl Operation for Refresh {
 
 /// Tells who I am logged in as and whether my session is still valid.
 ///
-/// Which user am I, does the token still give access, has the login expired, do I have to sign in again, how long until
+/// Is the bearer token I got genuine, to whom does it belong, has the login expired, do I sign in again, how long until
 /// it runs out, and is it still accepted if we verify it?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validate {}
@@ -180,9 +180,8 @@ impl Operation for Validate {
 
 /// Lists the permissions and rights that I or another user have.
 ///
-/// Am I allowed to approve this invoice, why is access to the salary file denied or the button greyed, may a trainee,
-/// temp or intern see or delete it, is he permitted to sign orders, and what does he lack or which rights are
-/// effective?
+/// Am I allowed to approve this invoice, why is access to the salary file denied, may a trainee see it, what is he
+/// permitted or entitled to, and which rights are effective?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListPermissions {
@@ -233,8 +232,8 @@ pub struct Role {
 
 /// Creates a new role: a named group of rights for people.
 ///
-/// We have no profile yet for external auditors who may only view, so set up one of their own, invent access for night
-/// or seasonal workers, or add a controller who should exist in the system.
+/// We have no profile yet for external auditors who may only view, so define or introduce one, make access for night or
+/// seasonal workers, or add a controller who should exist in the system.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreateRole {
     /// The role's name.
@@ -286,8 +285,9 @@ impl Operation for ListRoles {
 
 /// Changes which rights a role has, for its whole group. The list replaces all of them.
 ///
-/// Team leads should be able to approve, grant volunteers or cashiers what they may read, interns must not delete, let
-/// nurses view more, give auditors access to reports, or remove or take the export away from temps.
+/// Team leads and approvers should be able to approve, everyone may only read, add that volunteers may edit a process
+/// or view more, grant cashiers what they need, interns must not delete, give auditors access to reports, or remove or
+/// take the export away from temps.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AssignPermissions {
     /// The role.

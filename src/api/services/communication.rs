@@ -149,8 +149,8 @@ pub struct Message {
 
 /// Connects a messenger line (channel), by which people reach us on WhatsApp, SMS, Slack or Telegram.
 ///
-/// Set up a number so that guests can text or chat with us, add a new bot with its token, hook up the workspace of the
-/// team, let drivers send a message, introduce a second provider, or make our business WhatsApp usable here.
+/// We want to put up a number so that guests can chat with us, add a new bot with its token, hook up the workspace of
+/// the team, introduce a second provider, or make our business WhatsApp usable here.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -191,8 +191,8 @@ impl Operation for Register {
 
 /// Lists the messenger channels on which people reach us.
 ///
-/// Which WhatsApp numbers and SMS lines are set up, is Slack or Telegram connected, what ways to chat or write a text
-/// message do we offer customers, and which of them are active?
+/// Show all WhatsApp numbers and SMS lines that are set up here, is there a Slack or Telegram connection, what ways of
+/// communication do we offer customers to chat or write a text message, and which are registered and active?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListChannels {
     /// How much to answer.
@@ -211,8 +211,8 @@ impl Operation for ListChannels {
 
 /// Lists the conversations on WhatsApp, SMS, Slack or Telegram lines.
 ///
-/// Who wrote or has texted us this week or today, what are the open or recent chats of a customer, where is the
-/// messenger thread with the driver, and how many dialogues wait for a reply and are unanswered yet?
+/// Who wrote to us this week, yesterday or today, show all open chats of a customer, where is the recent messenger
+/// thread with the driver, and which dialogues wait for an answer?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListConversations {
@@ -239,9 +239,8 @@ impl Operation for ListConversations {
 
 /// Sends somebody a short message on WhatsApp, SMS, Slack or Telegram (channel).
 ///
-/// Text the driver that we are late, write to a customer that the car or spare part is ready to pick up, tell the
-/// plumber to come back at nine tomorrow, answer yes and thank you in a chat with the guest, or drop a line to ping the
-/// school.
+/// Text the driver at gate 3, write to a customer on WhatsApp that the order is ready to pick up, tell the plumber to
+/// come back tomorrow, post it into a chat, answer yes to the guest, or drop a line to ping the school.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SendMessage {
@@ -273,9 +272,9 @@ impl Operation for SendMessage {
 
 /// Takes in a message that somebody sent us (inbound channel), where it did not arrive by itself.
 ///
-/// A customer wrote or said yes on WhatsApp, so put in the SMS or text that just came over to an old phone while ours
-/// was down; a reply on Telegram or Slack was not delivered, or a guest or driver came back or answered by webhook
-/// payload.
+/// A customer wrote on WhatsApp, so put in the SMS or text that just came over while our platform was down; hand in the
+/// raw webhook payload of a callback here, simulate for a test that a driver or guest came back to us, or pass on a
+/// reply on Telegram or Slack that was not delivered.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receive {
@@ -310,8 +309,8 @@ impl Operation for Receive {
 
 /// Opens one chat to read its messages (conversation, conv-…).
 ///
-/// What did the driver answer, what exactly did we promise, agree or write to the parents last, can you show the whole
-/// thread or transcript, and may I scroll back through the history of the talk with the supplier?
+/// What did the driver answer, what did we promise, agree or write last, can you show the whole thread, exchange or
+/// transcript, and may I scroll back through the history with the supplier?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The conversation.
@@ -371,10 +370,10 @@ pub struct Conversation {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Ties a chat to the case that it concerns (conversation, conv-…).
+/// Ties a chat to the case that it belongs to (conversation, conv-…).
 ///
-/// Attach the WhatsApp thread to the order process, put the driver and his messages under the accident, or hook or join
-/// the exchange to a complaint or purchase.
+/// Attach the WhatsApp thread to a run of the workflow, put the Telegram dialogue under the onboarding, assign or
+/// associate SMS messages with the accident, or bind and join the exchange to a complaint or recall.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {

@@ -147,11 +147,11 @@ pub struct Job {
     pub replication_slot: Option<String>,
 }
 
-/// Sets up an import of data into our hub (ingestion job), once or on a schedule.
+/// Sets up a new import of data into our hub (ingestion job), once or on a schedule.
 ///
-/// Load the CSV files from an SFTP server each night, copy the old SQL or Mongo database, pull a folder, storage or
-/// bucket every hour, configure a daily sync of the ERP table, or bring over customers here on Sunday with only changed
-/// rows.
+/// Load the CSV files from an FTP server each night, copy the old SQL or Mongo database, pull a bucket or Azure storage
+/// every hour, arrange a daily sync of the ERP table, prepare a feed, or bring over changed customers each morning as
+/// we need.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -218,10 +218,10 @@ impl Operation for List {
         .cached(10);
 }
 
-/// Tells the state of one data import (ingestion job).
+/// Tells the state of one data import (ingestion job, ing-…).
 ///
-/// Did the sync go well last night, why did the load fail or stop, is the file or source still running, active or
-/// finished yet, and when is the next CSV transfer scheduled to take place?
+/// Did the sync go well last night, why did the load fail or stop, look at its progress, is the bank file still being
+/// read or pulled, and when is the next CSV transfer scheduled?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The job.
@@ -239,8 +239,8 @@ impl Operation for Get {
 
 /// Runs a data import now (ingestion job), not at its time.
 ///
-/// Load the fresh file right away, kick off the sync by hand, begin the transfer again at once, get the latest stock
-/// CSV going, or set off what sits idle.
+/// Load the fresh file right away without a wait, kick off or launch the sync by hand, begin the transfer again, get
+/// the latest stock CSV going, or let the SQL or Mongo one go.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Start {
     /// The job.
@@ -261,8 +261,8 @@ impl Operation for Start {
 
 /// Stops a data import in progress (ingestion job). Rows already written stay.
 ///
-/// Break off the load of the stock, kill or halt the sync of the wrong file, abort what is too slow or takes long, or
-/// end the transfer that hangs.
+/// Break off the load of the stock, kill or halt the sync of the wrong file, terminate or abort what is too slow, or
+/// end the transfer from the Mongo server that hangs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The job.
@@ -282,8 +282,7 @@ impl Operation for Cancel {
 /// Tests whether a data source can be reached and read, before an import.
 ///
 /// Try to log in to the SQL or Mongo db, does the host of the database accept our password and key, is the bucket
-/// readable, can we connect to the old FTP server here, are these credentials right, is the port able to work, and will
-/// the SFTP file load?
+/// readable, can we connect to the old FTP server here, is the port able to work, and will the SFTP file load?
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestConnection {

@@ -104,9 +104,9 @@ pub struct Analysis {
 
 /// Works out how unknown data is built (schema): its fields, columns and types.
 ///
-/// What does this strange CSV contain, which attributes can one detect in a JSON dump, what do the columns of an export
-/// from the old system mean, and what is the layout and date format of a feed, file or spreadsheet that nobody knows,
-/// to inspect or figure out?
+/// What is in this strange CSV or database table, which attributes can one detect in a JSON dump or derive from these
+/// rows, what do the columns of an export mean, or what does a supplier file look like that nobody knows, to inspect or
+/// figure out?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscoverSchema {
@@ -133,8 +133,8 @@ impl Operation for DiscoverSchema {
 
 /// Suggests which source field goes to which of ours (mapping).
 ///
-/// Where does cust_no or KdNr belong, which pair would be best between the old and new system, how does their file fit
-/// or line up, and what corresponds to the supplier heading, as a suggestion?
+/// Where should a customer number belong, which pair would be best between the old and new system, how does their file
+/// line up, and what corresponds to the supplier heading?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuggestMappings {
@@ -166,8 +166,8 @@ impl Operation for SuggestMappings {
 
 /// Lists the data structures that were discovered earlier (schemas).
 ///
-/// Which layouts have we already found or recognised, did the last analysis detect the structure of the export or the
-/// bank file before, and how many sources do we know the format of?
+/// Which layouts have we already found or recognised, did an analysis detect the structure of the bank file before, and
+/// how many sources do we know the format of?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSchemas {
     /// How much to answer.
@@ -208,8 +208,9 @@ impl Operation for ListSchemas {
 
 /// Rates the quality of data with a score, such as before an import.
 ///
-/// How many addresses are invalid, empty, missing or bad, are there gaps, duplicates and typos in the table, can we
-/// trust or rely on the contacts for a campaign, and are they messy, dirty or clean enough?
+/// How many customer or product records are invalid, empty, missing or bad, are there gaps, duplicates and wrong values
+/// in the table or export, can we trust the addresses as reliable, are the CSV rows dirty or clean enough, and can you
+/// assess it as a percentage?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoreQuality {
@@ -235,8 +236,8 @@ impl Operation for ScoreQuality {
 
 /// Makes up fake records that look real (synthetic data), so that no true person is needed for a test or demo.
 ///
-/// Invent thirty dummy customers or patients, produce mock invoices to practise with, give developers random rows like
-/// ours, create pretend orders for training or a course, or fabricate artificial but realistic people to fill a form.
+/// Produce dummy mock invoices to practise with, give developers random rows like ours, create pretend orders for
+/// training, or fabricate artificial but realistic people.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateSynthetic {

@@ -73,7 +73,7 @@ pub struct Document {
 /// Files a document in the archive: a PDF, scan, photo or attachment of 25 MB at most.
 ///
 /// Store the signed contract, put the attached invoice or receipt into the system, keep my certificate, add the sick
-/// note, hand in a CV, or here is the insurance policy to save.
+/// note, or take and submit it to the platform.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Upload {
@@ -105,8 +105,9 @@ impl Operation for Upload {
 
 /// Reads the values out of a stored document (doc-…), also from a scan (OCR).
 ///
-/// Pull the total, VAT and IBAN off the invoice, get the number, amount and date from the PDF, take the vendor from a
-/// receipt, the parties and sum of a lease or policy, or copy the fields of an uploaded form or delivery sheet.
+/// Pull the VAT and IBAN off the invoice, get the number, amount and date from the PDF file, take the vendor from a
+/// receipt, the notice period and sum of a contract, the name out of a CV, or copy the fields of an uploaded form or
+/// delivery sheet.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extract {
@@ -130,10 +131,10 @@ impl Operation for Extract {
         .evicts(&["documents"]);
 }
 
-/// Tells what type of document a scan, PDF or attachment is (classification).
+/// Tells what type of document an uploaded scan, PDF or attachment is (classification).
 ///
-/// Is it a receipt, a quote, a contract or just a form, what sort of letter or prescription came by post, on which pile
-/// or in which category does the delivery slip go, and can you determine, recognise or guess an unknown policy?
+/// Is the attached file a quote, a reminder or just a form, what sort of letter or prescription came by post, in which
+/// category is the slip, and can you determine, predict, decide or guess if it is a contract or not?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Classify {
@@ -190,9 +191,9 @@ impl Operation for Classify {
 
 /// Finds documents by what they say (semantic search).
 ///
-/// Is there a policy on home office, which letter is about noise, what contract mentions a penalty or late notice,
-/// where do our PDFs talk about warranty or water damage, does something explain fire safety like a manual, and which
-/// agreements are similar?
+/// Is there a file on fire safety, which letter or minutes are concerning noise, what contract mentions a penalty or
+/// late notice, where do our scans and PDFs talk about warranty or the roof, does any explain damage like a manual, and
+/// which agreements are similar?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -245,8 +246,7 @@ impl Operation for Search {
 
 /// Returns the vector of a document (embedding, doc-…): the floats that represent its meaning.
 ///
-/// A data scientist wants the raw array of a contract, manual or PDF for clustering or similarity search, its number of
-/// dimensions, or an export.
+/// Compute the raw array of an uploaded manual, certificate or PDF file for clustering or similarity search.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Embeddings {
     /// The document.
@@ -280,8 +280,8 @@ impl Operation for Embeddings {
 
 /// Lists the files in the archive by type and date (documents).
 ///
-/// Which papers came in or were uploaded today, what did we scan this week, what have we stored or received yesterday,
-/// and how many PDFs, invoices and contracts were filed this morning or not yet?
+/// Give an overview of which papers came in or were uploaded since Monday, what did we scan or put in this week, what
+/// is stored already, and how many PDFs, insurance invoices and contracts were filed or signed today or not yet?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

@@ -71,10 +71,10 @@ pub struct Entity {
     pub relationships: Map<String, Value>,
 }
 
-/// Sets up a new kind of record (entity type) with its fields, for things that we cannot store yet.
+/// Sets up a new kind of record (entity type) with its fields, for things that have no place yet.
 ///
-/// We need to keep track of equipment, so create a table for rooms or tools, a list of volunteers with name, number and
-/// date, a register of keys or plates and who holds them, something for allergies, or build a structure for spare
+/// We need something like a mileage log, so create a table for it; make a list of tools or volunteers with name or
+/// date, start a register of keys or plates and who holds them, store permits with a number, or a structure for spare
 /// parts.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -98,8 +98,8 @@ impl Operation for Define {
 
 /// Adds a new record to a table (entity): a customer, supplier, machine or vehicle.
 ///
-/// Enter a new client or volunteer with phone, a patient born in 1980, register the van or drill that we bought by its
-/// plate, add a room with seats, or save a supplier or guest as contact.
+/// Enter a new client with phone and VAT number, store a patient born in 1980, register the van or drill by its serial
+/// or plate, put one more room or permit into the list, or save a supplier as contact.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Insert {
     /// The type's name.
@@ -125,8 +125,8 @@ impl Operation for Insert {
 
 /// Shows one record of known id or number (entity), with all that is stored about it.
 ///
-/// Which phone is on the card of a supplier, what does the entry of the van or machine say, and can you pull up or
-/// bring the key or open the file of a customer?
+/// Fetch the data of a customer, what address or phone is on the card of a supplier, read or display the entry of the
+/// van, and can you pull up or open the saved file?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The type's name.
@@ -148,8 +148,8 @@ impl Operation for Get {
 
 /// Corrects a record (entity) by putting new values into its fields.
 ///
-/// She married, so fix the surname; the supplier moved to another street, the customer has got a new phone or e-mail, a
-/// number is wrong or a typo, or the van is now in the other hall or room, so set it or mark it as broken.
+/// Fix the surname; the supplier moved to another street, the customer has got a new phone or email, a number or date
+/// is wrong, or the van is now in the other hall or room, so set it or mark it as broken.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Update {
     /// The type's name.
@@ -178,8 +178,8 @@ impl Operation for Update {
 
 /// Removes one record from a table for good (entity). Refused while others refer to it.
 ///
-/// Take the sold van out, erase a test entry, get rid of a wrong or duplicate product, throw the scrapped machine away,
-/// strike the lost key, or drop a contact or customer who was entered twice by mistake or no longer exists.
+/// Take the sold van out, erase a test entry, get rid of a wrong or duplicate product, strike the lost key, or drop a
+/// contact or customer who was entered twice by mistake or no longer exists.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The type's name.
@@ -197,10 +197,10 @@ impl Operation for Delete {
         .evicts(&["entities"]);
 }
 
-/// Lists the records of one table that meet conditions, sorted (entities).
+/// Lists the records of a table that meet conditions, sorted (entities).
 ///
-/// Which customers or volunteers are in a city or region, what machines in a hall are older than two years, the newest
-/// or most expensive first, which suppliers come last by turnover, and which keys or tools are out at the moment?
+/// Which customers are in a city, which machines are older than 2 years or over 500 hours, which contracts end this
+/// quarter, how many suppliers have more than one, and which keys or tools are out at the moment?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Query {
     /// The type's name.
@@ -230,8 +230,8 @@ impl Operation for Query {
 
 /// Finds any record that mentions a name, word or number (entities, full text), in whatever table it is stored.
 ///
-/// Look everywhere for somebody of whom I only know the surname, find anything about asthma or penicillin through our
-/// data, see where a serial, street or phone appears, or whether a keyword does occur anywhere.
+/// Look everywhere where a customer or supplier appears of whom I only know the surname, find anything about penicillin
+/// across our data, see which master records contain a serial or phone, or whether a street does occur anywhere.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Search {
@@ -259,7 +259,7 @@ impl Operation for Search {
 /// Tells what kinds of records can be stored (entity types), and with which fields.
 ///
 /// What data do we keep here in the hub, which lists and registers exist, is there a place for vans already, how is a
-/// supplier or machine built, which attributes or columns are mandatory, and what does the whole model show?
+/// supplier built, which objects, attributes or columns are mandatory, and what does the whole model show?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Types {
@@ -283,8 +283,9 @@ impl Operation for Types {
 
 /// Changes the structure of a record type (entity type). Refused where stored data does not fit.
 ///
-/// It should also have a field for the birthday, it lacks what we need, so add a colour or weight to the machine, make
-/// a tax number mandatory, drop the fax column, rename a phone, or make the date or email optional.
+/// The supplier should also have an attribute for the birthday, it lacks a second price that we need, so extend it; add
+/// a colour or more text to the machine, the tax number must now be mandatory, drop the fax column, rename a field, or
+/// make the date or email optional.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Redefine {
     /// The type's name.

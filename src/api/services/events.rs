@@ -27,8 +27,9 @@ pub const SERVICE: Service = Service::new("event-bus", "events", "EBS", "Events 
 
 /// Announces an event on the bus, so that other systems that subscribed to the topic know.
 ///
-/// Tell programs that an order was shipped or a room is free, raise a signal that the price changed, put in the message
-/// that a batch is complete or a shift is over, or emit or push an integration update.
+/// Send out that an order was shipped, broadcast or raise a signal that the price or stock changed, post the message
+/// that a batch or execution is complete or a room is free, or emit, fire or push an integration update with its
+/// payload to the stream.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// A topic of your own, such as `invoice.received`.
@@ -89,10 +90,10 @@ pub enum Delivery {
     },
 }
 
-/// Lists the event subscriptions and subscribers: who follows which topic on the bus.
+/// Lists the event subscriptions and subscribers: which listener or consumer follows what topic on the bus.
 ///
-/// Which systems listen, what are we signed up for, where are our webhooks and feeds, do we receive any task, and who
-/// gets to hear of or is informed when an order failed?
+/// Which systems listen already, what are we signed up for, where do all our webhooks and feeds go, and who is informed
+/// when an execution failed?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListSubscriptions {
     /// How much to answer.
@@ -110,9 +111,9 @@ impl Operation for ListSubscriptions {
 
 /// Subscribes a server to the events of a topic, so that its https URL is called each time.
 ///
-/// We should hear whenever an execution failed, inform the ERP about every new task, the webhook should be told and
-/// receive when a payment arrived or a document was extracted, hook up the canteen or alarm today, or permanently sign
-/// up to follow.
+/// We want to hear whenever an execution failed, inform the ERP about every sync or new task, hook up a webhook that
+/// should receive when a document was extracted, let a consumer listen for what was delivered, or sign up permanently
+/// to follow from today.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribe {
     /// A topic or a pattern such as `execution.*`.
@@ -150,9 +151,9 @@ impl Operation for RotateSigningSecret {
 
 /// Ends a subscription, so that a server receives no more events.
 ///
-/// Stop telling us about failed executions, unsubscribe the old webhook, take the team or listener off the bus, we do
-/// not want to hear of any task, shipment or update, it no longer needs to follow, drop the feed, or cancel and quit
-/// the delivery.
+/// Stop telling us about failed executions, unsubscribe the dead webhook from the topic, take the consumer or listener
+/// off the bus, we do not want to get any task or update that we signed up for, it no longer needs to follow, or drop
+/// the feed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Unsubscribe {
     /// The subscription.
@@ -169,8 +170,8 @@ impl Operation for Unsubscribe {
 
 /// Plays past events of a topic again from some time on (replay).
 ///
-/// The server was down or crashed, so get back what was lost or missed since Monday or last week, rebuild from the
-/// start, or repeat all that was delivered in the night.
+/// The service was down, so resend the messages that were missed since yesterday noon, get back what was lost last
+/// week, rewind or reprocess the stream from the start, or deliver it once more.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// A topic or a pattern such as `execution.*`.

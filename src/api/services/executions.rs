@@ -169,10 +169,11 @@ pub struct HistoryEntry {
     pub data: Map<String, Value>,
 }
 
-/// Starts a new case of a workflow (execution, run) and can wait for its end.
+/// Starts a new case of a workflow (execution, run, proc-…) and can wait for its end.
 ///
-/// Kick off an onboarding, begin the month-end closing, launch or trigger a recall for a batch, put an order or
-/// purchase through the procedure, request leave, or open a complaint.
+/// Kick off an onboarding, begin the month-end closing, get a recall for a batch going, put an order with an amount of
+/// 5000 euros through the procedure, request leave or a replacement, trigger an approval on fire safety, or open a
+/// complaint.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
@@ -201,10 +202,10 @@ impl Operation for Start {
         .always_loaded();
 }
 
-/// Tells where one running case stands now (execution, exec-…): its step, state and variables.
+/// Tells where one running case stands now (execution, instance, exec-…): its step, state and variables.
 ///
-/// How far along is the onboarding, which stage or node has the order or request reached, what is the current status of
-/// the claim, is it stuck, and did the discharge or purchase get anywhere yet?
+/// How far along is the onboarding or the month-end closing, which stage or node has the order reached, what is the
+/// current status of the claim, and is the purchase stuck or finished?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The execution.
@@ -222,8 +223,8 @@ impl Operation for Get {
 
 /// Puts a running case on hold for a while (execution, exec-…).
 ///
-/// Freeze the claim for the moment, suspend an unclear purchase, let the order rest until papers arrive, stop the
-/// renovation or closing for a week, take a break, wait with the run, or interrupt the onboarding.
+/// Stop or freeze the recall for the moment, suspend an unclear purchase, let the order rest until papers arrive, halt
+/// the closing till the figures are there, keep the run parked, or wait and don't go on now.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     /// The execution.
@@ -249,8 +250,8 @@ impl Operation for Pause {
 /// Lets a paused case go on again (execution, exec-…), or tries its failed step again with corrected values. Nothing is
 /// done twice.
 ///
-/// The repair is ok, so carry on; take the order or purchase off hold, get the suspended run going again where it
-/// stopped, wake or unfreeze the claim, or let it proceed.
+/// The onboarding may carry on; take the order off hold, move the suspended run on where it stopped, wake, unfreeze or
+/// reactivate the recall, get it going again for the lab, or let it proceed, now that the paper is back.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Resume {
     /// The execution.
@@ -281,8 +282,8 @@ impl Operation for Resume {
 
 /// Ends a running case for good (execution, exec-…), and closes its open tasks.
 ///
-/// The customer went elsewhere, so drop the order; it was a false alarm or ordered twice, so abort or terminate the
-/// run; she moved or took a job at home, so stop the hiring or onboarding; scrap it, call it off.
+/// The customer doesn't need it any more, so stop the order; it was started by mistake or twice, so kill, abort or
+/// terminate the run; he took a job elsewhere, so call off and discontinue the onboarding, or scrap the purchase.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     /// The execution.
@@ -305,10 +306,10 @@ impl Operation for Cancel {
     }
 }
 
-/// Tells what happened in a case (execution, exec-…), as a timeline of events.
+/// Tells what happened in a case (execution, exec-…), as a timeline or log of events.
 ///
-/// How did the order get there, when did each stage of the run start and end, where was time spent, why did the
-/// onboarding take so long since the first check, and what failed, to trace or reconstruct the story?
+/// Through which nodes did it pass, when did each stage of the run start and end, why did the closing take so long
+/// since the first check and which error came, to trace everything or reconstruct the story?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The execution.
@@ -326,11 +327,11 @@ impl Operation for History {
         .cached(2);
 }
 
-/// Undoes what a case has already booked (execution, exec-…) when its run broke or crashed halfway: finished steps are
-/// reversed (compensation, saga).
+/// Undoes what a case has already booked (execution, exec-…) when its run went wrong or broke midway: finished steps
+/// are reversed (compensation, saga).
 ///
-/// Give the money back that was charged to a card, roll back an order that failed in the middle, or revert and unwind a
-/// half transfer.
+/// Roll back an order that did fail in the middle, abort it and cancel its reservations and actions, or revert and
+/// unwind what was posted to an account.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Compensate {
     /// The execution.
@@ -422,10 +423,11 @@ impl Execution {
     }
 }
 
-/// Lists cases (executions, runs) by workflow, status and date.
+/// Lists cases (executions, instances, runs) by workflow, status and date.
 ///
-/// Which orders are going on, open or stuck at the moment, how many onboardings are still under way, did any fail,
-/// crash or get cancelled this week or overnight, and what is the overview of all claims started yesterday?
+/// Which orders are going on, open or stuck at the moment, how many onboardings are in flight, which ones don't move,
+/// which did crash or get cancelled this week or in the night, and what is the overview of every flow started since
+/// yesterday?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

@@ -137,11 +137,11 @@ pub struct Integration {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Connects an outside system with ours for the first time (integration), by its API address and login.
+/// Connects a new outside system with ours for the first time (integration), by its API address and login.
 ///
-/// We bought external bookkeeping software and need a link, so hook up the bank, set up an interface to the insurance,
-/// make Salesforce known, register a program, or plug the weather or shipping service of another company into our flows
-/// by key or SOAP.
+/// We have a new external bookkeeping software and need a link, so hook up the bank or tax office, set up a new
+/// interface to the insurance, make Salesforce or Shopify known, or plug a new shipping service into our platform by
+/// key or webhook.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -181,10 +181,10 @@ impl Operation for Create {
         .evicts(&["integrations"]);
 }
 
-/// Lists the external systems and third-party software that we are linked to (integrations) with their state.
+/// Lists the external systems, partners and third-party software that we are linked to (integrations) with their state.
 ///
-/// What other programs are plugged in or hooked up, is there a connection to the bank already, do all interfaces and
-/// connectors work, and can you give an overview?
+/// What programs are hooked up, is there any connection to the bank already, which APIs talk SOAP or OAuth, do all
+/// interfaces and connectors work, and can you give an overview?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -203,8 +203,9 @@ impl Operation for List {
 
 /// Shows how one connection to an outside system is configured (integration, int-…).
 ///
-/// To what URL or address does the bank interface point, which type of login and mapping does the connector use, how is
-/// the link to the shop or lab set up, and when was its last sync in detail?
+/// Open the configuration of the API: to what URL or address does the interface point, which login and mapping did we
+/// give the connector, key or OAuth, how is the link to Salesforce set up, and can I see its setup and last sync in
+/// detail?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The integration.
@@ -222,9 +223,9 @@ impl Operation for Get {
 
 /// Changes the connection to an outside system (integration, int-…).
 ///
-/// The API key, password or certificate expired or was renewed, so put in the new one; the bank moved to another
-/// server, correct the address; switch the tax office link to OAuth, set a timeout or fields, or rename the interface
-/// of the old shop.
+/// The API key, client secret or certificate expired or was rotated, so put in the new one; the bank moved to a second
+/// server, so correct the address; the tax office link should switch to OAuth; set a timeout or fields, or rename the
+/// interface of the shop.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -269,8 +270,9 @@ impl Operation for Update {
 
 /// Tests whether an outside system can be reached with our login (integration, int-…).
 ///
-/// Does the connection to the bank still work, does the parcel service answer, is the connector alive and reachable if
-/// we try, do we get through by the link that seems dead or down, and is our key or password accepted?
+/// Does the connection to the bank or Salesforce still work, does the interface answer a ping, is the connector alive
+/// and reachable if we try, check before we go live that we get through by the link, and verify that our key and
+/// credentials are accepted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connect {
     /// The integration.
@@ -313,8 +315,8 @@ impl Operation for Connect {
 /// Converts records of an outside system into our own fields by a mapping (integration connector, int-…); nothing is
 /// sent.
 ///
-/// Translate the order of a shop into ours, rename or reshape what comes through, reformat these rows or lines in our
-/// layout, apply the rules to JSON or XML, and see how theirs would look.
+/// Translate the order of a shop or bank into ours, rewrite or reshape a payload that comes through, take these rows or
+/// lines over in our layout, or apply the rules to a ticket in JSON or XML.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transform {
@@ -359,9 +361,9 @@ impl Operation for Transform {
 /// Calls an outside system through its API (integration, int-…), to get or send something. With `async` the call is
 /// queued.
 ///
-/// Fetch values from the lab, look up an account in the CRM, post an invoice in the software, order or book a parcel
-/// pickup via the carrier, create a contact in Salesforce, charge a card, open a ticket, or ask for the weather
-/// tomorrow.
+/// Fetch or look up an account in the CRM, charge 20 euros to a card, post an invoice over the interface to DATEV, push
+/// a customs declaration, order a parcel pickup via the carrier or its tracking number, create a contact in Salesforce,
+/// open a ticket, or ask for the weather tomorrow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Execute {

@@ -104,11 +104,11 @@ pub struct Feedback {
     pub created_at: Option<Timestamp>,
 }
 
-/// Takes feedback on an answer of an AI agent: a rating, a remark, a correction.
+/// Takes feedback on an answer of an AI agent: a rating, comment or correction.
 ///
-/// The bot was wrong or useless, two or five stars, thumbs up or down, a great suggestion, the reply was rubbish or
-/// excellent, mark the output or translation as bad, very helpful or not correct, or tell the assistant what price
-/// would be expected.
+/// The bot was wrong, invented something or was too strict, so leave two out of 5 stars or a thumbs down; the summary
+/// was excellent or helpful; the reply was rubbish, mark the output or translation as bad or not correct, or tell the
+/// assistant which answer would be expected.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Submit {
@@ -137,8 +137,9 @@ impl Operation for Submit {
 
 /// Shows the feedback that users gave on an AI agent or prompt.
 ///
-/// How satisfied or happy are teachers or nurses with the bot, how did people rate its answers, what do remarks and
-/// opinions say, and are there bad comments or thumbs down about support?
+/// How satisfied are teachers or nurses with the bot, did anyone find its translations wrong, how did people rate its
+/// answers or accuracy, can I read what comments, evaluations and opinions it got, and are there thumbs down about
+/// support?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -163,7 +164,7 @@ impl Operation for Query {
 /// Gathers examples into a training set (dataset) from which an AI agent can learn.
 ///
 /// Collect good and bad replies of the bot, bundle the best rated answers of a quarter, make labelled material out of
-/// corrections and feedback, assemble a collection, or compile together what shall teach the model.
+/// corrections and feedback, assemble a collection, or prepare what shall teach the model.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateDataset {
@@ -294,8 +295,8 @@ pub struct JobFailure {
 
 /// Has an AI agent trained again (retraining) on a dataset, at once or at a set time.
 ///
-/// Plan to teach the bot tonight or overnight, let the model learn from new examples at the weekend or on Sunday,
-/// fine-tune the assistant anew with corrections, or queue it for a better summary.
+/// Plan to teach the bot at 2 am, let the model learn from new examples at the weekend or on Sunday, fine-tune the
+/// assistant anew with corrections, or queue it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
@@ -321,10 +322,10 @@ impl Operation for Schedule {
         .evicts(&["retraining_jobs"]);
 }
 
-/// Tells how one training of an AI agent is coming along (retraining job).
+/// Tells how one training of an AI agent is coming along (retraining job, rt-…).
 ///
-/// Did the bot learn, did the model succeed or fail, how far is the fine-tuning, and is the run finished yet or still
-/// in the queue?
+/// Did the bot learn, when will it be done or has it not begun yet, why did the model fail, how far is the fine-tuning,
+/// and is the run still in the queue?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetJob {
     /// The retraining job.
@@ -339,10 +340,11 @@ impl Operation for GetJob {
         .cached(2);
 }
 
-/// Compares how accurate an AI agent is now with what it was (drift).
+/// Compares how accurate an AI agent is now with what it was, its baseline (drift).
 ///
-/// Did the quality or correctness of the answers drop or slip since spring, is the bot getting worse, poorer, less
-/// reliable or stupid lately, and is the accuracy or precision of the assistant or model down from what it used to be?
+/// Did the quality or correctness of the answers slip or sink over the months, is the bot still as good or much worse
+/// and less reliable than in spring, and is the accuracy or precision of the assistant or model down from what it used
+/// to hit?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
     /// The agent.

@@ -132,8 +132,8 @@ pub struct Notification {
 
 /// Sends a person an e-mail, SMS or push alert from a template (notification).
 ///
-/// Remind or email guests that we are closing, let the guard or manager know by phone, drop applicants a welcome letter
-/// or invitation, notify the technician on duty, or inform users about a deadline or meeting.
+/// Remind or email guests that we are closing, let the guard or manager know by phone, use the welcome letter or
+/// invitation, notify the technician, or inform users about the deadline or fire drill tomorrow.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Send {
@@ -159,10 +159,10 @@ impl Operation for Send {
         .essential();
 }
 
-/// Tells what became of one e-mail, SMS or push alert (notification, notif-…).
+/// Tells what became of one e-mail, SMS or push alert (notification).
 ///
-/// Was my reminder sent, did the email arrive or has it bounced, what happened to the fire alert and its delivery, and
-/// why was the welcome message not delivered?
+/// Was my reminder sent, did the email reach him or has it failed and bounced, is the fire alert still in the queue or
+/// was its delivery retried, and why was the welcome message not delivered?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The notification.
@@ -179,8 +179,8 @@ impl Operation for Get {
 
 /// Lists the mails, reminders and push alerts that were sent (notifications).
 ///
-/// Which emails went out today, yesterday or last week, which ones bounced, what is still outgoing, and what history of
-/// notices did a customer get?
+/// Which emails went out today or last week, which ones bounced, what is still outgoing, and what history of notices
+/// did a customer get?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -213,10 +213,10 @@ impl Operation for List {
         .essential();
 }
 
-/// Writes a standard text for mails, SMS or push alerts, to reuse with names filled in (notification template).
+/// Writes a new standard text for mails, SMS or push alerts, to reuse with names filled in (notification template).
 ///
-/// Make a reusable form letter or email, save a welcome or greeting, prepare a deadline reminder for a task, or have
-/// the same fixed rejection ready that we always send.
+/// Make a boilerplate letter or email, add a notice of an appointment, store the wording of a welcome or confirmation,
+/// prepare a deadline reminder for a task, or have a fixed message ready that we need.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateTemplate {
@@ -274,8 +274,8 @@ impl Operation for CreateTemplate {
 
 /// Lists the standard mails and texts that are ready to use (notification templates).
 ///
-/// Is there a welcome letter, a prewritten rejection or an SMS, what email or push notices do we have in stock, and
-/// which canned reminder or prepared boilerplate exists?
+/// Is there a welcome letter, what email or push notices do we have in stock, and which canned reminder or prepared
+/// boilerplate exists?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListTemplates {

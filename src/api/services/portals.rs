@@ -146,8 +146,8 @@ pub struct ApprovalStep {
 
 /// Sets up a web portal: a site of their own for customers, suppliers or members.
 ///
-/// We want a new page where dealers log in, so make a separate entrance for a branch, or open a self-service area for a
-/// tenant with logo.
+/// We want a new page where dealers log in online, so make a separate entrance for a branch, or open a self-service
+/// area for a tenant with logo.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// The portal's name.
@@ -173,7 +173,7 @@ impl Operation for Create {
 
 /// Shows how one portal is set up: domain, logo, colours and features of the site.
 ///
-/// Under which address is the site on the web, and which details, config or setup does it have for the partner?
+/// Under which address is the site on the web, and which details, config or setup does it have for the customs office?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The portal.
@@ -190,8 +190,8 @@ impl Operation for Get {
 
 /// Changes the look of a portal: its logo, colours or domain (branding).
 ///
-/// Make the site green, swap the old or outdated logo of the dealers for a png, restyle the web page like our corporate
-/// design, make it dark for customers, or replace a picture for parents.
+/// Make the site green, swap the old logo of the dealers, restyle the web page like our corporate design, make it dark
+/// for customers, or replace a picture for parents.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateBranding {
     /// The portal.
@@ -273,8 +273,8 @@ impl Operation for ConfigureApprovals {
 
 /// Lists all portals that we host for outsiders.
 ///
-/// Is there any page for customers, suppliers or contractors already, what is the name of every site, which belong to
-/// the group, and where do I find an overview?
+/// Is there any page for customers already, what is the name of every site, which belong to the group, and where do I
+/// find an overview?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -293,7 +293,7 @@ impl Operation for List {
 
 /// Lists the companies and tenants on the platform.
 ///
-/// Which firms belong to the group, does the holding own other branches, what are all organisations, daughters and
+/// Which entities does the group have, does the holding own other branches, what are all organisations, daughters and
 /// subsidiaries by name, and which client joined this year or do we serve?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

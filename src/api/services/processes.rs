@@ -172,8 +172,8 @@ pub struct ProcessVersion {
 /// Designs a new workflow (process) from scratch, as a draft: which step of a request comes first and which then, with
 /// checks and approvals in sequence.
 ///
-/// We need a flow for lost keys, a procedure with three signatures, an automated purchase that nurses confirm before
-/// finance pays, or a sketch of how damage is handled without paper.
+/// We need a flow for lost keys; HR has no definition for holidays yet, so draw one up; make a brand new claim
+/// procedure where three nurses decide before finance pays; or sketch an application that starts without paper.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -206,10 +206,11 @@ impl Operation for Create {
         .evicts(&["processes"]);
 }
 
-/// Lists the versions of a workflow (process, proc-…): its revisions, editions and releases, and when each came.
+/// Lists the versions of a workflow (process, proc-…): its history of revisions, editions and releases, and when each
+/// came.
 ///
-/// How did the procedure or flow look before the change, what was altered since last year or March, and which past
-/// variants are there?
+/// How did the procedure or flow for leave look before the change, what was altered since last year, and which past
+/// designs are there?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
@@ -233,7 +234,7 @@ impl Operation for Versions {
 /// Changes the design of an existing workflow (process, proc-…), as a new draft; cases under way keep the old flow.
 ///
 /// The procedure should ask for a second check before the purchase, so insert, add, swap or rename a step, remove the
-/// fax, modify a limit, edit an extra day, or require a signature or photo, too.
+/// fax, or modify a limit and edit an extra day, too.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -272,8 +273,8 @@ impl Operation for Update {
 
 /// Makes the draft of a workflow (process, proc-…) the valid version, which is then final.
 ///
-/// Release the finished procedure for use, activate the flow, put the new purchase or leave process into force, make
-/// the official design live, or roll it out from Monday, so that staff and everyone can start it.
+/// Release the procedure for use, it is ready now, so activate the flow or put it into production, let the new purchase
+/// or leave process take force, make the official design live so that everyone can start it, or roll it out.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Publish {
@@ -295,8 +296,8 @@ impl Operation for Publish {
 
 /// Checks whether the design of a workflow (process, proc-…) is correct and complete enough for its release.
 ///
-/// Proofread the draft, look if the definition has any errors, something wrong or broken, or dead ends, and verify that
-/// the flow makes sense and each step of the procedure leads somewhere.
+/// Proofread the draft, look if the definition has errors, red marks or invalid variables, a node without a mapping or
+/// assignee, or dead ends, and verify that no form is wrong or broken and each step of the flow leads somewhere.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validate {
@@ -364,8 +365,8 @@ impl Operation for Validate {
 
 /// Plays a workflow (process, proc-…) through as a dry run, without real consequences.
 ///
-/// Test the draft in a trial, rehearse or practise the procedure safely with made-up data, simulate the flow with a
-/// pretend order or amount, and see how it behaves and which path it would take.
+/// Try the draft in a test mode, rehearse the procedure so that nothing is booked, simulate the flow with a fake order
+/// or dummy applicant and made-up euros, and see how it behaves, what would happen and which path it takes.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
@@ -415,8 +416,8 @@ impl Operation for Sandbox {
 
 /// Lists the workflows (processes) of the company, published or still in draft.
 ///
-/// How many procedures do we have, is there a flow for a lost key or broken equipment, what can I kick off, and which
-/// designs are all unfinished?
+/// Which procedures and definitions do we have in all, is there a flow for finance or for a lost key, is something in
+/// the catalogue already, and which designs are unfinished, in an overview?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// Words of the name, or their beginnings.
@@ -443,8 +444,8 @@ impl Operation for List {
 
 /// Opens the definition of a workflow (process, proc-…): its design with nodes, conditions and variables.
 ///
-/// What does the procedure consist of, who is asked and signs first, what comes after, can somebody explain or describe
-/// a purchase, and can I see how the flow looks?
+/// What does the procedure consist of, who signs first, what comes after, can somebody explain a purchase, and can I
+/// see how the current flow looks?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The process.

@@ -117,8 +117,8 @@ pub struct Prompt {
 
 /// Saves an instruction to the AI as a new template (prompt), so that others reuse it.
 ///
-/// Add a good wording to the library, put in a question that we always ask the bot, keep a standard text with blanks
-/// for language and topic, make placeholders for the LLM to answer, or store how to summarise a letter or simple offer.
+/// Add a good wording to the library, put in a question that we always ask, keep a standard text with blanks for
+/// language and topic, make placeholders for the LLM to answer, or store how to write an analysis for a customer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Name of the prompt.
@@ -153,7 +153,7 @@ impl Operation for Create {
 /// Opens one AI prompt to read what the bot or model is told.
 ///
 /// What exactly does the instruction behind the summary say, how does the text of the template for translation read,
-/// and can you display the job ad?
+/// and can you display the current one for analysis?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The prompt.
@@ -170,8 +170,7 @@ impl Operation for Get {
 
 /// Lists the versions of an AI prompt: revisions and editions of the instruction, and when each was edited.
 ///
-/// What was the wording before the change, which release did the bot use last time, who altered the previous summary,
-/// and how do they all compare?
+/// What was the wording before the change, which release did the bot use last time, and how do earlier ones compare?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The prompt.
@@ -294,7 +293,7 @@ impl Operation for Validate {
 /// Makes the draft of an AI prompt the official version that agents use. Answers which samples change.
 ///
 /// Let the bot use the new wording from now on, put the improved or shorter instruction live, release the revised ad,
-/// bring it into force or production, roll it out today, or activate it.
+/// bring it out today, or activate it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// The prompt.
@@ -352,8 +351,8 @@ impl Operation for Publish {
 
 /// Lists the AI prompts in the library, saved by colleagues.
 ///
-/// How many instructions do we have for the LLM, is there already a ready template for meetings, can I look for one by
-/// tag to use with the bot or model, and is there an overview of all names?
+/// How many instructions do we have for the LLM, is there already a ready template, can I look for one by tag to use
+/// with the bot or model, and which exist in draft?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

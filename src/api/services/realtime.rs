@@ -143,9 +143,8 @@ impl Frame {
 
 /// Shows a message at once to everyone who is connected to a channel (live, websocket).
 ///
-/// Flash on all screens that we close in minutes, push an update to the board, tell everybody on the ward that lunch is
-/// ready, broadcast to viewers of the portal or production, or put it over a browser window or an open page as a
-/// pop-up.
+/// Flash on all screens that we close in minutes, push an update to the board, tell everybody in the room that lunch is
+/// ready, broadcast to viewers of the portal or production, or put it over a browser window or page as a pop-up.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// Channel such as `room-1`: small letters, digits, `_`, `-`, dots.
@@ -193,8 +192,8 @@ pub struct Present {
 
 /// Tells who is connected to a channel at the moment (presence).
 ///
-/// Is anyone online right now, is the doctor or nurse active at the computer, which colleagues are available on the
-/// ward, how many people are present in an open room or portal for support, and is anybody offline or with a green dot?
+/// See if anyone is online right now, is the doctor still active, which colleagues are available on the ward, how many
+/// people are present in an open room or portal for support, and is anybody offline or with a green dot?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Presence {
     /// The channel; `users` is everybody with a connection of their own.

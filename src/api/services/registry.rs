@@ -84,8 +84,8 @@ pub struct Instance {
 
 /// Adds a server to the service registry, so that others find it (instance).
 ///
-/// Our new backend is up on 10.0.2.5 port 7000, so enter it, add a second node or machine of the engine, make another
-/// internal microservice known and findable in the directory, or include more capacity.
+/// Our new backend is up on 10.0.2.5 port 7000, so enter it, add a second node or machine of the engine, or make
+/// another internal microservice known and findable in the directory.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -122,8 +122,8 @@ impl Operation for Register {
 
 /// Takes a server out of the service registry, so that it gets no more requests or traffic (instance).
 ///
-/// Remove the dead node, strike the old backend off the directory, turn off or unregister a broken host before
-/// maintenance, or decommission a machine that is gone for good.
+/// Remove the dead node from discovery, delete or withdraw the registration of the old backend, drop a test container
+/// off the list, unlist or unregister a broken host before maintenance, or decommission a machine for good.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deregister {
     /// The instance, such as pds-1.
@@ -140,8 +140,8 @@ impl Operation for Deregister {
 
 /// Finds where one service runs: address, IP and version of its instances.
 ///
-/// On which machine or server is the engine, where do I reach the audit or task microservice, how many nodes does the
-/// backend have, and how do I locate or resolve an endpoint?
+/// On which machine or server is the engine, where is the microservice for the event bus, and how many nodes does the
+/// backend have?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Discover {
     /// Service name, such as process-design-service.
@@ -164,8 +164,8 @@ impl Operation for Discover {
 
 /// Lists all services of the platform with their health.
 ///
-/// How many backends and microservices does the registry know, which parts or components are down or broken, what is
-/// the full directory, and what are the names and versions of all there are?
+/// How many backends and microservices does the registry know, which components are registered or down, and what names
+/// and versions are there?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// How much to answer.
@@ -185,8 +185,8 @@ impl Operation for List {
 
 /// Checks the health of one server (service instance), or sends its heartbeat.
 ///
-/// Is the engine alive, is the node ok or does it hang, does the machine respond if we ping it, has the mail backend
-/// crashed, is it down, slow, dead or doing well, and is it still up when we test or probe it?
+/// Is the engine alive, is the document node ok, does the machine respond if we ping it, is the backend slow, down or
+/// dead, and is it still up when we test or probe it?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {

@@ -118,9 +118,9 @@ pub struct Run {
 
 /// Has a workflow start by itself at regular times (schedule, timer).
 ///
-/// Run the backup every night at two, begin the report on the first day of the month, launch the checklist
-/// automatically each Monday morning at six, set a weekly stock check at noon, a daily flow, or one twice a year or
-/// quarter, on weekdays.
+/// Run the backup every night at 2, plan the report for the first day of the month, let the checklist begin
+/// automatically each Monday at six, set a weekly stock check at noon on Friday, a daily flow on weekdays, or one twice
+/// a quarter or year, on 1 January and 31 March.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -152,8 +152,8 @@ impl Operation for Create {
 
 /// Shows one timer: when an automatic start is due next (schedule, sched-…).
 ///
-/// At what time and how often does the backup run, which trigger is active or switched off, and what details, use or
-/// timezone does the stock check have?
+/// For what time is the backup set by cron, see the plan of the monthly inspection, open the details of the nightly
+/// trigger with its variables, is it active, and what use or timezone does the stock check have?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The schedule.
@@ -168,10 +168,11 @@ impl Operation for Get {
         .cached(30);
 }
 
-/// Changes when a timer starts a workflow (schedule, sched-…).
+/// Changes when or with what a timer starts a workflow (schedule, sched-…).
 ///
-/// Move the automatic backup to Tuesday or Friday, shift it two hours later, postpone the nightly check by a week, the
-/// report should start at six or 8 pm on the clock instead, make it weekly now, or turn it off in summer time.
+/// Move the automatic backup to Tuesday or Saturday, start the nightly stock check some hours later, postpone it by a
+/// week, add recipients, adjust it to 8 instead, make the monthly report quarterly or weekly now, every second month,
+/// or have it switched off or disabled in summer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -206,8 +207,8 @@ impl Operation for Update {
 
 /// Removes a timer for good, so that the workflow no longer starts by itself (schedule, sched-…).
 ///
-/// Nobody needs the weekly report or reminder any more, so stop or end the automatic backup, cancel the nightly
-/// trigger, take the cron away or out, or erase the recurring job from the calendar.
+/// Nobody needs the weekly report any more, so stop or end the automatic backup, scrap or drop the nightly trigger,
+/// take the cron away, erase it, or get rid of a recurring reminder.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// The schedule.
@@ -224,7 +225,7 @@ impl Operation for Delete {
 
 /// Fires a timer right now (schedule, sched-…), once and by hand.
 ///
-/// Trigger the nightly backup immediately, do not wait for Monday, start the weekly report early today or ahead of
+/// Trigger the nightly backup immediately, we can't wait for the cron, start the weekly report early today or ahead of
 /// time, or set off the daily one in five minutes.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Execute {
@@ -243,8 +244,8 @@ impl Operation for Execute {
 
 /// Lists the timers and cron jobs that start workflows by themselves (schedules).
 ///
-/// What is planned for tonight or the weekend, what fires every morning, is anything recurring on Monday, and which
-/// triggers are set or off, in the overview?
+/// What is planned for tonight or the weekend, is anything automatic or recurring on Monday, and which triggers are set
+/// or off, in the overview?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {

@@ -169,9 +169,9 @@ pub struct TaskEvent {
 
 /// Gives a person a job or asks for a decision (task), with a form and a deadline in hours if wanted.
 ///
-/// Somebody must check the lamp in a room by tomorrow, a nurse or driver should be reminded about the form, the boss
-/// has to decide on a trip, I need a signature or quote approved, or put a new item on the desk of the janitor to count
-/// the shelf.
+/// Somebody must check the lamp in a room by Friday, remind a driver about the form, let the sales director decide
+/// about a discount, marketing has to sign a quote off, have a human on duty approve it, or put a new item on the desk
+/// of HR.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -208,10 +208,10 @@ impl Operation for Create {
         .evicts(&["tasks"]);
 }
 
-/// Opens one to-do (task-…): what exactly it asks, its form, deadline and answer.
+/// Opens one to-do (task-…): what exactly it says, its form, deadline and answer.
 ///
-/// When is the job due, who has it, is the approval still open, what is its status, what does the discount request say,
-/// what is this item about, and where do I read the description or plan of the inspection or repair?
+/// When is the job due, who has it, is the approval still open, what is its status, what is this item about, was it
+/// done, and can you pull up the description of the inspection or repair?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The task.
@@ -227,11 +227,11 @@ impl Operation for Get {
         .essential();
 }
 
-/// Hands a to-do or approval to another person, role or team (task-…), or to me.
+/// Hands a to-do or approval to another person, role or team (task item, task-…), or to me.
 ///
-/// He is ill, sick or busy, so someone else should take it instead; pass or forward the form to a deputy, put a nurse
-/// on the inspection, give the job to the night shift, hand over the count while I am on leave, or move what is not
-/// mine.
+/// He is on leave and can't do the item, so somebody else should take it over; nobody has it, so put it on the desk of
+/// the trainee; make the night shift do it, transfer, move or reassign the form to a deputy, pass the count to a nurse,
+/// or give the inspection to me.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Assign {
     /// The task.
@@ -253,9 +253,9 @@ impl Operation for Assign {
 
 /// Answers a to-do (task-…) with my own decision, only once; the workflow then goes on.
 ///
-/// Yes, I agree, it is fine, approve the trip or overtime; no, too expensive, but ok up to 500 euros; mark the count as
-/// done with all 40 pieces, tick the job off, decline the request, send the quote back revised, or fill in the missing
-/// result.
+/// I agree, so sign the marketing budget off; it is fine, approve the overtime; it is too expensive, so say no or
+/// decline the request; mark the inspection as done with no damage, fill out the form, or put in the result of the
+/// count.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Respond {
     /// The task to answer.
@@ -293,10 +293,10 @@ impl Operation for Respond {
     }
 }
 
-/// Lists to-dos and approvals (tasks), mine or those of others, by status and deadline.
+/// Lists to-dos and approvals (task items), mine or those of others, by status and deadline.
 ///
-/// What must I do today, which jobs are due this week, how many wait for my signature or pile up, and what have the
-/// workshop or a colleague not done yet?
+/// What must I do today, give me everything that is due this week or still pending, how many items wait for my
+/// signature, which jobs are unassigned, and what has the office or workshop not worked off yet?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
@@ -349,8 +349,8 @@ impl Operation for List {
 
 /// Takes a to-do (task-…) up to the next level when someone does not react or cannot decide.
 ///
-/// She ignores the request or approval for days, nobody reacts or answers; the safety matter is stuck or late, bring it
-/// to the head or manager, push it up the chain, raise it with the director, or take it higher to a superior or
+/// She ignores the request for days, nobody reacts and the SLA is broken; the urgent approval is stuck, so bring it
+/// upstairs to the head or manager, kick or push it up the chain, or hand it higher to the director, a superior or
 /// management.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Escalate {
@@ -371,11 +371,11 @@ impl Operation for Escalate {
         .essential();
 }
 
-/// Tells what happened to a to-do (task-…): through whose hands and over whose desk it went.
+/// Tells what happened to a to-do (task item, task-…): through whose hands it went, and when.
 ///
-/// Who had the approval first, when was the job passed, handed or forwarded to him, how often was the request
-/// reassigned, why and how long did it lie around, when did they change, answer or escalate it, and who made the
-/// decision?
+/// Who had the approval before him, how often was the item passed on, handed over or reassigned since last time, who
+/// touched the discount, why did it lie around, when did someone answer or escalate it, and by whom was the decision
+/// made, to prove it?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The task.

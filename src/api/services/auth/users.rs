@@ -46,10 +46,10 @@ impl Operation for CreateUser {
         .answers(201);
 }
 
-/// Lists the users of the system: people who work here, with their accounts.
+/// Lists the users of the system: everybody who works here, with their accounts.
 ///
-/// Who has a login, what is the user id or email of a colleague by name, which receptionist has an account already, and
-/// who is manager by role?
+/// How many accounts do we have, give me all people of the tenant, what is the user id or email of a colleague by name,
+/// does a former one still have a login already, and who is there as manager or approver by role?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListUsers {
@@ -96,8 +96,8 @@ impl Operation for GetUser {
 
 /// Gives a user roles or takes them away. The list replaces the old ones.
 ///
-/// She was promoted to head or team leader, make him an approver or auditor, the trainee becomes a clerk, set the
-/// colleague up as admin or manager, or he got other work, so change or adjust it.
+/// She was promoted to head or moves into the warehouse, make him an approver or auditor, the intern becomes a clerk,
+/// set the colleague up as admin or manager, or he no longer works as one.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignRoles {

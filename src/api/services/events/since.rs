@@ -9,8 +9,8 @@ use crate::api::{Effect, Operation, Permission, Spec};
 
 /// Reads what is newer on a topic than the last event seen (cursor), without waiting.
 ///
-/// What happened in the meantime or since this morning, is there anything new on the bus or stream since noon, what
-/// came just after the one I read, can you catch me up, and did something arrive while I was at lunch?
+/// What happened in the meantime or since this morning, is there anything new on the bus or stream, what came just
+/// after the one I read, can you catch me up, and did something arrive while I was at lunch?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Since {
     /// A topic or a pattern such as `execution.*`.
@@ -44,7 +44,7 @@ impl Operation for Since {
 
 /// Waits until the next event of a topic comes, for some minutes at most.
 ///
-/// Let me know when goods arrive, watch the bus till the first payment, listen for a failed execution, block or hold on
+/// Let me know at that moment, watch the bus till the first payment, listen for a failed execution, block or hold on
 /// for a document or an order, or stay until a signal or an update appears.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

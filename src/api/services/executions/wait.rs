@@ -10,8 +10,8 @@ use crate::api::{Operation, Permission, Spec};
 /// Stays with a running case until it ends (execution, exec-…), reaches a step or needs a person, and then tells the
 /// outcome.
 ///
-/// Let me know once the order is finished or through, watch the recall or closing process till it is complete, stop
-/// only when it is over, and report the result or say why it has failed.
+/// Let me know once the order is finished or through, watch the recall or closing process till it is complete, stay
+/// some minutes until it is over, and report the result when it is done.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {

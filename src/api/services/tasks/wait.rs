@@ -7,10 +7,10 @@ use super::Task;
 use crate::api::ids::TaskId;
 use crate::api::{Operation, Permission, Spec};
 
-/// Stays until a person has answered a to-do (task-…), then gives the reply; some minutes at most.
+/// Stays until a person has answered a to-do (task item), then reports the reply; some minutes at most.
 ///
-/// Tell me when the boss has signed the form, pause till the approval comes, let me know as soon as they fill it in,
-/// hold or stand by for the decision of the director, and just continue once she says yes or no.
+/// Tell me when the boss has signed the form off, pause till the approval comes, keep watching the item before we go
+/// on, block or hold for the decision of the director, let me know once it is filled in, or continue when it is done.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
