@@ -13,9 +13,9 @@ use serde_json::Value;
 
 const REQUESTS: &str = include_str!("finding/requests.txt");
 /// Least share of requests whose tool comes first: what is reached. The aim is 0.65.
-const FIRST: f64 = 0.57;
+const FIRST: f64 = 0.64;
 /// Least share of requests whose tool is among the first three: what is reached. The aim is 0.85.
-const AMONG_THREE: f64 = 0.78;
+const AMONG_THREE: f64 = 0.83;
 /// Least number of requests for a tool.
 const REQUESTS_OF_A_TOOL: usize = 3;
 

@@ -36,8 +36,6 @@ pub struct Waited {
 
 impl Operation for Wait {
     type Output = Waited;
-    const SPEC: Spec = Spec::composite("tasks_wait")
-        .titled("Wait until a task is decided or approved")
-        .requires(Permission::TASK_VIEW)
-        .waits_long();
+    const SPEC: Spec =
+        Spec::composite("tasks_wait").titled("Wait until a task is decided or approved").requires(Permission::TASK_VIEW).waits_long();
 }
