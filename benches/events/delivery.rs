@@ -50,6 +50,8 @@ pub async fn measure(bench: &mut Bench<'_>) -> Result<(), Failure> {
         // The account has one stream for the whole tenant; callers are judged by their own permissions.
         ("FLOWMASTER_SERVICE_TOKEN", &*account),
         ("FLOWMASTER_PERMISSIONS_FILTER", "strict"),
+        // A caller may have half as many streams, and the tenant twice as many.
+        ("FLOWMASTER_SESSIONS_PER_TENANT", &*SUBSCRIBERS.to_string()),
         ("FLOWMASTER_AUDIT_PLATFORM", "false"),
     ];
     let server = Program::server(&bench.home.join("subscribed"), &upstream.url, &settings)?;

@@ -107,8 +107,8 @@ pub struct MetricValue {
 /// Counts and measures over time (metrics): numbers, rates and average durations.
 ///
 /// How many cases or tasks did people finish per day, week or month, how long does a process or approval take since
-/// January, what success had the sync in February or May, how do active users compare with last year, and what is the
-/// number of executions per hour?
+/// January, what success had the sync in February or May, how do active users compare with last year, and how many
+/// executions are there per hour?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct QueryMetrics {
     /// What is measured, and when.

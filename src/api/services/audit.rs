@@ -81,8 +81,8 @@ pub struct AuditEntry {
 
 /// Enters in the audit log what was done by hand or on paper; kept as a claim, not as evidence.
 ///
-/// Add an entry that the safe was opened at night, or a key handed over; make a note for compliance that a limit must
-/// be passed; write down officially as proof what a user did with a backup; document it in the register or protocol.
+/// Add an entry that the safe was opened at night; make a note for compliance that a limit must be passed; write down
+/// officially as proof what a user did with a backup; document it in the register or protocol.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Log {
@@ -196,7 +196,7 @@ impl Operation for Query {
     type Output = Page<AuditEntry>;
     const SPEC: Spec = Spec::get("audit_query", "/audit-logs", Effect::Read)
         .names_users(&["actor"])
-        .titled("Who did it, and when, by day or night")
+        .titled("Who did it, and when, by day or night, who changed it")
         .requires(Permission::AUDIT_VIEW)
         .id_alias("auditId");
 }
@@ -393,7 +393,7 @@ impl Operation for PreviewDeletion {
         .extension();
 }
 
-/// Tells how far the erasure of a person is (GDPR deletion request, del-…).
+/// Tells how far the erasure of a person is (GDPR deletion request, erase-…).
 ///
 /// Has the data of the former employee been erased yet, on which day will it be gone, was the privacy request carried
 /// out, is he forgotten, did the wipe or purge go through, and what is the state of the case?

@@ -105,7 +105,7 @@ impl Operation for Login {
 
 /// Signs me out and ends my session on this computer.
 ///
-/// I am finished for today, so log off my current account now; somebody saw my login, so kill the token; we share the
+/// I'm finished for today, so log off my current account now; somebody saw my login, so kill the token; we share the
 /// laptop here and another user is next, so close or drop the access securely, or disconnect and leave.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Logout {}

@@ -149,8 +149,8 @@ pub struct Message {
 
 /// Connects a messenger line (channel), by which people reach us on WhatsApp, SMS, Slack or Telegram.
 ///
-/// We want to put up a number so that guests can chat with us, add a new bot with its token, hook up the workspace of
-/// the team, introduce a second provider, or make our business WhatsApp usable here.
+/// We want to put up a number so that guests can text or chat with us, add a new bot with its token, hook up the
+/// workspace of the team, introduce a second provider, or make our business WhatsApp usable here.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {

@@ -218,9 +218,9 @@ impl Operation for List {
         .cached(10);
 }
 
-/// Tells the state of one data import (ingestion job, ing-…).
+/// Tells the state of one data import (ingestion job, ingest-…).
 ///
-/// Did the sync go well last night, why did the load fail or stop, look at its progress, is the bank file still being
+/// Did the sync go well last night, why did the load fail or stop, look at its progress, is the source file still being
 /// read or pulled, and when is the next CSV transfer scheduled?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {

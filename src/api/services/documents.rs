@@ -246,7 +246,7 @@ impl Operation for Search {
 
 /// Returns the vector of a document (embedding, doc-…): the floats that represent its meaning.
 ///
-/// Compute the raw array of an uploaded manual, certificate or PDF file for clustering or similarity search.
+/// Somebody wants the raw array of an uploaded manual, certificate or PDF file, to compute clusters or similarity.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Embeddings {
     /// The document.

@@ -104,7 +104,7 @@ pub struct ListSubscriptions {
 impl Operation for ListSubscriptions {
     type Output = Page<Subscription>;
     const SPEC: Spec = Spec::get("subscriptions_list", "/subscriptions", Effect::Read)
-        .titled("Who is subscribed to which events")
+        .titled("Who is subscribed to which events, who listens")
         .requires(Permission::SUBSCRIPTION_VIEW)
         .cached(30);
 }
@@ -171,7 +171,7 @@ impl Operation for Unsubscribe {
 /// Plays past events of a topic again from some time on (replay).
 ///
 /// The service was down, so resend the messages that were missed since yesterday noon, get back what was lost last
-/// week, rewind or reprocess the stream from the start, or deliver it once more.
+/// week, rewind or reprocess the stream from the start, or repeat what was delivered once more.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// A topic or a pattern such as `execution.*`.

@@ -169,7 +169,7 @@ pub struct HistoryEntry {
     pub data: Map<String, Value>,
 }
 
-/// Starts a new case of a workflow (execution, run, proc-…) and can wait for its end.
+/// Starts a new case (execution, run) of a workflow (proc-…) and can wait for its end.
 ///
 /// Kick off an onboarding, begin the month-end closing, get a recall for a batch going, put an order with an amount of
 /// 5000 euros through the procedure, request leave or a replacement, trigger an approval on fire safety, or open a
@@ -426,7 +426,7 @@ impl Execution {
 /// Lists cases (executions, instances, runs) by workflow, status and date.
 ///
 /// Which orders are going on, open or stuck at the moment, how many onboardings are in flight, which ones don't move,
-/// which did crash or get cancelled this week or in the night, and what is the overview of every flow started since
+/// which did crash or get cancelled this week or in the night, and what is the overview of all flows started since
 /// yesterday?
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

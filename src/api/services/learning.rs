@@ -322,7 +322,7 @@ impl Operation for Schedule {
         .evicts(&["retraining_jobs"]);
 }
 
-/// Tells how one training of an AI agent is coming along (retraining job, rt-…).
+/// Tells how one training of an AI agent is coming along (retraining job, retrain-…).
 ///
 /// Did the bot learn, when will it be done or has it not begun yet, why did the model fail, how far is the fine-tuning,
 /// and is the run still in the queue?

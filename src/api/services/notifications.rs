@@ -159,7 +159,7 @@ impl Operation for Send {
         .essential();
 }
 
-/// Tells what became of one e-mail, SMS or push alert (notification).
+/// Tells what became of one e-mail, SMS or push alert (notification, notif-…).
 ///
 /// Was my reminder sent, did the email reach him or has it failed and bounced, is the fire alert still in the queue or
 /// was its delivery retried, and why was the welcome message not delivered?
@@ -215,7 +215,7 @@ impl Operation for List {
 
 /// Writes a new standard text for mails, SMS or push alerts, to reuse with names filled in (notification template).
 ///
-/// Make a boilerplate letter or email, add a notice of an appointment, store the wording of a welcome or confirmation,
+/// Make a boilerplate letter or email, add a notice of an appointment, save the wording of a welcome or confirmation,
 /// prepare a deadline reminder for a task, or have a fixed message ready that we need.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

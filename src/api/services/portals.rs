@@ -173,7 +173,8 @@ impl Operation for Create {
 
 /// Shows how one portal is set up: domain, logo, colours and features of the site.
 ///
-/// Under which address is the site on the web, and which details, config or setup does it have for the customs office?
+/// Somebody asks under which address a site is on the web, or wants the details of its setup (config) for the customs
+/// office.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// The portal.

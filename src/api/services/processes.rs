@@ -209,8 +209,7 @@ impl Operation for Create {
 /// Lists the versions of a workflow (process, proc-…): its history of revisions, editions and releases, and when each
 /// came.
 ///
-/// How did the procedure or flow for leave look before the change, what was altered since last year, and which past
-/// designs are there?
+/// How did the procedure or flow for leave look before the change last year, and which past designs are there?
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
@@ -224,7 +223,7 @@ pub struct Versions {
 impl Operation for Versions {
     type Output = Page<ProcessVersion>;
     const SPEC: Spec = Spec::get("processes_versions", "/processes/{id}/versions", Effect::Read)
-        .titled("Earlier and older versions of a workflow")
+        .titled("Earlier and older versions of a workflow, what changed")
         .requires(Permission::PROCESS_VIEW)
         .id_alias("processId")
         .cached(60)

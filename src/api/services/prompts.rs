@@ -293,7 +293,7 @@ impl Operation for Validate {
 /// Makes the draft of an AI prompt the official version that agents use. Answers which samples change.
 ///
 /// Let the bot use the new wording from now on, put the improved or shorter instruction live, release the revised ad,
-/// bring it out today, or activate it.
+/// roll it out today, or activate it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// The prompt.

@@ -84,7 +84,7 @@ pub struct Instance {
 
 /// Adds a server to the service registry, so that others find it (instance).
 ///
-/// Our new backend is up on 10.0.2.5 port 7000, so enter it, add a second node or machine of the engine, or make
+/// A fresh backend is up on 10.0.2.5 port 7000, so put it in, add a second node or machine of the engine, or make
 /// another internal microservice known and findable in the directory.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -140,8 +140,8 @@ impl Operation for Deregister {
 
 /// Finds where one service runs: address, IP and version of its instances.
 ///
-/// On which machine or server is the engine, where is the microservice for the event bus, and how many nodes does the
-/// backend have?
+/// Somebody asks on which machine or server the engine is, where to reach the microservice for the event bus, or how
+/// many nodes a backend has.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Discover {
     /// Service name, such as process-design-service.
@@ -176,7 +176,7 @@ pub struct List {
 impl Operation for List {
     type Output = Page<Instance>;
     const SPEC: Spec = Spec::get("services_list", "/services", Effect::Read)
-        .titled("Overview of every service and its health")
+        .titled("Overview of every service and its health, what is running")
         .requires(Permission::SERVICE_VIEW)
         .id_alias("serviceId")
         .cached(5)

@@ -169,9 +169,9 @@ pub struct TaskEvent {
 
 /// Gives a person a job or asks for a decision (task), with a form and a deadline in hours if wanted.
 ///
-/// Somebody must check the lamp in a room by Friday, remind a driver about the form, let the sales director decide
+/// I need somebody to check the lamp in a room by Friday, remind a driver about the form, let the sales director decide
 /// about a discount, marketing has to sign a quote off, have a human on duty approve it, or put a new item on the desk
-/// of HR.
+/// of the warehouse.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
@@ -253,9 +253,8 @@ impl Operation for Assign {
 
 /// Answers a to-do (task-…) with my own decision, only once; the workflow then goes on.
 ///
-/// I agree, so sign the marketing budget off; it is fine, approve the overtime; it is too expensive, so say no or
-/// decline the request; mark the inspection as done with no damage, fill out the form, or put in the result of the
-/// count.
+/// I agree, so sign the marketing budget off; it is ok, approve the overtime; it is too expensive, so say no or decline
+/// the request; mark the inspection as done with no damage, fill out the form, or put in the result of the count.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Respond {
     /// The task to answer.

@@ -2,7 +2,8 @@
 //! too, so that no tenant shuts out others.
 //!
 //! A request keeps its place as long as anything works on it, which under 2025-11-25 is longer than its connection: there
-//! the call goes on when the host hangs up. A request that listens takes the place of a stream, so that it uses up no calls. Answers to questions and cancellations need no place, since they end calls.
+//! the call goes on when the host hangs up. A request that listens takes the place of a stream, so that it uses up no calls.
+//! Answers to questions and cancellations need no place, since they end calls.
 
 use std::time::Duration;
 

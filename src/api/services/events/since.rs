@@ -36,7 +36,7 @@ pub struct News {
 impl Operation for Since {
     type Output = News;
     const SPEC: Spec = Spec::get("events_since", "/events/since", Effect::Read)
-        .titled("New events in the meantime")
+        .titled("New events in the meantime, since one last looked")
         .requires(Permission::EVENT_VIEW)
         .id_alias("eventId")
         .extension();
@@ -44,8 +44,8 @@ impl Operation for Since {
 
 /// Waits until the next event of a topic comes, for some minutes at most.
 ///
-/// Let me know at that moment, watch the bus till the first payment, listen for a failed execution, block or hold on
-/// for a document or an order, or stay until a signal or an update appears.
+/// Wake me, watch the bus till the first payment, listen for a failed execution, block or hold on for a document or an
+/// order, or stay until a signal or an update appears.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {

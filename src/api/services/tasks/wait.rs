@@ -10,7 +10,8 @@ use crate::api::{Operation, Permission, Spec};
 /// Stays until a person has answered a to-do (task item), then reports the reply; some minutes at most.
 ///
 /// Tell me when the boss has signed the form off, pause till the approval comes, keep watching the item before we go
-/// on, block or hold for the decision of the director, let me know once it is filled in, or continue when it is done.
+/// on, block or hold for the decision of the director, let me know as soon as it is filled in, or continue when it is
+/// done.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
