@@ -3,6 +3,7 @@
 //! A [`EventStream`] is one caller's stream of a topic pattern: nothing lost, nothing twice, in the order of the platform. The
 //! [`Hub`] shares one stream among those who wait for the same caller; a waiter that reads too slowly is told to read again.
 
+mod backoff;
 pub(super) mod bus;
 mod hub;
 #[cfg(feature = "kafka")]

@@ -9,7 +9,6 @@ mod live;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -17,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::{self, LONGEST_WAIT};
 use super::repeats::Repeats;
 use super::verdict::{self, Verdict, broken};
 use super::{Notice, Source};
@@ -42,7 +42,6 @@ const STEADY: Duration = Duration::from_secs(5);
 /// How long the end of a subscription may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The platform's code for a topic that has no event yet.
 const TOPIC_UNKNOWN: &str = "FM-EBS-TOPIC-UNKNOWN";
 /// Events in a page of replay.
@@ -151,7 +150,7 @@ impl Follow {
         if let Some(bus) = self.client.bus().cloned() {
             return self.follow_bus(bus).await;
         }
-        let mut waits = waits();
+        let mut waits = backoff::waits(FIRST_WAIT);
         loop {
             let caller = match self.principal.caller().await {
                 Ok(caller) => caller,
@@ -163,7 +162,7 @@ impl Follow {
                 Err(error) => error,
             };
             if began.elapsed() > STEADY {
-                waits = self::waits();
+                waits = backoff::waits(FIRST_WAIT);
             }
             tracing::debug!(code = error.code(), topic = self.topic, "an event stream broke: {}", error.message());
             match verdict::of(&error) {
@@ -316,7 +315,7 @@ impl Follow {
         self.unsubscribe().await;
         self.latest.get_or_insert_with(Timestamp::now);
         self.overlap = OVERLAP;
-        let mut waits = waits();
+        let mut waits = backoff::waits(FIRST_WAIT);
         let mut is_started = false;
         loop {
             let caller = match self.principal.caller().await {
@@ -325,7 +324,7 @@ impl Follow {
             };
             let wait = match self.replay(&caller).await {
                 Ok(()) => {
-                    waits = self::waits();
+                    waits = backoff::waits(FIRST_WAIT);
                     if !is_started {
                         is_started = true;
                         self.tell(Notice::Started(Source::Replay)).await;
@@ -352,14 +351,4 @@ impl Follow {
             Err(_) => tracing::debug!("a subscription is left to the platform, which does not answer"),
         }
     }
-}
-
-fn waits() -> impl Iterator<Item = Duration> + Send {
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST_WAIT)
-        .with_max_delay(LONGEST_WAIT)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times()
-        .build()
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -21,6 +20,7 @@ use super::record::{Dropped, Record, read};
 use super::topics::Topics;
 use crate::api::Timestamp;
 use crate::api::ids::TenantId;
+use crate::client::events::backoff::{self, LONGEST_WAIT};
 use crate::client::events::bus::Told;
 use crate::telemetry::metrics::Metrics;
 
@@ -29,7 +29,6 @@ const RING: usize = 2048;
 /// How long a question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 type Consumer = StreamConsumer<Context>;
 /// The next offset to read, by Kafka topic and partition.
@@ -152,7 +151,7 @@ struct Looked {
 
 impl Job {
     async fn run(mut self, stop: CancellationToken) {
-        let mut waits = waits();
+        let mut waits = backoff::waits(FIRST_WAIT);
         while !stop.is_cancelled() {
             let began = Instant::now();
             let context = Context(Arc::clone(&self.reading.trouble));
@@ -173,7 +172,7 @@ impl Job {
             let Some(error) = ended else { continue };
             self.reading.is_in_trouble(&error);
             if began.elapsed() > LONGEST_WAIT {
-                waits = self::waits();
+                waits = backoff::waits(FIRST_WAIT);
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -319,13 +318,3 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
-
-fn waits() -> impl Iterator<Item = Duration> + Send {
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST_WAIT)
-        .with_max_delay(LONGEST_WAIT)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}

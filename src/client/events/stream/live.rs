@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep};
 
-use super::{Follow, LONGEST_WAIT, Notice, STEADY, Source, TOPIC_UNKNOWN, broken, verdict, waits};
+use super::{FIRST_WAIT, Follow, Notice, STEADY, Source, TOPIC_UNKNOWN, broken, verdict};
 use crate::api::cloud_event::topic_matches;
 use crate::api::events::Replay;
 use crate::api::{PageRequest, Timestamp};
 use crate::auth::Caller;
 use crate::client::Client;
+use crate::client::events::backoff::{self, LONGEST_WAIT};
 use crate::client::events::bus::{Bus, Joined, Told};
 use crate::client::events::verdict::Verdict;
 use crate::error::{Error, Kind, Result};
@@ -24,7 +25,7 @@ use crate::error::{Error, Kind, Result};
 impl Follow {
     /// Follows the bus until the caller may not or cannot go on.
     pub(super) async fn follow_bus(&mut self, bus: Arc<dyn Bus>) -> Error {
-        let mut waits = waits();
+        let mut waits = backoff::waits(FIRST_WAIT);
         loop {
             let caller = match self.principal.caller().await {
                 Ok(caller) => caller,
@@ -36,7 +37,7 @@ impl Follow {
                 Err(error) => error,
             };
             if began.elapsed() > STEADY {
-                waits = super::waits();
+                waits = backoff::waits(FIRST_WAIT);
             }
             tracing::debug!(code = error.code(), topic = self.topic, "an event stream broke: {}", error.message());
             match verdict::of(&error) {
